@@ -1,0 +1,2 @@
+//! `cluster_control`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! `wazuh-clusterd`.
+fn main() {}

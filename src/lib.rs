@@ -1,0 +1,7 @@
+//! The cluster daemon of ThreatLockDown managers.
+//!
+//! (The picture of threads and data flow stands here.)
+
+pub mod config;
+pub mod files;
+pub mod system;
