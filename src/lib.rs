@@ -3,5 +3,8 @@
 //! (The picture of threads and data flow stands here.)
 
 pub mod config;
+pub mod connection;
+pub mod crypto;
 pub mod files;
 pub mod system;
+pub mod wire;

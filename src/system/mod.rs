@@ -1,1 +1,11 @@
-//! System.
+//! What the rest of the daemon asks of the machine: time, threads, shutdown, randomness, memory.
+//!
+//! It is the only home of `unsafe`; each use stands with its reason.
+
+pub mod clock;
+pub mod memory;
+pub mod process;
+pub mod random;
+pub mod shutdown;
+pub mod thread;
+pub mod user;

@@ -1,0 +1,280 @@
+//! One peer: a socket, a thread that reads from it and one that writes to it.
+//!
+//! ```text
+//!              ┌────────── reader ──────────┐
+//!  socket ───► │ deframe → decrypt → answer? ─┼─► the thread that waits in `Connection::request`
+//!              │                  request? ───┼─► `Handler::request`
+//!              └────────────────────────────┘
+//!  socket ◄─── writer ◄── bounded outbox ◄── answers of the handler, requests of any thread
+//! ```
+//! Two rules keep it free of deadlock: the reader never waits for an answer, and only the writer writes. A request has a
+//! deadline, is forgotten on every outcome and fails when the connection closes. A message whose command is an answer is
+//! never answered.
+
+mod incoming;
+mod outgoing;
+mod pending;
+mod reader;
+mod socket;
+mod strings;
+mod writer;
+
+use std::{
+    fmt, io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
+
+use crate::{
+    crypto::Fernet,
+    system::{
+        clock::Clock,
+        shutdown::{self, Never, Shutdown, Trigger},
+        thread::Group,
+    },
+    wire::{Command, CommandField, ErrorObject, Message},
+};
+pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
+pub use outgoing::{FileSender, send_string};
+use pending::Pending;
+pub use socket::Socket;
+pub use strings::IncomingStrings;
+
+/// Messages that wait for the writer. Far more than a well-behaved peer can have open at a time.
+const OUTBOX: usize = 64;
+
+/// How a connection is set up.
+pub struct Options {
+    /// The name of the peer in the log.
+    pub peer: String,
+    /// Encrypts the link between nodes; the control socket has none.
+    pub cipher: Option<Fernet>,
+    /// Whether the peer is known from the beginning. A stranger has small limits and the time of
+    /// [`Options::handshake_timeout`] until [`Connection::accept`].
+    pub accepted: bool,
+    /// Until a stranger must have been accepted.
+    pub handshake_timeout: Duration,
+    /// Until a frame that has begun must be complete, and until a frame must have been written.
+    pub frame_timeout: Duration,
+    /// Until a request must have been answered.
+    pub request_timeout: Duration,
+    /// For the deadlines of requests.
+    pub clock: Clock,
+}
+
+/// Takes the requests of a peer, in the order of arrival, on the reader's thread: it must not wait for an answer of the
+/// same peer.
+pub trait Handler: Send + 'static {
+    /// A request has arrived; `message.body` is its decrypted payload.
+    fn request(&mut self, connection: &Connection, message: Message);
+
+    /// The connection has ended, for the given reason; the last call.
+    fn closed(&mut self, reason: &str);
+}
+
+/// The handle of a connection; cheap to clone, and usable from any thread.
+#[derive(Clone)]
+pub struct Connection(Arc<Shared>);
+
+struct Shared {
+    peer: String,
+    socket: Socket,
+    outbox: Sender<Outgoing>,
+    pending: Pending,
+    accepted: AtomicBool,
+    clock: Clock,
+    request_timeout: Duration,
+    reason: OnceLock<String>,
+    end: Mutex<Option<Trigger>>,
+    ended: Shutdown,
+}
+
+enum Outgoing {
+    Message { counter: u32, command: CommandField, payload: Vec<u8> },
+    Close { reason: String },
+}
+
+/// Why a request brought no answer that can be used.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The peer refused it.
+    #[error("{0}")]
+    Refused(ErrorObject),
+    /// The peer did not answer in time.
+    #[error("Error 3020 - Timeout sending request: {command}")]
+    Timeout {
+        /// What was asked.
+        command: Command,
+    },
+    /// The connection closed before the answer came.
+    #[error("the connection was closed: {reason}")]
+    Closed {
+        /// Why.
+        reason: String,
+    },
+    /// The peer answered with something that is no answer to this.
+    #[error("Unkown response command received: {0}")]
+    Unexpected(String),
+}
+
+impl RequestError {
+    /// The error as it is told to somebody else.
+    pub fn to_object(&self) -> ErrorObject {
+        match self {
+            Self::Refused(error) => error.clone(),
+            Self::Timeout { command } => ErrorObject::cluster(3020, command.to_string()),
+            Self::Closed { reason } => ErrorObject::cluster(3023, reason.clone()),
+            Self::Unexpected(command) => ErrorObject::cluster(3018, command.clone()),
+        }
+    }
+}
+
+/// Requests of this side whose answer came.
+pub type Answer = Result<Vec<u8>, RequestError>;
+
+impl Connection {
+    /// Starts the reader and the writer of a connected `socket` in `threads`. `handler` is made with the handle of the
+    /// new connection before the first byte is read.
+    ///
+    /// # Errors
+    /// When the socket cannot be set up, or a thread cannot be started.
+    pub fn start<H: Handler>(
+        socket: Socket,
+        options: Options,
+        threads: &Group,
+        handler: impl FnOnce(&Connection) -> H,
+    ) -> io::Result<Self> {
+        socket.set_write_timeout(Some(options.frame_timeout))?;
+        let (outbox, messages) = bounded(OUTBOX);
+        let (end, ended) = shutdown::channel();
+        let (reading, writing) = (socket.try_clone()?, socket.try_clone()?);
+        let connection = Self(Arc::new(Shared {
+            peer: options.peer,
+            socket,
+            outbox,
+            pending: Pending::new(),
+            accepted: AtomicBool::new(options.accepted),
+            clock: options.clock,
+            request_timeout: options.request_timeout,
+            reason: OnceLock::new(),
+            end: Mutex::new(Some(end)),
+            ended,
+        }));
+        let handler = handler(&connection);
+        let writer = writer::Writer::new(connection.clone(), writing, options.cipher.clone(), messages);
+        let reader = reader::Reader::new(connection.clone(), reading, options.cipher, handler)
+            .with_timeouts(options.handshake_timeout, options.frame_timeout);
+        let started = threads.spawn("writer", move || writer.run()).and_then(|()| threads.spawn("reader", || reader.run()));
+        started.inspect_err(|error| connection.close(&format!("no thread could be started: {error}")))?;
+        Ok(connection)
+    }
+
+    /// The name of the peer, for the log.
+    pub fn peer(&self) -> &str {
+        &self.0.peer
+    }
+
+    /// Gives the peer the limits of one that is known; from now on it may be silent between frames.
+    pub fn accept(&self) {
+        self.0.accepted.store(true, Ordering::Release);
+    }
+
+    /// Sends a request and waits for its answer.
+    ///
+    /// # Errors
+    /// [`RequestError`]: the peer refused it or did not answer in time, or the connection closed.
+    pub fn request(&self, command: Command, payload: impl Into<Vec<u8>>) -> Answer {
+        self.request_within(self.0.request_timeout, command, payload)
+    }
+
+    /// [`Connection::request`] with a time limit of its own.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn request_within(&self, limit: Duration, command: Command, payload: impl Into<Vec<u8>>) -> Answer {
+        let waiting = self.0.pending.open();
+        let timeout = self.0.clock.after(limit);
+        let message =
+            Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload: payload.into() };
+        select! {
+            send(self.0.outbox, message) -> sent => sent.map_err(|_| self.closed_error())?,
+            recv(self.closed()) -> _ => return Err(self.closed_error()),
+            recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
+        }
+        select! {
+            recv(waiting.answer) -> answer => self.interpret(answer.map_err(|_| self.closed_error())?),
+            recv(self.closed()) -> _ => Err(self.closed_error()),
+            recv(timeout) -> _ => Err(RequestError::Timeout { command }),
+        }
+    }
+
+    /// Sends the answer to the request with this counter.
+    pub fn answer(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>) {
+        self.send(Outgoing::Message { counter, command: CommandField::new(command), payload: payload.into() });
+    }
+
+    /// Refuses the request with this counter.
+    pub fn refuse(&self, counter: u32, error: &ErrorObject) {
+        self.answer(counter, Command::Err, error.to_json());
+    }
+
+    /// Closes the connection at once. The first reason given is the one that is told.
+    pub fn close(&self, reason: &str) {
+        let _ = self.0.reason.set(reason.to_owned());
+        self.0.socket.shutdown();
+        drop(self.0.end.lock().take());
+    }
+
+    /// Closes the connection when all that was sent before has been written.
+    pub fn close_after_answers(&self, reason: &str) {
+        self.send(Outgoing::Close { reason: reason.to_owned() });
+    }
+
+    /// For `select!`: becomes ready, with an error, when the connection has closed.
+    pub fn closed(&self) -> &Receiver<Never> {
+        self.0.ended.channel()
+    }
+
+    /// Whether the connection has closed.
+    pub fn is_closed(&self) -> bool {
+        self.0.ended.ordered()
+    }
+
+    /// Whether both are handles of one connection.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn send(&self, message: Outgoing) {
+        select! {
+            // A closed connection needs no answers.
+            send(self.0.outbox, message) -> _ => (),
+            recv(self.closed()) -> _ => (),
+        }
+    }
+
+    fn closed_error(&self) -> RequestError {
+        RequestError::Closed { reason: self.0.reason.get().cloned().unwrap_or_else(|| "by this side".to_owned()) }
+    }
+
+    /// What an answer means (`spec/protocol.md` 4.2).
+    fn interpret(&self, answer: Message) -> Answer {
+        match answer.command.name() {
+            b"ok" | b"ok-m" | b"ok-c" => Ok(answer.body),
+            b"err" => Err(RequestError::Refused(ErrorObject::from_payload(&answer.body))),
+            _ => Err(RequestError::Unexpected(answer.command.to_string())),
+        }
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({})", self.0.peer)
+    }
+}

@@ -1,0 +1,116 @@
+//! Files and strings that this side sends (`spec/protocol.md` 8.1, 9).
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{Connection, RequestError};
+use crate::wire::Command;
+
+/// Bytes of content in one message. Any size up to 5 MiB is legal; this one keeps the buffers small and gives a slow
+/// link time for each.
+const CHUNK: usize = 512 * 1024;
+
+/// Sends a file while it is being written: what is written here goes out in chunks, one in flight at a time.
+pub struct FileSender<'a> {
+    connection: &'a Connection,
+    path: String,
+    /// The path, a blank, and the content of the chunk.
+    payload: Vec<u8>,
+    sum: Sha256,
+    sent: u64,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl<'a> FileSender<'a> {
+    /// Announces the file `path`, which is relative to the home. Sending stops between two chunks when `cancelled` is set.
+    ///
+    /// # Errors
+    /// When the peer refuses the path.
+    pub fn begin(connection: &'a Connection, path: &str, cancelled: Arc<AtomicBool>) -> Result<Self, RequestError> {
+        let path = format!("/{path}");
+        connection.request(Command::NewFile, path.as_bytes())?;
+        let mut sender = Self { connection, path, payload: Vec::new(), sum: Sha256::new(), sent: 0, cancelled };
+        sender.start_chunk();
+        Ok(sender)
+    }
+
+    /// Sends what is left and the checksum; gives the length of the whole file in bytes.
+    ///
+    /// # Errors
+    /// When the peer has not received the file as it was sent, or has cancelled the transfer.
+    pub fn finish(mut self) -> Result<u64, RequestError> {
+        self.send_chunk()?;
+        let mut payload = format!("{} ", self.path).into_bytes();
+        payload.extend_from_slice(&self.sum.finalize());
+        self.connection.request(Command::FileEnd, payload)?;
+        Ok(self.sent)
+    }
+
+    /// Bytes of content that have gone out.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    fn start_chunk(&mut self) {
+        self.payload.reserve_exact(self.path.len() + 1 + CHUNK);
+        self.payload.extend_from_slice(self.path.as_bytes());
+        self.payload.push(b' ');
+    }
+
+    fn content(&self) -> usize {
+        self.payload.len() - self.path.len() - 1
+    }
+
+    fn send_chunk(&mut self) -> Result<(), RequestError> {
+        if self.content() == 0 {
+            return Ok(());
+        }
+        if self.cancelled.load(Ordering::Acquire) {
+            return Err(RequestError::Closed { reason: "the peer cancelled the transfer".into() });
+        }
+        self.sum.update(&self.payload[self.path.len() + 1..]);
+        self.sent += self.content() as u64;
+        let payload = std::mem::take(&mut self.payload);
+        self.connection.request(Command::FileUpdate, payload)?;
+        self.start_chunk();
+        Ok(())
+    }
+}
+
+impl Write for FileSender<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let count = data.len().min(CHUNK - self.content());
+        self.payload.extend_from_slice(&data[..count]);
+        if self.content() == CHUNK {
+            self.send_chunk().map_err(io::Error::other)?;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sends `content` as a string; gives the id under which the peer keeps it.
+///
+/// # Errors
+/// When the peer refuses it, does not answer, or gives an id that is none.
+pub fn send_string(connection: &Connection, content: &[u8]) -> Result<String, RequestError> {
+    let id = connection.request(Command::NewString, content.len().to_string()).inspect_err(|_| {
+        // The peer may have made room for it and only its answer was lost.
+        let _ = connection.request(Command::StringFailed, content.len().to_string());
+    })?;
+    let id = String::from_utf8(id).map_err(|_| RequestError::Unexpected("a string id that is not text".into()))?;
+    for chunk in content.chunks(CHUNK) {
+        connection.request(Command::StringUpdate, [id.as_bytes(), b" ", chunk].concat())?;
+    }
+    Ok(id)
+}

@@ -1,0 +1,133 @@
+//! The reader thread: socket → messages → whoever waits for them.
+
+use std::{
+    io::{ErrorKind, Read},
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+
+use super::{Connection, Handler, Socket};
+use crate::{
+    crypto::Fernet,
+    wire::{Deframer, Limits, Message},
+};
+
+pub struct Reader<H> {
+    connection: Connection,
+    socket: Socket,
+    cipher: Option<Fernet>,
+    handler: H,
+    deframer: Deframer,
+    /// When a stranger must have been accepted.
+    handshake: Option<Instant>,
+    frame_timeout: Duration,
+    /// When the present frame must be complete.
+    frame: Option<Instant>,
+    /// The read timeout that is in force at the socket, so that it is set only when it changes.
+    waits_for_deadline: bool,
+}
+
+impl<H: Handler> Reader<H> {
+    pub fn new(connection: Connection, socket: Socket, cipher: Option<Fernet>, handler: H) -> Self {
+        Self {
+            connection,
+            socket,
+            cipher,
+            handler,
+            deframer: Deframer::new(Limits::STRANGER),
+            handshake: None,
+            frame_timeout: Duration::ZERO,
+            frame: None,
+            waits_for_deadline: false,
+        }
+    }
+
+    pub fn with_timeouts(mut self, handshake: Duration, frame: Duration) -> Self {
+        self.handshake = Some(Instant::now() + handshake);
+        self.frame_timeout = frame;
+        self
+    }
+
+    pub fn run(mut self) {
+        let reason = self.read_all();
+        self.connection.close(&reason);
+        // Somebody else may have closed it first, and knows better why.
+        let reason = self.connection.0.reason.get().cloned().unwrap_or(reason);
+        self.handler.closed(&reason);
+    }
+
+    /// Reads until the connection ends; gives the reason.
+    fn read_all(&mut self) -> String {
+        loop {
+            if self.handshake.is_some() && self.connection.0.accepted.load(Ordering::Acquire) {
+                self.handshake = None;
+                self.deframer.set_limits(Limits::FULL);
+            }
+            if let Err(reason) = self.set_deadline() {
+                return reason;
+            }
+            let count = match self.socket.read(self.deframer.space()) {
+                Ok(0) if self.deframer.inside_frame() => return "the peer closed it in the middle of a message".into(),
+                Ok(0) => return "the peer closed it".into(),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                // The deadline is checked at the next turn.
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(error) => return error.to_string(),
+            };
+            match self.deframer.arrived(count) {
+                Ok(None) => (),
+                Ok(Some(message)) => {
+                    if let Err(reason) = self.take(message) {
+                        return reason;
+                    }
+                }
+                Err(error) => return error.to_string(),
+            }
+            if !self.deframer.inside_frame() {
+                self.frame = None;
+            } else if self.frame.is_none() {
+                self.frame = Some(Instant::now() + self.frame_timeout);
+            }
+        }
+    }
+
+    /// Lets the next read wait until the nearest deadline, or for ever if there is none.
+    fn set_deadline(&mut self) -> Result<(), String> {
+        let Some(deadline) = self.handshake.into_iter().chain(self.frame).min() else {
+            if self.waits_for_deadline {
+                self.socket.set_read_timeout(None).map_err(|error| error.to_string())?;
+                self.waits_for_deadline = false;
+            }
+            return Ok(());
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(match self.frame {
+                Some(frame) if frame <= deadline => {
+                    format!("a message was begun and not completed within {:?}", self.frame_timeout)
+                }
+                _ => "the peer did not say hello in time".to_owned(),
+            });
+        }
+        // Less than a millisecond would be rounded to nothing, which means for ever.
+        let left = left.max(Duration::from_millis(1));
+        self.waits_for_deadline = true;
+        self.socket.set_read_timeout(Some(left)).map_err(|error| error.to_string())
+    }
+
+    fn take(&mut self, mut message: Message) -> Result<(), String> {
+        if let Some(cipher) = &self.cipher {
+            message.body = cipher.open(message.body).map_err(|error| {
+                format!("the message '{}' cannot be decrypted: {error}; is the <key> the same on both nodes?", message.command)
+            })?;
+        }
+        if message.command.is_answer() {
+            // An answer that nobody waits for is late, or injected; to answer it would begin an endless exchange.
+            self.connection.0.pending.deliver(message);
+        } else {
+            self.handler.request(&self.connection, message);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,133 @@
+//! Time: a real clock for the daemon and a fake one for tests.
+//!
+//! Every wait of a task goes through [`Clock::after`], so a test that owns a [`FakeClock`] decides when it ends.
+
+use std::{
+    collections::BinaryHeap,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+
+mod local;
+mod text;
+pub use local::log_time;
+pub use text::{iso_utc, seconds_with_fraction};
+
+/// A source of monotonic time, wall time and timers; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Clock(Option<Arc<Mutex<FakeState>>>);
+
+impl Clock {
+    /// The clock of the machine.
+    pub fn real() -> Self {
+        Self(None)
+    }
+
+    /// Monotonic time, for measuring and for deadlines.
+    pub fn now(&self) -> Instant {
+        self.0.as_ref().map_or_else(Instant::now, |fake| fake.lock().now)
+    }
+
+    /// Wall time, for dates that people and peers read.
+    pub fn wall(&self) -> SystemTime {
+        self.0.as_ref().map_or_else(SystemTime::now, |fake| fake.lock().wall)
+    }
+
+    /// A channel that delivers one message when `delay` has passed.
+    pub fn after(&self, delay: Duration) -> Receiver<Instant> {
+        match &self.0 {
+            None => crossbeam_channel::after(delay),
+            Some(fake) => fake.lock().timer(delay),
+        }
+    }
+}
+
+/// The hand that moves a fake [`Clock`].
+pub struct FakeClock(Arc<Mutex<FakeState>>);
+
+impl FakeClock {
+    /// A clock that stands still until [`FakeClock::advance`] is called, and the hand that moves it.
+    pub fn new() -> (Clock, FakeClock) {
+        let state = Arc::new(Mutex::new(FakeState {
+            now: Instant::now(),
+            wall: SystemTime::now(),
+            timers: BinaryHeap::new(),
+        }));
+        (Clock(Some(state.clone())), FakeClock(state))
+    }
+
+    /// Moves the time forward and fires the timers that fall due.
+    pub fn advance(&self, step: Duration) {
+        let mut state = self.0.lock();
+        state.now += step;
+        state.wall += step;
+        let now = state.now;
+        while state.timers.peek().is_some_and(|timer| timer.due <= now) {
+            // A receiver that was dropped no longer waits; nobody is to be told.
+            let _ = state.timers.pop().map(|timer| timer.fire.try_send(now));
+        }
+    }
+}
+
+struct FakeState {
+    now: Instant,
+    wall: SystemTime,
+    timers: BinaryHeap<Timer>,
+}
+
+impl FakeState {
+    fn timer(&mut self, delay: Duration) -> Receiver<Instant> {
+        let (fire, wait) = bounded(1);
+        if delay.is_zero() {
+            let _ = fire.try_send(self.now);
+        } else {
+            self.timers.push(Timer { due: self.now + delay, fire });
+        }
+        wait
+    }
+}
+
+struct Timer {
+    due: Instant,
+    fire: Sender<Instant>,
+}
+
+/// Reversed, because the heap gives its greatest first and the earliest timer is wanted.
+impl Ord for Timer {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+impl PartialOrd for Timer {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Timer {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Timer {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fake_timer_fires_when_its_time_has_come_and_not_before() {
+        let (clock, hand) = FakeClock::new();
+        let (late, soon) = (clock.after(Duration::from_secs(9)), clock.after(Duration::from_secs(3)));
+        hand.advance(Duration::from_secs(3));
+        assert!(soon.try_recv().is_ok());
+        assert!(late.try_recv().is_err());
+        hand.advance(Duration::from_secs(6));
+        assert!(late.try_recv().is_ok());
+    }
+}

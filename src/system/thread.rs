@@ -1,0 +1,108 @@
+//! The one place where threads are started.
+
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+/// Enough for every task; only what is touched counts as memory.
+const STACK: usize = 512 * 1024;
+
+/// The status with which the process ends when a thread that it cannot miss has failed.
+const FAILED: i32 = 70;
+
+/// Starts a thread with a name that `ps` and `top` can show (at most 15 bytes).
+///
+/// A panic that escapes from it ends the process: a node that runs on with a thread missing looks alive and is not,
+/// and the service manager can only start again what has ended.
+///
+/// # Errors
+/// When the kernel refuses another thread.
+pub fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> io::Result<JoinHandle<T>> {
+    debug_assert!(name.len() <= 15, "the kernel cuts the thread name '{name}'");
+    let thread = name.to_owned();
+    Builder::new().name(thread.clone()).stack_size(STACK).spawn(move || match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => value,
+        Err(panic) => {
+            log::error!(
+                target: "[Cluster] [Main]",
+                "The thread '{thread}' failed and the daemon cannot go on without it: {}. Please report this.",
+                reason(&*panic)
+            );
+            log::logger().flush();
+            std::process::exit(FAILED)
+        }
+    })
+}
+
+/// Threads with a common owner, which joins them.
+#[derive(Clone)]
+pub struct Group(Arc<Mutex<Vec<JoinHandle<()>>>>, usize);
+
+impl Group {
+    /// A group of at most `limit` threads at a time.
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::default(), limit)
+    }
+
+    /// Starts a thread in this group, as [`spawn`] does.
+    ///
+    /// # Errors
+    /// When the group is full or the kernel refuses another thread.
+    pub fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        let mut threads = self.0.lock();
+        threads.retain(|thread| !thread.is_finished());
+        if threads.len() >= self.1 {
+            return Err(io::Error::other(format!("{} threads of this kind are running already", self.1)));
+        }
+        threads.push(spawn(name, body)?);
+        Ok(())
+    }
+
+    /// Waits until all threads of the group have ended, or until `deadline`. Gives the number of those that have not.
+    pub fn join(&self, deadline: Instant) -> usize {
+        loop {
+            let mut threads = self.0.lock();
+            threads.retain(|thread| !thread.is_finished());
+            let left = threads.len();
+            drop(threads);
+            if left == 0 || Instant::now() >= deadline {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// Runs one request or one turn of a task; a panic becomes an error text and the thread goes on.
+///
+/// # Errors
+/// The text of the panic.
+pub fn guard<T>(body: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| reason(&*panic).to_owned())
+}
+
+fn reason(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no reason given")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guarded_panic_becomes_its_text() {
+        let fail = |n: u8| assert!(n > 200, "number {n} is too small");
+        assert_eq!(guard(|| fail(3)), Err("number 3 is too small".to_owned()));
+        assert_eq!(guard(|| 7), Ok(7));
+    }
+}

@@ -1,0 +1,63 @@
+//! From a message to bytes (`spec/protocol.md` 2.1, 2.3).
+
+use super::{CommandField, FRAME_LIMIT};
+
+/// Counter, size and command.
+pub const HEADER: usize = 20;
+
+/// The bytes of a header. `size` is the length of the body in this frame.
+pub fn header(counter: u32, size: usize, command: CommandField) -> [u8; HEADER] {
+    let mut bytes = [0; HEADER];
+    bytes[..4].copy_from_slice(&counter.to_be_bytes());
+    // Bodies are bounded far below 4 GiB.
+    bytes[4..8].copy_from_slice(&(size as u32).to_be_bytes());
+    bytes[8..].copy_from_slice(command.bytes());
+    bytes
+}
+
+/// Turns one frame, which stands in `buffer` as a blank header and a whole body, into what is to be written: the same
+/// frame with its header or, if the payload was longer than [`FRAME_LIMIT`], the frames of a divided message.
+///
+/// `plain` is the length of the payload before encryption: it decides whether a message is divided, and the body, which
+/// may be longer, is what is cut.
+pub fn complete(buffer: &mut Vec<u8>, counter: u32, command: CommandField, plain: usize) {
+    let body = buffer.len() - HEADER;
+    if plain <= FRAME_LIMIT {
+        buffer[..HEADER].copy_from_slice(&header(counter, body, command));
+        return;
+    }
+    let piece = FRAME_LIMIT - HEADER;
+    let whole = std::mem::take(buffer);
+    buffer.reserve_exact(body + body.div_ceil(piece) * HEADER);
+    let mut pieces = whole[HEADER..].chunks(piece).peekable();
+    while let Some(part) = pieces.next() {
+        buffer.extend_from_slice(&header(counter, part.len(), command.fragment(pieces.peek().is_none())));
+        buffer.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{crypto::token_length, wire::Command};
+
+    #[test]
+    fn messages_are_divided_as_the_original_divides_them() {
+        let vectors: Value = serde_json::from_str(include_str!("../../tests/fixtures/vectors/divided.json")).unwrap();
+        for case in vectors["cases"].as_array().unwrap() {
+            let plain = case["plaintext_len"].as_u64().unwrap() as usize;
+            assert_eq!(token_length(plain), case["token_len"].as_u64().unwrap() as usize);
+            let mut buffer = vec![b'x'; HEADER + token_length(plain)];
+            complete(&mut buffer, 4242, CommandField::new(Command::Echo), plain);
+            let mut rest = &buffer[..];
+            for frame in case["sent_frames"].as_array().unwrap() {
+                let hex = crate::system::random::hex(&rest[..HEADER]);
+                assert_eq!(hex, frame["header_hex"].as_str().unwrap(), "{}", case["case"]);
+                rest = &rest[frame["frame_len"].as_u64().unwrap() as usize..];
+            }
+            assert!(rest.is_empty());
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The wire format, without I/O and without a clock.
+//!
+//! ```text
+//! frame   = counter (4, BE) ‖ size (4, BE) ‖ command (12) ‖ body (size)            spec/protocol.md 2
+//! command = name ‖ ' ' ‖ '-'…   the 12th byte 'd' marks a fragment that is not the last
+//! body    = Fernet token of the payload (between nodes) or the payload itself (control socket)
+//! ```
+//! A message is a request or the answer to one; an answer carries the counter of its request. [`Deframer`] turns bytes
+//! into messages, [`frame`] the other way; [`Request`] gives a received payload its type; [`ErrorObject`] is what `err`
+//! answers carry.
+
+mod command;
+mod deframer;
+mod error;
+pub mod frame;
+pub mod json;
+mod request;
+
+pub use command::{Command, CommandField};
+pub use deframer::{Deframer, FrameError, Limits, Message};
+pub use error::{Class, ErrorObject};
+pub use request::{Hello, MalformedRequest, Request};
+
+/// The largest payload that travels in one frame, 5 MiB; also the length of a fragment with its header.
+pub const FRAME_LIMIT: usize = 5 * 1024 * 1024;
+
+/// The largest message, 256 MiB, and the largest string.
+pub const MESSAGE_LIMIT: usize = 256 * 1024 * 1024;
+
+/// The longest name of a node.
+pub const NODE_NAME_LIMIT: usize = 128;
+
+/// Whether `name` can be the name of a node: `[A-Za-z0-9_-]+` (`spec/protocol.md` 6.2).
+pub fn is_node_name(name: &str) -> bool {
+    (1..=NODE_NAME_LIMIT).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}

@@ -1,0 +1,184 @@
+//! Requests with their types (`spec/protocol.md` 4.6). A request borrows from the message, so bulk data is not copied.
+
+use super::{CommandField, ErrorObject};
+
+/// What a worker says of itself, `<node name> <cluster name> <node type> <version>` (`spec/protocol.md` 6.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The name of the node.
+    pub node: String,
+    /// The cluster it wants to join.
+    pub cluster: String,
+    /// `worker`, by every node known; shown and not checked.
+    pub node_type: String,
+    /// The version it speaks, as text.
+    pub version: String,
+}
+
+/// A received request.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the parts have the names of the protocol")]
+pub enum Request<'a> {
+    Hello(Hello),
+    Native(&'a [u8]),
+    Echo,
+    EchoClient,
+    EchoMaster,
+    NewFile(&'a [u8]),
+    FileUpdate { path: &'a [u8], data: &'a [u8] },
+    FileEnd { path: &'a [u8], sha256: &'a [u8; 32] },
+    NewString { length: usize },
+    StringUpdate { id: &'a str, data: &'a [u8] },
+    StringFailed { length: usize },
+    CancelTask { task: &'a str, error: ErrorObject },
+    IntegrityPermission,
+    IntegrityCheck,
+    IntegrityCheckEnd(Ended<'a>),
+    IntegrityCheckFailed { task: &'a str, error: ErrorObject },
+    IntegritySync,
+    IntegritySyncEnd(Ended<'a>),
+    IntegritySyncFailed { task: &'a str, error: ErrorObject },
+    IntegrityInSync,
+    Nodes(&'a [u8]),
+    Health(&'a [u8]),
+    Config,
+    Hash,
+    Unknown,
+}
+
+/// `<task id> <path>`: the file of a task has been sent.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the parts have the names of the protocol")]
+pub struct Ended<'a> {
+    pub task: &'a str,
+    pub path: &'a [u8],
+}
+
+/// A payload that has not the shape of its command; the peer is at fault and gets error 1000.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct MalformedRequest(&'static str);
+
+const NOT_TWO_PARTS: MalformedRequest = MalformedRequest("the payload is to be two parts with a blank between them");
+const NOT_TEXT: MalformedRequest = MalformedRequest("the payload is to be text in UTF-8");
+
+impl<'a> Request<'a> {
+    /// The request that `command` and its decrypted `payload` make.
+    ///
+    /// # Errors
+    /// [`MalformedRequest`], when the payload does not fit the command.
+    pub fn parse(command: CommandField, payload: &'a [u8]) -> Result<Self, MalformedRequest> {
+        Ok(match command.name() {
+            b"hello" => Self::Hello(hello(payload)?),
+            b"native" => Self::Native(payload),
+            b"echo" => Self::Echo,
+            b"echo-c" => Self::EchoClient,
+            b"echo-m" => Self::EchoMaster,
+            b"new_file" => Self::NewFile(payload),
+            b"file_upd" => {
+                let (path, data) = split(payload)?;
+                Self::FileUpdate { path, data }
+            }
+            b"file_end" => {
+                let (path, sum) = split(payload)?;
+                let sha256 = sum.try_into().map_err(|_| MalformedRequest("the checksum is to be 32 bytes"))?;
+                Self::FileEnd { path, sha256 }
+            }
+            b"new_str" => Self::NewString { length: number(payload)? },
+            b"str_upd" => {
+                let (id, data) = split(payload)?;
+                Self::StringUpdate { id: text(id)?, data }
+            }
+            b"err_str" => Self::StringFailed { length: number(payload)? },
+            b"cancel_task" => {
+                let (task, error) = failure(payload)?;
+                Self::CancelTask { task, error }
+            }
+            b"syn_i_w_m_p" => Self::IntegrityPermission,
+            b"syn_i_w_m" => Self::IntegrityCheck,
+            b"syn_i_w_m_e" => Self::IntegrityCheckEnd(ended(payload)?),
+            b"syn_i_w_m_r" => {
+                let (task, error) = failure(payload)?;
+                Self::IntegrityCheckFailed { task, error }
+            }
+            b"syn_m_c" => Self::IntegritySync,
+            b"syn_m_c_e" => Self::IntegritySyncEnd(ended(payload)?),
+            b"syn_m_c_r" => {
+                let (task, error) = failure(payload)?;
+                Self::IntegritySyncFailed { task, error }
+            }
+            b"syn_m_c_ok" => Self::IntegrityInSync,
+            b"get_nodes" => Self::Nodes(payload),
+            b"get_health" => Self::Health(payload),
+            b"get_config" => Self::Config,
+            b"get_hash" => Self::Hash,
+            _ => Self::Unknown,
+        })
+    }
+}
+
+fn hello(payload: &[u8]) -> Result<Hello, MalformedRequest> {
+    let words: Vec<&str> = text(payload)?.split(' ').collect();
+    let [node, cluster, node_type, version] = words[..] else {
+        return Err(MalformedRequest(
+            "hello is to be four words: node name, cluster name, node type, version (names cannot have blanks)",
+        ));
+    };
+    let [node, cluster, node_type, version] = [node, cluster, node_type, version].map(str::to_owned);
+    Ok(Hello { node, cluster, node_type, version })
+}
+
+fn ended(payload: &[u8]) -> Result<Ended<'_>, MalformedRequest> {
+    let (task, path) = split(payload)?;
+    Ok(Ended { task: text(task)?, path })
+}
+
+fn failure(payload: &[u8]) -> Result<(&str, ErrorObject), MalformedRequest> {
+    let (task, error) = split(payload)?;
+    let error = ErrorObject::from_json(error).ok_or(MalformedRequest("the second part is to be an error object"))?;
+    Ok((text(task)?, error))
+}
+
+fn split(payload: &[u8]) -> Result<(&[u8], &[u8]), MalformedRequest> {
+    let blank = payload.iter().position(|byte| *byte == b' ').ok_or(NOT_TWO_PARTS)?;
+    Ok((&payload[..blank], &payload[blank + 1..]))
+}
+
+fn number(payload: &[u8]) -> Result<usize, MalformedRequest> {
+    text(payload)?.parse().map_err(|_| MalformedRequest("the payload is to be a length in decimal digits"))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, MalformedRequest> {
+    std::str::from_utf8(bytes).map_err(|_| NOT_TEXT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Command;
+
+    #[test]
+    fn a_path_ends_at_the_first_blank_and_the_data_keeps_its_own() {
+        let request = Request::parse(CommandField::new(Command::FileUpdate), b"/a/b some data");
+        assert_eq!(request, Ok(Request::FileUpdate { path: b"/a/b", data: b"some data" }));
+        assert!(Request::parse(CommandField::new(Command::FileUpdate), b"/a/b").is_err());
+    }
+
+    #[test]
+    fn hello_is_exactly_four_words() {
+        let parse = |payload| Request::parse(CommandField::new(Command::Hello), payload);
+        assert!(matches!(parse(b"w1 wazuh worker 4.14.7"), Ok(Request::Hello(_))));
+        for bad in [&b"w 1 wazuh worker 4.14.7"[..], b"w1 wazuh worker", b"", b"\xff wazuh worker 4.14.7"] {
+            assert!(parse(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn an_error_part_that_is_no_error_object_is_refused() {
+        let parse = |payload| Request::parse(CommandField::new(Command::CancelTask), payload);
+        let error = ErrorObject::cluster(3039, "x").to_json();
+        let good = format!("None {error}");
+        assert!(parse(good.as_bytes()).is_ok());
+        assert!(parse(b"None {}").is_err());
+    }
+}
