@@ -6,5 +6,6 @@ pub mod config;
 pub mod connection;
 pub mod crypto;
 pub mod files;
+pub mod logging;
 pub mod system;
 pub mod wire;

@@ -170,7 +170,8 @@ impl Connection {
         let writer = writer::Writer::new(connection.clone(), writing, options.cipher.clone(), messages);
         let reader = reader::Reader::new(connection.clone(), reading, options.cipher, handler)
             .with_timeouts(options.handshake_timeout, options.frame_timeout);
-        let started = threads.spawn("writer", move || writer.run()).and_then(|()| threads.spawn("reader", || reader.run()));
+        let started =
+            threads.spawn("writer", move || writer.run()).and_then(|()| threads.spawn("reader", || reader.run()));
         started.inspect_err(|error| connection.close(&format!("no thread could be started: {error}")))?;
         Ok(connection)
     }
@@ -200,8 +201,11 @@ impl Connection {
     pub fn request_within(&self, limit: Duration, command: Command, payload: impl Into<Vec<u8>>) -> Answer {
         let waiting = self.0.pending.open();
         let timeout = self.0.clock.after(limit);
-        let message =
-            Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload: payload.into() };
+        let message = Outgoing::Message {
+            counter: waiting.counter,
+            command: CommandField::new(command),
+            payload: payload.into(),
+        };
         select! {
             send(self.0.outbox, message) -> sent => sent.map_err(|_| self.closed_error())?,
             recv(self.closed()) -> _ => return Err(self.closed_error()),

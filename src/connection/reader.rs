@@ -119,7 +119,10 @@ impl<H: Handler> Reader<H> {
     fn take(&mut self, mut message: Message) -> Result<(), String> {
         if let Some(cipher) = &self.cipher {
             message.body = cipher.open(message.body).map_err(|error| {
-                format!("the message '{}' cannot be decrypted: {error}; is the <key> the same on both nodes?", message.command)
+                format!(
+                    "the message '{}' cannot be decrypted: {error}; is the <key> the same on both nodes?",
+                    message.command
+                )
             })?;
         }
         if message.command.is_answer() {

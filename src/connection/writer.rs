@@ -26,12 +26,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(
-        connection: Connection,
-        socket: Socket,
-        cipher: Option<Fernet>,
-        messages: Receiver<Outgoing>,
-    ) -> Self {
+    pub fn new(connection: Connection, socket: Socket, cipher: Option<Fernet>, messages: Receiver<Outgoing>) -> Self {
         Self { connection, socket, cipher, messages, buffer: Vec::new() }
     }
 

@@ -51,11 +51,8 @@ pub struct FakeClock(Arc<Mutex<FakeState>>);
 impl FakeClock {
     /// A clock that stands still until [`FakeClock::advance`] is called, and the hand that moves it.
     pub fn new() -> (Clock, FakeClock) {
-        let state = Arc::new(Mutex::new(FakeState {
-            now: Instant::now(),
-            wall: SystemTime::now(),
-            timers: BinaryHeap::new(),
-        }));
+        let state =
+            Arc::new(Mutex::new(FakeState { now: Instant::now(), wall: SystemTime::now(), timers: BinaryHeap::new() }));
         (Clock(Some(state.clone())), FakeClock(state))
     }
 

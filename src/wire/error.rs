@@ -191,7 +191,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_error_3000_with_its_text() {
-        for payload in [&b"unknown command 'b'x''"[..], b"", b"\xff\xfe", b"{}", b"[1]", b"{\"__wazuh_exception__\": 3}"] {
+        for payload in
+            [&b"unknown command 'b'x''"[..], b"", b"\xff\xfe", b"{}", b"[1]", b"{\"__wazuh_exception__\": 3}"]
+        {
             assert_eq!(ErrorObject::from_payload(payload).code, 3000);
         }
     }

@@ -1,0 +1,184 @@
+//! `logs/cluster.log`, in the form that log readers know (`spec/protocol.md` 15.5):
+//!
+//! ```text
+//! 2026/11/23 10:29:25 INFO: [Worker w1] [Integrity check] Starting.
+//! ```
+//! The two tags travel as the target of a record: `info!(target: &scope, …)` with a [`Scope`] made once by each task.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::PathBuf,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use parking_lot::Mutex;
+use simplelog::{CombinedLogger, Config, SharedLogger};
+
+use crate::system::clock::log_time;
+
+/// Who speaks, `[Worker w1] [Integrity check]`.
+pub type Scope = Arc<str>;
+
+/// The scope of a tag and a subtag.
+pub fn scope(tag: &str, subtag: &str) -> Scope {
+    format!("[{tag}] [{subtag}]").into()
+}
+
+/// The log file, for opening it again after somebody else has moved it.
+#[derive(Clone)]
+pub struct LogFile(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl LogFile {
+    /// Opens or creates the file with mode 0660.
+    ///
+    /// # Errors
+    /// When the file cannot be opened for writing.
+    pub fn open(path: PathBuf) -> io::Result<Self> {
+        let file = Mutex::new(open(&path)?);
+        Ok(Self(Arc::new(Inner { path, file })))
+    }
+
+    /// Goes on in a new file at the same path.
+    ///
+    /// # Errors
+    /// When it cannot be opened; the log then goes on in the old one.
+    pub fn reopen(&self) -> io::Result<()> {
+        let new = open(&self.0.path)?;
+        *self.0.file.lock() = new;
+        Ok(())
+    }
+}
+
+fn open(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o660).open(path)
+}
+
+/// What the debug level of the internal options shows: 0, 1 or 2.
+pub fn level(debug: u8) -> LevelFilter {
+    match debug {
+        0 => LevelFilter::Info,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    }
+}
+
+/// Makes `file`, and standard error if wanted, the log of the process.
+pub fn install(file: LogFile, level: LevelFilter, stderr: bool) {
+    let mut sinks: Vec<Box<dyn SharedLogger>> = vec![Box::new(Sink { level, to: To::File(file) })];
+    if stderr {
+        sinks.push(Box::new(Sink { level, to: To::Stderr }));
+    }
+    // It fails only if a log was installed before, which a test may have done.
+    let _ = CombinedLogger::init(sinks);
+}
+
+struct Sink {
+    level: LevelFilter,
+    to: To,
+}
+
+enum To {
+    File(LogFile),
+    Stderr,
+}
+
+impl Log for Sink {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let line = line(record, SystemTime::now());
+        // A log that cannot be written has nowhere to say so.
+        let _ = match &self.to {
+            To::File(file) => file.0.file.lock().write_all(line.as_bytes()),
+            To::Stderr => io::stderr().lock().write_all(line.as_bytes()),
+        };
+    }
+
+    fn flush(&self) {}
+}
+
+impl SharedLogger for Sink {
+    fn level(&self) -> LevelFilter {
+        self.level
+    }
+
+    fn config(&self) -> Option<&Config> {
+        None
+    }
+
+    fn as_log(self: Box<Self>) -> Box<dyn Log> {
+        self
+    }
+}
+
+/// One line, whatever the message contains: a peer must not be able to write lines of its own into the log.
+fn line(record: &Record<'_>, now: SystemTime) -> String {
+    let level = match record.level() {
+        Level::Error => "ERROR",
+        Level::Warn => "WARNING",
+        Level::Info => "INFO",
+        Level::Debug => "DEBUG",
+        Level::Trace => "DEBUG2",
+    };
+    // A record of another crate has its module path for a target.
+    let target = if record.target().starts_with('[') { record.target() } else { "[Cluster] [Main]" };
+    let mut line = format!("{} {level}: {target} {}", log_time(now), record.args());
+    if line.chars().any(char::is_control) {
+        line = line.split_inclusive(char::is_control).map(show_control).collect();
+    }
+    line.push('\n');
+    line
+}
+
+/// `part`, with a control character at its end replaced by its escape.
+fn show_control(part: &str) -> String {
+    match part.chars().next_back() {
+        Some(last) if last.is_control() => {
+            format!("{}{}", &part[..part.len() - last.len_utf8()], last.escape_default())
+        }
+        _ => part.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_whatever_it_contains() {
+        let make = |text: &str| {
+            let target = scope("Worker w1", "Integrity check");
+            let args = format_args!("{text}");
+            line(&Record::builder().level(Level::Warn).target(&target).args(args).build(), SystemTime::now())
+        };
+        assert!(make("Grüße.").ends_with(" WARNING: [Worker w1] [Integrity check] Grüße.\n"));
+        let forged = make("x\n2026/11/23 10:29:25 ERROR: [Master] [Main] forged\x1b[2J");
+        assert_eq!(forged.matches('\n').count(), 1);
+        assert!(forged.contains(r"\u{1b}"));
+    }
+
+    #[test]
+    fn after_reopen_the_log_goes_on_at_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cluster.log");
+        let file = LogFile::open(path.clone()).unwrap();
+        std::fs::rename(&path, directory.path().join("old.log")).unwrap();
+        file.reopen().unwrap();
+        file.0.file.lock().write_all(b"line\n").unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "line\n");
+    }
+}
