@@ -3,6 +3,7 @@
 //! It is the only home of `unsafe`; each use stands with its reason.
 
 pub mod clock;
+pub mod directory;
 pub mod memory;
 pub mod process;
 pub mod random;

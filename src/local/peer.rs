@@ -1,0 +1,120 @@
+//! One local program: its requests.
+
+use std::{sync::Arc, time::Instant};
+
+use log::{debug, warn};
+use parking_lot::Mutex;
+
+use super::{Role, requests};
+use crate::{
+    connection::{Connection, Handler},
+    logging::{Scope, scope},
+    session::unknown_command,
+    system::thread::guard,
+    wire::{Class, Command, ErrorObject, Message, Request},
+};
+
+/// Handles the requests of one local program.
+pub struct Peer {
+    role: Role,
+    scope: Scope,
+    last: Arc<Mutex<Instant>>,
+}
+
+impl Peer {
+    /// The end of a connection that was just accepted; `last` is when it last said that it lives.
+    pub fn new(role: Role, id: &str, last: Arc<Mutex<Instant>>) -> Self {
+        Self { role, scope: scope(&format!("Local {id}"), "Main"), last }
+    }
+
+    /// Asks on a thread of its own, and answers.
+    fn later(
+        &self,
+        connection: &Connection,
+        counter: u32,
+        work: impl FnOnce() -> Result<String, ErrorObject> + Send + 'static,
+    ) {
+        let answering = connection.clone();
+        let run = move || match guard(work) {
+            Ok(Ok(json)) => answering.answer(counter, Command::Ok, json),
+            Ok(Err(error)) => answering.refuse(counter, &error),
+            Err(panic) => answering.refuse(counter, &ErrorObject::unexpected(panic)),
+        };
+        if let Err(error) = self.role.node().requests.spawn("request", run) {
+            connection.refuse(counter, &ErrorObject::unexpected(error.to_string()));
+        }
+    }
+
+    /// A worker hands `get_nodes` and `get_health` to its master: the program is told at once that this was done, and the
+    /// answer follows as a request of ours (`spec/protocol.md` 13.2).
+    fn forward(&self, connection: &Connection, counter: u32, command: Command, payload: Vec<u8>) {
+        let Role::Worker(worker) = &self.role else { return };
+        let Some(master) = worker.master() else {
+            return connection.refuse(counter, &ErrorObject::new(Class::Cluster, 3023));
+        };
+        connection.answer(counter, Command::Ok, "Sent request to master node");
+        let (client, scope) = (connection.clone(), self.scope.clone());
+        let run = move || {
+            let answer = match master.request(command, payload) {
+                Ok(answer) => answer,
+                Err(error) => error.to_object().to_json().into_bytes(),
+            };
+            if let Err(error) = client.request(Command::ControlResult, answer) {
+                debug!(target: &*scope, "The answer was not acknowledged: {error}");
+            }
+        };
+        if let Err(error) = self.role.node().requests.spawn("request", run) {
+            warn!(target: &*self.scope, "A request cannot be forwarded to the master: {error}");
+            connection.close("its request cannot be forwarded");
+        }
+    }
+}
+
+impl Handler for Peer {
+    fn request(&mut self, connection: &Connection, message: Message) {
+        let Message { counter, command, body } = message;
+        debug!(target: &*self.scope, "Command received: {command}");
+        let request = match Request::parse(command, &body) {
+            Ok(request) => request,
+            Err(malformed) => {
+                return connection.refuse(counter, &ErrorObject::unexpected(malformed.to_string()));
+            }
+        };
+        let node = self.role.node();
+        match (request, &self.role) {
+            (Request::Echo, _) => connection.answer(counter, Command::Ok, body.clone()),
+            (Request::EchoClient, _) => {
+                *self.last.lock() = node.clock.now();
+                connection.answer(counter, Command::OkMaster, body.clone());
+            }
+            (Request::Hello(hello), _) => {
+                connection.answer(counter, Command::Ok, format!("Client {} added", hello.node));
+            }
+            (Request::Config, _) => connection.answer(counter, Command::Ok, requests::config(node)),
+            (Request::Hash, role) => {
+                let role = role.clone();
+                self.later(connection, counter, move || Ok(requests::hash(&role)));
+            }
+            (Request::Nodes(arguments), Role::Master(master)) => answer(connection, counter, master.nodes(arguments)),
+            (Request::Health(filter), Role::Master(master)) => answer(connection, counter, master.health(filter)),
+            (Request::Nodes(payload), Role::Worker(_)) => {
+                self.forward(connection, counter, Command::Nodes, payload.to_vec());
+            }
+            (Request::Health(payload), Role::Worker(_)) => {
+                self.forward(connection, counter, Command::Health, payload.to_vec());
+            }
+            _ => unknown_command(connection, counter, command),
+        }
+    }
+
+    fn closed(&mut self, reason: &str) {
+        debug!(target: &*self.scope, "Disconnected: {reason}.");
+    }
+}
+
+fn answer(connection: &Connection, counter: u32, result: Result<String, ErrorObject>) {
+    match result {
+        Ok(json) => connection.answer(counter, Command::Ok, json),
+        Err(error) => connection.refuse(counter, &error),
+    }
+}

@@ -1,0 +1,149 @@
+//! The `local` thread: accepts local programs.
+
+use std::{
+    fs::{Permissions, remove_file, set_permissions},
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{
+            fs::{FileTypeExt, PermissionsExt},
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use log::{debug, info, warn};
+use nix::sys::socket::{Shutdown, shutdown};
+use parking_lot::Mutex;
+
+use super::{Role, peer::Peer};
+use crate::{
+    connection::{Connection, Options, Socket},
+    logging::scope,
+    node::Node,
+    system::{random, thread},
+    tasks::keep_alive::supervision::{self, Supervised},
+};
+
+/// How long the thread rests when the system has no room for another connection.
+const REST: Duration = Duration::from_millis(500);
+
+/// The bound control socket.
+pub struct Server(UnixListener);
+
+/// The local programs that are connected.
+pub type Clients = Arc<Mutex<Vec<Client>>>;
+
+/// One of them.
+pub struct Client {
+    /// Its connection.
+    pub connection: Connection,
+    /// When its last keep-alive came or, before the first, when it connected.
+    pub last: Arc<Mutex<Instant>>,
+}
+
+impl Server {
+    /// Binds the socket of `node`, mode 0660. A socket that an earlier daemon left is replaced; one that a living daemon
+    /// serves is not.
+    ///
+    /// # Errors
+    /// When another daemon serves it, or the directory may not be written.
+    pub fn bind(node: &Node) -> io::Result<Self> {
+        let path = node.home.control_socket();
+        if is_socket(&path) {
+            if UnixStream::connect(&path).is_ok() {
+                let text = format!("{} is served by another daemon; stop it first", path.display());
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+            }
+            remove_file(&path)?;
+        }
+        let listener = UnixListener::bind(&path)?;
+        set_permissions(&path, Permissions::from_mode(0o660))?;
+        Ok(Self(listener))
+    }
+
+    /// Makes a blocked accept return.
+    ///
+    /// # Errors
+    /// When the socket cannot be cloned.
+    pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
+        let socket = self.0.try_clone()?;
+        // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
+        Ok(move || drop(shutdown(socket.as_raw_fd(), Shutdown::Both)))
+    }
+
+    /// Starts the threads `local` and `local_alive`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(self, role: &Role, threads: &thread::Group) -> io::Result<()> {
+        let path = role.node().home.control_socket();
+        info!(target: &*scope("Local Server", "Main"), "Serving on {}", path.display());
+        let clients = Clients::default();
+        let (node, supervised) = (role.node().clone(), clients.clone());
+        threads.spawn("local_alive", move || {
+            supervision::run(&node, "Local Server", || {
+                let supervise = |client: &Client| Supervised {
+                    connection: client.connection.clone(),
+                    last: *client.last.lock(),
+                };
+                supervised.lock().iter().map(supervise).collect()
+            });
+        })?;
+        let role = role.clone();
+        threads.spawn("local", move || self.run(&role, &clients))
+    }
+
+    fn run(self, role: &Role, clients: &Clients) {
+        let node = role.node();
+        let scope = scope("Local Server", "Main");
+        loop {
+            let accepted = self.0.accept();
+            if node.shutdown.ordered() {
+                break;
+            }
+            let served = accepted.and_then(|(stream, _)| serve(role, stream, clients));
+            if let Err(error) = served {
+                warn!(target: &*scope, "A local program cannot be served: {error}");
+                node.shutdown.sleep(&node.clock, REST);
+            }
+        }
+        // Nobody serves it any more: programs are to see that at once.
+        let _ = remove_file(node.home.control_socket());
+        for client in clients.lock().drain(..) {
+            client.connection.close("this node stops");
+        }
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
+    let node = role.node();
+    clients.lock().retain(|client| !client.connection.is_closed());
+    let limit = node.settings.local.max_clients as usize;
+    if clients.lock().len() >= limit {
+        return Err(io::Error::other(format!("{limit} are connected (cluster.json, local.max_clients)")));
+    }
+    let id = (random::number() % 1_048_576).to_string();
+    let options = Options {
+        peer: format!("local program {id}"),
+        cipher: None,
+        accepted: true,
+        handshake_timeout: node.settings.link.handshake_timeout,
+        frame_timeout: node.settings.link.frame_timeout,
+        request_timeout: node.settings.communication.timeout_cluster_request,
+        clock: node.clock.clone(),
+    };
+    let last = Arc::new(Mutex::new(node.clock.now()));
+    let peer = |_: &Connection| Peer::new(role.clone(), &id, last.clone());
+    let connection = Connection::start(Socket::Unix(stream), options, &node.connections, peer)?;
+    debug!(target: &*scope(&format!("Local {id}"), "Main"), "Connection received.");
+    clients.lock().push(Client { connection, last });
+    Ok(())
+}

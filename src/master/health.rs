@@ -1,0 +1,117 @@
+//! `get_health`: the workers and when each of their tasks ran last (`spec/protocol.md` 13.6).
+
+use serde_json::{Map, Value, json};
+
+use super::{Master, Worker};
+use crate::{
+    system::clock::iso_utc,
+    tasks::integrity::status::{Counts, date},
+    wire::{ErrorObject, json},
+};
+
+/// Which nodes an answer is about.
+enum Filter {
+    Everything,
+    /// All workers, without the master.
+    Workers,
+    /// Nodes with one of these names; names that no node has are ignored.
+    Names(Vec<String>),
+    /// Nodes whose names are part of this text.
+    PartOf(String),
+}
+
+impl Filter {
+    fn parse(payload: &[u8]) -> Result<Self, ErrorObject> {
+        let wrong = || ErrorObject::unexpected("the filter is to be null, a text, an array of texts or {}");
+        match serde_json::from_slice(payload).map_err(|error| ErrorObject::unexpected(error.to_string()))? {
+            Value::Null => Ok(Self::Everything),
+            Value::String(text) => Ok(Self::PartOf(text)),
+            Value::Object(object) if object.is_empty() => Ok(Self::Workers),
+            array @ Value::Array(_) => serde_json::from_value(array).map(Self::Names).map_err(|_| wrong()),
+            _ => Err(wrong()),
+        }
+    }
+
+    fn takes(&self, name: &str, is_master: bool) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Workers => !is_master,
+            Self::Names(names) => names.iter().any(|wanted| wanted == name),
+            Self::PartOf(text) => text.contains(name),
+        }
+    }
+}
+
+impl Master {
+    /// The answer to `get_health` with this filter.
+    ///
+    /// # Errors
+    /// When the filter is none; the asking program is at fault.
+    pub fn health(&self, filter: &[u8]) -> Result<String, ErrorObject> {
+        let filter = Filter::parse(filter)?;
+        let mut nodes = Map::new();
+        for worker in self.registry.workers().iter().filter(|worker| filter.takes(&worker.hello.node, false)) {
+            nodes.insert(worker.hello.node.clone(), worker_health(worker));
+        }
+        let workers = nodes.len();
+        let name = &self.node.cluster.node_name;
+        if filter.takes(name, true) {
+            let version = self.node.settings.version.to_string();
+            let address = self.node.cluster.nodes.first().cloned().unwrap_or_default();
+            nodes.insert(name.clone(), json!({"info": info(name, "master", &version, &address)}));
+        }
+        Ok(json::text(&json!({"n_connected_nodes": workers, "nodes": nodes})))
+    }
+}
+
+fn info(name: &str, node_type: &str, version: &str, address: &str) -> Value {
+    // Agents belong to the agent database, which this node does not have yet.
+    json!({"name": name, "type": node_type, "version": version, "ip": address, "n_active_agents": 0})
+}
+
+fn worker_health(worker: &Worker) -> Value {
+    let hello = &worker.hello;
+    let integrity = worker.integrity.status();
+    let never = date(None);
+    let mut sync = integrity.sync.to_json();
+    sync["total_extra_valid"] = json!(0);
+    sync["total_files"] = total_files(integrity.files);
+    let groups = json!({"date_start": never, "date_end": never, "n_synced_chunks": 0});
+    json!({
+        "info": info(&hello.node, &hello.node_type, &hello.version, &worker.address.to_string()),
+        "status": {
+            "sync_integrity_free": integrity.free,
+            "last_check_integrity": integrity.check.to_json(),
+            "last_sync_integrity": sync,
+            "sync_agent_info_free": true,
+            "last_sync_agentinfo": {"date_start_master": never, "date_end_master": never, "n_synced_chunks": 0},
+            "last_sync_agentgroup": groups,
+            "last_sync_full_agentgroup": groups,
+            "last_keep_alive": iso_utc(worker.last_keep_alive().1),
+        },
+    })
+}
+
+fn total_files(files: Option<Counts>) -> Value {
+    match files {
+        Some(Counts { missing, shared, extra }) => json!({"missing": missing, "extra": extra, "shared": shared}),
+        None => json!({"missing": 0, "shared": 0, "extra": 0, "extra_valid": 0}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_those_of_the_original() {
+        let takes = |filter: &str, name, is_master| Filter::parse(filter.as_bytes()).unwrap().takes(name, is_master);
+        assert!(takes("null", "m", true) && takes("null", "w1", false));
+        assert!(!takes("{}", "m", true) && takes("{}", "w1", false));
+        assert!(takes(r#"["w1", "nosuch"]"#, "w1", false) && !takes(r#"["w1"]"#, "w2", false));
+        assert!(takes(r#""w1,w2""#, "w1", false) && !takes(r#""w1""#, "w2", false));
+        for bad in ["", "3", r#"{"a": 1}"#, "[1]"] {
+            assert!(Filter::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+}

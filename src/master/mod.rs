@@ -1,0 +1,78 @@
+//! What only the master has: the listener, the registry of connected workers, and what it tells of them.
+
+mod health;
+mod listener;
+mod nodes;
+mod peer;
+mod registry;
+mod strangers;
+mod worker;
+
+use std::{io, sync::Arc};
+
+use log::info;
+
+pub use listener::Listener;
+pub use registry::Registry;
+pub use worker::Worker;
+
+use crate::{
+    files::MemberCache,
+    logging::scope,
+    node::Node,
+    system::thread,
+    tasks::{
+        integrity,
+        keep_alive::supervision::{self, Supervised},
+        local_integrity::LocalIntegrity,
+    },
+};
+
+/// The bytes of compressed files that are kept for the next worker that needs them.
+const MEMBER_CACHE: usize = 2 * 1024 * 1024;
+
+/// The master of a cluster.
+pub struct Master {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The workers that are connected.
+    pub registry: Registry,
+    /// The master's own files.
+    pub local_integrity: Arc<LocalIntegrity>,
+    integrity: Arc<integrity::master::Shared>,
+}
+
+impl Master {
+    /// The master of `node`, with nothing started yet.
+    pub fn new(node: Arc<Node>) -> Arc<Self> {
+        let local_integrity = Arc::new(LocalIntegrity::new(&node));
+        let integrity = Arc::new(integrity::master::Shared {
+            node: node.clone(),
+            local: local_integrity.clone(),
+            members: MemberCache::new(MEMBER_CACHE),
+        });
+        Arc::new(Self { node, registry: Registry::default(), local_integrity, integrity })
+    }
+
+    /// Starts its threads: `listen`, `local_integrity` and `keep_alive`.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(self: &Arc<Self>, listener: Listener, threads: &thread::Group) -> io::Result<()> {
+        info!(target: &*scope("Master", "Main"), "Serving on {}", listener.address_text());
+        let this = self.clone();
+        threads.spawn("keep_alive", move || supervision::run(&this.node, "Master", || this.supervised()))?;
+        let (node, local) = (self.node.clone(), self.local_integrity.clone());
+        threads.spawn("local_integrity", move || local.run(&node))?;
+        let this = self.clone();
+        threads.spawn("listen", move || listener.run(&this))
+    }
+
+    fn supervised(&self) -> Vec<Supervised> {
+        let supervise = |worker: &Arc<Worker>| Supervised {
+            connection: worker.connection.clone(),
+            last: worker.last_keep_alive().0,
+        };
+        self.registry.workers().iter().map(supervise).collect()
+    }
+}

@@ -1,0 +1,47 @@
+//! The workers that are connected, in the order in which they came.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::Worker;
+
+/// Names are unique in it.
+#[derive(Default)]
+pub struct Registry(RwLock<Vec<Arc<Worker>>>);
+
+/// Why a worker was not registered.
+pub enum NotRegistered {
+    /// Another worker has its name.
+    NameTaken(Arc<Worker>),
+    /// As many are connected as `link.max_workers` allows.
+    Full,
+}
+
+impl Registry {
+    /// Registers `worker`.
+    ///
+    /// # Errors
+    /// When its name is taken or the registry is full.
+    pub fn add(&self, worker: &Arc<Worker>, limit: usize) -> Result<(), NotRegistered> {
+        let mut workers = self.0.write();
+        if let Some(other) = workers.iter().find(|other| other.hello.node == worker.hello.node) {
+            return Err(NotRegistered::NameTaken(other.clone()));
+        }
+        if workers.len() >= limit {
+            return Err(NotRegistered::Full);
+        }
+        workers.push(worker.clone());
+        Ok(())
+    }
+
+    /// Forgets `worker`; another of the same name stays.
+    pub fn remove(&self, worker: &Worker) {
+        self.0.write().retain(|other| !other.connection.is(&worker.connection));
+    }
+
+    /// All that are connected now.
+    pub fn workers(&self) -> Vec<Arc<Worker>> {
+        self.0.read().clone()
+    }
+}

@@ -1,0 +1,39 @@
+//! What all rooms of one node share.
+
+use std::sync::Arc;
+
+use crate::{
+    config::{Cluster, Home, Settings},
+    crypto::Fernet,
+    files::Items,
+    system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
+};
+
+/// One node of a cluster: its configuration, its clock and its threads. Nothing in it changes while it runs.
+pub struct Node {
+    /// The installation.
+    pub home: Home,
+    /// `<cluster>` of ossec.conf.
+    pub cluster: Cluster,
+    /// cluster.json.
+    pub settings: Settings,
+    /// The files that are kept equal.
+    pub items: Arc<Items>,
+    /// Who is to own the files that are written; none if this process cannot give files away.
+    pub owner: Option<Owner>,
+    /// For every wait.
+    pub clock: Clock,
+    /// The order to stop.
+    pub shutdown: Shutdown,
+    /// Readers and writers of connections.
+    pub connections: Group,
+    /// Short-lived threads of requests that take long.
+    pub requests: Group,
+}
+
+impl Node {
+    /// The cipher of the links to other nodes.
+    pub fn cipher(&self) -> Fernet {
+        Fernet::new(self.cluster.key.as_bytes())
+    }
+}

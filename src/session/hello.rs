@@ -1,0 +1,80 @@
+//! Who may join a cluster (`spec/protocol.md` 6.2).
+
+use crate::{
+    config::settings::Version,
+    wire::{ErrorObject, Hello, is_node_name},
+};
+
+/// What the master holds a worker's hello against.
+pub struct Rules<'a> {
+    /// The name of the master itself.
+    pub master: &'a str,
+    /// The name of the cluster.
+    pub cluster: &'a str,
+    /// The version that the master states.
+    pub version: Version,
+    /// Whether another patch of the same minor version may join.
+    pub accept_patch_versions: bool,
+}
+
+/// Checks a hello in the order of the original. Whether a worker of that name is connected already is asked by the
+/// registry, after all this, so that nobody is registered who is refused.
+///
+/// # Errors
+/// The error that the worker is answered with; its configuration is at fault.
+pub fn check(hello: &Hello, rules: &Rules<'_>) -> Result<(), ErrorObject> {
+    if !is_node_name(&hello.node) {
+        return Err(ErrorObject::cluster(3060, hello.node.clone()));
+    }
+    if hello.node == rules.master {
+        return Err(ErrorObject::cluster(3029, hello.node.clone()));
+    }
+    if hello.cluster != rules.cluster {
+        return Err(ErrorObject::cluster(3030, format!("'{}'; this is '{}'", hello.cluster, rules.cluster)));
+    }
+    let same = match hello.version.parse::<Version>() {
+        Ok(version) if rules.accept_patch_versions => version.same_minor(&rules.version),
+        Ok(version) => version == rules.version,
+        Err(_) => false,
+    };
+    if !same {
+        let detail = format!("the worker has '{}', the master {}", hello.version, rules.version);
+        return Err(ErrorObject::cluster(3031, detail));
+    }
+    Ok(())
+}
+
+/// The payload of a worker's hello.
+pub fn payload(node: &str, cluster: &str, node_type: &str, version: Version) -> String {
+    format!("{node} {cluster} {node_type} {version}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(node: &str, cluster: &str, version: &str, accept_patch_versions: bool) -> Option<u32> {
+        let hello = Hello {
+            node: node.into(),
+            cluster: cluster.into(),
+            node_type: "worker".into(),
+            version: version.into(),
+        };
+        let rules =
+            Rules { master: "m", cluster: "wazuh", version: "4.14.7".parse().unwrap(), accept_patch_versions };
+        check(&hello, &rules).err().map(|error| error.code)
+    }
+
+    #[test]
+    fn each_fault_has_its_number() {
+        assert_eq!(code("w1", "wazuh", "4.14.7", false), None);
+        assert_eq!(code("w.1", "wazuh", "4.14.7", false), Some(3060));
+        assert_eq!(code("", "wazuh", "4.14.7", false), Some(3060));
+        assert_eq!(code("m", "wazuh", "4.14.7", false), Some(3029));
+        assert_eq!(code("w1", "other", "4.14.7", false), Some(3030));
+        assert_eq!(code("w1", "wazuh", "4.14.6", false), Some(3031));
+        assert_eq!(code("w1", "wazuh", "4.14.6", true), None);
+        assert_eq!(code("w1", "wazuh", "4.13.7", true), Some(3031));
+        assert_eq!(code("w1", "wazuh", "new", true), Some(3031));
+    }
+}

@@ -1,0 +1,7 @@
+//! What the two ends of a link agree on before they work, and the requests that every handler answers alike.
+
+pub mod hello;
+pub mod native;
+mod transfers;
+
+pub use transfers::{Transfers, unknown_command};

@@ -1,0 +1,154 @@
+//! What two of our own nodes agree on beyond the classic link (`spec/native.md` 1).
+//!
+//! ```text
+//! worker: hello …                     master: ok  Client w1 added native/1 <nonce>
+//! worker: native {nonce, features}    master: ok  {features taken}
+//! ```
+//! An original node never reads the suffix and never sends `native`: the link stays classic.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use crate::{files::ChecksumKind, system::random, wire::json};
+
+/// Manifests carry MD5 instead of BLAKE2b-512.
+const CHECKSUM_MD5: &str = "checksum=md5";
+
+/// Nonces are 16 random bytes; this is the length of their text.
+const NONCE: usize = 22;
+
+/// What both ends of a link use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// Whether manifests carry MD5.
+    pub checksum_md5: bool,
+}
+
+impl Features {
+    /// The checksum of manifests on this link.
+    pub fn checksum(self) -> ChecksumKind {
+        if self.checksum_md5 { ChecksumKind::Md5 } else { ChecksumKind::Blake2b }
+    }
+
+    /// Those of `names` that this daemon knows and that `allowed` (cluster.json, `link.features`) permits.
+    fn take(names: &[String], allowed: &[String]) -> Self {
+        let has = |feature: &str| names.iter().any(|n| n == feature) && allowed.iter().any(|a| a == feature);
+        Self { checksum_md5: has(CHECKSUM_MD5) }
+    }
+
+    fn names(self) -> Vec<String> {
+        if self.checksum_md5 { vec![CHECKSUM_MD5.to_owned()] } else { Vec::new() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Offer {
+    nonce: String,
+    features: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Taken {
+    features: Vec<String>,
+}
+
+/// Why an agreement failed; the other node is at fault, and the link stays classic or is closed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Disagreement {
+    /// Not the JSON that was expected.
+    #[error("the text of the agreement cannot be read: {0}")]
+    Json(String),
+    /// Not 16 bytes in base64url.
+    #[error("the nonce of the agreement is not 16 bytes in base64url")]
+    Nonce,
+    /// The master took what was not offered.
+    #[error("the other node took the feature '{0}', which was not offered")]
+    NotOffered(String),
+}
+
+/// A new nonce as text.
+///
+/// # Errors
+/// When the system has no randomness.
+pub fn nonce() -> std::io::Result<String> {
+    random::bytes::<16>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// Master: what the answer to hello ends with.
+pub fn invitation(nonce: &str) -> String {
+    format!(" native/1 {nonce}")
+}
+
+/// Worker: whether the answer to hello invites to an agreement.
+///
+/// # Errors
+/// When it does with a nonce that is none.
+pub fn invited(answer: &[u8]) -> Result<bool, Disagreement> {
+    let text = String::from_utf8_lossy(answer);
+    match text.split_once(" native/1 ") {
+        None => Ok(false),
+        Some((_, nonce)) if is_nonce(nonce) => Ok(true),
+        Some(_) => Err(Disagreement::Nonce),
+    }
+}
+
+/// Worker: the payload of `native`.
+pub fn offer(nonce: String, allowed: &[String]) -> String {
+    json::text(&Offer { nonce, features: allowed.to_vec() })
+}
+
+/// Master: the features taken from a worker's offer, and the payload of the answer.
+///
+/// # Errors
+/// When the offer is not one.
+pub fn answer(offer: &[u8], allowed: &[String]) -> Result<(Features, String), Disagreement> {
+    let offer: Offer = serde_json::from_slice(offer).map_err(|error| Disagreement::Json(error.to_string()))?;
+    if !is_nonce(&offer.nonce) {
+        return Err(Disagreement::Nonce);
+    }
+    let features = Features::take(&offer.features, allowed);
+    Ok((features, json::text(&Taken { features: features.names() })))
+}
+
+/// Worker: the features that the master took.
+///
+/// # Errors
+/// When the answer is not one, or takes what was not offered.
+pub fn taken(answer: &[u8], allowed: &[String]) -> Result<Features, Disagreement> {
+    let taken: Taken = serde_json::from_slice(answer).map_err(|error| Disagreement::Json(error.to_string()))?;
+    match taken.features.iter().find(|feature| !allowed.contains(feature)) {
+        Some(feature) => Err(Disagreement::NotOffered(feature.clone())),
+        None => Ok(Features::take(&taken.features, allowed)),
+    }
+}
+
+fn is_nonce(text: &str) -> bool {
+    text.len() == NONCE && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_of_our_nodes_agree() {
+        let all = vec![CHECKSUM_MD5.to_owned()];
+        let welcome = format!("Client w1 added{}", invitation(&nonce().unwrap()));
+        assert_eq!(invited(welcome.as_bytes()), Ok(true));
+        let offered = offer(nonce().unwrap(), &all);
+        let (features, payload) = answer(offered.as_bytes(), &all).unwrap();
+        assert!(features.checksum_md5);
+        assert_eq!(taken(payload.as_bytes(), &all), Ok(features));
+        assert_eq!(answer(offered.as_bytes(), &[]).unwrap().0, Features::default(), "switched off on the master");
+    }
+
+    #[test]
+    fn every_failure_has_its_reason() {
+        assert_eq!(invited(b"Client w1 added"), Ok(false));
+        assert_eq!(invited(b"Client w1 added native/1 short"), Err(Disagreement::Nonce));
+        assert!(matches!(answer(b"{", &[]), Err(Disagreement::Json(_))));
+        assert_eq!(answer(br#"{"nonce": "", "features": []}"#, &[]).unwrap_err(), Disagreement::Nonce);
+        let answer = br#"{"features": ["session"]}"#;
+        assert_eq!(taken(answer, &[]), Err(Disagreement::NotOffered("session".into())));
+    }
+}

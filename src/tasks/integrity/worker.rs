@@ -1,0 +1,320 @@
+//! The worker's half: asks for a check every 9 s, and applies what the master sends.
+//!
+//! One thread does all of it, so nothing is checked while something is applied. The session only hands it what the
+//! master says.
+
+use std::{sync::Arc, time::Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{debug, error, info, warn};
+use parking_lot::Mutex;
+
+use super::archive_path;
+use crate::{
+    connection::{Connection, FileSender, ReceivedFile, RequestError},
+    files::{ChecksumKind, Disk, Manifest, Scanner, Target, Update, UpdateLimits, write_manifest},
+    logging::{Scope, scope},
+    node::Node,
+    system::{memory, random, thread::guard},
+    wire::{Class, Command, ErrorObject},
+};
+
+/// What the master says, in the order in which it says it.
+enum Event {
+    InSync,
+    SyncBegins(String),
+    Archive(ReceivedFile),
+    SyncFailed(ErrorObject),
+}
+
+/// The session's end: takes what the master says of integrity.
+pub struct Inbox {
+    events: Sender<Event>,
+    task: Option<String>,
+}
+
+/// The thread's end.
+pub struct Events(Receiver<Event>);
+
+/// A line between the session and the thread. It holds more than a master can have to say at a time.
+pub fn channel() -> (Inbox, Events) {
+    let (events, inbox) = bounded(16);
+    (Inbox { events, task: None }, Events(inbox))
+}
+
+/// More was said than the thread has taken; the master is at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("the integrity thread is busy with what came before")]
+pub struct Busy;
+
+impl Inbox {
+    /// `syn_m_c_ok`.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn in_sync(&mut self) -> Result<(), Busy> {
+        self.send(Event::InSync)
+    }
+
+    /// `syn_m_c`: a synchronisation begins; gives its task id.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn sync_begins(&mut self) -> Result<String, Busy> {
+        let task = random::uuid();
+        self.send(Event::SyncBegins(task.clone()))?;
+        self.task = Some(task.clone());
+        Ok(task)
+    }
+
+    /// Whether the archive of a synchronisation is on its way.
+    pub fn expects_file(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// Whether this is the task of the synchronisation that is on its way.
+    pub fn knows(&self, task: &str) -> bool {
+        self.task.as_deref() == Some(task)
+    }
+
+    /// `syn_m_c_e`: the archive has come.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn archive(&mut self, file: ReceivedFile) -> Result<(), Busy> {
+        self.task = None;
+        self.send(Event::Archive(file))
+    }
+
+    /// `syn_m_c_r`: the master could not send it.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn sync_failed(&mut self, error: ErrorObject) -> Result<(), Busy> {
+        self.task = None;
+        self.send(Event::SyncFailed(error))
+    }
+
+    fn send(&self, event: Event) -> Result<(), Busy> {
+        self.events.try_send(event).map_err(|_| Busy)
+    }
+}
+
+/// The integrity thread of a worker, as long as it is connected.
+pub struct Integrity<'a> {
+    node: &'a Node,
+    master: &'a Connection,
+    scanner: &'a Mutex<Scanner>,
+    disk: &'a Disk,
+    kind: ChecksumKind,
+    check_scope: Scope,
+    sync_scope: Scope,
+    /// When the check that waits for the master's verdict began.
+    checking: Option<Instant>,
+    /// The synchronisation whose archive is on its way, and when it must have come.
+    receiving: Option<(String, Receiver<Instant>)>,
+    unreadable: usize,
+}
+
+impl<'a> Integrity<'a> {
+    /// For a connection whose manifests carry checksums of `kind`.
+    pub fn new(
+        node: &'a Node,
+        master: &'a Connection,
+        scanner: &'a Mutex<Scanner>,
+        disk: &'a Disk,
+        kind: ChecksumKind,
+    ) -> Self {
+        let tag = format!("Worker {}", node.cluster.node_name);
+        Self {
+            node,
+            master,
+            scanner,
+            disk,
+            kind,
+            check_scope: scope(&tag, "Integrity check"),
+            sync_scope: scope(&tag, "Integrity sync"),
+            checking: None,
+            receiving: None,
+            unreadable: 0,
+        }
+    }
+
+    /// Runs until the connection closes.
+    pub fn run(mut self, events: &Events) {
+        let never = crossbeam_channel::never();
+        let mut tick = self.next_check();
+        loop {
+            let late = self.receiving.as_ref().map_or(&never, |(_, late)| late).clone();
+            select! {
+                recv(self.master.closed()) -> _ => return,
+                recv(events.0) -> event => match event {
+                    Ok(event) => {
+                        if let Err(panic) = guard(|| self.take(event)) {
+                            error!(target: &*self.sync_scope, "The synchronisation failed: {panic}. Please report this.");
+                        }
+                    }
+                    Err(_) => return,
+                },
+                recv(late) -> _ => self.give_up_receiving(),
+                recv(tick) -> _ => {
+                    if self.receiving.is_none() {
+                        if let Err(panic) = guard(|| self.check()) {
+                            error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
+                        }
+                    }
+                    tick = self.next_check();
+                }
+            }
+        }
+    }
+
+    fn next_check(&self) -> Receiver<Instant> {
+        self.node.clock.after(self.node.settings.worker.sync_integrity)
+    }
+
+    fn check(&mut self) {
+        match self.try_check() {
+            Ok(()) => (),
+            // The session tells why; every task of a connection need not.
+            Err(RequestError::Closed { .. }) if self.master.is_closed() => (),
+            Err(error) => {
+                self.checking = None;
+                error!(target: &*self.check_scope, "The check could not be made: {error}");
+            }
+        }
+    }
+
+    fn try_check(&mut self) -> Result<(), RequestError> {
+        let answer = self.master.request(Command::IntegrityPermission, "")?;
+        if answer != b"True" {
+            debug!(
+                target: &*self.check_scope,
+                "Master didn't grant permission to start a new synchronization: b'{}'",
+                answer.escape_ascii()
+            );
+            return Ok(());
+        }
+        debug!(target: &*self.check_scope, "Permission to synchronize granted.");
+        info!(target: &*self.check_scope, "Starting.");
+        self.checking = Some(self.node.clock.now());
+        let manifest = self.scan();
+        let task = self.master.request(Command::IntegrityCheck, "")?;
+        let task = String::from_utf8_lossy(&task).into_owned();
+        self.send_manifest(&task, &manifest).inspect_err(|error| {
+            let payload = format!("{task} {}", error.to_object().to_json());
+            // If this does not arrive either, the master gives the check up by itself.
+            let _ = self.master.request(Command::IntegrityCheckFailed, payload);
+        })
+    }
+
+    fn scan(&mut self) -> Arc<Manifest> {
+        let scan = self.scanner.lock().scan(self.kind == ChecksumKind::Blake2b);
+        if scan.unreadable.len() != self.unreadable {
+            for (path, reason) in &scan.unreadable {
+                warn!(target: &*self.check_scope, "'{path}' cannot be read: {reason}; the master's copy will replace it.");
+            }
+            self.unreadable = scan.unreadable.len();
+        }
+        scan.manifest
+    }
+
+    fn send_manifest(&self, task: &str, manifest: &Manifest) -> Result<(), RequestError> {
+        let path = archive_path(&self.node.cluster.node_name, &self.node.clock);
+        let count = manifest.entries().len();
+        debug!(target: &*self.check_scope, "Compressing 'files_metadata.json' of {count} files.");
+        debug!(target: &*self.check_scope, "Sending zip file.");
+        let mut sender = FileSender::begin(self.master, &path, Arc::default())?;
+        write_manifest(manifest, self.kind, self.node.settings.communication.compress_level, &mut sender)
+            .map_err(|error| RequestError::Closed { reason: format!("the manifest could not be sent: {error}") })?;
+        sender.finish()?;
+        self.master.request(Command::IntegrityCheckEnd, format!("{task} {path}"))?;
+        debug!(target: &*self.check_scope, "Zip file sent.");
+        Ok(())
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::InSync => self.finish_check("Sync not required."),
+            Event::SyncBegins(task) => {
+                self.finish_check("Sync required.");
+                let limit = self.node.settings.communication.timeout_receiving_file;
+                self.receiving = Some((task, self.node.clock.after(limit)));
+            }
+            Event::Archive(file) => {
+                self.receiving = None;
+                self.synchronise(file);
+                memory::give_back();
+            }
+            Event::SyncFailed(error) => {
+                self.receiving = None;
+                error!(target: &*self.sync_scope, "The master could not send the files: '{error}'");
+            }
+        }
+    }
+
+    fn finish_check(&mut self, verdict: &str) {
+        let took = self.checking.take().map(|start| self.node.clock.now().duration_since(start).as_secs_f64());
+        info!(target: &*self.check_scope, "Finished in {:.3}s. {verdict}", took.unwrap_or_default());
+    }
+
+    fn give_up_receiving(&mut self) {
+        let Some((task, _)) = self.receiving.take() else { return };
+        let error = ErrorObject::new(Class::Cluster, 3039);
+        error!(target: &*self.sync_scope, "{error}");
+        // A master that does not hear this goes on sending what nobody waits for, and then stops.
+        let _ = self.master.request(Command::CancelTask, format!("{task} {}", error.to_json()));
+    }
+
+    fn synchronise(&self, file: ReceivedFile) {
+        let start = self.node.clock.now();
+        info!(target: &*self.sync_scope, "Starting.");
+        let target = Target {
+            home: self.node.home.path(),
+            items: &self.node.items,
+            owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
+            disk: self.disk,
+        };
+        let limits = UpdateLimits { max_inflated: self.node.settings.communication.max_zip_size };
+        let update = match Update::open(file.file, self.kind, &limits) {
+            Ok(update) => update,
+            Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("the archive is refused: {error}"))),
+        };
+        info!(
+            target: &*self.sync_scope,
+            "Files to create: {} | Files to update: {} | Files to delete: {}",
+            update.missing_count(),
+            update.shared_count(),
+            update.extra_count()
+        );
+        debug!(target: &*self.sync_scope, "Worker does not meet integrity checks. Actions required.");
+        debug!(target: &*self.sync_scope, "Updating local files: Start.");
+        let outcome = match update.apply(&target) {
+            Ok(outcome) => outcome,
+            Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("nothing was changed: {error}"))),
+        };
+        debug!(target: &*self.sync_scope, "Updating local files: End.");
+        for failure in &outcome.failures {
+            error!(target: &*self.sync_scope, "{failure}");
+        }
+        if !outcome.failures.is_empty() {
+            let count = |what| outcome.failures.iter().filter(|failure| failure.what == what).count();
+            use crate::files::Change::{Create, Delete, Update};
+            error!(
+                target: &*self.sync_scope,
+                "Found errors: {} overwriting, {} creating and {} removing",
+                count(Update),
+                count(Create),
+                count(Delete)
+            );
+        }
+        let took = self.node.clock.now().duration_since(start).as_secs_f64();
+        info!(target: &*self.sync_scope, "Finished in {took:.3}s.");
+    }
+
+    /// Tells the log and the master that a whole synchronisation failed.
+    fn refuse(&self, error: &ErrorObject) {
+        error!(target: &*self.sync_scope, "The synchronisation failed: {error}");
+        let _ = self.master.request(Command::IntegrityCheckFailed, format!("None {}", error.to_json()));
+    }
+}

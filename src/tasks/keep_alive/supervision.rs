@@ -1,0 +1,50 @@
+//! The server's half: closes peers that have been silent for too long.
+
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::select;
+use log::{debug, error};
+
+use crate::{connection::Connection, logging::scope, node::Node};
+
+/// A peer under supervision.
+pub struct Supervised {
+    /// Its connection.
+    pub connection: Connection,
+    /// When its last keep-alive came or, before the first, when it connected.
+    pub last: Instant,
+}
+
+/// Runs until the node stops. `peers` gives those that are connected at the time of a run; `tag` is whose they are in
+/// the log.
+pub fn run(node: &Node, tag: &str, peers: impl Fn() -> Vec<Supervised>) {
+    let scope = scope(tag, "Keep alive");
+    let (period, limit) =
+        (node.settings.master.check_worker_lastkeepalive, node.settings.master.max_allowed_time_without_keepalive);
+    loop {
+        debug!(target: &*scope, "Calculating.");
+        close_silent(node.clock.now(), limit, peers(), |peer, silent| {
+            error!(
+                target: &*scope,
+                "No keep alives have been received from {} in the last {} seconds. Disconnecting",
+                peer.peer(),
+                silent.as_secs()
+            );
+        });
+        debug!(target: &*scope, "Calculated.");
+        select! {
+            recv(node.shutdown.channel()) -> _ => return,
+            recv(node.clock.after(period)) -> _ => (),
+        }
+    }
+}
+
+fn close_silent(now: Instant, limit: Duration, peers: Vec<Supervised>, tell: impl Fn(&Connection, Duration)) {
+    for Supervised { connection, last } in peers {
+        let silent = now.saturating_duration_since(last);
+        if silent > limit {
+            tell(&connection, silent);
+            connection.close("no keep-alive came in time");
+        }
+    }
+}

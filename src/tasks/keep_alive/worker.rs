@@ -1,0 +1,36 @@
+//! The worker's half: says that it lives, and notices when the master does not.
+
+use crossbeam_channel::select;
+use log::{error, info};
+
+use crate::{connection::Connection, logging::scope, node::Node, wire::Command};
+
+const PAYLOAD: &str = "keepalive";
+
+/// Runs until the connection closes, which it does itself when the master no longer answers.
+pub fn run(node: &Node, master: &Connection) {
+    let scope = scope(&format!("Worker {}", node.cluster.node_name), "Keep Alive");
+    let limit = node.settings.worker.max_failed_keepalive_attempts;
+    let mut failed = 0;
+    loop {
+        select! {
+            recv(master.closed()) -> _ => return,
+            recv(node.clock.after(node.settings.worker.keep_alive)) -> _ => (),
+        }
+        match master.request(Command::EchoClient, PAYLOAD) {
+            Ok(answer) => {
+                failed = 0;
+                let answer = String::from_utf8_lossy(&answer).into_owned();
+                info!(target: &*scope, "Successful response from master: {answer}");
+            }
+            Err(_) if master.is_closed() => return,
+            Err(error) => {
+                failed += 1;
+                error!(target: &*scope, "Error sending keep alive: {error} ({failed} of {limit})");
+                if failed >= limit {
+                    return master.close("the master does not answer keep-alives");
+                }
+            }
+        }
+    }
+}

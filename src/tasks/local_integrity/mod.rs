@@ -1,0 +1,119 @@
+//! The local integrity thread of the master: which files there are and what their checksums are, once for all workers.
+//!
+//! Period: `master.recalculate_integrity` (8 s) after the end of the run before, the first at start. It publishes an
+//! `Arc<Manifest>`; readers clone the `Arc` and hold no lock. A worker may ask for one check in each turn, so the end of
+//! a run is also what opens the next turn (`spec/protocol.md` 10.5).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{error, info, warn};
+use parking_lot::{Mutex, RwLock};
+
+use crate::{
+    files::{ChecksumKind, Manifest, Scan, Scanner},
+    logging::{Scope, scope},
+    node::Node,
+    system::thread::guard,
+};
+
+/// The published result, shared by the thread, the workers' integrity checks and the control socket.
+pub struct LocalIntegrity {
+    manifest: RwLock<Option<Arc<Manifest>>>,
+    turn: AtomicU64,
+    blake2b: AtomicBool,
+    wake: Sender<()>,
+    woken: Receiver<()>,
+    /// One walk over the files at a time; held by nobody who holds another lock.
+    scanner: Mutex<Scanner>,
+}
+
+impl LocalIntegrity {
+    /// Nothing published yet.
+    pub fn new(node: &Node) -> Self {
+        let (wake, woken) = bounded(1);
+        Self {
+            manifest: RwLock::new(None),
+            turn: AtomicU64::new(0),
+            blake2b: AtomicBool::new(false),
+            wake,
+            woken,
+            scanner: Mutex::new(Scanner::new(node.home.path(), node.items.clone())),
+        }
+    }
+
+    /// The manifest of the last run, if it has the checksums that the asking link uses. If it has not, they are
+    /// calculated by a run that begins now.
+    pub fn manifest(&self, kind: ChecksumKind) -> Option<Arc<Manifest>> {
+        let manifest = self.manifest.read().clone()?;
+        if manifest.has(kind) {
+            return Some(manifest);
+        }
+        self.blake2b.store(true, Ordering::Release);
+        self.run_soon();
+        None
+    }
+
+    /// The number of the present turn.
+    pub fn turn(&self) -> u64 {
+        self.turn.load(Ordering::Acquire)
+    }
+
+    /// Lets a run begin now instead of at the end of the period.
+    pub fn run_soon(&self) {
+        // A full channel means that a run has been ordered already.
+        let _ = self.wake.try_send(());
+    }
+
+    /// Calculates now, with the cache of the thread; for `get_hash`.
+    pub fn scan(&self, kind: ChecksumKind) -> Scan {
+        self.scanner.lock().scan(kind == ChecksumKind::Blake2b)
+    }
+
+    /// The thread.
+    pub fn run(&self, node: &Node) {
+        let scope = scope("Master", "Local integrity");
+        let mut unreadable = Vec::new();
+        loop {
+            if let Err(panic) = guard(|| self.turn_once(node, &scope, &mut unreadable)) {
+                error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
+            }
+            select! {
+                recv(node.shutdown.channel()) -> _ => return,
+                recv(self.woken) -> _ => (),
+                recv(node.clock.after(self.period(node))) -> _ => (),
+            }
+        }
+    }
+
+    fn period(&self, node: &Node) -> Duration {
+        node.settings.master.recalculate_integrity
+    }
+
+    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut Vec<String>) {
+        info!(target: &**scope, "Starting.");
+        let start = node.clock.now();
+        let kind = if self.blake2b.load(Ordering::Acquire) { ChecksumKind::Blake2b } else { ChecksumKind::Md5 };
+        let scan = self.scan(kind);
+        let now: Vec<String> = scan.unreadable.iter().map(|(path, _)| path.clone()).collect();
+        for (path, reason) in scan.unreadable.iter().filter(|(path, _)| !unreadable.contains(path)) {
+            warn!(
+                target: &**scope,
+                "'{path}' cannot be read and is left out: {reason}. The workers keep the copy that they have; let the \
+                 user of this daemon read it."
+            );
+        }
+        *unreadable = now;
+        let count = scan.manifest.entries().len();
+        *self.manifest.write() = Some(scan.manifest);
+        self.turn.fetch_add(1, Ordering::AcqRel);
+        let took = node.clock.now().duration_since(start).as_secs_f64();
+        info!(target: &**scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
+    }
+}

@@ -1,0 +1,181 @@
+//! The `connect` thread: connects to the master, says hello, runs the tasks of the connection, and begins again when it
+//! ends. Addresses are resolved anew at each attempt: in a container world a name keeps and its address does not.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use log::{debug, error, info, warn};
+
+use super::{Worker, backoff::Backoff, peer::Peer};
+use crate::{
+    config::settings::Native,
+    connection::{Connection, Options, RequestError, Socket},
+    logging::{Scope, scope},
+    node::Node,
+    session::{
+        hello,
+        native::{self, Features},
+    },
+    system::thread::spawn,
+    tasks::{integrity::worker as integrity, keep_alive},
+    wire::Command,
+};
+
+/// How long one address may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs until the node stops.
+pub fn run(worker: &Arc<Worker>) {
+    let node = &worker.node;
+    let scope = scope(&format!("Worker {}", node.cluster.node_name), "Main");
+    let link = &node.settings.link;
+    let mut backoff = Backoff::new(link.reconnect_min, link.reconnect_max);
+    loop {
+        match attempt(worker, &scope) {
+            Ok(reason) => {
+                backoff.reset();
+                info!(target: &*scope, "The connection has been closed: {reason}.");
+            }
+            Err(failed) if node.shutdown.ordered() => debug!(target: &*scope, "{failed}"),
+            Err(failed) => error!(target: &*scope, "Could not connect to master: {failed}."),
+        }
+        let wait = backoff.wait();
+        if node.shutdown.ordered() || !node.shutdown.sleep(&node.clock, wait) {
+            return;
+        }
+    }
+}
+
+/// Why a worker is not connected.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{host}:{port}: {error}")]
+    Connect { host: String, port: u16, error: io::Error },
+    #[error("{0}")]
+    Refused(RequestError),
+    #[error("{0}; is the <key> the same on both nodes, and is this port the master's?")]
+    Closed(RequestError),
+    #[error("the agreement on a native link failed: {0} (cluster.json, link.native)")]
+    Native(String),
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// One connection from beginning to end; gives the reason of its end.
+fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
+    let node = &worker.node;
+    let (stream, address) = connect(node)?;
+    stream.set_nodelay(true)?;
+    let options = Options {
+        peer: address.to_string(),
+        cipher: Some(node.cipher()),
+        accepted: true,
+        handshake_timeout: node.settings.link.handshake_timeout,
+        frame_timeout: node.settings.link.frame_timeout,
+        request_timeout: node.settings.communication.timeout_cluster_request,
+        clock: node.clock.clone(),
+    };
+    let (inbox, events) = integrity::channel();
+    let (told, reason) = crossbeam_channel::bounded(1);
+    let master = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(node, inbox, told))?;
+    // Whatever ends this attempt, the connection ends with it.
+    let master = Closing(master);
+    let features = greet(node, &master.0, scope)?;
+    crate::system::directory::create(&node.home.node_dir(&node.cluster.node_name), 0o770)?;
+    info!(target: &**scope, "Successfully connected to master.");
+    debug!(target: &**scope, "The link with {address} carries {:?} checksums.", features.checksum());
+
+    *worker.master.write() = Some(master.0.clone());
+    let tasks = start_tasks(worker, &master.0, events, features);
+    crossbeam_channel::select! {
+        recv(master.0.closed()) -> _ => (),
+        recv(node.shutdown.channel()) -> _ => master.0.close("this node stops"),
+    }
+    *worker.master.write() = None;
+    for task in tasks? {
+        // A task that panicked has ended the process.
+        let _ = task.join();
+    }
+    Ok(reason.recv().unwrap_or_default())
+}
+
+struct Closing(Connection);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close("this node ends it");
+    }
+}
+
+fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), Failed> {
+    let host = node.cluster.nodes.first().cloned().unwrap_or_default();
+    let port = node.cluster.port;
+    let failed = |error| Failed::Connect { host: host.clone(), port, error };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (host.as_str(), port).to_socket_addrs().map_err(failed)? {
+        if node.shutdown.ordered() {
+            break;
+        }
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok((stream, address)),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// Hello and, if both are ours, the agreement on a native link.
+fn greet(node: &Node, master: &Connection, scope: &Scope) -> Result<Features, Failed> {
+    let cluster = &node.cluster;
+    let payload =
+        hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), node.settings.version);
+    let answer = master.request(Command::Hello, payload).map_err(|error| match error {
+        RequestError::Closed { .. } => Failed::Closed(error),
+        _ => Failed::Refused(error),
+    })?;
+    let link = &node.settings.link;
+    let agreed = match link.native {
+        Native::Never => Ok(None),
+        Native::Auto | Native::Require => agree(master, &answer, &link.features),
+    };
+    match agreed {
+        Ok(Some(features)) => Ok(features),
+        Ok(None) if link.native == Native::Require => Err(Failed::Native("the master speaks the classic protocol only".into())),
+        Ok(None) => Ok(Features::default()),
+        Err(reason) if link.native == Native::Require => Err(Failed::Native(reason)),
+        Err(reason) => {
+            warn!(target: &**scope, "No native link with the master, the classic one is used: {reason}");
+            Ok(Features::default())
+        }
+    }
+}
+
+fn agree(master: &Connection, answer: &[u8], features: &[String]) -> Result<Option<Features>, String> {
+    if !native::invited(answer).map_err(|error| error.to_string())? {
+        return Ok(None);
+    }
+    let nonce = native::nonce().map_err(|error| error.to_string())?;
+    let taken = master.request(Command::Native, native::offer(nonce, features)).map_err(|error| error.to_string())?;
+    native::taken(&taken, features).map(Some).map_err(|error| error.to_string())
+}
+
+fn start_tasks(
+    worker: &Arc<Worker>,
+    master: &Connection,
+    events: integrity::Events,
+    features: Features,
+) -> io::Result<[std::thread::JoinHandle<()>; 2]> {
+    let (this, connection) = (worker.clone(), master.clone());
+    let integrity = spawn("integrity", move || {
+        let kind = features.checksum();
+        integrity::Integrity::new(&this.node, &connection, &this.scanner, &this.disk, kind).run(&events);
+    })?;
+    let (this, connection) = (worker.clone(), master.clone());
+    let keep_alive = spawn("keep_alive", move || keep_alive::worker::run(&this.node, &connection))
+        .inspect_err(|_| master.close("no thread could be started"))?;
+    Ok([integrity, keep_alive])
+}
