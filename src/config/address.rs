@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-/// Whether `text` is an IP address (IPv6 with or without a zone) or has the form of a host name. Underscores are let pass: container
-/// networks have such names, and resolvers take them.
+/// Whether `text` is an IP address (IPv6 with or without a zone) or has the form of a host name. Underscores are let
+/// pass: container networks have such names, and resolvers take them.
 pub(super) fn is_address(text: &str) -> bool {
     let (address, zone) = text.split_once('%').map_or((text, None), |(address, zone)| (address, Some(zone)));
     match address.parse::<IpAddr>() {

@@ -56,7 +56,8 @@ pub struct Cluster {
     pub hidden: String,
     /// The daemon has nothing to do and exits with success. Nothing else of the block was checked then.
     pub disabled: bool,
-    /// The block for the load-balancer helper, as written: texts, objects for elements with children, arrays for repeated ones.
+    /// The block for the load-balancer helper, as written: texts, objects for elements with children, arrays for
+    /// repeated ones.
     pub haproxy_helper: Option<Value>,
     /// The options that the file names, in its order.
     pub written: Vec<&'static str>,
@@ -80,8 +81,8 @@ impl Cluster {
         }
     }
 
-    /// The answer to `get_config` (`spec/protocol.md` 13.3): the options of the file in its order, then the defaulted ones. Unless
-    /// `show_key`, the key and the passwords of the helper are masked.
+    /// The answer to `get_config` (`spec/protocol.md` 13.3): the options of the file in its order, then the defaulted
+    /// ones. Unless `show_key`, the key and the passwords of the helper are masked.
     pub fn to_json(&self, show_key: bool) -> Vec<(&'static str, Value)> {
         let defaulted = OPTIONS.into_iter().filter(|option| !self.written.contains(option));
         let options = self.written.iter().copied().chain(defaulted);
@@ -119,8 +120,8 @@ fn masked(value: &Value) -> Value {
     }
 }
 
-/// Whether `text` can be a node's name: `[A-Za-z0-9_-]+`, as a master demands it in `hello` (`spec/protocol.md` 6.2). Such a name is safe as
-/// the name of a directory.
+/// Whether `text` can be a node's name: `[A-Za-z0-9_-]+`, as a master demands it in `hello` (`spec/protocol.md` 6.2).
+/// Such a name is safe as the name of a directory.
 pub fn is_node_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
 }

@@ -8,9 +8,9 @@ const LARGEST: u8 = 2;
 /// Bytes; the installed file has about 20 KiB.
 const LIMIT: u64 = 1 << 20;
 
-/// The debug level, 0 to 2: `wazuh_clusterd.debug` of `etc/internal_options.conf`, overridden by `etc/local_internal_options.conf`. `cli`,
-/// the number of `-d` given, counts only if that option is 0. As in the original, an option that is missing or invalid means 0 and `-d`
-/// is ignored (`spec/protocol.md` 15.3).
+/// The debug level, 0 to 2: `wazuh_clusterd.debug` of `etc/internal_options.conf`, overridden by
+/// `etc/local_internal_options.conf`. `cli`, the number of `-d` given, counts only if that option is 0. As in the
+/// original, an option that is missing or invalid means 0 and `-d` is ignored (`spec/protocol.md` 15.3).
 pub fn debug_level(home: &Home, cli: u8) -> u8 {
     let written = ["etc/local_internal_options.conf", "etc/internal_options.conf"].iter().find_map(|file| {
         let bytes = source::read(&home.path().join(file), LIMIT).ok()?;

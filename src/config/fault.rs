@@ -1,7 +1,7 @@
 //! What is wrong with a configuration, in sentences for the person who wrote it.
 //!
-//! The first part of every sentence is the text of the original daemon, where it has one: log readers know it. What follows in
-//! parentheses is ours: the place, what stands there, and what to write instead.
+//! The first part of every sentence is the text of the original daemon, where it has one: log readers know it. What
+//! follows in parentheses is ours: the place, what stands there, and what to write instead.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -109,7 +109,8 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// `text` fit for one log line: control characters are escaped, so that a value can not forge a line, and the length is bounded.
+/// `text` fit for one log line: control characters are escaped, so that a value can not forge a line, and the length is
+/// bounded.
 pub(super) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown = String::with_capacity(text.len().min(LONGEST));

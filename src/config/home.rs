@@ -18,8 +18,8 @@ impl Home {
         Self(path::absolute(directory).unwrap_or_else(|_| directory.to_path_buf()))
     }
 
-    /// The home to use: `--home` > `WAZUH_HOME` > the parent of the binary's directory if it holds `etc/ossec.conf` > `/var/ossec`.
-    /// An empty option or variable counts as not given.
+    /// The home to use: `--home` > `WAZUH_HOME` > the parent of the binary's directory if it holds `etc/ossec.conf` >
+    /// `/var/ossec`. An empty option or variable counts as not given.
     pub fn find(option: Option<&Path>) -> Self {
         let variable = env::var_os("WAZUH_HOME").map(PathBuf::from);
         Self::choose(option, variable.as_deref(), env::current_exe().ok().as_deref())

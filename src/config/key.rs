@@ -3,7 +3,8 @@
 use std::fmt;
 use zeroize::Zeroize;
 
-/// The 32 characters that all nodes of a cluster share. Wiped from memory when dropped; its `Debug` text shows nothing of it.
+/// The 32 characters that all nodes of a cluster share. Wiped from memory when dropped; its `Debug` text shows nothing
+/// of it.
 #[derive(Clone)]
 pub struct ClusterKey(
     /// Boxed, so that moving the key leaves no copy on a stack.
@@ -14,8 +15,9 @@ impl ClusterKey {
     /// Bytes of a key; as they are all ASCII, also its characters.
     pub const LENGTH: usize = 32;
 
-    /// Takes a key that is 32 ASCII letters, digits or underscores. `None` for any other text: the original also lets non-ASCII letters
-    /// pass here, and then fails at its first message, since they are more than 32 bytes (`spec/protocol.md` 15.1).
+    /// Takes a key that is 32 ASCII letters, digits or underscores. `None` for any other text: the original also lets
+    /// non-ASCII letters pass here, and then fails at its first message, since they are more than 32 bytes
+    /// (`spec/protocol.md` 15.1).
     pub fn new(text: &str) -> Option<Self> {
         let acceptable = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let bytes = text.as_bytes().try_into().ok()?;

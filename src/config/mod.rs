@@ -6,7 +6,8 @@
 //! | `etc/cluster.json` | optional; overrides the embedded settings key by key ([`Settings`]) |
 //! | `etc/internal_options.conf` | how much is logged ([`debug_level`]) |
 //!
-//! [`Config::load`] reports all faults at once. It opens no socket and writes no log: notes and faults go back to the caller.
+//! [`Config::load`] reports all faults at once. It opens no socket and writes no log: notes and faults go back to the
+//! caller.
 
 mod address;
 mod cluster;
@@ -79,11 +80,12 @@ impl Note {
 impl Config {
     /// Reads and checks the configuration of `home`; `ossec_conf` names another file than that of the home (`-c`).
     ///
-    /// If the cluster is disabled or absent, the rest is not checked and the settings are the embedded ones: look at `cluster.disabled`
-    /// before anything else.
+    /// If the cluster is disabled or absent, the rest is not checked and the settings are the embedded ones: look at
+    /// `cluster.disabled` before anything else.
     ///
     /// # Errors
-    /// All faults of all files, first those of `ossec.conf` in the order of the original's checks (`spec/protocol.md` 15.1).
+    /// All faults of all files, first those of `ossec.conf` in the order of the original's checks (`spec/protocol.md`
+    /// 15.1).
     pub fn load(home: Home, ossec_conf: Option<&Path>) -> Result<Loaded, Faults> {
         let file = ossec_conf.map_or_else(|| home.ossec_conf(), Path::to_path_buf);
         let block = ossec_conf::load(&file);
@@ -145,7 +147,8 @@ mod tests {
 
     #[test]
     fn a_configuration_without_faults() {
-        let text = "<ossec_config><cluster><key>0123456789abcdef0123456789abcdef</key><nodes><node>m</node></nodes></cluster></ossec_config>";
+        let text = "<ossec_config><cluster><key>0123456789abcdef0123456789abcdef</key>\
+                    <nodes><node>m</node></nodes></cluster></ossec_config>";
         let (_directory, home) = home(text, "{\"local\": {\"show_key\": true}}");
         let loaded = Config::load(home, None).expect("right");
         assert!(loaded.notes.is_empty() && loaded.config.settings.local.show_key && !loaded.config.cluster.disabled);

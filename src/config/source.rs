@@ -5,10 +5,12 @@ use std::io::{self, Read};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Reads the regular file `path`, which may hold up to `limit` bytes. The bytes are wiped when dropped: they may hold the key.
+/// Reads the regular file `path`, which may hold up to `limit` bytes. The bytes are wiped when dropped: they may hold
+/// the key.
 ///
 /// # Errors
-/// Those of the file system; `InvalidInput` if it is not a regular file (a pipe would block the start for ever); `FileTooLarge`.
+/// Those of the file system; `InvalidInput` if it is not a regular file (a pipe would block the start for ever);
+/// `FileTooLarge`.
 pub(super) fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let about = fs::metadata(path)?;
     if !about.is_file() {

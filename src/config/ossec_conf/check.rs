@@ -141,7 +141,9 @@ impl<'a> Check<'a> {
             return None;
         };
         if is_published_key(text) {
-            self.warn(line, "The key of the cluster is a published example that everybody knows; make an own one for all nodes with: openssl rand -hex 16");
+            let text = "The key of the cluster is a published example that everybody knows; \
+                        make an own one for all nodes with: openssl rand -hex 16";
+            self.warn(line, text);
         }
         Some(key)
     }

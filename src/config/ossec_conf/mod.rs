@@ -1,7 +1,7 @@
 //! Reading and checking the `<cluster>` block of `ossec.conf` (`spec/protocol.md` 15.1).
 //!
-//! Every rule is checked, and every breach is reported, in the order of the original's checks: its first message is our first. Other daemons
-//! read the same block, so it has no option of ours.
+//! Every rule is checked, and every breach is reported, in the order of the original's checks: its first message is our
+//! first. Other daemons read the same block, so it has no option of ours.
 
 mod check;
 mod published;
@@ -69,6 +69,7 @@ fn to_json(element: &Element) -> Value {
 mod tests {
     use super::*;
     use crate::config::NodeType;
+    use crate::config::cluster::OPTIONS;
     use proptest::prelude::*;
     use std::fs;
 
@@ -156,8 +157,10 @@ mod tests {
     #[test]
     fn what_is_right_is_taken() {
         let (cluster, notes) = read(&block(
-            "<port> 15<!-- x -->17 </port><node_type>worker</node_type><name>c&amp;d</name><hidden>perhaps</hidden><disabled>no</disabled>\
-             <bind_addr><![CDATA[::]]></bind_addr><haproxy_helper><a>1</a><b><c>x</c></b><a>2</a></haproxy_helper><node_name/>",
+            "<port> 15<!-- x -->17 </port><node_type>worker</node_type><name>c&amp;d</name>\
+             <hidden>perhaps</hidden><disabled>no</disabled>\
+             <bind_addr><![CDATA[::]]></bind_addr>\
+             <haproxy_helper><a>1</a><b><c>x</c></b><a>2</a></haproxy_helper><node_name/>",
         ))
         .expect("right");
         assert!(notes.is_empty(), "{notes:?}");
@@ -222,8 +225,8 @@ mod tests {
         assert!(!format!("{faults:?}").contains("verysecret"));
     }
 
-    /// Each `*.conf` has an `*.expected` beside it: the faults, or `get_config` and the notes. `FILE` stands for its path. Run with
-    /// `UPDATE_EXPECTED=1` to write them anew, and read the difference.
+    /// Each `*.conf` has an `*.expected` beside it: the faults, or `get_config` and the notes. `FILE` stands for its
+    /// path. Run with `UPDATE_EXPECTED=1` to write them anew, and read the difference.
     #[test]
     fn fixtures() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
@@ -289,7 +292,7 @@ mod tests {
         }
 
         #[test]
-        fn no_value_panics(option in prop::sample::select(crate::config::cluster::OPTIONS.to_vec()), value in "\\PC{0,40}") {
+        fn no_value_panics(option in prop::sample::select(OPTIONS.to_vec()), value in "\\PC{0,40}") {
             let _ = read(&block(&format!("<{option}>{value}</{option}>")));
         }
     }

@@ -1,6 +1,7 @@
 //! Values that everybody knows, because they stand in documentation and templates.
 
-/// Keys that stand in documentation, container images, playbooks and API examples: whoever can reach the port knows them.
+/// Keys that stand in documentation, container images, playbooks and API examples: whoever can reach the port knows
+/// them.
 const PUBLISHED_KEYS: [&str; 4] = [
     "c98b62a9b6169ac5f67dae55ae4a9088",
     "c98b6ha9b6169zc5f67rae55ae4z5647",

@@ -90,7 +90,8 @@ impl FileRule {
         super::merge(&mut value, section.take(&key)?);
         let mut item = Section::new(section.sink(), section.path_of(&key), value);
 
-        let mode = "a text of octal digits from 0600 to 0775: the daemon must read and write its files, the world must not write them";
+        let mode =
+            "a text of octal digits from 0600 to 0775; the daemon must read and write its files, others must not write";
         let permissions =
             item.convert("permissions", mode, |value| value.as_str().and_then(permissions)).unwrap_or(0o640);
         let worker = "master: a worker never sends files";

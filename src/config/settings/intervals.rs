@@ -62,7 +62,8 @@ pub struct Communication {
     pub min_zip_size: u64,
     /// zlib level, 0 to 9.
     pub compress_level: u32,
-    /// The part by which the limit of an archive shrinks, and of the time that may pass before it grows again; 0 to 0.99.
+    /// The part by which the limit of an archive shrinks, and of the time that may pass before it grows again; 0 to
+    /// 0.99.
     pub zip_limit_tolerance: f64,
 }
 

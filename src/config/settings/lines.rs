@@ -5,8 +5,8 @@ use std::collections::HashMap;
 /// Joins the names of a path. It is shown to people too.
 pub(super) const SEPARATOR: &str = " > ";
 
-/// The line, counted from 1, of each member of the object `text`, by its path; members inside arrays are left out. `text` must be valid
-/// JSON: for any other text the answer is meaningless, but it is one.
+/// The line, counted from 1, of each member of the object `text`, by its path; members inside arrays are left out.
+/// `text` must be valid JSON: for any other text the answer is meaningless, but it is one.
 pub(super) fn index(text: &str) -> HashMap<String, usize> {
     let mut lines = HashMap::new();
     let mut open: Vec<Container> = Vec::new();

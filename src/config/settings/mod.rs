@@ -1,7 +1,7 @@
 //! The settings of `cluster.json` (`spec/protocol.md` 15.2), ours among them.
 //!
-//! The embedded file holds every setting; that of the home, which may be missing, overrides it key by key: objects are merged, all else is
-//! replaced. Times are seconds, with fractions if need be.
+//! The embedded file holds every setting; that of the home, which may be missing, overrides it key by key: objects are
+//! merged, all else is replaced. Times are seconds, with fractions if need be.
 
 mod file_rules;
 mod intervals;
@@ -51,7 +51,8 @@ impl Settings {
     /// The embedded settings with those of `file` over them, if there is such a file.
     ///
     /// # Errors
-    /// All faults of the file: it can not be read, is not JSON, or has unknown members or values that are out of their range.
+    /// All faults of the file: it can not be read, is not JSON, or has unknown members or values that are out of their
+    /// range.
     pub fn load(file: &Path) -> Result<Self, Faults> {
         match source::read(file, LIMIT) {
             Ok(bytes) => Self::parse(&bytes, file),
@@ -168,7 +169,8 @@ mod tests {
     #[test]
     fn an_override_changes_only_what_it_names() {
         let text = r#"{"intervals": {"worker": {"keep_alive": 0.2}}, "link": {"features": []},
-            "files": {"etc/shared/": {"permissions": "0600"}, "wodles/own/": {"files": ["a.py"]}}, "version": "4.12.0"}"#;
+            "files": {"etc/shared/": {"permissions": "0600"}, "wodles/own/": {"files": ["a.py"]}},
+            "version": "4.12.0"}"#;
         let settings = parse(text).expect("right");
         let default = Settings::default();
         assert_eq!(settings.worker.keep_alive, Duration::from_millis(200));
@@ -238,7 +240,11 @@ mod tests {
 
     #[test]
     fn all_faults_are_reported_at_once_each_with_its_line() {
-        let text = "{\"link\": {\"native\": 1,\n\"max_workers\": -1},\n\"local\": {\n\"max_clients\": 1.5, \"x\": {}},\n\"version\": []}";
+        let text = r#"{"link": {"native": 1,
+            "max_workers": -1},
+            "local": {
+            "max_clients": 1.5, "x": {}},
+            "version": []}"#;
         let shown = parse(text).expect_err("faults").to_string();
         let places: Vec<_> =
             shown.lines().filter_map(|line| line.split("/c.json:").nth(1)?.split(':').next()).collect();

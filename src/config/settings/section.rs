@@ -1,6 +1,7 @@
 //! Taking typed values out of a JSON object, and noting everything that does not fit.
 //!
-//! A value that does not fit yields some value of its type, so that reading goes on; the faults tell that it must not be used.
+//! A value that does not fit yields some value of its type, so that reading goes on; the faults tell that it must not
+//! be used.
 
 use super::super::fault::{Code, Fault};
 use super::lines::{self, SEPARATOR};
