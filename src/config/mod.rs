@@ -1,1 +1,156 @@
-//! Configuration.
+//! One typed configuration from all that a person can write.
+//!
+//! | file | what it gives |
+//! |---|---|
+//! | `etc/ossec.conf` | the `<cluster>` block: who this node is and whom it talks to ([`Cluster`]) |
+//! | `etc/cluster.json` | optional; overrides the embedded settings key by key ([`Settings`]) |
+//! | `etc/internal_options.conf` | how much is logged ([`debug_level`]) |
+//!
+//! [`Config::load`] reports all faults at once. It opens no socket and writes no log: notes and faults go back to the
+//! caller.
+
+mod address;
+mod cluster;
+mod debug;
+mod fault;
+mod home;
+mod key;
+mod ossec_conf;
+pub mod settings;
+mod source;
+mod xml;
+
+pub use cluster::{Cluster, NodeType, is_node_name};
+pub use debug::debug_level;
+pub use fault::{Fault, Faults};
+pub use home::Home;
+pub use key::ClusterKey;
+pub use settings::Settings;
+
+use std::path::Path;
+
+/// All that the daemon and its tools are told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the installation stands.
+    pub home: Home,
+    /// Who this node is.
+    pub cluster: Cluster,
+    /// How it works. The embedded settings if the cluster is disabled.
+    pub settings: Settings,
+}
+
+/// A configuration without faults, and what is worth a log line about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Notes in the order of the files.
+    pub notes: Vec<Note>,
+}
+
+/// Something that works, but that a person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// How much it matters.
+    pub level: NoteLevel,
+    /// One sentence, with file and line.
+    pub text: String,
+}
+
+/// How much a [`Note`] matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoteLevel {
+    /// Should be changed.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+impl Note {
+    fn warning(text: String) -> Self {
+        Self { level: NoteLevel::Warning, text }
+    }
+
+    fn info(text: String) -> Self {
+        Self { level: NoteLevel::Info, text }
+    }
+}
+
+impl Config {
+    /// Reads and checks the configuration of `home`; `ossec_conf` names another file than that of the home (`-c`).
+    ///
+    /// If the cluster is disabled or absent, the rest is not checked and the settings are the embedded ones: look at
+    /// `cluster.disabled` before anything else.
+    ///
+    /// # Errors
+    /// All faults of all files, first those of `ossec.conf` in the order of the original's checks (`spec/protocol.md`
+    /// 15.1).
+    pub fn load(home: Home, ossec_conf: Option<&Path>) -> Result<Loaded, Faults> {
+        let file = ossec_conf.map_or_else(|| home.ossec_conf(), Path::to_path_buf);
+        let block = ossec_conf::load(&file);
+        if let Ok((cluster, _)) = &block
+            && cluster.disabled
+        {
+            return block
+                .map(|(cluster, notes)| Loaded::new(home, cluster, Settings::default(), notes))
+                .map_err(Faults);
+        }
+        match (block, Settings::load(&home.cluster_json())) {
+            (Ok((cluster, notes)), Ok(settings)) => Ok(Loaded::new(home, cluster, settings, notes)),
+            (block, settings) => {
+                let mut faults = block.err().unwrap_or_default();
+                faults.extend(settings.err().into_iter().flat_map(|faults| faults.0));
+                Err(Faults(faults))
+            }
+        }
+    }
+}
+
+impl Loaded {
+    fn new(home: Home, cluster: Cluster, settings: Settings, notes: Vec<Note>) -> Self {
+        Self { config: Config { home, cluster, settings }, notes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn home(ossec_conf: &str, cluster_json: &str) -> (tempfile::TempDir, Home) {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::create_dir(directory.path().join("etc")).expect("etc");
+        let home = Home::new(directory.path());
+        fs::write(home.ossec_conf(), ossec_conf).expect("ossec.conf");
+        fs::write(home.cluster_json(), cluster_json).expect("cluster.json");
+        (directory, home)
+    }
+
+    #[test]
+    fn faults_of_both_files_come_together() {
+        let (_directory, home) = home("<ossec_config><cluster><port>1</port></cluster></ossec_config>", "{\"x\": 1}");
+        let faults = Config::load(home.clone(), None).expect_err("faults");
+        let codes: Vec<_> = faults.0.iter().map(Fault::code).collect();
+        assert_eq!(codes, [3004, 3004, 3004, 3005]);
+        assert!(faults.to_string().starts_with("Error 3004 - Error in cluster configuration: Unspecified key"));
+        assert_eq!(faults.to_string().lines().count(), 4);
+        let faults = Config::load(home, Some(Path::new("/nonexistent"))).expect_err("faults");
+        assert_eq!(faults.0.iter().map(Fault::code).collect::<Vec<_>>(), [3006, 3005]);
+    }
+
+    #[test]
+    fn a_disabled_cluster_has_no_faults() {
+        let (_directory, home) = home("<ossec_config></ossec_config>", "not JSON");
+        assert!(Config::load(home, None).expect("disabled").config.cluster.disabled);
+    }
+
+    #[test]
+    fn a_configuration_without_faults() {
+        let text = "<ossec_config><cluster><key>0123456789abcdef0123456789abcdef</key>\
+                    <nodes><node>m</node></nodes></cluster></ossec_config>";
+        let (_directory, home) = home(text, "{\"local\": {\"show_key\": true}}");
+        let loaded = Config::load(home, None).expect("right");
+        assert!(loaded.notes.is_empty() && loaded.config.settings.local.show_key && !loaded.config.cluster.disabled);
+    }
+}

@@ -1,0 +1,167 @@
+//! The `<cluster>` block as the daemon uses it.
+
+use super::ClusterKey;
+use serde_json::{Map, Value};
+
+/// Options of the block in the order in which [`Cluster::to_json`] shows those that the file leaves out.
+pub(super) const OPTIONS: [&str; 10] =
+    ["name", "node_name", "node_type", "key", "port", "bind_addr", "nodes", "hidden", "disabled", "haproxy_helper"];
+
+/// Shown where a secret is withheld.
+const MASK: &str = "*****";
+
+/// What a node is in its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeType {
+    /// The authority, to which workers connect.
+    Master,
+    /// A node that connects to the master.
+    Worker,
+}
+
+impl NodeType {
+    /// The word in configuration, `hello` and `get_nodes`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Master => "master",
+            Self::Worker => "worker",
+        }
+    }
+}
+
+impl std::fmt::Display for NodeType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The `<cluster>` block of `ossec.conf` (`spec/protocol.md` 15.1).
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    /// The cluster's name, one word.
+    pub name: String,
+    /// This node's name; fulfils [`is_node_name`].
+    pub node_name: String,
+    /// This node's role.
+    pub node_type: NodeType,
+    /// The shared key. Of no use if the cluster is disabled.
+    pub key: ClusterKey,
+    /// TCP port of the master.
+    pub port: u16,
+    /// The address at which a master listens: an IP address or a host name.
+    pub bind_addr: String,
+    /// Addresses of the master; the first counts.
+    pub nodes: Vec<String>,
+    /// Concerns alerts of other daemons; any text.
+    pub hidden: String,
+    /// The daemon has nothing to do and exits with success. Nothing else of the block was checked then.
+    pub disabled: bool,
+    /// The block for the load-balancer helper, as written: texts, objects for elements with children, arrays for
+    /// repeated ones.
+    pub haproxy_helper: Option<Value>,
+    /// The options that the file names, in its order.
+    pub written: Vec<&'static str>,
+}
+
+impl Cluster {
+    /// A cluster with this key and the defaults of the original in all else. `nodes` then names no real address.
+    pub fn new(key: ClusterKey) -> Self {
+        Self {
+            name: "wazuh".into(),
+            node_name: "node01".into(),
+            node_type: NodeType::Master,
+            key,
+            port: 1516,
+            bind_addr: "0.0.0.0".into(),
+            nodes: vec!["NODE_IP".into()],
+            hidden: "no".into(),
+            disabled: false,
+            haproxy_helper: None,
+            written: Vec::new(),
+        }
+    }
+
+    /// The answer to `get_config` (`spec/protocol.md` 13.3): the options of the file in its order, then the defaulted
+    /// ones. Unless `show_key`, the key and the passwords of the helper are masked.
+    pub fn to_json(&self, show_key: bool) -> Vec<(&'static str, Value)> {
+        let defaulted = OPTIONS.into_iter().filter(|option| !self.written.contains(option));
+        let options = self.written.iter().copied().chain(defaulted);
+        options.filter_map(|option| Some((option, self.option(option, show_key)?))).collect()
+    }
+
+    fn option(&self, option: &str, show_key: bool) -> Option<Value> {
+        Some(match option {
+            "name" => self.name.as_str().into(),
+            "node_name" => self.node_name.as_str().into(),
+            "node_type" => self.node_type.as_str().into(),
+            "key" => if show_key { self.key.expose() } else { MASK }.into(),
+            "port" => self.port.into(),
+            "bind_addr" => self.bind_addr.as_str().into(),
+            "nodes" => self.nodes.as_slice().into(),
+            "hidden" => self.hidden.as_str().into(),
+            "disabled" => self.disabled.into(),
+            "haproxy_helper" if show_key => self.haproxy_helper.clone()?,
+            "haproxy_helper" => masked(self.haproxy_helper.as_ref()?),
+            _ => return None,
+        })
+    }
+}
+
+/// `value` with every member whose name speaks of a password masked.
+fn masked(value: &Value) -> Value {
+    let member = |(name, value): (&String, &Value)| {
+        let secret = name.ends_with("password");
+        (name.clone(), if secret { MASK.into() } else { masked(value) })
+    };
+    match value {
+        Value::Object(members) => Value::Object(members.iter().map(member).collect::<Map<_, _>>()),
+        Value::Array(values) => values.iter().map(masked).collect(),
+        other => other.clone(),
+    }
+}
+
+/// Whether `text` can be a node's name: `[A-Za-z0-9_-]+`, as a master demands it in `hello` (`spec/protocol.md` 6.2).
+/// Such a name is safe as the name of a directory.
+pub fn is_node_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cluster() -> Cluster {
+        Cluster::new(ClusterKey::new("c98b62a9b6169ac5f67dae55ae4a9088").expect("a key"))
+    }
+
+    #[test]
+    fn written_options_come_first() {
+        let cluster = Cluster { written: vec!["port", "name"], ..cluster() };
+        let names: Vec<_> = cluster.to_json(false).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(
+            names,
+            ["port", "name", "node_name", "node_type", "key", "bind_addr", "nodes", "hidden", "disabled"]
+        );
+    }
+
+    #[test]
+    fn secrets_show_only_on_demand() {
+        let helper = json!({"haproxy_user": "u", "haproxy_password": "secret", "in": [{"x_password": "secret"}]});
+        let cluster = Cluster { haproxy_helper: Some(helper.clone()), ..cluster() };
+        let hidden = format!("{:?}", cluster.to_json(false));
+        assert!(!hidden.contains("c98b") && !hidden.contains("secret") && hidden.contains(MASK), "{hidden}");
+        assert!(!format!("{cluster:?}").contains("c98b"));
+        let shown = cluster.to_json(true);
+        assert!(shown.contains(&("haproxy_helper", helper)));
+        assert!(shown.contains(&("key", json!("c98b62a9b6169ac5f67dae55ae4a9088"))));
+    }
+
+    #[test]
+    fn node_names() {
+        assert!(is_node_name("Node_01-a"));
+        for text in ["", "a b", "a/b", "..", "ä", "a\n"] {
+            assert!(!is_node_name(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The debug level of the log.
+
+use super::Home;
+use super::source;
+
+const OPTION: &str = "wazuh_clusterd.debug";
+const LARGEST: u8 = 2;
+/// Bytes; the installed file has about 20 KiB.
+const LIMIT: u64 = 1 << 20;
+
+/// The debug level, 0 to 2: `wazuh_clusterd.debug` of `etc/internal_options.conf`, overridden by
+/// `etc/local_internal_options.conf`. `cli`, the number of `-d` given, counts only if that option is 0. As in the
+/// original, an option that is missing or invalid means 0 and `-d` is ignored (`spec/protocol.md` 15.3).
+pub fn debug_level(home: &Home, cli: u8) -> u8 {
+    let written = ["etc/local_internal_options.conf", "etc/internal_options.conf"].iter().find_map(|file| {
+        let bytes = source::read(&home.path().join(file), LIMIT).ok()?;
+        option(&String::from_utf8_lossy(&bytes)).map(str::to_owned)
+    });
+    match written.and_then(|text| text.parse::<u8>().ok()) {
+        Some(0) => cli.min(LARGEST),
+        Some(level) if level <= LARGEST => level,
+        _ => 0,
+    }
+}
+
+/// The text of the option in one file; the last line that sets it counts, since people append.
+fn option(text: &str) -> Option<&str> {
+    let mut lines = text.lines().rev().filter_map(|line| line.split_once('='));
+    let (_, value) = lines.find(|(name, _)| name.trim() == OPTION)?;
+    value.split('#').next().map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn the_rule_of_the_original() {
+        let (none, zero, one) = (None, Some("wazuh_clusterd.debug=0\n"), Some("# c\nwazuh_clusterd.debug = 1 # why\n"));
+        let (two, odd) = (Some("wazuh_clusterd.debug=2"), Some("wazuh_clusterd.debug=many"));
+        let (big, comment) = (Some("wazuh_clusterd.debug=3"), Some("#wazuh_clusterd.debug=2"));
+        let twice = Some("wazuh_clusterd.debug=2\nwazuh_clusterd.debug=0\n");
+        // internal, local, -d, level
+        let cases = [
+            (none, none, 2, 0),
+            (zero, none, 0, 0),
+            (zero, none, 1, 1),
+            (zero, none, 7, 2),
+            (one, none, 2, 1),
+            (zero, two, 0, 2),
+            (two, zero, 1, 1),
+            (two, odd, 1, 0),
+            (odd, zero, 1, 1),
+            (big, none, 1, 0),
+            (comment, none, 1, 0),
+            (none, zero, 2, 2),
+            (twice, none, 1, 1),
+        ];
+        for (internal, local, cli, level) in cases {
+            let directory = tempfile::tempdir().expect("a directory");
+            fs::create_dir(directory.path().join("etc")).expect("etc");
+            for (file, text) in [("internal_options.conf", internal), ("local_internal_options.conf", local)] {
+                if let Some(text) = text {
+                    fs::write(directory.path().join("etc").join(file), text).expect("written");
+                }
+            }
+            assert_eq!(debug_level(&Home::new(directory.path()), cli), level, "{internal:?} {local:?} {cli}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The rules for the `<cluster>` block, in the order of the original's checks.
+
+use super::published::{is_placeholder, is_published_key};
+use super::{is_empty, to_json};
+use crate::config::address::is_address;
+use crate::config::cluster::{OPTIONS, is_node_name};
+use crate::config::fault::{Code, Fault, printable};
+use crate::config::xml::Element;
+use crate::config::{Cluster, ClusterKey, NodeType, Note};
+use serde_json::Value;
+use std::path::Path;
+
+/// Addresses that no master of a cluster has.
+const RESERVED_NODES: [&str; 4] = ["localhost", "NODE_IP", "0.0.0.0", "127.0.1.1"];
+
+/// One pass over the block.
+pub(super) struct Check<'a> {
+    pub(super) file: &'a Path,
+    pub(super) block: &'a Element,
+    pub(super) faults: Vec<Fault>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// The text of an option and its line.
+type Written<'a> = (&'a str, usize);
+
+impl<'a> Check<'a> {
+    /// The cluster that the block describes; of no use if there are faults afterwards.
+    pub(super) fn cluster(&mut self) -> Cluster {
+        let mut cluster = Cluster::new(ClusterKey::unset());
+        cluster.written = self.options();
+        let port = self.port_digits();
+        cluster.disabled = self.disabled();
+        if cluster.disabled {
+            return cluster;
+        }
+        if let Some(key) = self.key() {
+            cluster.key = key;
+        }
+        if let Some(node_type) = self.node_type() {
+            cluster.node_type = node_type;
+        }
+        if let Some(port) = port.and_then(|port| self.port_range(port)) {
+            cluster.port = port;
+        }
+        let nodes = self.nodes(&cluster.nodes);
+        cluster.nodes = nodes;
+        if let Some(name) = self.name() {
+            cluster.name = name;
+        }
+        if let Some(node_name) = self.node_name() {
+            cluster.node_name = node_name;
+        }
+        if let Some(bind_addr) = self.bind_addr() {
+            cluster.bind_addr = bind_addr;
+        }
+        if let Some((hidden, _)) = self.value("hidden") {
+            cluster.hidden = hidden.to_owned();
+        }
+        cluster.haproxy_helper = self.haproxy_helper();
+        cluster
+    }
+
+    /// The options that the block names, in its order, with notes on those that it should not.
+    fn options(&mut self) -> Vec<&'static str> {
+        let mut written = Vec::new();
+        for element in &self.block.children {
+            let Some(option) = OPTIONS.into_iter().find(|option| *option == element.name) else {
+                let name = printable(&element.name);
+                self.warn(
+                    element.line,
+                    &format!("<{name}> is no option of <cluster> that is used; remove it, other daemons may refuse it"),
+                );
+                continue;
+            };
+            if is_empty(element) {
+                continue;
+            }
+            if !written.contains(&option) {
+                written.push(option);
+            } else if option != "nodes" {
+                self.warn(element.line, &format!("<{option}> is given more than once; the last one counts"));
+            }
+        }
+        written
+    }
+
+    /// The text of an option, if it is there and not empty.
+    fn value(&self, option: &str) -> Option<Written<'a>> {
+        let written = |element: &&Element| element.name == option && !element.text.trim().is_empty();
+        self.block.children.iter().rfind(written).map(|element| (element.text.trim(), element.line))
+    }
+
+    /// The digits of the port. They are checked even if the cluster is disabled; the range is not.
+    fn port_digits(&mut self) -> Option<Written<'a>> {
+        const DEFAULT: &str = "1516";
+        let (text, line) = self.value("port").unwrap_or((DEFAULT, self.block.line));
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some((text, line));
+        }
+        self.fault(line, "Cluster port must be an integer.", "write a port between 1025 and 65534", text);
+        None
+    }
+
+    fn port_range(&mut self, (text, line): Written<'_>) -> Option<u16> {
+        let port = text.parse().ok().filter(|port| (1025..=65534).contains(port));
+        if port.is_none() {
+            let problem = "Port must be higher than 1024 and lower than 65535.";
+            self.fault(line, problem, "write a port between 1025 and 65534", text);
+        }
+        port
+    }
+
+    fn disabled(&mut self) -> bool {
+        match self.value("disabled") {
+            None | Some(("no", _)) => false,
+            Some(("yes", _)) => true,
+            Some((text, line)) => {
+                let problem = format!("Allowed values for 'disabled' field are 'yes' and 'no'. Found: '{text}'");
+                self.fault(line, &problem, "write yes or no", text);
+                false
+            }
+        }
+    }
+
+    fn key(&mut self) -> Option<ClusterKey> {
+        const REMEDY: &str = "write the key of the cluster; a new one is made by: openssl rand -hex 16";
+        let Some((text, line)) = self.value("key") else {
+            let line = self.line_of("key");
+            self.faults.push(Fault::new(Code::Cluster, self.file, "Unspecified key", REMEDY).line(line));
+            return None;
+        };
+        let Some(key) = ClusterKey::new(text) else {
+            let problem = "Key must be 32 characters long and only have alphanumeric characters";
+            let detail = match text.chars().count() {
+                _ if is_placeholder(text) => "a placeholder of a template was not replaced".to_owned(),
+                32 => "a character is not a letter from a to z, a digit or an underscore".to_owned(),
+                count => format!("it has {count} characters"),
+            };
+            self.faults.push(Fault::new(Code::Cluster, self.file, problem, REMEDY).line(line).detail(detail));
+            return None;
+        };
+        if is_published_key(text) {
+            let text = "The key of the cluster is a published example that everybody knows; \
+                        make an own one for all nodes with: openssl rand -hex 16";
+            self.warn(line, text);
+        }
+        Some(key)
+    }
+
+    fn node_type(&mut self) -> Option<NodeType> {
+        match self.value("node_type")? {
+            ("master", _) => Some(NodeType::Master),
+            ("worker", _) => Some(NodeType::Worker),
+            ("client", line) => {
+                let text =
+                    format!("Node type 'client' is read as 'worker' ({}:{line}: write worker)", self.file.display());
+                self.notes.push(Note::info(text));
+                Some(NodeType::Worker)
+            }
+            (text, line) => {
+                let problem = format!("Invalid node type {text}. Correct values are master and worker");
+                self.fault(line, &problem, "write master or worker", text);
+                None
+            }
+        }
+    }
+
+    /// The addresses of all `<nodes>`; `default` if there are none.
+    fn nodes(&mut self, default: &[String]) -> Vec<String> {
+        let lists = self.block.children.iter().filter(|element| element.name == "nodes");
+        let elements =
+            lists.flat_map(|list| &list.children).filter(|element| element.name == "node" && !is_empty(element));
+        let written: Vec<Written<'a>> = elements.map(|element| (element.text.trim(), element.line)).collect();
+        let (missing, line) = (written.is_empty(), self.line_of("nodes"));
+        let nodes = if missing { default.iter().map(|node| (node.as_str(), line)).collect() } else { written };
+
+        if let [(first, _), (_, second), ..] = nodes[..] {
+            let first = printable(first);
+            self.warn(
+                second,
+                &format!("<nodes> has {} nodes; only the first, {first}, is used as the master", nodes.len()),
+            );
+        }
+        let reserved: Vec<_> = nodes.iter().filter(|(node, _)| RESERVED_NODES.contains(node)).collect();
+        if let Some((node, line)) = reserved.first() {
+            let list: Vec<_> = reserved.iter().map(|(node, _)| *node).collect();
+            let problem = format!("Invalid elements in node fields: {}.", list.join(", "));
+            let remedy = "write the address of the master as <nodes><node>...</node></nodes>, on the master too";
+            let fault = Fault::new(Code::Cluster, self.file, problem, remedy).line(*line);
+            self.faults.push(if missing { fault.detail("no node is given") } else { fault.found(node) });
+        }
+        for (node, line) in nodes.iter().filter(|(node, _)| !RESERVED_NODES.contains(node)) {
+            self.warn_of_placeholder("node", node, *line);
+            if !is_address(node) {
+                let node = printable(node);
+                self.warn(
+                    *line,
+                    &format!(
+                        "The node '{node}' is neither an IP address nor a host name; no connection to it will succeed"
+                    ),
+                );
+            }
+        }
+        nodes.into_iter().map(|(node, _)| node.to_owned()).collect()
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let (text, line) = self.value("name")?;
+        if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
+            // The name is one of the blank-separated words of `hello`.
+            self.fault(line, "The name of the cluster must not have blanks", "write one word", text);
+            return None;
+        }
+        self.warn_of_placeholder("name", text, line);
+        Some(text.to_owned())
+    }
+
+    fn node_name(&mut self) -> Option<String> {
+        let (text, line) = self.value("node_name")?;
+        if !is_node_name(text) {
+            let problem = "The name of the node may only have letters from a to z, digits, underscores and hyphens";
+            self.fault(line, problem, "write such a name; it must differ on every node", text);
+            return None;
+        }
+        self.warn_of_placeholder("node_name", text, line);
+        Some(text.to_owned())
+    }
+
+    fn bind_addr(&mut self) -> Option<String> {
+        let (text, line) = self.value("bind_addr")?;
+        if !is_address(text) {
+            let remedy = "write an address of this node without port or brackets, or 0.0.0.0 or :: for all of them";
+            self.fault(line, "The bind_addr is neither an IP address nor a host name", remedy, text);
+            return None;
+        }
+        self.warn_of_placeholder("bind_addr", text, line);
+        Some(text.to_owned())
+    }
+
+    fn haproxy_helper(&self) -> Option<Value> {
+        let helper = self.block.children.iter().rfind(|element| element.name == "haproxy_helper")?;
+        (!helper.children.is_empty()).then(|| to_json(helper))
+    }
+
+    /// Where an option stands, empty or not, or else the block.
+    fn line_of(&self, option: &str) -> usize {
+        self.block
+            .children
+            .iter()
+            .rfind(|element| element.name == option)
+            .map_or(self.block.line, |element| element.line)
+    }
+
+    fn fault(&mut self, line: usize, problem: &str, remedy: &str, found: &str) {
+        self.faults.push(Fault::new(Code::Cluster, self.file, problem, remedy).line(line).found(found));
+    }
+
+    fn warn(&mut self, line: usize, text: &str) {
+        self.notes.push(Note::warning(format!("{text} ({}:{line})", self.file.display())));
+    }
+
+    fn warn_of_placeholder(&mut self, option: &str, text: &str, line: usize) {
+        if is_placeholder(text) {
+            self.warn(
+                line,
+                &format!("<{option}> is still the placeholder '{text}' of a template; write the real value"),
+            );
+        }
+    }
+}

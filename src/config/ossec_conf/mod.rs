@@ -1,0 +1,299 @@
+//! Reading and checking the `<cluster>` block of `ossec.conf` (`spec/protocol.md` 15.1).
+//!
+//! Every rule is checked, and every breach is reported, in the order of the original's checks: its first message is our
+//! first. Other daemons read the same block, so it has no option of ours.
+
+mod check;
+mod published;
+
+use super::fault::{Code, Fault};
+use super::xml::{self, Element};
+use super::{Cluster, ClusterKey, Note, source};
+use check::Check;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Bytes that an `ossec.conf` may have.
+const LIMIT: u64 = 16 << 20;
+
+/// Reads the block of the file, and checks it if it is not disabled.
+pub(super) fn load(file: &Path) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
+    let bytes = source::read(file, LIMIT).map_err(|error| {
+        let problem = format!("the file can not be read: {error}");
+        vec![Fault::new(Code::Reading, file, problem, source::remedy(&error))]
+    })?;
+    // Other daemons' sections may hold any bytes, and are none of our business.
+    parse(&String::from_utf8_lossy(&bytes), file)
+}
+
+fn parse(text: &str, file: &Path) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
+    let found = xml::find_cluster(text).map_err(|malformed| {
+        vec![Fault::new(Code::Reading, file, malformed.problem, malformed.remedy).line(malformed.line)]
+    })?;
+    let mut notes = Vec::new();
+    for line in found.astray {
+        notes.push(Note::warning(format!(
+            "A <cluster> block stands outside <ossec_config> and is not read ({}:{line}: put it into <ossec_config>)",
+            file.display()
+        )));
+    }
+    let Some(block) = found.cluster else {
+        let mut cluster = Cluster::new(ClusterKey::unset());
+        cluster.disabled = true;
+        return Ok((cluster, notes));
+    };
+    let mut check = Check { file, block: &block, faults: Vec::new(), notes };
+    let cluster = check.cluster();
+    if check.faults.is_empty() { Ok((cluster, check.notes)) } else { Err(check.faults) }
+}
+
+fn is_empty(element: &Element) -> bool {
+    element.text.trim().is_empty() && element.children.is_empty()
+}
+
+/// The element as JSON: its text, or an object of its children; a name that occurs more than once becomes an array.
+fn to_json(element: &Element) -> Value {
+    if element.children.is_empty() {
+        return element.text.trim().into();
+    }
+    let mut members: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for child in element.children.iter().filter(|child| !is_empty(child)) {
+        members.entry(&child.name).or_default().push(to_json(child));
+    }
+    let single = |mut values: Vec<Value>| if values.len() == 1 { values.remove(0) } else { values.into() };
+    members.into_iter().map(|(name, values)| (name.to_owned(), single(values))).collect::<Map<_, _>>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::NodeType;
+    use crate::config::cluster::OPTIONS;
+    use proptest::prelude::*;
+    use std::fs;
+
+    const FILE: &str = "/f";
+    const KEY: &str = "0123456789abcdefghijklmnopqrstu_";
+
+    fn read(text: &str) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
+        parse(text, Path::new(FILE))
+    }
+
+    /// A block on line 1 that is right but for `options`, which stand on line 2 and win over the right ones.
+    fn block(options: &str) -> String {
+        format!("<ossec_config><cluster><key>{KEY}</key><nodes>NODES</nodes>\n{options}</cluster></ossec_config>",)
+            .replace("NODES", if options.contains("<nodes>") { "" } else { "<node>10.0.0.1</node>" })
+    }
+
+    #[test]
+    fn each_message_of_the_original_with_place_and_remedy() {
+        let cases = [
+            (
+                "<key>short</key>",
+                "Key must be 32 characters long and only have alphanumeric characters",
+                "it has 5 characters",
+            ),
+            ("<key>c98b62a9b6169ac5f67dae55ae4a908-</key>", "Key must be 32", "a character is not a letter"),
+            ("<key>c98b62a9b6169ac5f67dae55ae4a908é</key>", "Key must be 32", "a character is not a letter"),
+            (
+                "<key>to_be_replaced_by_cluster_key</key>",
+                "Key must be 32",
+                "a placeholder of a template was not replaced",
+            ),
+            (
+                "<node_type>foo</node_type>",
+                "Invalid node type foo. Correct values are master and worker",
+                "found 'foo'",
+            ),
+            (
+                "<port>80</port>",
+                "Port must be higher than 1024 and lower than 65535.",
+                "found '80'; write a port between 1025 and 65534",
+            ),
+            ("<port>1024</port>", "Port must be higher than 1024 and lower than 65535.", "found '1024'"),
+            ("<port>65535</port>", "Port must be higher than 1024 and lower than 65535.", "found '65535'"),
+            ("<port>99999999999999999999</port>", "Port must be higher", "found '99999999999999999999'"),
+            ("<port>15i6</port>", "Cluster port must be an integer.", "found '15i6'"),
+            ("<port>-1516</port>", "Cluster port must be an integer.", "found '-1516'"),
+            (
+                "<disabled>maybe</disabled>",
+                "Allowed values for 'disabled' field are 'yes' and 'no'. Found: 'maybe'",
+                "write yes or no",
+            ),
+            (
+                "<nodes><node>localhost</node></nodes>",
+                "Invalid elements in node fields: localhost.",
+                "found 'localhost'",
+            ),
+            (
+                "<nodes><node>m</node><node>0.0.0.0</node><node>127.0.1.1</node></nodes>",
+                "node fields: 0.0.0.0, 127.0.1.1.",
+                "found '0.0.0.0'",
+            ),
+            ("<nodes><node></node></nodes>", "Invalid elements in node fields: NODE_IP.", "no node is given"),
+            ("<name>my cluster</name>", "The name of the cluster must not have blanks", "found 'my cluster'"),
+            ("<node_name>a.b</node_name>", "The name of the node", "found 'a.b'"),
+            ("<bind_addr>[::]</bind_addr>", "The bind_addr is neither", "found '[::]'"),
+        ];
+        for (options, problem, rest) in cases {
+            let faults = read(&block(options)).expect_err(options);
+            let shown = faults[0].to_string();
+            assert_eq!(faults.len(), 1, "{shown}");
+            assert!(shown.starts_with("Error 3004 - Error in cluster configuration: "), "{shown}");
+            assert!(shown.contains(problem) && shown.contains(rest) && shown.contains(" (/f:2: "), "{shown}");
+        }
+        let unspecified =
+            read("<ossec_config><cluster><nodes><node>m</node></nodes><key> </key></cluster></ossec_config>");
+        let shown = unspecified.expect_err("no key")[0].to_string();
+        assert!(shown.starts_with("Error 3004 - Error in cluster configuration: Unspecified key (/f:1: "), "{shown}");
+        let shown = read("<ossec_config>\n<cluster>").expect_err("malformed")[0].to_string();
+        assert!(
+            shown.starts_with("Error 3006 - Error reading cluster configuration: <cluster> is never closed (/f:2: "),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_is_right_is_taken() {
+        let (cluster, notes) = read(&block(
+            "<port> 15<!-- x -->17 </port><node_type>worker</node_type><name>c&amp;d</name>\
+             <hidden>perhaps</hidden><disabled>no</disabled>\
+             <bind_addr><![CDATA[::]]></bind_addr>\
+             <haproxy_helper><a>1</a><b><c>x</c></b><a>2</a></haproxy_helper><node_name/>",
+        ))
+        .expect("right");
+        assert!(notes.is_empty(), "{notes:?}");
+        assert_eq!(
+            (cluster.port, cluster.node_type, &*cluster.name, &*cluster.bind_addr),
+            (1517, NodeType::Worker, "c&d", "::")
+        );
+        assert_eq!((&*cluster.node_name, &*cluster.hidden, cluster.key.expose()), ("node01", "perhaps", KEY));
+        let helper = serde_json::json!({"a": ["1", "2"], "b": {"c": "x"}});
+        assert_eq!(cluster.haproxy_helper, Some(helper));
+        let order = ["key", "nodes", "port", "node_type", "name", "hidden", "disabled", "bind_addr", "haproxy_helper"];
+        assert_eq!(cluster.written, order);
+        let (cluster, _) = read(&block("<nodes><node>127.0.0.1</node></nodes><port>65534</port>")).expect("right");
+        assert_eq!((cluster.nodes, cluster.port), (vec!["127.0.0.1".to_owned()], 65_534));
+    }
+
+    #[test]
+    fn disabled_ends_the_checks() {
+        let enabled = "<ossec_config><cluster><disabled>no</disabled></cluster>";
+        for text in [
+            "",
+            "<ossec_config></ossec_config>",
+            "<ossec_config><cluster><disabled>yes</disabled><key>x</key><port>1</port></cluster></ossec_config>",
+            &format!(
+                "{enabled}</ossec_config><ossec_config><cluster><disabled>yes</disabled></cluster></ossec_config>"
+            ),
+        ] {
+            assert!(read(text).expect("disabled").0.disabled, "{text}");
+        }
+        let both = "<ossec_config><cluster><disabled>yes</disabled><port>x</port></cluster></ossec_config>";
+        assert!(read(both).expect_err("digits are checked before")[0].to_string().contains("must be an integer"));
+    }
+
+    #[test]
+    fn what_works_but_should_be_known() {
+        let cases = [
+            ("<node_type>client</node_type>", "is read as 'worker'"),
+            ("<key>c98b62a9b6169ac5f67dae55ae4a9088</key>", "published example"),
+            ("<key>ugdtAnd7Pi9myP7CVts4qZaZQEQcRYZa</key>", "published example"),
+            ("<node_name>to_be_replaced_by_hostname</node_name>", "placeholder 'to_be_replaced_by_hostname'"),
+            ("<nodes><node>a</node><node>b</node></nodes>", "only the first, a, is used"),
+            ("<nodes><node>a:1516</node></nodes>", "'a:1516' is neither"),
+            ("<interval>2m</interval>", "<interval> is no option"),
+            ("<port>1516</port><port>1517</port>", "<port> is given more than once"),
+        ];
+        for (options, text) in cases {
+            let (_, notes) = read(&block(options)).expect(options);
+            assert!(
+                notes.iter().any(|note| note.text.contains(text) && note.text.contains("(/f:2")),
+                "{options} {notes:?}"
+            );
+            assert!(!notes.iter().any(|note| note.text.contains("c98b") || note.text.contains("ugdt")));
+        }
+        let (_, notes) = read("<cluster><disabled>no</disabled></cluster>").expect("absent");
+        assert!(notes[0].text.contains("outside <ossec_config>"));
+    }
+
+    #[test]
+    fn the_key_is_in_no_message() {
+        let secret = "verysecret-verysecret-verysecret";
+        let faults = read(&block(&format!("<key>{secret}</key>"))).expect_err("hyphens");
+        assert!(!format!("{faults:?}").contains("verysecret"));
+    }
+
+    /// Each `*.conf` has an `*.expected` beside it: the faults, or `get_config` and the notes. `FILE` stands for its
+    /// path. Run with `UPDATE_EXPECTED=1` to write them anew, and read the difference.
+    #[test]
+    fn fixtures() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/config");
+        let files = fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("an entry").path());
+        let mut checked = 0;
+        for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "conf")) {
+            let shown = match load(&file) {
+                Ok((cluster, notes)) => {
+                    let options = cluster.to_json(false).into_iter().map(|(name, value)| format!("{name} = {value}"));
+                    let notes = notes.iter().map(|note| format!("{:?}: {}", note.level, note.text));
+                    options.chain(notes).collect::<Vec<_>>().join("\n")
+                }
+                Err(faults) => crate::config::Faults(faults).to_string(),
+            };
+            let shown = shown.replace(&file.display().to_string(), "FILE");
+            if std::env::var_os("UPDATE_EXPECTED").is_some() {
+                fs::write(file.with_extension("expected"), format!("{shown}\n")).expect("written");
+            }
+            let expected = fs::read_to_string(file.with_extension("expected")).unwrap_or_default();
+            assert_eq!(shown.trim(), expected.trim(), "{}", file.display());
+            checked += 1;
+        }
+        assert!(checked >= 5);
+    }
+
+    #[test]
+    fn the_samples_lack_nothing_but_the_key() {
+        let sample = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc/ossec-cluster-sample.conf"))
+            .expect("sample");
+        let samples: Vec<_> =
+            sample.split_inclusive("</ossec_config>").filter(|part| part.contains("<cluster>")).collect();
+        assert_eq!(samples.len(), 2);
+        for (sample, node_type) in samples.into_iter().zip([NodeType::Master, NodeType::Worker]) {
+            let faults = read(sample).expect_err("no key");
+            assert!(faults.len() == 1 && faults[0].to_string().contains("Unspecified key"), "{faults:?}");
+            let (cluster, notes) =
+                read(&sample.replace("<key></key>", &format!("<key>{KEY}</key>"))).expect("complete");
+            assert_eq!((cluster.node_type, notes), (node_type, vec![]));
+        }
+    }
+
+    #[test]
+    fn files_that_can_not_be_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("ossec.conf");
+        let fault = |path: &Path| load(path).expect_err("a fault")[0].to_string();
+        let shown = fault(&file);
+        assert!(
+            shown.starts_with("Error 3006 - Error reading cluster configuration: ") && shown.contains("create it"),
+            "{shown}"
+        );
+        assert!(fault(directory.path()).contains("put a regular file there"));
+        fs::write(&file, vec![b' '; 20 << 20]).expect("written");
+        assert!(fault(&file).contains("larger than 16 MiB"));
+        fs::write(&file, b"<ossec_config><localfile>\xff\xfe\0</localfile></ossec_config>").expect("written");
+        assert!(load(&file).expect("bytes of others").0.disabled);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = read(&String::from_utf8_lossy(&bytes));
+        }
+
+        #[test]
+        fn no_value_panics(option in prop::sample::select(OPTIONS.to_vec()), value in "\\PC{0,40}") {
+            let _ = read(&block(&format!("<{option}>{value}</{option}>")));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The settings of `cluster.json` (`spec/protocol.md` 15.2), ours among them.
+//!
+//! The embedded file holds every setting; that of the home, which may be missing, overrides it key by key: objects are
+//! merged, all else is replaced. Times are seconds, with fractions if need be.
+
+mod file_rules;
+mod intervals;
+mod lines;
+mod link;
+mod section;
+mod version;
+
+pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
+pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
+pub use link::{DistributedApi, Link, Local, Native};
+pub use version::{Version, VersionError};
+
+use super::fault::{Code, Fault, Faults};
+use super::source;
+use section::{Section, Sink};
+use serde_json::{Map, Value};
+use std::io;
+use std::path::Path;
+
+const EMBEDDED: &str = include_str!("../../../etc/cluster.json");
+/// Bytes that an override may have.
+const LIMIT: u64 = 1 << 20;
+
+/// How the daemon works.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The version that this node states in `hello`.
+    pub version: Version,
+    /// Which files are kept equal.
+    pub files: FileRules,
+    /// Times and limits of a worker.
+    pub worker: WorkerIntervals,
+    /// Times and limits of a master.
+    pub master: MasterIntervals,
+    /// Times and limits of both.
+    pub communication: Communication,
+    /// Requests of the API between nodes.
+    pub distributed_api: DistributedApi,
+    /// Connections between nodes.
+    pub link: Link,
+    /// Connections of local programs.
+    pub local: Local,
+}
+
+impl Settings {
+    /// The embedded settings with those of `file` over them, if there is such a file.
+    ///
+    /// # Errors
+    /// All faults of the file: it can not be read, is not JSON, or has unknown members or values that are out of their
+    /// range.
+    pub fn load(file: &Path) -> Result<Self, Faults> {
+        match source::read(file, LIMIT) {
+            Ok(bytes) => Self::parse(&bytes, file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::parse(b"{}", file),
+            Err(error) => {
+                let problem = format!("the file can not be read: {error}");
+                Err(Faults(vec![Fault::new(Code::Settings, file, problem, source::remedy(&error))]))
+            }
+        }
+    }
+
+    /// The embedded settings with those of the JSON text `overrides` over them; `file` names it in faults.
+    ///
+    /// # Errors
+    /// As for [`load`](Self::load).
+    pub fn parse(overrides: &[u8], file: &Path) -> Result<Self, Faults> {
+        let malformed = |error: serde_json::Error| {
+            let (line, column) = (error.line(), error.column());
+            let remedy = "write a JSON object, without comments and without a comma after the last member";
+            let text = error.to_string();
+            let problem = text.split(" at line ").next().unwrap_or_default();
+            let fault = Fault::new(Code::Settings, file, problem, remedy).line(line);
+            Faults(vec![fault.detail(format!("column {column}"))])
+        };
+        let mut value: Value = serde_json::from_str(EMBEDDED).map_err(malformed)?;
+        let over: Value = serde_json::from_slice(overrides).map_err(malformed)?;
+        let text = String::from_utf8_lossy(overrides);
+        merge(&mut value, over);
+
+        let sink = Sink::new(file, &text);
+        let settings = Self::read(Section::new(&sink, String::new(), value));
+        let faults = sink.into_faults();
+        if faults.is_empty() { Ok(settings) } else { Err(Faults(faults)) }
+    }
+
+    fn read(mut root: Section<'_>) -> Self {
+        let version = root.convert("version", "a version like 4.14.7", |value| value.as_str()?.parse().ok());
+        let files = FileRules::read(root.section("files"));
+        let mut intervals = root.section("intervals");
+        let settings = Self {
+            version: version.unwrap_or(Version { major: 0, minor: 0, patch: 0 }),
+            files,
+            worker: WorkerIntervals::read(intervals.section("worker")),
+            master: MasterIntervals::read(intervals.section("master")),
+            communication: Communication::read(intervals.section("communication")),
+            distributed_api: DistributedApi::read(root.section("distributed_api")),
+            link: Link::read(root.section("link")),
+            local: Local::read(root.section("local")),
+        };
+        intervals.finish();
+        root.finish();
+        settings
+    }
+}
+
+impl Default for Settings {
+    /// The embedded settings.
+    fn default() -> Self {
+        Self::parse(b"{}", Path::new("the embedded cluster.json"))
+            .expect("the embedded settings are checked by the tests")
+    }
+}
+
+/// Lays `over` upon `base`: members of objects one by one, anything else as a whole.
+fn merge(base: &mut Value, over: Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => merge_members(base, over),
+        (base, over) => *base = over,
+    }
+}
+
+fn merge_members(base: &mut Map<String, Value>, over: Map<String, Value>) {
+    for (name, value) in over {
+        match base.get_mut(&name) {
+            Some(member) => merge(member, value),
+            None => drop(base.insert(name, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn parse(text: &str) -> Result<Settings, Faults> {
+        Settings::parse(text.as_bytes(), Path::new("/c.json"))
+    }
+
+    #[test]
+    fn the_embedded_settings_are_those_of_the_original() {
+        let settings = Settings::default();
+        assert_eq!(settings.version.to_string(), "4.14.7");
+        assert_eq!(settings.worker.sync_integrity, Duration::from_secs(9));
+        assert_eq!(settings.master.max_allowed_time_without_keepalive, Duration::from_secs(120));
+        assert_eq!((settings.communication.max_zip_size, settings.communication.min_zip_size), (1 << 30, 30 << 20));
+        assert_eq!(settings.communication.zip_limit_tolerance, 0.2);
+        assert_eq!(
+            (settings.link.native, &settings.link.features[..]),
+            (Native::Auto, &["checksum=md5".to_owned()][..])
+        );
+        let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
+        assert_eq!(settings.files.items.len(), 6);
+        assert!(RULESET_KEYS.into_iter().all(|key| rule(key).files == [ALL_FILES] && rule(key).permissions == 0o660));
+        assert_eq!(
+            (rule("etc/").permissions, rule("etc/").recursive, &rule("etc/").files[..]),
+            (0o640, false, &["client.keys".to_owned()][..])
+        );
+        assert!(rule("etc/shared/").remove_subdirs_if_empty && rule("etc/lists/").files == [ALL_FILES]);
+        assert_eq!(settings.files.excluded_extensions, ["~", ".tmp", ".lock", ".swp"]);
+    }
+
+    #[test]
+    fn an_override_changes_only_what_it_names() {
+        let text = r#"{"intervals": {"worker": {"keep_alive": 0.2}}, "link": {"features": []},
+            "files": {"etc/shared/": {"permissions": "0600"}, "wodles/own/": {"files": ["a.py"]}},
+            "version": "4.12.0"}"#;
+        let settings = parse(text).expect("right");
+        let default = Settings::default();
+        assert_eq!(settings.worker.keep_alive, Duration::from_millis(200));
+        assert_eq!((settings.version.minor, settings.link.features.len()), (12, 0));
+        assert_eq!((&settings.master, &settings.local), (&default.master, &default.local));
+        let own = FileRule {
+            key: "wodles/own/".into(),
+            recursive: true,
+            permissions: 0o660,
+            files: vec!["a.py".into()],
+            remove_subdirs_if_empty: false,
+        };
+        assert_eq!(settings.files.items.last(), Some(&own));
+        let shared = settings.files.items.iter().find(|item| item.key == "etc/shared/").expect("shared");
+        assert_eq!((shared.permissions, shared.remove_subdirs_if_empty), (0o600, true));
+        assert_eq!(Settings::load(Path::new("/nonexistent/cluster.json")), Ok(default));
+    }
+
+    #[test]
+    fn each_fault_has_path_line_and_remedy() {
+        let cases = [
+            (r#"{"version": "4.14"}"#, "version is not acceptable", "found '4.14'; write a version like 4.14.7"),
+            (
+                r#"{"intervals": {"worker": {"keep_alive": 0}}}"#,
+                "intervals > worker > keep_alive is",
+                "(seconds, 0.01 to 604800)",
+            ),
+            (r#"{"intervals": {"worker": {"keep_alive": "60"}}}"#, "keep_alive is not acceptable", "found '60'"),
+            (r#"{"intervals": {"worker": {"keep_alive": -1e300}}}"#, "keep_alive is not acceptable", "write a number"),
+            (r#"{"intervals": {"worker": null}}"#, "intervals > worker is not an object", "found 'null'"),
+            (r#"{"intervals": {"slave": {}}}"#, "intervals > slave is not a setting", "worker, master, communication"),
+            (r#"{"intervals": {"communication": {"compress_level": 10}}}"#, "compress_level", "from 0 to 9"),
+            (r#"{"intervals": {"communication": {"max_zip_size": 4096}}}"#, "min_zip_size is larger", "31457280, 4096"),
+            (r#"{"link": {"native": "yes"}}"#, "link > native", "write auto, never or require"),
+            (r#"{"link": {"features": ["push"]}}"#, "link > features", "checksum=md5"),
+            (r#"{"link": {"reconnect_min": 11}}"#, "reconnect_min is longer", "11, 10"),
+            (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
+            (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
+            (r#"{"lokal": 1}"#, "lokal is not a setting", "known here are: version, files"),
+            (
+                r#"{"files": {"etc/": {"extra_valid": true}}}"#,
+                "files > etc/ > extra_valid",
+                "a worker never sends files",
+            ),
+            (r#"{"files": {"etc/": {"source": "worker"}}}"#, "files > etc/ > source", "found 'worker'; write master"),
+            (r#"{"files": {"etc/": {"permissions": "0777"}}}"#, "files > etc/ > permissions", "octal digits"),
+            (r#"{"files": {"etc/": {"permissions": 640}}}"#, "files > etc/ > permissions", "found '640'"),
+            (r#"{"files": {"etc/": {"recursive": true}}}"#, "lies in etc/, and both are recursive", "set recursive"),
+            (r#"{"files": {"etc/rules/own/": {}}}"#, "files > etc/rules/own/ lies in etc/rules/", "set recursive"),
+            (r#"{"files": {"etc/": {"files": []}}}"#, "files > etc/ > files", "write a list"),
+            (r#"{"files": {"etc/": {"fils": []}}}"#, "files > etc/ > fils is not a setting", "permissions, source"),
+            (r#"{"files": {"etc/": 1}}"#, "files > etc/ is not an object", "found '1'"),
+            (r#"{"files": {"../x/": {}}}"#, "files > ../x/ is not the path of a directory", "slash at its end"),
+            (r#"{"files": {"excluded_files": []}}"#, "files > excluded_files", "ossec.conf"),
+            (r#"{"files": {"excluded_extensions": [""]}}"#, "files > excluded_extensions", "a list of endings"),
+            ("3", "the file is not an object", "found '3'"),
+        ];
+        for (text, problem, rest) in cases {
+            let faults = parse(&format!("\n{text}")).expect_err(text).0;
+            let shown: Vec<_> = faults.iter().map(Fault::to_string).collect();
+            let shown = shown.join("\n");
+            assert!(shown.starts_with("Error 3005 - Error reading cluster.json: "), "{shown}");
+            assert!(shown.contains(problem) && shown.contains(rest), "{shown}");
+            assert!(text == "3" || shown.contains("(/c.json:2: "), "{shown}");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once_each_with_its_line() {
+        let text = r#"{"link": {"native": 1,
+            "max_workers": -1},
+            "local": {
+            "max_clients": 1.5, "x": {}},
+            "version": []}"#;
+        let shown = parse(text).expect_err("faults").to_string();
+        let places: Vec<_> =
+            shown.lines().filter_map(|line| line.split("/c.json:").nth(1)?.split(':').next()).collect();
+        assert_eq!(places.len(), 5, "{shown}");
+        for line in ["1", "2", "4", "5"] {
+            assert!(places.contains(&line), "{shown}");
+        }
+    }
+
+    #[test]
+    fn malformed_json_has_line_and_column() {
+        let shown = parse("{\n\"local\": {},\n}").expect_err("malformed").to_string();
+        assert!(
+            shown.starts_with("Error 3005 - Error reading cluster.json: trailing comma (/c.json:3: column 1; "),
+            "{shown}"
+        );
+        let directory = tempfile::tempdir().expect("a directory");
+        let shown = Settings::load(directory.path()).expect_err("a directory").to_string();
+        assert!(shown.contains("Error 3005") && shown.contains("put a regular file there"), "{shown}");
+        assert!(Settings::parse(b"\xff", Path::new("/c.json")).is_err());
+    }
+
+    #[test]
+    fn at_most_255_directories() {
+        let items: Vec<_> = (0..250).map(|index| format!("\"d{index}/\": {{}}")).collect();
+        let shown = parse(&format!("{{\"files\": {{{}}}}}", items.join(","))).expect_err("256").to_string();
+        assert!(shown.contains("one directory too many"), "{shown}");
+        assert!(parse(&format!("{{\"files\": {{{}}}}}", items[1..].join(","))).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Settings::parse(&bytes, Path::new("/c.json"));
+        }
+
+        #[test]
+        fn no_value_panics(
+            name in prop::sample::select(vec!["version", "files", "intervals", "link", "local", "distributed_api"]),
+            member in "worker|keep_alive|native|features|etc/|x/|excluded_files|[a-z/]{0,5}",
+            value in "null|true|-?[0-9]{1,25}|1e30[0-9]|\\[\\]|\\{\\}|\"[a-z/.]{0,5}\"|\\[1,\"a\"\\]|\\{\"files\": 1\\}",
+        ) {
+            let _ = parse(&format!("{{\"{name}\": {{\"{member}\": {value}}}}}"));
+            let _ = parse(&format!("{{\"{name}\": {value}}}"));
+        }
+    }
+}
