@@ -1,11 +1,16 @@
 //! The cluster daemon of ThreatLockDown managers.
-//!
-//! (The picture of threads and data flow stands here.)
 
 pub mod config;
 pub mod connection;
 pub mod crypto;
+pub mod daemon;
 pub mod files;
+pub mod local;
 pub mod logging;
+pub mod master;
+pub mod node;
+pub mod session;
 pub mod system;
+pub mod tasks;
 pub mod wire;
+pub mod worker;

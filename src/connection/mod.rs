@@ -49,6 +49,12 @@ pub use strings::IncomingStrings;
 /// Messages that wait for the writer. Far more than a well-behaved peer can have open at a time.
 const OUTBOX: usize = 64;
 
+/// The reason when the peer closed the connection between two messages.
+pub const PEER_CLOSED: &str = "the peer closed it";
+
+/// The reason when this node stops.
+const NODE_STOPS: &str = "this node stops";
+
 /// How a connection is set up.
 pub struct Options {
     /// The name of the peer in the log.
@@ -66,6 +72,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// For the deadlines of requests.
     pub clock: Clock,
+    /// The order to stop; the connection then ends by itself.
+    pub shutdown: Shutdown,
 }
 
 /// Takes the requests of a peer, in the order of arrival, on the reader's thread: it must not wait for an answer of the
@@ -167,7 +175,8 @@ impl Connection {
             ended,
         }));
         let handler = handler(&connection);
-        let writer = writer::Writer::new(connection.clone(), writing, options.cipher.clone(), messages);
+        let writer =
+            writer::Writer::new(connection.clone(), writing, options.cipher.clone(), messages, options.shutdown);
         let reader = reader::Reader::new(connection.clone(), reading, options.cipher, handler)
             .with_timeouts(options.handshake_timeout, options.frame_timeout);
         let started =

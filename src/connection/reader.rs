@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, Handler, Socket};
+use super::{Connection, Handler, PEER_CLOSED, Socket};
 use crate::{
     crypto::Fernet,
     wire::{Deframer, Limits, Message},
@@ -68,7 +68,7 @@ impl<H: Handler> Reader<H> {
             }
             let count = match self.socket.read(self.deframer.space()) {
                 Ok(0) if self.deframer.inside_frame() => return "the peer closed it in the middle of a message".into(),
-                Ok(0) => return "the peer closed it".into(),
+                Ok(0) => return PEER_CLOSED.into(),
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // The deadline is checked at the next turn.

@@ -7,10 +7,10 @@ use std::{
 
 use crossbeam_channel::{Receiver, select};
 
-use super::{Connection, Outgoing, Socket};
+use super::{Connection, NODE_STOPS, Outgoing, Socket};
 use crate::{
     crypto::Fernet,
-    system::random,
+    system::{random, shutdown::Shutdown},
     wire::{CommandField, frame},
 };
 
@@ -22,6 +22,7 @@ pub struct Writer {
     socket: Socket,
     cipher: Option<Fernet>,
     messages: Receiver<Outgoing>,
+    shutdown: Shutdown,
     buffer: Vec<u8>,
 }
 
@@ -35,6 +36,7 @@ impl Writer {
             let message = select! {
                 recv(self.messages) -> message => message,
                 recv(self.connection.closed()) -> _ => return,
+                recv(self.shutdown.channel()) -> _ => return self.connection.close(NODE_STOPS),
             };
             match message {
                 Ok(Outgoing::Message { counter, command, payload }) => {

@@ -3,10 +3,7 @@
 use serde_json::Value;
 
 use super::Role;
-use crate::{files::ChecksumKind, node::Node, system::random::hex, wire::json};
-
-/// The item keys whose files are the ruleset.
-const RULESET: [&str; 3] = ["etc/rules/", "etc/decoders/", "etc/lists/"];
+use crate::{config::settings::RULESET_KEYS, files::{ChecksumKind, Entry}, node::Node, system::random::hex, wire::json};
 
 /// The configuration as it was loaded, in the order of the file. The key is masked unless cluster.json says otherwise:
 /// whoever may open the socket is not meant to be administrator of every node.
@@ -23,8 +20,8 @@ pub fn hash(role: &Role) -> String {
         Role::Worker(worker) => worker.scanner.lock().scan(true),
     };
     let manifest = scan.manifest;
-    let ruleset = manifest.entries().iter().filter(|entry| RULESET.contains(&manifest.key_of(entry)));
-    let member = |entry: &crate::files::Entry| {
+    let ruleset = manifest.entries().iter().filter(|entry| RULESET_KEYS.contains(&manifest.key_of(entry)));
+    let member = |entry: &Entry| {
         let sum = entry.checksum(ChecksumKind::Blake2b).unwrap_or_default();
         format!("{}: \"{}\"", json::text(&entry.path), hex(sum))
     };

@@ -113,9 +113,6 @@ impl Server {
         }
         // Nobody serves it any more: programs are to see that at once.
         let _ = remove_file(node.home.control_socket());
-        for client in clients.lock().drain(..) {
-            client.connection.close("this node stops");
-        }
     }
 }
 
@@ -139,6 +136,7 @@ fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
         frame_timeout: node.settings.link.frame_timeout,
         request_timeout: node.settings.communication.timeout_cluster_request,
         clock: node.clock.clone(),
+        shutdown: node.shutdown.clone(),
     };
     let last = Arc::new(Mutex::new(node.clock.now()));
     let peer = |_: &Connection| Peer::new(role.clone(), &id, last.clone());

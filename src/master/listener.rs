@@ -114,6 +114,7 @@ fn connect(master: &Arc<Master>, stream: TcpStream, address: SocketAddr, place: 
         frame_timeout: node.settings.link.frame_timeout,
         request_timeout: node.settings.communication.timeout_cluster_request,
         clock: node.clock.clone(),
+        shutdown: node.shutdown.clone(),
     };
     let peer = |_: &Connection| Peer::new(master.clone(), address, place);
     let connection = Connection::start(Socket::Tcp(stream), options, &node.connections, peer)?;

@@ -11,7 +11,7 @@ use log::{debug, error, info, warn};
 use super::{Master, Worker, registry::NotRegistered, strangers::Place};
 use crate::{
     config::settings::Native,
-    connection::{Connection, FileLimits, Handler, IncomingFiles},
+    connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
     files::ChecksumKind,
     logging::{Scope, scope},
     session::{Transfers, hello, native, unknown_command},
@@ -93,7 +93,12 @@ impl Handler for Peer {
         match self.worker.get() {
             Some(worker) => {
                 self.master.registry.remove(worker);
-                info!(target: &*self.scope, "Disconnected: {reason}.");
+                if reason == PEER_CLOSED {
+                    debug!(target: &*self.scope, "Disconnected {}.", worker.hello.node);
+                } else {
+                    warn!(target: &*self.scope, "Disconnected {}: {reason}.", worker.hello.node);
+                }
+                info!(target: &*self.scope, "Cancelling pending tasks.");
             }
             None if self.said_hello => info!(target: &*self.scope, "{} has left: {reason}.", self.address),
             None => warn!(target: &*self.scope, "{} has left without being accepted: {reason}.", self.address),

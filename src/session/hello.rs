@@ -1,8 +1,8 @@
 //! Who may join a cluster (`spec/protocol.md` 6.2).
 
 use crate::{
-    config::settings::Version,
-    wire::{ErrorObject, Hello, is_node_name},
+    config::{is_node_name, settings::Version},
+    wire::{ErrorObject, Hello},
 };
 
 /// What the master holds a worker's hello against.

@@ -26,12 +26,3 @@ pub const FRAME_LIMIT: usize = 5 * 1024 * 1024;
 
 /// The largest message, 256 MiB, and the largest string.
 pub const MESSAGE_LIMIT: usize = 256 * 1024 * 1024;
-
-/// The longest name of a node.
-pub const NODE_NAME_LIMIT: usize = 128;
-
-/// Whether `name` can be the name of a node: `[A-Za-z0-9_-]+` (`spec/protocol.md` 6.2).
-pub fn is_node_name(name: &str) -> bool {
-    (1..=NODE_NAME_LIMIT).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
-}

@@ -78,6 +78,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
         frame_timeout: node.settings.link.frame_timeout,
         request_timeout: node.settings.communication.timeout_cluster_request,
         clock: node.clock.clone(),
+        shutdown: node.shutdown.clone(),
     };
     let (inbox, events) = integrity::channel();
     let (told, reason) = crossbeam_channel::bounded(1);

@@ -1,0 +1,202 @@
+//! A node in this process: prepared, running, stopped. The daemon has one; a test may have many.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use log::{debug, info};
+
+use super::failed;
+use crate::{
+    config::{Config, NodeType},
+    files::{Disk, Item, Items, Names, recover},
+    local::{Role, Server},
+    logging::scope,
+    master::{Listener, Master},
+    node::Node,
+    system::{
+        clock::Clock,
+        directory,
+        shutdown::{self, Trigger},
+        thread::Group,
+        user,
+    },
+    worker::Worker,
+};
+
+/// How long the threads may take to end.
+const STOP: Duration = Duration::from_secs(10);
+
+/// Readers and writers: two for each connection.
+const CONNECTION_THREADS: usize = 4096;
+
+/// Requests that take long, of all peers together.
+const REQUEST_THREADS: usize = 1024;
+
+/// A node whose sockets are bound and whose files are whole; nothing runs yet.
+pub struct Prepared {
+    role: Role,
+    local: Server,
+    listener: Option<Listener>,
+    trigger: Trigger,
+}
+
+/// A node that runs. Dropping it stops it.
+pub struct Running {
+    role: Role,
+    threads: Group,
+    trigger: Option<Trigger>,
+    stoppers: Vec<Box<dyn FnOnce() + Send>>,
+    address: Option<SocketAddr>,
+}
+
+impl Prepared {
+    /// Binds the sockets, completes an interrupted update, and cleans what an earlier run left.
+    ///
+    /// # Errors
+    /// A sentence that names what could not be had, and what to do.
+    pub fn new(config: Config, clock: Clock) -> Result<Self, String> {
+        let Config { home, cluster, settings } = config;
+        let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
+        let (trigger, token) = shutdown::channel();
+        let node = Arc::new(Node {
+            owner: user::owner().filter(|_| user::is_root()),
+            home,
+            cluster,
+            settings,
+            items,
+            clock,
+            shutdown: token,
+            connections: Group::new(CONNECTION_THREADS),
+            requests: Group::new(REQUEST_THREADS),
+        });
+        let cluster_dir = node.home.cluster_dir();
+        directory::create(&cluster_dir, 0o770)
+            .map_err(|error| failed("there is no place for received files:", &cluster_dir, &error))?;
+        let local = Server::bind(&node).map_err(|error| {
+            failed("Could not create server: the control socket cannot be bound:", &node.home.control_socket(), &error)
+        })?;
+        clean(&node)?;
+        let listener = match node.cluster.node_type {
+            NodeType::Master => Some(bind(&node)?),
+            NodeType::Worker => None,
+        };
+        let role = match node.cluster.node_type {
+            NodeType::Master => Role::Master(Master::new(node)),
+            NodeType::Worker => Role::Worker(Worker::new(node)),
+        };
+        Ok(Self { role, local, listener, trigger })
+    }
+
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When the system refuses one; those that were started end again.
+    pub fn start(self) -> io::Result<Running> {
+        let Self { role, local, listener, trigger } = self;
+        let mut running =
+            Running { role, threads: Group::new(64), trigger: Some(trigger), stoppers: Vec::new(), address: None };
+        running.stoppers.push(Box::new(local.stopper()?));
+        local.start(&running.role, &running.threads)?;
+        match &running.role {
+            Role::Worker(worker) => worker.start(&running.threads)?,
+            Role::Master(master) => {
+                if let Some(listener) = listener {
+                    running.address = listener.address().ok();
+                    running.stoppers.push(Box::new(listener.stopper()?));
+                    master.start(listener, &running.threads)?;
+                }
+            }
+        }
+        Ok(running)
+    }
+}
+
+impl Running {
+    /// The address that a master listens at.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// What the node is.
+    pub fn role(&self) -> &Role {
+        &self.role
+    }
+
+    /// Stops the node and waits until its threads have ended; gives the number of those that have not in time.
+    pub fn stop(mut self) -> usize {
+        self.end()
+    }
+
+    fn end(&mut self) -> usize {
+        let Some(trigger) = self.trigger.take() else { return 0 };
+        drop(trigger);
+        for stop in self.stoppers.drain(..) {
+            stop();
+        }
+        let deadline = Instant::now() + STOP;
+        let node = self.role.node();
+        self.threads.join(deadline) + node.connections.join(deadline) + node.requests.join(deadline)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn bind(node: &Node) -> Result<Listener, String> {
+    Listener::bind(node).map_err(|error| {
+        let (address, port) = (&node.cluster.bind_addr, node.cluster.port);
+        format!(
+            "Could not start master: {address}:{port} cannot be bound: {error}. Is another daemon listening there, and \
+             is <bind_addr> an address of this machine?"
+        )
+    })
+}
+
+/// Completes or drops what an interrupted update left, then removes everything in `queue/cluster` but the socket.
+fn clean(node: &Node) -> Result<(), String> {
+    let scope = scope("Cluster", "Main");
+    let path = node.home.cluster_dir();
+    let recovery = recover(node.home.path(), &node.items, &Disk::default())
+        .map_err(|error| failed("an interrupted update cannot be completed in", node.home.path(), &error))?;
+    if recovery.finished > 0 || recovery.leftovers > 0 {
+        info!(
+            target: &*scope,
+            "An interrupted update was completed: {} changes made, {} temporary files removed.",
+            recovery.finished, recovery.leftovers
+        );
+    }
+    debug!(target: &*scope, "Removing '{}'.", path.display());
+    let socket = node.home.control_socket();
+    directory::empty(&path, |name| Some(name) == socket.file_name())
+        .map_err(|error| failed("what an earlier run left cannot be removed from", &path, &error))?;
+    debug!(target: &*scope, "Removed '{}'.", path.display());
+    Ok(())
+}
+
+/// The file rules as the room of files knows them.
+fn items(rules: &crate::config::settings::FileRules) -> Result<Items, crate::files::ItemsFault> {
+    use crate::config::settings::ALL_FILES;
+    let item = |rule: &crate::config::settings::FileRule| Item {
+        key: rule.key.clone(),
+        recursive: rule.recursive,
+        mode: rule.permissions,
+        names: if rule.files.iter().any(|name| name == ALL_FILES) {
+            Names::All
+        } else {
+            Names::Only(rule.files.clone())
+        },
+        remove_empty_directories: rule.remove_subdirs_if_empty,
+    };
+    Items::new(
+        rules.items.iter().map(item).collect(),
+        rules.excluded_files.clone(),
+        rules.excluded_extensions.clone(),
+    )
+}

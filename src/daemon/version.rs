@@ -1,0 +1,13 @@
+//! `wazuh-clusterd -V`.
+
+use crate::config::Settings;
+
+/// The version of the protocol as the original says it, that of this program, and the licence.
+pub fn text() -> String {
+    format!(
+        "\nWazuh {} - ThreatLockDown wazuh-clusterd {}\n\n{}\n",
+        Settings::default().version,
+        env!("CARGO_PKG_VERSION"),
+        include_str!("../../LICENSE").trim_end()
+    )
+}
