@@ -27,8 +27,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(connection: Connection, socket: Socket, cipher: Option<Fernet>, messages: Receiver<Outgoing>) -> Self {
-        Self { connection, socket, cipher, messages, buffer: Vec::new() }
+    pub fn new(
+        connection: Connection,
+        socket: Socket,
+        cipher: Option<Fernet>,
+        messages: Receiver<Outgoing>,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { connection, socket, cipher, messages, shutdown, buffer: Vec::new() }
     }
 
     pub fn run(mut self) {

@@ -23,7 +23,7 @@ pub fn hash(role: &Role) -> String {
     let ruleset = manifest.entries().iter().filter(|entry| RULESET_KEYS.contains(&manifest.key_of(entry)));
     let member = |entry: &Entry| {
         let sum = entry.checksum(ChecksumKind::Blake2b).unwrap_or_default();
-        format!("{}: \"{}\"", json::text(&entry.path), hex(sum))
+        format!("{}: \"{}\"", json::text(&*entry.path), hex(sum))
     };
     format!("{{{}}}", ruleset.map(member).collect::<Vec<_>>().join(", "))
 }

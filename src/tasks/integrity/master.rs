@@ -18,13 +18,12 @@ use parking_lot::Mutex;
 use super::{
     archive_limit::ArchiveLimit,
     archive_path,
+    sending::UpdateWriter,
     status::{Counts, Span, Status},
 };
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
-    files::{
-        Archived, ChecksumKind, Difference, Manifest, MemberCache, RemoteManifest, compare, read_metadata, write_update,
-    },
+    files::{ChecksumKind, Difference, Manifest, MemberCache, RemoteManifest, compare, survey},
     logging::{Scope, scope},
     node::Node,
     system::{memory, random, thread::guard},
@@ -224,6 +223,8 @@ impl Integrity {
         };
         let sum = file.sha256;
         let (remote, difference);
+        // A worker in sync has as many files as the master.
+        let mut worker_files = master.entries().len();
         let differs = match self.known_in_sync(&sum, &master) {
             true => None,
             false => {
@@ -233,6 +234,7 @@ impl Integrity {
                         return error!(target: &*self.check_scope, "The worker's manifest is refused: {reason}");
                     }
                 };
+                worker_files = remote.entries().len();
                 difference = match compare(&master, &remote, kind) {
                     Ok(difference) => difference,
                     Err(error) => return error!(target: &*self.check_scope, "The comparison failed: {error}"),
@@ -252,7 +254,7 @@ impl Integrity {
         info!(
             target: &*self.check_scope,
             "Finished in {took:.3}s. Received metadata of {} files. {verdict}",
-            differs.map_or(master.entries().len(), |difference| difference.worker_files())
+            worker_files
         );
         match differs {
             None => {
@@ -305,7 +307,7 @@ impl Integrity {
         );
         self.state.lock().status.sync = Span { start: Some(start), end: None };
         match self.send(task, difference) {
-            Ok(sent) => {
+            Ok(left_out) => {
                 let mut state = self.state.lock();
                 let took = clock.now().duration_since(begun);
                 state.limit.arrived(took, &self.shared.node.settings.communication);
@@ -313,7 +315,7 @@ impl Integrity {
                 state.status.files = Some(counts);
                 drop(state);
                 debug!(target: &*self.sync_scope, "Zip file sent.");
-                if sent.left_out > 0 {
+                if left_out > 0 {
                     // What changed while it was read has another checksum now; the sooner that is known, the better.
                     self.shared.local.run_soon();
                 }
@@ -323,7 +325,7 @@ impl Integrity {
         }
     }
 
-    fn send(&self, task: &str, difference: &Difference<'_>) -> Result<Archived, RequestError> {
+    fn send(&self, task: &str, difference: &Difference<'_>) -> Result<usize, RequestError> {
         let id = self.connection.request(Command::IntegritySync, "")?;
         let id = String::from_utf8_lossy(&id).into_owned();
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -348,7 +350,7 @@ impl Integrity {
         difference: &Difference<'_>,
         limit: u64,
         cancelled: &Arc<AtomicBool>,
-    ) -> Result<Archived, RequestError> {
+    ) -> Result<usize, RequestError> {
         let rules = &self.shared.node.settings.communication;
         let path = archive_path(&self.worker, &self.shared.node.clock);
         debug!(
@@ -358,17 +360,16 @@ impl Integrity {
         );
         debug!(target: &*self.sync_scope, "Sending zip file.");
         let mut sender = FileSender::begin(&self.connection, &path, cancelled.clone())?;
-        let home = self.shared.node.home.path();
-        let written = write_update(
-            home,
-            difference,
-            rules.compress_level,
+        let writer = UpdateWriter {
+            home: self.shared.node.home.path(),
+            level: rules.compress_level,
             limit,
-            &self.shared.members,
-            &mut sender,
-            |path, reason| warn!(target: &*self.sync_scope, "'{path}' is left out of this synchronisation: {reason}"),
-        );
-        let archived = written.map_err(|error| {
+            members: &self.shared.members,
+        };
+        let written = writer.write(difference, &mut sender, |path, reason| {
+            warn!(target: &*self.sync_scope, "'{path}' is left out of this synchronisation: {reason}.");
+        });
+        let left_out = written.map_err(|error| {
             if cancelled.load(Ordering::Acquire) {
                 self.state.lock().limit.cancelled(sender.sent(), rules);
             }
@@ -376,12 +377,15 @@ impl Integrity {
         })?;
         sender.finish()?;
         self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
-        Ok(archived)
+        Ok(left_out)
     }
 }
 
 /// The manifest in a worker's archive, which may hold nothing else: a worker never sends files.
-fn read_manifest(file: ReceivedFile, kind: ChecksumKind) -> Result<RemoteManifest, String> {
-    let metadata = read_metadata(file.file, MANIFEST_LIMIT).map_err(|error| error.to_string())?;
-    RemoteManifest::parse(&metadata, kind).map_err(|error| error.to_string())
+fn read_manifest(mut file: ReceivedFile, kind: ChecksumKind) -> Result<RemoteManifest, String> {
+    let found = survey(&mut file.file, kind, MANIFEST_LIMIT).map_err(|error| error.to_string())?;
+    if let Some(name) = found.members.keys().next() {
+        return Err(ErrorObject::cluster(3007, format!("'{name}'")).to_string());
+    }
+    RemoteManifest::parse(&found.metadata, kind).map_err(|error| error.to_string())
 }

@@ -11,6 +11,7 @@
 
 pub mod archive_limit;
 pub mod master;
+mod sending;
 pub mod status;
 pub mod worker;
 

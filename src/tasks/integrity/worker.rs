@@ -9,10 +9,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{debug, error, info, warn};
 use parking_lot::Mutex;
 
-use super::archive_path;
+use super::{archive_path, sending::write_manifest};
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
-    files::{ChecksumKind, Disk, Manifest, Scanner, Target, Update, UpdateLimits, write_manifest},
+    files::{ChecksumKind, Disk, Manifest, Scanner, Target, Unreadable, Update},
     logging::{Scope, scope},
     node::Node,
     system::{memory, random, thread::guard},
@@ -211,7 +211,7 @@ impl<'a> Integrity<'a> {
     fn scan(&mut self) -> Arc<Manifest> {
         let scan = self.scanner.lock().scan(self.kind == ChecksumKind::Blake2b);
         if scan.unreadable.len() != self.unreadable {
-            for (path, reason) in &scan.unreadable {
+            for Unreadable { path, reason } in &scan.unreadable {
                 warn!(target: &*self.check_scope, "'{path}' cannot be read: {reason}; the master's copy will replace it.");
             }
             self.unreadable = scan.unreadable.len();
@@ -275,8 +275,8 @@ impl<'a> Integrity<'a> {
             owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
             disk: self.disk,
         };
-        let limits = UpdateLimits { max_inflated: self.node.settings.communication.max_zip_size };
-        let update = match Update::open(file.file, self.kind, &limits) {
+        let limit = self.node.settings.communication.max_zip_size;
+        let update = match Update::open(file.file, self.kind, limit) {
             Ok(update) => update,
             Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("the archive is refused: {error}"))),
         };

@@ -17,7 +17,7 @@ use log::{error, info, warn};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    files::{ChecksumKind, Manifest, Scan, Scanner},
+    files::{ChecksumKind, Manifest, Scan, Scanner, Unreadable},
     logging::{Scope, scope},
     node::Node,
     system::thread::guard,
@@ -101,8 +101,8 @@ impl LocalIntegrity {
         let start = node.clock.now();
         let kind = if self.blake2b.load(Ordering::Acquire) { ChecksumKind::Blake2b } else { ChecksumKind::Md5 };
         let scan = self.scan(kind);
-        let now: Vec<String> = scan.unreadable.iter().map(|(path, _)| path.clone()).collect();
-        for (path, reason) in scan.unreadable.iter().filter(|(path, _)| !unreadable.contains(path)) {
+        let now: Vec<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
+        for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
             warn!(
                 target: &**scope,
                 "'{path}' cannot be read and is left out: {reason}. The workers keep the copy that they have; let the \

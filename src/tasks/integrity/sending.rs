@@ -1,0 +1,88 @@
+//! The archives of both directions, written while they are sent.
+
+use std::{
+    collections::HashSet,
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache};
+
+/// Writes the archive of a worker's check: its manifest and nothing else.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_manifest(manifest: &Manifest, kind: ChecksumKind, level: u32, out: impl Write) -> io::Result<()> {
+    let mut metadata = Vec::new();
+    manifest.to_json(kind, &mut metadata)?;
+    ArchiveWriter::new(out, level, u64::MAX).finish(&metadata).map(drop)
+}
+
+/// Writes the archives of a master's synchronisations.
+pub struct UpdateWriter<'a> {
+    /// What the paths are relative to.
+    pub home: &'a Path,
+    /// The zlib level.
+    pub level: u32,
+    /// The most bytes of members in one archive.
+    pub limit: u64,
+    /// Compressed files that several workers may need.
+    pub members: &'a MemberCache,
+}
+
+impl UpdateWriter<'_> {
+    /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
+    /// that the worker keeps what it has; `tell` gets its path and the reason. Gives the number of files left out.
+    ///
+    /// # Errors
+    /// When the archive is spoilt and the worker must not use it.
+    pub fn write(
+        &self,
+        difference: &Difference<'_>,
+        mut out: impl Write,
+        tell: impl Fn(&str, &str),
+    ) -> Result<usize, AddError> {
+        let mut writer = ArchiveWriter::new(&mut out, self.level, self.limit);
+        let mut left_out = HashSet::new();
+        let mut full = false;
+        for entry in difference.missing.iter().chain(&difference.shared) {
+            let reason = match full {
+                true => "it comes with a later one, because this one is full".to_owned(),
+                false => match self.add(&mut writer, entry) {
+                    Ok(Added::Written { .. }) => continue,
+                    Ok(Added::Full) => {
+                        full = true;
+                        "it comes with a later one, because this one is full".to_owned()
+                    }
+                    Ok(Added::TooLarge) => format!("it is larger than the present limit of {} bytes", self.limit),
+                    Ok(Added::Changed) => "it has just been changed".to_owned(),
+                    Err(error) if error.spoils() => return Err(error),
+                    Err(error) => error.to_string(),
+                },
+            };
+            tell(&entry.path, &reason);
+            left_out.insert(&*entry.path);
+        }
+        let mut metadata = Vec::new();
+        difference.write_json(|entry| left_out.contains(&*entry.path), &mut metadata).map_err(AddError::Archive)?;
+        writer.finish(&metadata).map_err(AddError::Archive)?;
+        Ok(left_out.len())
+    }
+
+    fn add<W: Write>(&self, writer: &mut ArchiveWriter<W>, entry: &Entry) -> Result<Added, AddError> {
+        if let Some(added) = writer.add_cached(&entry.path, &entry.md5, self.members)? {
+            return Ok(added);
+        }
+        let unreadable = |error| AddError::Source { name: entry.path.to_string(), error };
+        let mut file = open_file(&self.home.join(&*entry.path)).map_err(unreadable)?;
+        writer.add_file(&entry.path, &mut file, Some(&entry.md5), Some(self.members))
+    }
+}
+
+/// Opens an ordinary file. What was one at the scan may be a pipe now, which must not be waited for.
+fn open_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not an ordinary file")) }
+}
