@@ -4,8 +4,10 @@
 
 pub mod config;
 pub mod connection;
+pub mod control;
 pub mod crypto;
 pub mod files;
+pub mod local;
 pub mod logging;
 pub mod system;
 pub mod wire;
