@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod connection;
+pub mod control;
 pub mod crypto;
 pub mod daemon;
 pub mod files;

@@ -1,5 +1,6 @@
 //! The control socket `queue/cluster/c-internal.sock`: how local programs ask the daemon (`spec/protocol.md` 13).
 
+pub mod client;
 mod peer;
 mod requests;
 mod server;

@@ -1,0 +1,257 @@
+//! The command line: one table of options feeds the parser and the help.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use lexopt::{Arg, Parser, ValueExt};
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) action: Action,
+    /// The names after `-fn`; none means every node.
+    pub(super) nodes: Vec<String>,
+    pub(super) json: bool,
+    pub(super) debug: bool,
+    pub(super) home: Option<PathBuf>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Help,
+    Usage,
+    Version,
+    Nodes,
+    Health { more: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Id {
+    ListNodes,
+    Health,
+    FilterNode,
+    Debug,
+    Json,
+    Home,
+    Usage,
+    Version,
+    Help,
+}
+
+/// An option as people type it, and its line in the help.
+pub(super) struct Flag {
+    id: Id,
+    /// Without its dash; empty if there is none.
+    pub(super) short: &'static str,
+    /// Without its dashes.
+    pub(super) long: &'static str,
+    pub(super) value: &'static str,
+    pub(super) help: &'static str,
+}
+
+const fn flag(id: Id, short: &'static str, long: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag { id, short, long, value, help }
+}
+
+pub(super) const FLAGS: [Flag; 9] = [
+    flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
+    flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
+    flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with -l and -i."),
+    flag(Id::Json, "", "json", "", "Print one JSON document, with -l and -i."),
+    flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
+    flag(Id::Debug, "d", "debug", "", "Show on stderr what is sent and received, and the causes of an error."),
+    flag(Id::Usage, "u", "usage", "", "Show examples."),
+    flag(Id::Version, "V", "version", "", "Show the version."),
+    flag(Id::Help, "h", "help", "", "Show this help."),
+];
+
+/// What is wrong with a command line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Fault {
+    #[error("the option {0} is not known")]
+    UnknownOption(String),
+    #[error("'{0}' belongs to no option")]
+    Stray(String),
+    #[error("-i takes nothing but 'more', not '{0}'")]
+    NotMore(String),
+    #[error("-fn needs the name of at least one node")]
+    NoNode,
+    #[error("-l, -i, -u and -V do not go together; choose one")]
+    SeveralActions,
+    #[error("{0} goes with -l or -i only")]
+    NothingToApplyTo(&'static str),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<lexopt::Error> for Fault {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+/// Reads a command line without the program's name. Without any action it asks for help, and `-h` wins over all that
+/// follows it.
+pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Fault> {
+    let mut parser = Parser::from_args(arguments);
+    let mut request = Request { action: Action::Help, nodes: Vec::new(), json: false, debug: false, home: None };
+    let mut action = None;
+    while let Some(id) = next(&mut parser)? {
+        let chosen = match id {
+            Id::Help => return Ok(request),
+            Id::ListNodes => Action::Nodes,
+            Id::Health => Action::Health { more: more(&mut parser)? },
+            Id::Usage => Action::Usage,
+            Id::Version => Action::Version,
+            Id::FilterNode => {
+                names(&mut parser, &mut request.nodes)?;
+                continue;
+            }
+            Id::Json => {
+                request.json = true;
+                continue;
+            }
+            Id::Debug => {
+                request.debug = true;
+                continue;
+            }
+            Id::Home => {
+                request.home = Some(parser.value()?.into());
+                continue;
+            }
+        };
+        // Twice the same does no harm; `-i -i more` are two.
+        if action.as_ref().is_some_and(|earlier| *earlier != chosen) {
+            return Err(Fault::SeveralActions);
+        }
+        action = Some(chosen);
+    }
+    let asks = matches!(action, Some(Action::Nodes | Action::Health { .. }));
+    if !asks && !request.nodes.is_empty() {
+        return Err(Fault::NothingToApplyTo("-fn"));
+    }
+    if !asks && request.json {
+        return Err(Fault::NothingToApplyTo("--json"));
+    }
+    request.action = action.unwrap_or(Action::Help);
+    Ok(request)
+}
+
+/// The next option. `-fn` is one option here as in the original; to the parser it is `-f` with the value `n`.
+fn next(parser: &mut Parser) -> Result<Option<Id>, Fault> {
+    let (typed, found) = match parser.next()? {
+        None => return Ok(None),
+        Some(Arg::Value(value)) => return Err(Fault::Stray(value.to_string_lossy().into_owned())),
+        Some(Arg::Long(name)) => (format!("--{name}"), FLAGS.iter().find(|flag| flag.long == name)),
+        Some(Arg::Short('f')) => {
+            let rest = parser.optional_value().unwrap_or_default();
+            let name = format!("f{}", rest.to_string_lossy());
+            (format!("-{name}"), FLAGS.iter().find(|flag| flag.short == name))
+        }
+        Some(Arg::Short(letter)) => {
+            let is_letter = |flag: &&Flag| flag.short.chars().eq([letter]);
+            (format!("-{letter}"), FLAGS.iter().find(is_letter))
+        }
+    };
+    found.map(|flag| Some(flag.id)).ok_or(Fault::UnknownOption(typed))
+}
+
+/// Whether `more` follows, attached or as the next word.
+fn more(parser: &mut Parser) -> Result<bool, Fault> {
+    if let Some(attached) = parser.optional_value() {
+        return if attached == "more" {
+            Ok(true)
+        } else {
+            Err(Fault::NotMore(attached.to_string_lossy().into_owned()))
+        };
+    }
+    let Some(mut words) = parser.try_raw_args() else { return Ok(false) };
+    let option = |word: &std::ffi::OsStr| word.as_encoded_bytes().starts_with(b"-");
+    match words.next_if(|word| !option(word)) {
+        None => Ok(false),
+        Some(word) if word == "more" => Ok(true),
+        Some(word) => Err(Fault::NotMore(word.to_string_lossy().into_owned())),
+    }
+}
+
+fn names(parser: &mut Parser, nodes: &mut Vec<String>) -> Result<(), Fault> {
+    for value in parser.values().map_err(|_| Fault::NoNode)? {
+        let name = value.string()?;
+        if name.is_empty() {
+            return Err(Fault::NoNode);
+        }
+        if !nodes.contains(&name) {
+            nodes.push(name);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Request, Fault> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn request(action: Action, nodes: &[&str]) -> Request {
+        let nodes = nodes.iter().map(|&name| name.to_owned()).collect();
+        Request { action, nodes, json: false, debug: false, home: None }
+    }
+
+    #[test]
+    fn command_lines_mean_what_users_of_the_original_expect() {
+        let health = |more| Action::Health { more };
+        let cases = [
+            ("", request(Action::Help, &[])),
+            ("-d", Request { debug: true, ..request(Action::Help, &[]) }),
+            ("-l -h --nonsense", request(Action::Help, &[])),
+            ("-u", request(Action::Usage, &[])),
+            ("--version", request(Action::Version, &[])),
+            ("-l", request(Action::Nodes, &[])),
+            ("--list-nodes", request(Action::Nodes, &[])),
+            ("-l -fn w1 w2", request(Action::Nodes, &["w1", "w2"])),
+            ("-fn w1 w1 -l", request(Action::Nodes, &["w1"])),
+            ("-l --filter-node w1 -fn w2", request(Action::Nodes, &["w1", "w2"])),
+            ("-dl", Request { debug: true, ..request(Action::Nodes, &[]) }),
+            ("-i", request(health(false), &[])),
+            ("-i more", request(health(true), &[])),
+            ("-i more -fn w1", request(health(true), &["w1"])),
+            ("-fn w1 -i", request(health(false), &["w1"])),
+            ("--health=more", request(health(true), &[])),
+            ("-di more", Request { debug: true, ..request(health(true), &[]) }),
+            ("-i --json", Request { json: true, ..request(health(false), &[]) }),
+            ("-l --home /opt/w", Request { home: Some("/opt/w".into()), ..request(Action::Nodes, &[]) }),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(read(line), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_command_lines_are_named() {
+        let unknown = |option: &str| Fault::UnknownOption(option.into());
+        let cases = [
+            ("-a", unknown("-a")),
+            ("-fs active", unknown("-fs")),
+            ("-f", unknown("-f")),
+            ("-fnw1 -l", unknown("-fnw1")),
+            ("--list", unknown("--list")),
+            ("-l w1", Fault::Stray("w1".into())),
+            ("-i less", Fault::NotMore("less".into())),
+            ("-iless", Fault::NotMore("less".into())),
+            ("-i more w1", Fault::Stray("w1".into())),
+            ("-l -fn", Fault::NoNode),
+            ("-fn -l", Fault::NoNode),
+            ("-l -i", Fault::SeveralActions),
+            ("-i -i more", Fault::SeveralActions),
+            ("-fn w1", Fault::NothingToApplyTo("-fn")),
+            ("-u --json", Fault::NothingToApplyTo("--json")),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(read(line), Err(expected), "{line}");
+        }
+        assert!(matches!(read("-l --home"), Err(Fault::Other(_))));
+        assert!(matches!(read("-l --json=yes"), Err(Fault::Other(_))));
+    }
+}

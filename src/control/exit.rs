@@ -1,0 +1,30 @@
+//! What the shell learns.
+
+use std::process::ExitCode;
+
+/// The verdict of a run, as an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Every node that was asked for is connected and in sync; also after help.
+    InSync = 0,
+    /// The daemon does not run, cannot be asked, or answered with an error.
+    CannotAsk = 1,
+    /// The command line is wrong.
+    WrongUsage = 2,
+    /// Some node is not in sync or not connected.
+    NotInSync = 3,
+}
+
+/// The exit codes as the help explains them.
+pub(super) const TABLE: [(Exit, &str); 4] = [
+    (Exit::InSync, "every node that was asked for is connected and in sync"),
+    (Exit::CannotAsk, "the daemon does not run, cannot be asked, or answered with an error"),
+    (Exit::WrongUsage, "wrong usage of cluster_control"),
+    (Exit::NotInSync, "some node is not in sync or not connected, or this worker has no master"),
+];
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}

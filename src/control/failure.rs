@@ -1,0 +1,96 @@
+//! Errors as people and programs see them.
+
+use std::{error::Error, fmt::Write};
+
+use serde_json::json;
+
+use super::{Exit, Output, arguments::Request, report};
+use crate::local::client::AskError;
+
+/// Why there is nothing to show.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The daemon gave no result.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The daemon's result has not the shape that it should have; its version may be another.
+    #[error("Error {MALFORMED} - {}", self.message())]
+    Malformed {
+        /// The request.
+        what: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// The original's number for what has none of its own.
+const MALFORMED: u32 = 1000;
+const NO_MASTER: u32 = 3023;
+/// Error 1730: no node has the name that was asked for.
+const NO_NODE: u32 = 1730;
+
+impl Failure {
+    fn code(&self) -> u32 {
+        match self {
+            Self::Ask(error) => error.code(),
+            Self::Malformed { .. } => MALFORMED,
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Ask(error) => error.message(),
+            Self::Malformed { what, .. } => format!("the answer of the daemon to {what} is not understood"),
+        }
+    }
+
+    /// A worker without its master, or a name that no node has, is a node that is not connected; anything else is a
+    /// question without an answer.
+    fn exit(&self) -> Exit {
+        if matches!(self.code(), NO_MASTER | NO_NODE) { Exit::NotInSync } else { Exit::CannotAsk }
+    }
+
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match (self, self.code()) {
+            (Self::Ask(AskError::NotRunning { .. }), _) => {
+                "start it with 'wazuh-control start' (the reason why it does not run is in logs/cluster.log), or name \
+                 the right installation with --home"
+            }
+            (Self::Ask(AskError::NotPermitted { .. }), _) => "run it as root or as a member of the group wazuh",
+            (Self::Ask(AskError::Timeout { forwarded: true, .. }), _) => {
+                "ask on the master; an original worker also stays silent when a node named with -fn does not exist"
+            }
+            (Self::Ask(AskError::Timeout { .. } | AskError::Closed { .. }), _) => {
+                "try again; if it stays so, logs/cluster.log tells what the daemon is doing"
+            }
+            (Self::Malformed { .. }, _) => "use the cluster_control that was installed with the daemon",
+            (_, NO_NODE) => "'cluster_control -l' shows the nodes that are connected",
+            (_, 2005) => "the daemon could not ask wazuh-db for the number of agents: is it running?",
+            (_, NO_MASTER) => {
+                "check <nodes> and <port> of <cluster> in etc/ossec.conf; logs/cluster.log tells why the master \
+                 cannot be reached"
+            }
+            _ => return None,
+        })
+    }
+
+    /// What is printed. With `--json` the error is a document on standard output.
+    pub(super) fn output(&self, request: &Request) -> Output {
+        let (mut out, mut err) = (String::new(), String::new());
+        if request.json {
+            out = report::document(&json!({"error": {"code": self.code(), "message": self.message()}}));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = writeln!(err, "ERROR: {}", report::visible(&self.to_string()));
+            if let Some(remedy) = self.remedy() {
+                let _ = writeln!(err, "Remedy: {remedy}.");
+            }
+        }
+        let mut cause = if request.debug { self.source() } else { None };
+        while let Some(error) = cause {
+            let _ = writeln!(err, "Caused by: {}", report::visible(&error.to_string()));
+            cause = error.source();
+        }
+        Output { out, err, exit: self.exit() }
+    }
+}

@@ -1,0 +1,94 @@
+//! Help, examples and version: the texts that need no daemon.
+
+use std::fmt::Write;
+
+use super::{arguments::FLAGS, exit};
+
+const COLUMNS: &str = "\
+Columns of -l:
+  NAME     Name of the node, unique in the cluster.
+  TYPE     master (one per cluster) or worker.
+  VERSION  Version the node runs; all nodes of a cluster run the same.
+  ADDRESS  The master's address from its configuration; a worker's as the master sees it.
+
+Parts of a line of -i (dates in UTC, 'n/a' if it never happened):
+  Integrity check    End of the last comparison of the worker's files with the master's.
+  Integrity sync     End of the last transfer of files that differed.
+  Agents-info        End of the last transfer of agent states to the master.
+  Agent-groups       End of the last transfer of changed agent groups to the worker.
+  Agent-groups full  End of the last transfer of all agent groups to the worker.
+  Last keep alive    When the worker last said that it is there.
+
+A worker is in sync when its last integrity check came after its last transfer of files and so found no difference.
+The master always is.
+";
+
+const JSON: &str = "\
+JSON (indented by two blanks):
+  -l --json       an array of nodes: name, type, version, ip, in_sync (null if the health of the node is unknown)
+  -i --json       the health as the daemon gives it, with in_sync for each node and for all; 'more' changes nothing
+  on an error     {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain text on stderr
+";
+
+const HOME: &str = "\
+The installation is sought in --home, then $WAZUH_HOME, then above the directory of this program if etc/ossec.conf is
+there, then in /var/ossec. Run as root or as a member of the group wazuh.
+";
+
+/// The help: options, columns, JSON, exit codes.
+pub(super) fn help() -> String {
+    let mut text = String::from("Show the state of the cluster, from any of its nodes.\n\n");
+    text.push_str("Usage: cluster_control OPTION...\n\nOptions:\n");
+    for flag in &FLAGS {
+        let short = if flag.short.is_empty() { String::new() } else { format!("-{},", flag.short) };
+        let long = format!("--{} {}", flag.long, flag.value);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "  {short:<4} {long:<22} {}", flag.help);
+    }
+    let _ = write!(text, "\n{COLUMNS}\n{JSON}\nExit codes:\n");
+    for (exit, meaning) in exit::TABLE {
+        let _ = writeln!(text, "  {}  {meaning}", exit as u8);
+    }
+    let _ = write!(text, "\n{HOME}");
+    text
+}
+
+const EXAMPLES: [(&str, &str); 7] = [
+    ("cluster_control -l", "Which nodes are connected?"),
+    ("cluster_control -l -fn w1 w2", "The same of two nodes only."),
+    ("cluster_control -i", "When was each worker last synchronized?"),
+    ("cluster_control -i more -fn w1", "Everything that is known about one worker."),
+    ("cluster_control -i --json", "The same of all nodes, for programs."),
+    ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
+    ("cluster_control -d -l", "Why does it not work?"),
+];
+
+/// Examples of use.
+pub(super) fn examples() -> String {
+    EXAMPLES.iter().map(|(line, purpose)| format!("{purpose}\n    {line}\n")).collect::<Vec<_>>().join("\n")
+}
+
+/// One line.
+pub(super) fn version() -> String {
+    concat!("cluster_control ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_names_every_option_and_every_exit_code_within_120_columns() {
+        let text = help();
+        for flag in &FLAGS {
+            assert!(text.contains(&format!("--{} ", flag.long)), "{}", flag.long);
+        }
+        for (exit, meaning) in exit::TABLE {
+            assert!(text.contains(&format!("\n  {}  {meaning}\n", exit as u8)));
+        }
+        for line in text.lines().chain(examples().lines()) {
+            assert!(line.chars().count() <= 120, "{line}");
+            assert!(!line.contains('\t'));
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The program `cluster_control`.
+//!
+//! ```text
+//! arguments ──► Request ──► nodes / health ──► LocalClient ──► daemon
+//!                                │
+//!                                ▼
+//!                 Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
+//! ```
+//! It asks the daemon of this machine and shows what it says, in the tables of the original or as JSON. Nothing is
+//! written before all is known, so an error never follows half a table.
+
+mod arguments;
+mod exit;
+mod failure;
+mod health;
+mod help;
+mod moment;
+mod nodes;
+mod report;
+mod status;
+mod table;
+mod trace;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use arguments::{Action, Request};
+pub use exit::Exit;
+
+use crate::{config::Home, local::client::LocalClient};
+
+/// What a run leaves: the text for either stream, and the verdict for the shell.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Output {
+    /// For standard output.
+    pub out: String,
+    /// For standard error.
+    pub err: String,
+    /// The exit code.
+    pub exit: Exit,
+}
+
+impl Output {
+    fn text(out: String) -> Self {
+        Self { out, err: String::new(), exit: Exit::InSync }
+    }
+}
+
+/// The program: reads the arguments of this process, writes the output and gives the exit code.
+pub fn main() -> ExitCode {
+    let output = run(std::env::args_os().skip(1));
+    // Where standard error is closed, there is nobody to tell.
+    let _ = io::stderr().write_all(output.err.as_bytes());
+    match io::stdout().write_all(output.out.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(io::stderr(), "ERROR: the output could not be written: {error}");
+            Exit::CannotAsk.into()
+        }
+        _ => output.exit.into(),
+    }
+}
+
+/// Does what `arguments`, without the program's name, ask for.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Output {
+    match arguments::parse(arguments) {
+        Ok(request) => obey(&request),
+        Err(fault) => Output {
+            out: String::new(),
+            err: format!("ERROR: {fault}\nTry 'cluster_control -h'.\n"),
+            exit: Exit::WrongUsage,
+        },
+    }
+}
+
+fn obey(request: &Request) -> Output {
+    let outcome = match &request.action {
+        Action::Help => return Output::text(help::help()),
+        Action::Usage => return Output::text(help::examples()),
+        Action::Version => return Output::text(help::version()),
+        Action::Nodes => nodes::show(&client(request), &request.nodes, request.json),
+        Action::Health { more } => health::show(&client(request), &request.nodes, *more, request.json),
+    };
+    outcome.unwrap_or_else(|failure| failure.output(request))
+}
+
+fn client(request: &Request) -> LocalClient {
+    let client = LocalClient::new(Home::find(request.home.as_deref()).control_socket());
+    if request.debug { client.with_watch(trace::show) } else { client }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,29 @@
+//! Tables as the original draws them: every column, the last one too, is as wide as its longest value plus two.
+
+use super::report::visible;
+
+const GAP: usize = 2;
+
+/// The text of a table.
+pub(super) fn draw<const N: usize>(head: [&str; N], rows: &[[&str; N]]) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(&head).chain(rows).map(|row| row.map(visible)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0) + GAP;
+    let widths: [usize; N] = std::array::from_fn(width);
+    let line = |row: &[String; N]| {
+        let cells: String = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_fit_their_longest_value_and_a_node_cannot_write_to_the_terminal() {
+        let table = draw(["NAME", "V"], &[["a-long-name", "1"], ["b", "\x1b[2J"]]);
+        assert_eq!(table, "NAME         V          \na-long-name  1          \nb            \\u{1b}[2J  \n");
+        assert_eq!(draw(["NAME"], &[]), "NAME  \n");
+    }
+}

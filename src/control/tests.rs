@@ -1,0 +1,243 @@
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    local::client::fake::{FakeDaemon, Reply},
+    wire::{Class, Command, ErrorObject, Message},
+};
+
+/// Runs `cluster_control` with the words of `line` in the home of a daemon.
+fn run_in(home: &Path, line: &str) -> Output {
+    run(format!("--home {} {line}", home.display()).split_whitespace().map(OsString::from))
+}
+
+/// Dates of the integrity check of `pw1`, so that each of the two captured sets can be made.
+const ON_MASTER: [&str; 2] = ["2026-11-23T10:32:16.150432Z", "2026-11-23T10:32:16.153214Z"];
+const ON_WORKER: [&str; 2] = ["2026-11-23T10:32:25.156781Z", "2026-11-23T10:32:25.158911Z"];
+
+fn health(check: [&str; 2]) -> Value {
+    let never = json!({"date_start_master": "n/a", "date_end_master": "n/a", "n_synced_chunks": 0});
+    json!({"n_connected_nodes": 1, "nodes": {
+        "pw1": {
+            "info": {"name": "pw1", "type": "worker", "version": "4.14.7", "ip": "127.0.0.1", "n_active_agents": 3},
+            "status": {
+                "sync_integrity_free": true,
+                "last_check_integrity": {"date_start_master": check[0], "date_end_master": check[1]},
+                "last_sync_integrity": {"date_start_master": "n/a", "date_end_master": "n/a", "total_extra_valid": 0,
+                    "total_files": {"missing": 0, "shared": 0, "extra": 0, "extra_valid": 0}},
+                "sync_agent_info_free": true,
+                "last_sync_agentinfo": never,
+                "last_sync_agentgroup":
+                    {"date_start": "2026-11-23T10:32:18.278484Z", "date_end": "n/a", "n_synced_chunks": 0},
+                "last_sync_full_agentgroup": {"date_start": "n/a", "date_end": "n/a", "n_synced_chunks": 0},
+                "last_keep_alive": "2026-11-23T10:32:11.101659Z"}},
+        "pm": {"info": {"name": "pm", "type": "master", "version": "4.14.7", "ip": "127.0.0.1", "n_active_agents": 0}},
+    }})
+}
+
+/// What the daemon of the captured cluster answers: the named nodes of two, or error 1730.
+fn answer(message: &Message, health: &Value) -> Result<Value, ErrorObject> {
+    let asked: Value = serde_json::from_slice(&message.body).unwrap_or_default();
+    let wanted = |filter: &Value, name: &str| filter.as_array().is_none_or(|names| names.contains(&json!(name)));
+    match message.command.name() {
+        b"get_config" => Ok(json!({"name": "wazuh", "key": "c98b62a9b6169ac5f67dae55ae4a9088"})),
+        b"get_nodes" => {
+            let filter = &asked["filter_node"];
+            let known = |name: &Value| name == "pm" || name == "pw1";
+            if !filter.as_array().is_none_or(|names| names.iter().all(known)) {
+                return Err(ErrorObject::new(Class::NotFound, 1730));
+            }
+            let node = |name, role| json!({"name": name, "type": role, "version": "4.14.7", "ip": "127.0.0.1"});
+            let items = [("pm", "master"), ("pw1", "worker")].into_iter().filter(|(name, _)| wanted(filter, name));
+            let items: Vec<_> = items.map(|(name, role)| node(name, role)).collect();
+            Ok(json!({"totalItems": items.len(), "items": items}))
+        }
+        _ => {
+            let mut health = health.clone();
+            health["nodes"].as_object_mut().unwrap().retain(|name, _| wanted(&asked, name));
+            health["n_connected_nodes"] = u8::from(health["nodes"].get("pw1").is_some()).into();
+            Ok(health)
+        }
+    }
+}
+
+fn master(health: Value) -> FakeDaemon {
+    FakeDaemon::start(move |message| match answer(message, &health) {
+        Ok(value) => vec![Reply::Answer(Command::Ok, value.to_string().into_bytes())],
+        Err(error) => vec![Reply::Answer(Command::Err, error.to_json().into_bytes())],
+    })
+}
+
+fn worker(health: Value) -> FakeDaemon {
+    FakeDaemon::start(move |message| {
+        let result = answer(message, &health).map_or_else(|error| error.to_json(), |value| value.to_string());
+        if message.command.name() == b"get_config" {
+            return vec![Reply::Answer(Command::Ok, result.into_bytes())];
+        }
+        let first = Reply::Answer(Command::Ok, b"Sent request to master node".to_vec());
+        vec![first, Reply::Request(9, Command::ControlResult, result.into_bytes())]
+    })
+}
+
+/// A daemon that answers every request with this error.
+fn refusing(code: u32) -> FakeDaemon {
+    FakeDaemon::start(move |_| {
+        vec![Reply::Answer(Command::Err, ErrorObject::new(Class::Cluster, code).to_json().into_bytes())]
+    })
+}
+
+#[test]
+fn tables_are_those_of_the_original_byte_for_byte() {
+    let (pm, pw1) = (master(health(ON_MASTER)), worker(health(ON_WORKER)));
+    for (daemon, node) in [(&pm, "pm"), (&pw1, "pw1")] {
+        for (line, file) in [("-l", "l"), ("-l -fn pw1", "l-fn_pw1"), ("-i", "i"), ("-i more", "i_more")] {
+            let captured = format!("tests/fixtures/vectors/cluster_control/{node}-{file}.txt");
+            let captured = fs::read_to_string(captured).unwrap();
+            let output = run_in(daemon.home(), line);
+            assert_eq!(output.out, captured.strip_suffix("exit 0\n").unwrap(), "{node} {line}");
+            assert_eq!((output.err.as_str(), output.exit), ("", Exit::InSync), "{node} {line}");
+        }
+        let unknown = run_in(daemon.home(), "-l -fn nosuch");
+        assert!(unknown.err.starts_with("ERROR: Error 1730 - Node does not exist\nRemedy: "), "{}", unknown.err);
+        assert_eq!((unknown.out.as_str(), unknown.exit), ("", Exit::CannotAsk));
+    }
+}
+
+#[test]
+fn the_requests_are_those_of_the_original() {
+    let daemon = master(health(ON_MASTER));
+    for line in ["-l", "-i -fn pm pw1"] {
+        run_in(daemon.home(), line);
+    }
+    let heard = daemon.finish();
+    let texts: Vec<_> = heard.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect();
+    assert_eq!(
+        texts,
+        [
+            r#"{"filter_node": null, "offset": 0, "limit": 500, "sort": null, "search": null, "select": null, "filter_type": "all", "distinct": false}"#,
+            "null",
+            r#"["pm", "pw1"]"#,
+            ""
+        ]
+    );
+}
+
+#[test]
+fn a_node_that_is_not_in_sync_or_not_connected_is_named_with_exit_code_3() {
+    let mut late = health(ON_MASTER);
+    let span = &mut late["nodes"]["pw1"]["status"]["last_sync_integrity"];
+    span["date_start_master"] = "2026-11-23T10:32:16.154Z".into();
+    span["date_end_master"] = "2026-11-23T10:32:17.654000Z".into();
+    let daemon = master(late);
+    for line in ["-l", "-i", "-i more", "-l --json", "-i --json"] {
+        let output = run_in(daemon.home(), line);
+        assert_eq!(output.exit, Exit::NotInSync, "{line}");
+        assert!(output.err.starts_with("Not in sync: pw1: files were sent"), "{line}: {}", output.err);
+    }
+    assert_eq!(run_in(daemon.home(), "-l -fn pm").exit, Exit::InSync);
+    let missing = run_in(daemon.home(), "-i -fn pm nosuch");
+    assert_eq!((missing.err.as_str(), missing.exit), ("Not connected: nosuch.\n", Exit::NotInSync));
+    assert!(run_in(daemon.home(), "-i more").out.contains("synchronization: 1.500s (2026-11-23T10:32:16.154Z - "));
+}
+
+#[test]
+fn json_has_a_verdict_for_each_node() {
+    let daemon = master(health(ON_MASTER));
+    let list: Value = serde_json::from_str(&run_in(daemon.home(), "-l --json").out).unwrap();
+    let node =
+        |name, role| json!({"name": name, "type": role, "version": "4.14.7", "ip": "127.0.0.1", "in_sync": true});
+    assert_eq!(list, json!([node("pm", "master"), node("pw1", "worker")]));
+    let mut expected = health(ON_MASTER);
+    expected["in_sync"] = true.into();
+    for name in ["pm", "pw1"] {
+        expected["nodes"][name]["in_sync"] = true.into();
+    }
+    let document = run_in(daemon.home(), "-i --json").out;
+    assert_eq!(serde_json::from_str::<Value>(&document).unwrap(), expected);
+    assert!(document.starts_with("{\n  \"") && document.ends_with("}\n"));
+    let missing: Value = serde_json::from_str(&run_in(daemon.home(), "-i --json -fn nosuch").out).unwrap();
+    assert_eq!(missing, json!({"n_connected_nodes": 0, "nodes": {}, "in_sync": false}));
+}
+
+#[test]
+fn a_node_that_the_health_does_not_know_has_no_verdict() {
+    let mut gone = health(ON_MASTER);
+    gone["nodes"].as_object_mut().unwrap().remove("pw1");
+    let daemon = master(gone);
+    let output = run_in(daemon.home(), "-l --json");
+    let list: Value = serde_json::from_str(&output.out).unwrap();
+    assert_eq!((&list[0]["in_sync"], &list[1]["in_sync"]), (&Value::Bool(true), &Value::Null));
+    assert_eq!(output.exit, Exit::NotInSync);
+}
+
+#[test]
+fn a_list_longer_than_a_page_is_asked_for_in_pages() {
+    let daemon = FakeDaemon::start(|message| {
+        let asked: Value = serde_json::from_slice(&message.body).unwrap();
+        if message.command.name() == b"get_health" {
+            return vec![Reply::Answer(Command::Ok, b"{}".to_vec())];
+        }
+        let from = asked["offset"].as_u64().unwrap();
+        let items: Vec<_> = (from..(from + 500).min(700))
+            .map(|n| json!({"name": format!("w{n}"), "type": "master", "version": "4", "ip": "::1"}))
+            .collect();
+        vec![Reply::Answer(Command::Ok, json!({"items": items, "totalItems": 700}).to_string().into_bytes())]
+    });
+    assert_eq!(run_in(daemon.home(), "-l").out.lines().count(), 701);
+}
+
+#[test]
+fn what_cannot_be_asked_is_exit_code_1_and_a_worker_without_master_is_3() {
+    let nowhere = tempfile::tempdir().unwrap();
+    for line in ["-l", "-i", "-i more"] {
+        let output = run_in(nowhere.path(), line);
+        assert!(output.err.starts_with("ERROR: Error 3012 - Cluster is not running: "), "{}", output.err);
+        assert!(output.err.contains("\nRemedy: start it with 'wazuh-control start'"));
+        assert_eq!((output.out.as_str(), output.exit), ("", Exit::CannotAsk));
+    }
+    assert!(run_in(nowhere.path(), "-d -l").err.contains("Caused by: No such file or directory"));
+    let document: Value = serde_json::from_str(&run_in(nowhere.path(), "-l --json").out).unwrap();
+    assert_eq!(document["error"]["code"], 3012);
+
+    let lonely = run_in(refusing(3023).home(), "-l");
+    assert!(
+        lonely.err.starts_with("ERROR: Error 3023 - Worker node is not connected to master\nRemedy: check <nodes>")
+    );
+    assert_eq!(lonely.exit, Exit::NotInSync);
+    assert_eq!(run_in(refusing(2005).home(), "-i").exit, Exit::CannotAsk);
+
+    let odd = FakeDaemon::start(|_| vec![Reply::Answer(Command::Ok, b"[[[]]]".to_vec())]);
+    for line in ["-l", "-i", "-i --json"] {
+        let output = run_in(odd.home(), line);
+        assert_eq!(output.exit, Exit::CannotAsk, "{line}");
+    }
+    assert!(run_in(odd.home(), "-l").err.contains("the answer of the daemon to get_nodes is not understood"));
+}
+
+#[test]
+fn health_that_fails_after_the_list_is_an_error() {
+    let daemon = FakeDaemon::start(|message| match message.command.name() {
+        b"get_nodes" => vec![Reply::Answer(Command::Ok, br#"{"items": [], "totalItems": 0}"#.to_vec())],
+        _ => vec![Reply::Close],
+    });
+    let output = run_in(daemon.home(), "-l");
+    assert_eq!((output.out.as_str(), output.exit), ("", Exit::CannotAsk));
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_and_names_the_option() {
+    let output = run(["-a".into()]);
+    assert_eq!(output.err, "ERROR: the option -a is not known\nTry 'cluster_control -h'.\n");
+    assert_eq!((output.out.as_str(), output.exit), ("", Exit::WrongUsage));
+}
+
+#[test]
+fn help_needs_no_daemon() {
+    for line in ["", "-h", "-u", "-V"] {
+        let output = run_in(Path::new("/nonexistent"), line);
+        assert_eq!((output.err.as_str(), output.exit), ("", Exit::InSync), "{line}");
+        assert!(!output.out.is_empty());
+    }
+}
