@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::checksum::{Checksum, ChecksumKind};
+use super::checksum::ChecksumKind;
 use super::items::{ItemId, Items};
 use super::json;
 
@@ -143,6 +143,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::checksum::Checksum;
     use crate::files::remote::RemoteManifest;
 
     fn entry(path: &str, blake2b: bool) -> Entry {

@@ -171,7 +171,10 @@ impl<'de> Visitor<'de> for Files {
             if manifest.entries.len() + manifest.unreadable.len() >= MAX_ENTRIES {
                 return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} files")));
             }
-            let name: &str = path.as_ref().map_or_else(String::as_str, |path| path);
+            let name: &str = match &path {
+                Ok(path) => path,
+                Err(printable) => printable,
+            };
             let object: Object<'de> =
                 map.next_value().map_err(|error| A::Error::custom(format_args!("file '{name}': {error}")))?;
             let Some(key) = manifest.intern(&object.cluster_item_key) else {
