@@ -1,1 +1,28 @@
-//! Files.
+//! The files that every node of a cluster holds equal: which they are, what they contain, how they travel and how a
+//! worker replaces its own.
+//!
+//! ```text
+//!   items ──► scan ──► Manifest ──► compare ──► Difference ──► archive::ArchiveWriter     (master)
+//!               │                      ▲                              │
+//!               ▼                      │ RemoteManifest               ▼ the archive, over the wire
+//!            Manifest ─────────────────┘                      apply::Update ──► home      (worker)
+//! ```
+//!
+//! * [`items`] — the directories of the cluster and the rule that says whether a path belongs to one of them.
+//! * [`scan`] — walks them, hashing only what changed, and publishes a [`manifest::Manifest`].
+//! * [`remote`] — a peer's manifest, read from its JSON; [`compare`] — what one lacks against the other.
+//! * [`archive`] — the format in which contents travel.
+//! * [`apply`] — replaces files so that a crash at any instant leaves each with its old or its new content.
+//!
+//! This room is a leaf: it knows nothing of the network, of roles or of configuration files.
+
+pub mod apply;
+pub mod archive;
+pub mod checksum;
+pub mod compare;
+pub mod items;
+mod json;
+pub mod manifest;
+pub mod path;
+pub mod remote;
+pub mod scan;

@@ -1,0 +1,67 @@
+//! Compressing members, with one deflate state for all of them.
+
+use std::io::{self, Read};
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+
+/// Bytes handled at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// A deflate state and its buffers, used for one member after the other.
+pub(super) struct Packer {
+    state: Compress,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Packer {
+    pub(super) fn new(level: u32) -> Packer {
+        let state = Compress::new(Compression::new(level), true);
+        Packer { state, input: vec![0; CHUNK], output: vec![0; CHUNK] }
+    }
+
+    /// Passes the zlib stream of all that `source` holds to `sink`, and every piece of content to `plain`.
+    pub(super) fn pack<E: From<io::Error>>(
+        &mut self,
+        source: &mut dyn Read,
+        plain: &mut dyn FnMut(&[u8]),
+        sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+        source_failed: &dyn Fn(io::Error) -> E,
+    ) -> Result<(), E> {
+        self.state.reset();
+        loop {
+            let count = match source.read(&mut self.input) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(source_failed(error)),
+            };
+            plain(&self.input[..count]);
+            let flush = if count == 0 { FlushCompress::Finish } else { FlushCompress::None };
+            let mut used = 0;
+            loop {
+                let (in_before, out_before) = (self.state.total_in(), self.state.total_out());
+                let status = self
+                    .state
+                    .compress(&self.input[used..count], &mut self.output, flush)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                let made = length(self.state.total_out() - out_before);
+                used += length(self.state.total_in() - in_before);
+                sink(&self.output[..made])?;
+                match status {
+                    Status::StreamEnd => return Ok(()),
+                    // All is taken in and nothing waits for room: more content is needed.
+                    _ if count > 0 && used == count && made < self.output.len() => break,
+                    Status::BufError if made == 0 => {
+                        return Err(io::Error::other("the compressor makes no progress").into());
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// A length that came from a slice and so fits.
+fn length(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

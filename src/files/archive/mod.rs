@@ -1,0 +1,48 @@
+//! The archive in which file contents and metadata travel (`spec/protocol.md` 10.3).
+//!
+//! ```text
+//! member  = name  |//@@//|  zlib stream of the content
+//! archive = member  |@@//@@|  member  |@@//@@|  …  |@@//@@|  member "files_metadata.json"
+//! ```
+//!
+//! The format has no lengths: an original reader cuts at every `|@@//@@|`, wherever it stands. So [`ArchiveWriter`]
+//! never lets these bytes appear inside a member, while [`survey`] takes each zlib stream to its own end and survives
+//! archives of original writers in which they do.
+
+mod cache;
+mod deflate;
+mod error;
+mod inflate;
+mod separator;
+mod source;
+mod stored;
+mod survey;
+mod writer;
+
+pub use self::cache::MemberCache;
+pub use self::error::{AddError, ArchiveError};
+pub use self::survey::{Member, Survey, survey};
+pub use self::writer::{Added, ArchiveWriter};
+
+pub(super) use self::inflate::Inflater;
+pub(super) use self::source::Window;
+
+/// Stands between the name of a member and its content.
+pub const PATH_SEP: &[u8; 8] = b"|//@@//|";
+/// Stands between two members.
+pub const FILE_SEP: &[u8; 8] = b"|@@//@@|";
+/// Name of the member that holds the metadata.
+pub const METADATA_NAME: &str = "files_metadata.json";
+/// Compression level of original writers.
+pub const LEVEL: u32 = 1;
+/// Default bound for the sum of all inflated contents (`max_zip_size`), in bytes.
+pub const MAX_INFLATED: u64 = 1 << 30;
+/// Most bytes of inflated metadata that are held in memory.
+pub const MAX_METADATA: usize = 64 << 20;
+/// Most members that are taken from one archive.
+pub const MAX_MEMBERS: usize = 1_000_000;
+/// Longest name of a member as it stands in an archive, before it is normalised.
+pub const MAX_NAME: usize = 8192;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! The last resort of the writer: a zlib stream that holds its content as it is and cannot contain the separator.
+//!
+//! Deflate permits *stored* blocks: one byte `00` (`01` for the last block), the length as two bytes and the same two
+//! bytes inverted, all least significant first, then the content. We cut the content so that no block holds a whole
+//! separator. Then no eight bytes of the stream are the separator `|@@//@@|`, whose bytes are `7c 40 2f` only:
+//!
+//! * Eight bytes inside one block are none, by the cut.
+//! * Eight bytes that reach a header from before contain its first byte, `00` or `01`.
+//! * Eight bytes that begin inside a header contain its last byte, the inverted high byte of the length. A block has
+//!   at most `7fff` bytes, so this byte is `80` or more.
+//! * The stream ends with an empty last block, `01 00 00 ff ff`, and four bytes of Adler-32. Eight bytes that begin
+//!   before the check sum contain `ff`. Eight that begin in it and run into the separator that follows would need a
+//!   start of the separator of 4 to 7 bytes to be also its end; only the single `|` is.
+//! * The stream begins with `78 01`, which the separator has not.
+
+use std::io::{self, Read};
+
+use super::separator::Finder;
+
+/// Most bytes of one block.
+const BLOCK: usize = 0x7fff;
+
+/// Passes the stream of all that `source` holds to `sink`, and every piece of content to `plain`.
+pub(super) fn store<E: From<io::Error>>(
+    source: &mut dyn Read,
+    plain: &mut dyn FnMut(&[u8]),
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    source_failed: &dyn Fn(io::Error) -> E,
+) -> Result<(), E> {
+    let mut adler = Adler32::default();
+    let mut buffer = vec![0; BLOCK];
+    sink(&[0x78, 0x01])?;
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(source_failed(error)),
+        };
+        let mut rest = &buffer[..count];
+        plain(rest);
+        adler.update(rest);
+        while let Some(end) = Finder::default().feed(rest) {
+            let (block, after) = rest.split_at(end - 4);
+            write_block(block, sink)?;
+            rest = after;
+        }
+        write_block(rest, sink)?;
+    }
+    sink(&[1, 0, 0, 0xff, 0xff])?;
+    sink(&adler.value().to_be_bytes())
+}
+
+fn write_block<E>(content: &[u8], sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let [low, high, ..] = content.len().to_le_bytes();
+    sink(&[0, low, high, !low, !high])?;
+    sink(content)
+}
+
+/// The check sum of a zlib stream (RFC 1950).
+struct Adler32 {
+    a: u32,
+    b: u32,
+}
+
+impl Default for Adler32 {
+    fn default() -> Adler32 {
+        Adler32 { a: 1, b: 0 }
+    }
+}
+
+impl Adler32 {
+    fn update(&mut self, bytes: &[u8]) {
+        const MODULUS: u32 = 65_521;
+        // 5552 is the most additions after which the sums still fit into 32 bits.
+        for chunk in bytes.chunks(5552) {
+            for byte in chunk {
+                self.a += u32::from(*byte);
+                self.b += self.a;
+            }
+            self.a %= MODULUS;
+            self.b %= MODULUS;
+        }
+    }
+
+    fn value(&self) -> u32 {
+        self.b << 16 | self.a
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::read::ZlibDecoder;
+    use proptest::prelude::*;
+
+    use super::super::separator::collides;
+    use super::*;
+
+    fn stream(mut content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut sink = |bytes: &[u8]| {
+            out.extend_from_slice(bytes);
+            Ok::<(), io::Error>(())
+        };
+        store(&mut content, &mut |_| {}, &mut sink, &|error| error).unwrap();
+        out
+    }
+
+    fn check(content: &[u8]) {
+        let packed = stream(content);
+        assert!(!collides(&packed));
+        let mut back = Vec::new();
+        ZlibDecoder::new(&packed[..]).read_to_end(&mut back).unwrap();
+        assert_eq!(back, content);
+    }
+
+    #[test]
+    fn separators_everywhere_are_broken() {
+        check(b"");
+        check(&b"|@@//@@|".repeat(10_000));
+        check(&b"|@@//@@".repeat(10_000));
+        check(&vec![b'|'; 3 * BLOCK]);
+        for shift in 0..16 {
+            let mut content = vec![b'x'; BLOCK - shift];
+            content.extend_from_slice(b"|@@//@@|@@//@@|");
+            check(&content);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_of_separator_bytes_survives(text in "[|@/x]{0,300}") {
+            check(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,308 @@
+use std::collections::HashMap;
+use std::io::Cursor;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::separator::collides;
+use super::*;
+use crate::files::checksum::{Checksum, ChecksumKind, Hasher, md5_of};
+
+fn vector(name: &str) -> Value {
+    let path = format!("{}/tests/fixtures/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn bytes(value: &Value) -> Vec<u8> {
+    STANDARD.decode(value.as_str().unwrap()).unwrap()
+}
+
+/// All contents of an archive by name, read back through their offsets.
+fn extract(archive: &[u8], kind: ChecksumKind) -> Result<HashMap<String, Vec<u8>>, ArchiveError> {
+    let found = survey(&mut Cursor::new(archive), kind, MAX_INFLATED)?;
+    let mut window = Window::new(Cursor::new(archive))?;
+    let mut inflater = Inflater::new();
+    let mut contents = HashMap::new();
+    for (name, member) in &found.members {
+        window.seek(member.offset)?;
+        let mut content = Vec::new();
+        let size = inflater.run(&mut window, name, u64::MAX, &mut |bytes| {
+            content.extend_from_slice(bytes);
+            Ok::<(), ArchiveError>(())
+        })?;
+        assert_eq!(size, member.size);
+        let mut hasher = Hasher::new(kind);
+        hasher.update(&content);
+        assert_eq!(hasher.finish(), member.checksum);
+        contents.insert(name.to_string(), content);
+    }
+    if !found.metadata.is_empty() {
+        contents.insert(METADATA_NAME.to_owned(), found.metadata);
+    }
+    Ok(contents)
+}
+
+/// What an original reader makes of an archive: it cuts at every separator.
+fn original(archive: &[u8]) -> HashMap<String, Vec<u8>> {
+    let text: Vec<u8> = archive.to_vec();
+    let mut contents = HashMap::new();
+    let mut rest = &text[..];
+    loop {
+        let cut = rest.windows(8).position(|window| window == FILE_SEP);
+        let part = &rest[..cut.unwrap_or(rest.len())];
+        let path = part.windows(8).position(|window| window == PATH_SEP).expect("a path separator");
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::ZlibDecoder::new(&part[path + 8..]), &mut content).unwrap();
+        contents.insert(String::from_utf8(part[..path].to_vec()).unwrap(), content);
+        match cut {
+            Some(cut) => rest = &rest[cut + 8..],
+            None => return contents,
+        }
+    }
+}
+
+#[test]
+fn every_edge_case_ends_as_with_the_original() {
+    // Differences, all for the better or elsewhere: the collision is survived, and the metadata is judged by its reader.
+    let recovered = "incompressible member whose stored zlib block contains the file separator";
+    for case in vector("archive_edge_cases")["cases"].as_array().unwrap() {
+        let name = case["case"].as_str().unwrap();
+        let expected = &case["genuine_4_14_7"];
+        let found = extract(&bytes(&case["archive_b64"]), ChecksumKind::Blake2b);
+        if name == recovered {
+            let found = found.unwrap();
+            assert!(found.contains_key("etc/shared/edge/collision.bin"));
+            continue;
+        }
+        if name == "metadata is not JSON" {
+            let metadata = &found.unwrap()[METADATA_NAME];
+            assert!(crate::files::remote::RemoteManifest::parse(metadata, ChecksumKind::Blake2b).is_err());
+            continue;
+        }
+        if expected["result"] == "error" {
+            let error = found.expect_err(name);
+            if expected["exception"] == "WazuhInternalError" {
+                assert_eq!(error.code(), 3003, "{name}");
+            }
+            continue;
+        }
+        let found = found.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let wanted: HashMap<String, Vec<u8>> = expected["extracted"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(path, content)| (path.clone(), bytes(content)))
+            .collect();
+        assert_eq!(found, wanted, "{name}");
+    }
+}
+
+#[test]
+fn captured_archives_are_read_and_contents_have_their_checksums() {
+    for name in ["archive_master_to_worker", "archive_worker_to_master", "archive_worker_to_master_insync"] {
+        let vector = vector(name);
+        let found =
+            survey(&mut Cursor::new(bytes(&vector["archive_b64"])), ChecksumKind::Blake2b, MAX_INFLATED).unwrap();
+        for member in vector["members_in_order"].as_array().unwrap() {
+            let path = member["name"].as_str().unwrap();
+            if path == METADATA_NAME {
+                assert_eq!(found.metadata, bytes(&member["content_b64"]));
+            } else {
+                assert_eq!(found.members[path].checksum.to_string(), member["blake2b"].as_str().unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn our_archive_has_the_form_of_the_original() {
+    let vector = vector("archive_master_to_worker");
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let mut metadata = Vec::new();
+    for member in vector["members_in_order"].as_array().unwrap() {
+        let content = bytes(&member["content_b64"]);
+        match member["name"].as_str().unwrap() {
+            METADATA_NAME => metadata = content,
+            name => assert!(matches!(writer.add(name, &content).unwrap(), Added::Written { .. })),
+        }
+    }
+    let archive = writer.finish(&metadata).unwrap();
+    let theirs = bytes(&vector["archive_b64"]);
+    assert_eq!(original(&archive), original(&theirs));
+    assert_eq!(extract(&archive, ChecksumKind::Md5).unwrap(), original(&theirs));
+    let start = PATH_SEP.len() + archive.windows(8).position(|window| window == PATH_SEP).unwrap();
+    assert_eq!(archive[start..start + 2], [0x78, 0x01]);
+}
+
+/// Content that no compressor makes smaller, with separators in it.
+fn hostile(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut content: Vec<u8> = (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 32) as u8
+        })
+        .collect();
+    for at in (100..length.saturating_sub(8)).step_by(10_007) {
+        content[at..at + 8].copy_from_slice(FILE_SEP);
+    }
+    let end = content.len() - 7;
+    content[end..].copy_from_slice(&FILE_SEP[..7]);
+    content
+}
+
+#[test]
+fn separators_in_incompressible_content_do_no_harm() {
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let (small, large) = (hostile(100_000), hostile(5 << 20));
+    writer.add("small", &small).unwrap();
+    writer.add_file("large", &mut Cursor::new(&large), Some(&md5_of(&large)), None).unwrap();
+    let compressible = b"abc".repeat(2 << 20);
+    writer.add_file("plain", &mut Cursor::new(&compressible), None, None).unwrap();
+    let archive = writer.finish(b"{}").unwrap();
+    let found = original(&archive);
+    assert!(found["small"] == small && found["large"] == large && found["plain"] == compressible);
+    assert!(extract(&archive, ChecksumKind::Md5).unwrap() == found);
+}
+
+#[test]
+fn the_limit_counts_whole_members() {
+    let packed = 11; // zlib of three bytes
+    let one = (1 + 8 + packed + 8) as u64;
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, 2 * one);
+    let written = Added::Written { plain: 3, member: one };
+    assert_eq!(writer.add("a", b"abc").unwrap(), written);
+    assert_eq!(writer.add("b", &[7; 1000]).unwrap(), Added::TooLarge);
+    assert_eq!(writer.add_file("c", &mut Cursor::new([7; 1000]), None, None).unwrap(), Added::TooLarge);
+    assert_eq!(writer.add("bb", b"abc").unwrap(), Added::Full);
+    assert_eq!(writer.add("b", b"abc").unwrap(), written);
+    let found = original(&writer.finish(b"{}").unwrap());
+    assert_eq!(found.len(), 3);
+}
+
+#[test]
+fn a_changed_file_is_not_added_and_the_cache_is_used() {
+    let cache = MemberCache::new(1 << 20);
+    let md5 = md5_of(b"content");
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    assert_eq!(writer.add_cached("a", &md5, &cache).unwrap(), None);
+    let changed = writer.add_file("a", &mut Cursor::new(b"other"), Some(&md5), Some(&cache)).unwrap();
+    assert_eq!((changed, cache.bytes()), (Added::Changed, 0));
+    writer.add_file("a", &mut Cursor::new(b"content"), Some(&md5), Some(&cache)).unwrap();
+    assert!(matches!(writer.add_cached("b", &md5, &cache).unwrap(), Some(Added::Written { plain: 7, .. })));
+    let found = original(&writer.finish(b"{}").unwrap());
+    assert_eq!(found["a"], found["b"]);
+    assert_eq!(found["b"], b"content");
+}
+
+/// A file that has other content each time it is read from the start.
+struct Shifting(Cursor<Vec<u8>>);
+
+impl std::io::Read for Shifting {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl std::io::Seek for Shifting {
+    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
+        self.0.get_mut()[0] ^= 1;
+        self.0.seek(to)
+    }
+}
+
+#[test]
+fn a_large_file_that_changes_between_its_readings_spoils_the_archive() {
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let error = writer.add_file("big", &mut Shifting(Cursor::new(vec![0; 5 << 20])), None, None).unwrap_err();
+    assert!(error.spoils());
+    assert!(error.to_string().contains("'big'"));
+}
+
+#[test]
+fn a_source_that_fails_leaves_the_archive_whole() {
+    struct Broken;
+    impl std::io::Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::Error::other("bad disk"))
+        }
+    }
+    impl std::io::Seek for Broken {
+        fn seek(&mut self, _: std::io::SeekFrom) -> std::io::Result<u64> {
+            Ok(3)
+        }
+    }
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    writer.add("a", b"a").unwrap();
+    assert!(!writer.add_file("b", &mut Broken, None, None).unwrap_err().spoils());
+    assert!(!writer.add("../b", b"b").unwrap_err().spoils());
+    assert_eq!(original(&writer.finish(b"{}").unwrap()).len(), 2);
+}
+
+#[test]
+fn the_sum_of_contents_is_bounded() {
+    let mut writer = ArchiveWriter::new(Vec::new(), 9, MAX_INFLATED);
+    for name in ["a", "b"] {
+        writer.add(name, &vec![0; 600_000]).unwrap();
+    }
+    let mut archive = Cursor::new(writer.finish(b"{}").unwrap());
+    let error = survey(&mut archive, ChecksumKind::Md5, 1_000_000).unwrap_err();
+    assert_eq!(
+        (error.code(), error.to_string()),
+        (3053, "the archive holds more than 1000000 bytes of content".into())
+    );
+    assert_eq!(survey(&mut archive, ChecksumKind::Md5, 1_200_002).unwrap().inflated, 1_200_002);
+    assert!(survey(&mut archive, ChecksumKind::Md5, 1_200_001).is_err());
+}
+
+#[test]
+fn endless_names_are_refused() {
+    let error = survey(&mut Cursor::new(vec![b'a'; 100_000]), ChecksumKind::Md5, MAX_INFLATED).unwrap_err();
+    assert!(matches!(error, ArchiveError::LongName));
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(contents in proptest::collection::vec(
+        prop_oneof!["[|@/x]{0,60}".prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..400)], 0..8),
+        level in 0u32..10, metadata in "[|@/{}]{0,30}") {
+        let mut writer = ArchiveWriter::new(Vec::new(), level, MAX_INFLATED);
+        let mut wanted = HashMap::new();
+        for (at, content) in contents.iter().enumerate() {
+            let name = format!("etc/shared/{at}|@@/");
+            let name = name.trim_end_matches('/');
+            writer.add(name, content).unwrap();
+            wanted.insert(name.to_owned(), content.clone());
+        }
+        let archive = writer.finish(metadata.as_bytes()).unwrap();
+        prop_assert_eq!(original(&archive).remove(METADATA_NAME).unwrap(), metadata.as_bytes());
+        let mut found = extract(&archive, ChecksumKind::Blake2b).unwrap();
+        found.remove(METADATA_NAME);
+        prop_assert_eq!(found, wanted);
+    }
+
+    #[test]
+    fn any_bytes_end_in_an_answer(mut bytes in proptest::collection::vec(any::<u8>(), 0..600), at in 0usize..600, start in any::<bool>()) {
+        if start {
+            let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+            writer.add("a/b", &bytes).unwrap();
+            let mut archive = writer.finish(b"{}").unwrap();
+            let at = at % archive.len();
+            archive[at] = archive[at].wrapping_add(1);
+            bytes = archive;
+        }
+        if let Ok(found) = survey(&mut Cursor::new(&bytes), ChecksumKind::Md5, 10_000) {
+            prop_assert!(found.inflated <= 10_000);
+            prop_assert!(found.members.values().all(|member| matches!(member.checksum, Checksum::Md5(_))));
+        }
+    }
+}
+
+#[test]
+fn a_collision_is_what_we_think_it_is() {
+    assert!(collides(FILE_SEP));
+}

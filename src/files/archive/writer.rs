@@ -1,0 +1,288 @@
+//! Writing an archive. Contents are streamed; only members up to 4 MiB are ever held whole.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use super::cache::MemberCache;
+use super::deflate::Packer;
+use super::error::AddError;
+use super::separator::{Finder, collides};
+use super::stored::store;
+use super::{FILE_SEP, METADATA_NAME, PATH_SEP};
+use crate::files::checksum::{Checksum, ChecksumKind, Hasher, md5_of};
+use crate::files::path;
+
+/// Contents above this size are read twice instead of being held in memory.
+const LARGE: u64 = 4 << 20;
+/// The level that is tried when the first one made a separator.
+const SECOND_LEVEL: u32 = 6;
+
+/// Whether a file is in the archive now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is.
+    Written {
+        /// Bytes of its content.
+        plain: u64,
+        /// Bytes of the member with name and separators, as the limit counts them.
+        member: u64,
+    },
+    /// It does not fit any more: this and the following files are left for a later cycle (`spec/protocol.md` 10.6).
+    Full,
+    /// Its content alone is larger than the limit. Others may still fit.
+    TooLarge,
+    /// Its content is not what the manifest says: it was changed since the scan. It comes in a later cycle.
+    Changed,
+}
+
+/// Writes one archive (`spec/protocol.md` 10.3, 10.6).
+pub struct ArchiveWriter<W: Write> {
+    out: W,
+    level: u32,
+    limit: u64,
+    /// Sum of the members so far.
+    sum: u64,
+    packer: Packer,
+    second: Option<Packer>,
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+}
+
+/// What the first reading of a large file found.
+struct Measured {
+    packed: u64,
+    plain: u64,
+    md5: Checksum,
+    collides: bool,
+}
+
+impl<W: Write> ArchiveWriter<W> {
+    /// An empty archive. `level` is the zlib level (0 to 9, [`LEVEL`](super::LEVEL) like the original), `limit` the
+    /// most bytes of all members but the metadata.
+    pub fn new(out: W, level: u32, limit: u64) -> ArchiveWriter<W> {
+        let packer = Packer::new(level.min(9));
+        let level = level.min(9);
+        ArchiveWriter { out, level, limit, sum: 0, packer, second: None, plain: Vec::new(), packed: Vec::new() }
+    }
+
+    /// Adds a content that is in memory.
+    pub fn add(&mut self, name: &str, content: &[u8]) -> Result<Added, AddError> {
+        check(name)?;
+        if size(content) > self.limit {
+            return Ok(Added::TooLarge);
+        }
+        self.pack(content)?;
+        let packed = std::mem::take(&mut self.packed);
+        let added = self.emit(name, size(content), &packed);
+        self.packed = packed;
+        added
+    }
+
+    /// Adds the member from the cache if it is there. Saves even the opening of the file.
+    pub fn add_cached(&mut self, name: &str, md5: &[u8; 16], cache: &MemberCache) -> Result<Option<Added>, AddError> {
+        check(name)?;
+        match cache.find(md5) {
+            Some(found) if found.plain > self.limit => Ok(Some(Added::TooLarge)),
+            Some(found) => self.emit(name, found.plain, &found.packed).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Adds a file, from its start, if its content has the MD5 `expected` (where that is given). A small one is kept
+    /// in the cache.
+    pub fn add_file(
+        &mut self,
+        name: &str,
+        file: &mut (impl Read + Seek),
+        expected: Option<&[u8; 16]>,
+        cache: Option<&MemberCache>,
+    ) -> Result<Added, AddError> {
+        check(name)?;
+        let failed = |error| AddError::Source { name: name.to_owned(), error };
+        let length = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        if length > self.limit {
+            return Ok(Added::TooLarge);
+        }
+        if length > LARGE {
+            return self.add_large(name, file, expected);
+        }
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let read = file.take(LARGE + 1).read_to_end(&mut plain);
+        let added = match read {
+            Err(error) => Err(failed(error)),
+            // It has grown since its length was taken.
+            Ok(_) if size(&plain) > LARGE => self.add_large(name, file, expected),
+            Ok(_) => self.add_small(name, &plain, expected, cache),
+        };
+        self.plain = plain;
+        added
+    }
+
+    /// Writes the metadata member, which is last, and returns what the archive was written to.
+    pub fn finish(mut self, metadata: &[u8]) -> io::Result<W> {
+        self.pack(metadata).map_err(io::Error::other)?;
+        let packed = std::mem::take(&mut self.packed);
+        self.limit = u64::MAX;
+        self.emit(METADATA_NAME, 0, &packed).map_err(|error| match error {
+            AddError::Archive(error) => error,
+            other => io::Error::other(other),
+        })?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn add_small(
+        &mut self,
+        name: &str,
+        plain: &[u8],
+        expected: Option<&[u8; 16]>,
+        cache: Option<&MemberCache>,
+    ) -> Result<Added, AddError> {
+        let md5 = (expected.is_some() || cache.is_some()).then(|| md5_of(plain));
+        if expected.is_some_and(|expected| Some(*expected) != md5) {
+            return Ok(Added::Changed);
+        }
+        self.pack(plain)?;
+        let packed = std::mem::take(&mut self.packed);
+        if let (Some(cache), Some(md5)) = (cache, md5) {
+            cache.keep(md5, size(plain), &packed);
+        }
+        let added = self.emit(name, size(plain), &packed);
+        self.packed = packed;
+        added
+    }
+
+    /// Leaves a zlib stream of `content` without separator in `self.packed`.
+    fn pack(&mut self, content: &[u8]) -> Result<(), AddError> {
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.clear();
+        self.packer.pack(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
+        if collides(&packed) {
+            packed.clear();
+            let second = self.second.get_or_insert_with(|| Packer::new(SECOND_LEVEL));
+            second.pack(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
+        }
+        if collides(&packed) {
+            packed.clear();
+            store(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
+        }
+        self.packed = packed;
+        Ok(())
+    }
+
+    fn emit(&mut self, name: &str, plain: u64, packed: &[u8]) -> Result<Added, AddError> {
+        let member = member_size(name, size(packed));
+        if self.sum.saturating_add(member) > self.limit {
+            return Ok(Added::Full);
+        }
+        self.start_member(name)?;
+        self.out.write_all(packed)?;
+        self.sum += member;
+        Ok(Added::Written { plain, member })
+    }
+
+    fn start_member(&mut self, name: &str) -> io::Result<()> {
+        if self.sum > 0 {
+            self.out.write_all(FILE_SEP)?;
+        }
+        self.out.write_all(name.as_bytes())?;
+        self.out.write_all(PATH_SEP)
+    }
+
+    /// Reads the file twice: first to learn its checksum, its compressed size and whether that holds a separator,
+    /// then to write it.
+    fn add_large(
+        &mut self,
+        name: &str,
+        file: &mut (impl Read + Seek),
+        expected: Option<&[u8; 16]>,
+    ) -> Result<Added, AddError> {
+        let mut stored = self.level == 0;
+        let mut first = self.stream(name, file, stored, false)?;
+        if expected.is_some_and(|expected| first.md5 != Checksum::Md5(*expected)) {
+            return Ok(Added::Changed);
+        }
+        if first.collides {
+            stored = true;
+            first = self.stream(name, file, stored, false)?;
+        }
+        let member = member_size(name, first.packed);
+        if first.plain > self.limit {
+            return Ok(Added::TooLarge);
+        }
+        if self.sum.saturating_add(member) > self.limit {
+            return Ok(Added::Full);
+        }
+        self.start_member(name)?;
+        let spoilt = |_| AddError::Changed { name: name.to_owned() };
+        let second = self.stream(name, file, stored, true).map_err(|error| match error {
+            AddError::Source { .. } => spoilt(()),
+            other => other,
+        })?;
+        if second.md5 != first.md5 || second.packed != first.packed || second.collides {
+            return Err(spoilt(()));
+        }
+        self.sum += member;
+        Ok(Added::Written { plain: first.plain, member })
+    }
+
+    fn stream(
+        &mut self,
+        name: &str,
+        file: &mut (impl Read + Seek),
+        stored: bool,
+        write: bool,
+    ) -> Result<Measured, AddError> {
+        let failed = |error| AddError::Source { name: name.to_owned(), error };
+        file.rewind().map_err(failed)?;
+        let (mut packed, mut plain, mut found) = (0u64, 0u64, false);
+        let mut finder = Finder::default();
+        let mut md5 = Hasher::new(ChecksumKind::Md5);
+        let out = &mut self.out;
+        let mut sink = |bytes: &[u8]| {
+            packed += size(bytes);
+            found |= finder.feed(bytes).is_some();
+            if write { out.write_all(bytes).map_err(AddError::Archive) } else { Ok(()) }
+        };
+        let mut content = |bytes: &[u8]| {
+            plain += size(bytes);
+            md5.update(bytes);
+        };
+        if stored {
+            store(file, &mut content, &mut sink, &failed)?;
+        } else {
+            self.packer.pack(file, &mut content, &mut sink, &failed)?;
+        }
+        let collides = found || finder.cut_early();
+        Ok(Measured { packed, plain, md5: md5.finish(), collides })
+    }
+}
+
+impl From<io::Error> for AddError {
+    /// Whatever is not a failure of the source.
+    fn from(error: io::Error) -> AddError {
+        AddError::Archive(error)
+    }
+}
+
+fn append(packed: &mut Vec<u8>) -> impl FnMut(&[u8]) -> Result<(), AddError> {
+    |bytes| {
+        packed.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A member's name is a plain relative path. That it has no empty component keeps both separators out of it, also
+/// over its end: each contains `//` before its last byte.
+fn check(name: &str) -> Result<(), AddError> {
+    path::check(name).map_err(|fault| AddError::Name { name: name.to_owned(), fault })
+}
+
+fn member_size(name: &str, packed: u64) -> u64 {
+    size(name.as_bytes()) + size(PATH_SEP) + packed + size(FILE_SEP)
+}
+
+fn size(bytes: &[u8]) -> u64 {
+    bytes.len() as u64
+}

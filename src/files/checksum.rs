@@ -1,0 +1,147 @@
+//! The two checksums of a file: MD5, which is the system's, and BLAKE2b-512, which original nodes exchange.
+
+use std::fmt;
+use std::sync::Arc;
+
+use md5::{Digest, Md5};
+
+/// Which checksum a link uses (`spec/protocol.md` 10.2, `spec/native.md` 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumKind {
+    /// 16 bytes; between two nodes of ours.
+    Md5,
+    /// BLAKE2b with 64 bytes; on every link with an original node.
+    Blake2b,
+}
+
+/// The checksum of a file's content.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Checksum {
+    /// 16 bytes.
+    Md5([u8; 16]),
+    /// 64 bytes; behind a pointer, because a manifest holds ten thousands and most links do without.
+    Blake2b(Arc<[u8; 64]>),
+}
+
+impl Checksum {
+    /// Which one it is.
+    pub fn kind(&self) -> ChecksumKind {
+        match self {
+            Checksum::Md5(_) => ChecksumKind::Md5,
+            Checksum::Blake2b(_) => ChecksumKind::Blake2b,
+        }
+    }
+
+    /// The 16 or 64 bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Checksum::Md5(bytes) => bytes,
+            Checksum::Blake2b(bytes) => bytes.as_slice(),
+        }
+    }
+
+    /// Reads 32 or 128 hexadecimal digits, either case. `None` if the length or a digit is wrong.
+    pub fn from_hex(kind: ChecksumKind, text: &str) -> Option<Checksum> {
+        match kind {
+            ChecksumKind::Md5 => bytes_of_hex(text).map(Checksum::Md5),
+            ChecksumKind::Blake2b => bytes_of_hex(text).map(|bytes| Checksum::Blake2b(Arc::new(bytes))),
+        }
+    }
+}
+
+impl fmt::Debug for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+/// Computes one checksum over content that comes in pieces.
+pub struct Hasher(State);
+
+enum State {
+    Md5(Md5),
+    Blake2b(Box<blake2b_simd::State>),
+}
+
+impl Hasher {
+    /// A hasher that has read nothing.
+    pub fn new(kind: ChecksumKind) -> Hasher {
+        Hasher(match kind {
+            ChecksumKind::Md5 => State::Md5(Md5::new()),
+            ChecksumKind::Blake2b => State::Blake2b(Box::new(blake2b_simd::State::new())),
+        })
+    }
+
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        match &mut self.0 {
+            State::Md5(state) => state.update(piece),
+            State::Blake2b(state) => {
+                state.update(piece);
+            }
+        }
+    }
+
+    /// The checksum of all pieces.
+    pub fn finish(self) -> Checksum {
+        match self.0 {
+            State::Md5(state) => Checksum::Md5(state.finalize().into()),
+            State::Blake2b(state) => Checksum::Blake2b(Arc::new(*state.finalize().as_array())),
+        }
+    }
+}
+
+/// The MD5 of a whole content.
+pub fn md5_of(content: &[u8]) -> [u8; 16] {
+    Md5::digest(content).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_give_the_known_values() {
+        for (kind, expected) in [
+            (ChecksumKind::Md5, "900150983cd24fb0d6963f7d28e17f72"),
+            (
+                ChecksumKind::Blake2b,
+                "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1\
+                 7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
+            ),
+        ] {
+            let mut hasher = Hasher::new(kind);
+            hasher.update(b"a");
+            hasher.update(b"bc");
+            let sum = hasher.finish();
+            assert_eq!(sum.to_string(), expected);
+            assert_eq!(sum.kind(), kind);
+            assert_eq!(Checksum::from_hex(kind, &expected.to_uppercase()), Some(sum));
+        }
+    }
+
+    #[test]
+    fn wrong_digits_are_no_checksum() {
+        for bad in ["", "90", "900150983cd24fb0d6963f7d28e17f7g", "+00150983cd24fb0d6963f7d28e17f72"] {
+            assert_eq!(Checksum::from_hex(ChecksumKind::Md5, bad), None);
+        }
+    }
+}

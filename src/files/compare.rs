@@ -1,0 +1,194 @@
+//! What a worker's files lack against the master's (`spec/protocol.md` 10.5).
+
+use std::cmp::Ordering;
+use std::io::{self, Write};
+
+use super::checksum::{Checksum, ChecksumKind};
+use super::json;
+use super::manifest::{Entry, Manifest, NoChecksum};
+use super::remote::{RemoteEntry, RemoteManifest};
+
+/// The differences between a master and one worker, each list in path order.
+#[derive(Debug)]
+pub struct Difference<'a> {
+    /// Files that the worker lacks.
+    pub missing: Vec<&'a Entry>,
+    /// Files whose content differs.
+    pub shared: Vec<&'a Entry>,
+    /// Files that the master certainly does not have.
+    pub extra: Vec<&'a RemoteEntry>,
+    /// How many files of the worker are left alone because the master could not look at its own.
+    pub protected: usize,
+    master: &'a Manifest,
+    worker: &'a RemoteManifest,
+    kind: ChecksumKind,
+}
+
+/// Compares the two lists in one walk. The worker's claims are only compared, never used as paths.
+///
+/// Fails only if the master's manifest lacks checksums of this kind, which is a fault of the program.
+pub fn compare<'a>(
+    master: &'a Manifest,
+    worker: &'a RemoteManifest,
+    kind: ChecksumKind,
+) -> Result<Difference<'a>, NoChecksum> {
+    let mut found = Difference { missing: vec![], shared: vec![], extra: vec![], protected: 0, master, worker, kind };
+    let mut ours = master.entries().iter().peekable();
+    let mut theirs = worker.entries().iter().peekable();
+    loop {
+        let order = match (ours.peek(), theirs.peek()) {
+            (Some(a), Some(b)) => (*a.path).cmp(&*b.path),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return Ok(found),
+        };
+        let our = if order.is_le() { ours.next() } else { None };
+        let their = if order.is_ge() { theirs.next() } else { None };
+        match (our, their) {
+            (Some(entry), Some(claim)) => {
+                let sum = entry.checksum(kind).ok_or_else(|| NoChecksum(entry.path.as_ref().to_owned()))?;
+                if claim.checksum.as_ref().map(Checksum::bytes) != Some(sum) {
+                    found.shared.push(entry);
+                }
+            }
+            (Some(entry), None) => found.missing.push(entry),
+            (None, Some(claim)) if master.protected().covers(&claim.path) => found.protected += 1,
+            (None, Some(claim)) => found.extra.push(claim),
+            (None, None) => return Ok(found),
+        }
+    }
+}
+
+impl Difference<'_> {
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.shared.is_empty() && self.extra.is_empty()
+    }
+
+    /// The checksum that the lists were compared by.
+    pub fn kind(&self) -> ChecksumKind {
+        self.kind
+    }
+
+    /// Writes the metadata of the master's archive (10.6) without the missing and shared files for which `left_out`
+    /// holds: those that could not be read or did not fit. They come in a later cycle.
+    pub fn write_json(&self, left_out: impl Fn(&Entry) -> bool, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(b"{\"missing\": {")?;
+        self.write_ours(&self.missing, &left_out, out)?;
+        out.write_all(b"}, \"extra\": {")?;
+        for (at, entry) in self.extra.iter().enumerate() {
+            if at > 0 {
+                out.write_all(b", ")?;
+            }
+            let checksum = entry.checksum.as_ref().map_or(&[][..], Checksum::bytes);
+            json::write_entry(out, &entry.path, entry.mod_time, self.worker.key_of(entry), checksum)?;
+        }
+        out.write_all(b"}, \"shared\": {")?;
+        self.write_ours(&self.shared, &left_out, out)?;
+        out.write_all(b"}}")
+    }
+
+    fn write_ours(&self, list: &[&Entry], left_out: impl Fn(&Entry) -> bool, out: &mut impl Write) -> io::Result<()> {
+        let kept = list.iter().copied().filter(|entry| !left_out(entry));
+        self.master.write_entries(kept, self.kind, out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::files::items::{ItemId, Items};
+    use crate::files::manifest::Protected;
+    use crate::files::remote::RemoteUpdate;
+
+    fn manifest(files: &BTreeMap<String, u8>, protected: Protected) -> Manifest {
+        let entries = files.iter().map(|(path, content)| Entry {
+            path: path.as_str().into(),
+            item: ItemId(1),
+            mod_time: 1.5,
+            md5: [*content; 16],
+            blake2b: None,
+        });
+        Manifest::new(Arc::new(Items::standard()), entries.collect(), protected)
+    }
+
+    fn remote(files: &BTreeMap<String, u8>) -> RemoteManifest {
+        let mut json = Vec::new();
+        manifest(files, Protected::default()).to_json(ChecksumKind::Md5, &mut json).unwrap();
+        RemoteManifest::parse(&json, ChecksumKind::Md5).unwrap()
+    }
+
+    fn files() -> impl Strategy<Value = BTreeMap<String, u8>> {
+        proptest::collection::btree_map("[ab]{1,3}/[a-c-]{1,2}", 0u8..3, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_the_naive_comparison(ours in files(), theirs in files()) {
+            let (master, worker) = (manifest(&ours, Protected::default()), remote(&theirs));
+            let found = compare(&master, &worker, ChecksumKind::Md5).unwrap();
+            let missing: Vec<&str> = ours.keys().filter(|p| !theirs.contains_key(*p)).map(|p| &**p).collect();
+            let extra: Vec<&str> = theirs.keys().filter(|p| !ours.contains_key(*p)).map(|p| &**p).collect();
+            let shared: Vec<&str> =
+                ours.iter().filter(|(p, c)| theirs.get(*p).is_some_and(|d| d != *c)).map(|(p, _)| &**p).collect();
+            prop_assert_eq!(found.missing.iter().map(|e| &*e.path).collect::<Vec<_>>(), missing);
+            prop_assert_eq!(found.shared.iter().map(|e| &*e.path).collect::<Vec<_>>(), shared);
+            prop_assert_eq!(found.extra.iter().map(|e| &*e.path).collect::<Vec<_>>(), extra);
+            prop_assert_eq!(found.is_empty(), ours == theirs);
+
+            let mut json = Vec::new();
+            found.write_json(|_| false, &mut json).unwrap();
+            let read = RemoteUpdate::parse(&json, ChecksumKind::Md5).unwrap();
+            prop_assert_eq!(read.missing.entries().len(), found.missing.len());
+            prop_assert_eq!(read.shared.entries().len(), found.shared.len());
+            prop_assert_eq!(read.extra.entries().len(), found.extra.len());
+        }
+    }
+
+    fn map(list: &[(&str, u8)]) -> BTreeMap<String, u8> {
+        list.iter().map(|(path, content)| ((*path).to_owned(), *content)).collect()
+    }
+
+    #[test]
+    fn protected_files_of_the_worker_are_left_alone() {
+        let protected = Protected { files: vec!["a/x".into()], directories: vec!["b/".into()] };
+        let (master, worker) = (manifest(&map(&[]), protected), remote(&map(&[("a/x", 1), ("a/y", 1), ("b/c/d", 1)])));
+        let found = compare(&master, &worker, ChecksumKind::Md5).unwrap();
+        assert_eq!(found.extra.iter().map(|e| &*e.path).collect::<Vec<_>>(), ["a/y"]);
+        assert_eq!(found.protected, 2);
+    }
+
+    #[test]
+    fn left_out_files_are_not_in_the_metadata() {
+        let (master, worker) =
+            (manifest(&map(&[("a/x", 1), ("a/y", 2)]), Protected::default()), remote(&map(&[("a/y", 3)])));
+        let found = compare(&master, &worker, ChecksumKind::Md5).unwrap();
+        let mut json = Vec::new();
+        found.write_json(|entry| &*entry.path == "a/x", &mut json).unwrap();
+        let text = String::from_utf8(json).unwrap();
+        assert_eq!(
+            text,
+            r#"{"missing": {}, "extra": {}, "shared": {"a/y": {"mod_time": 1.5, "cluster_item_key": "etc/shared/", "merged": false, "hash": "02020202020202020202020202020202"}}}"#
+        );
+    }
+
+    #[test]
+    fn a_manifest_without_blake2b_cannot_be_compared_by_it() {
+        let files = map(&[("a/x", 1)]);
+        let error =
+            compare(&manifest(&files, Protected::default()), &remote(&files), ChecksumKind::Blake2b).unwrap_err();
+        assert_eq!(error, NoChecksum("a/x".into()));
+    }
+
+    #[test]
+    fn a_claim_without_checksum_counts_as_different() {
+        let worker = RemoteManifest::parse(br#"{"a/x": {"hash": "zz"}}"#, ChecksumKind::Md5).unwrap();
+        let master = manifest(&map(&[("a/x", 1)]), Protected::default());
+        assert_eq!(compare(&master, &worker, ChecksumKind::Md5).unwrap().shared.len(), 1);
+    }
+}

@@ -1,0 +1,209 @@
+//! The manifest: every synchronised file of this node with its checksums, in path order.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::checksum::ChecksumKind;
+use super::items::{ItemId, Items};
+use super::json;
+
+/// One file of this node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Relative to the home, without a leading slash. Shared between successive manifests.
+    pub path: Arc<str>,
+    /// The item that it belongs to.
+    pub item: ItemId,
+    /// Modification time in seconds since 1970, as the file system gives it.
+    pub mod_time: f64,
+    /// MD5 of the content.
+    pub md5: [u8; 16],
+    /// BLAKE2b-512 of the content; only there while some peer needs it.
+    pub blake2b: Option<Arc<[u8; 64]>>,
+}
+
+impl Entry {
+    /// The checksum of this kind; `None` if it was not computed.
+    pub fn checksum(&self, kind: ChecksumKind) -> Option<&[u8]> {
+        match kind {
+            ChecksumKind::Md5 => Some(&self.md5),
+            ChecksumKind::Blake2b => self.blake2b.as_ref().map(|bytes| bytes.as_slice()),
+        }
+    }
+}
+
+/// What could not be looked at: it may exist, so nobody may be told to delete it.
+///
+/// The original master tells its workers to delete a file that it cannot read (`spec/protocol.md` 18, item 11).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Protected {
+    /// Files, sorted.
+    pub files: Vec<String>,
+    /// Directories with a final slash, sorted; all below them is protected.
+    pub directories: Vec<String>,
+}
+
+impl Protected {
+    /// Whether the path is one of these files or below one of these directories.
+    pub fn covers(&self, path: &str) -> bool {
+        self.files.binary_search_by(|file| file.as_str().cmp(path)).is_ok()
+            || self.directories.iter().any(|directory| path.starts_with(directory.as_str()))
+    }
+
+    /// Whether nothing is protected.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.directories.is_empty()
+    }
+}
+
+/// All synchronised files of this node, as one scan found them. Never changed once made.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    pub(super) items: Arc<Items>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) protected: Protected,
+}
+
+/// An entry lacks the checksum that was asked for: the scan was made without BLAKE2b. A fault of the program.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the BLAKE2b checksum of '{0}' has not been computed")]
+pub struct NoChecksum(pub String);
+
+impl Manifest {
+    /// A manifest of these entries, which are put in path order; of two with one path the first stays.
+    pub fn new(items: Arc<Items>, mut entries: Vec<Entry>, mut protected: Protected) -> Manifest {
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        entries.dedup_by(|later, earlier| later.path == earlier.path);
+        entries.shrink_to_fit();
+        for list in [&mut protected.files, &mut protected.directories] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Manifest { items, entries, protected }
+    }
+
+    /// The items to which the entries' ids refer.
+    pub fn items(&self) -> &Arc<Items> {
+        &self.items
+    }
+
+    /// All entries in ascending byte order of their paths.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The entry of this path.
+    pub fn find(&self, path: &str) -> Option<&Entry> {
+        self.entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok().map(|at| &self.entries[at])
+    }
+
+    /// What could not be looked at.
+    pub fn protected(&self) -> &Protected {
+        &self.protected
+    }
+
+    /// The key of an entry's item, as the wire spells it.
+    pub fn key_of(&self, entry: &Entry) -> &str {
+        &self.items.item(entry.item).key
+    }
+
+    /// Whether every entry has the checksum of this kind.
+    pub fn has(&self, kind: ChecksumKind) -> bool {
+        kind == ChecksumKind::Md5 || self.entries.iter().all(|entry| entry.blake2b.is_some())
+    }
+
+    /// Writes the flat object that a worker sends (`spec/protocol.md` 10.2, 10.4 step 3).
+    ///
+    /// Fails if `out` does, or with [`NoChecksum`] inside the error if a checksum was not computed.
+    pub fn to_json(&self, kind: ChecksumKind, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(b"{")?;
+        self.write_entries(self.entries.iter(), kind, out)?;
+        out.write_all(b"}")
+    }
+
+    /// Writes these entries of this manifest, comma-separated, without the braces around.
+    pub(super) fn write_entries<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a Entry>,
+        kind: ChecksumKind,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        for (at, entry) in entries.enumerate() {
+            if at > 0 {
+                out.write_all(b", ")?;
+            }
+            let checksum =
+                entry.checksum(kind).ok_or_else(|| io::Error::other(NoChecksum(entry.path.as_ref().to_owned())))?;
+            json::write_entry(out, &entry.path, entry.mod_time, self.key_of(entry), checksum)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::checksum::Checksum;
+    use crate::files::remote::RemoteManifest;
+
+    fn entry(path: &str, blake2b: bool) -> Entry {
+        let md5 = crate::files::checksum::md5_of(path.as_bytes());
+        Entry {
+            path: path.into(),
+            item: ItemId(1),
+            mod_time: 1_795_426_503.5,
+            md5,
+            blake2b: blake2b.then(|| Arc::new([7; 64])),
+        }
+    }
+
+    #[test]
+    fn entries_stand_in_path_order_and_are_found() {
+        let manifest = Manifest::new(
+            Arc::new(Items::standard()),
+            vec![entry("etc/shared/b", false), entry("etc/shared/a-", false), entry("etc/shared/a/x", false)],
+            Protected::default(),
+        );
+        let paths: Vec<&str> = manifest.entries().iter().map(|entry| &*entry.path).collect();
+        assert_eq!(paths, ["etc/shared/a-", "etc/shared/a/x", "etc/shared/b"]);
+        assert!(manifest.find("etc/shared/a/x").is_some());
+        assert!(manifest.find("etc/shared/a").is_none());
+    }
+
+    #[test]
+    fn json_round_trips_for_both_checksums() {
+        let manifest = Manifest::new(
+            Arc::new(Items::standard()),
+            vec![entry("etc/shared/ü \"q\"", true), entry("etc/shared/b", true)],
+            Protected::default(),
+        );
+        for kind in [ChecksumKind::Md5, ChecksumKind::Blake2b] {
+            let mut json = Vec::new();
+            manifest.to_json(kind, &mut json).unwrap();
+            assert!(json.is_ascii());
+            let remote = RemoteManifest::parse(&json, kind).unwrap();
+            for (ours, theirs) in manifest.entries().iter().zip(remote.entries()) {
+                assert_eq!((&*ours.path, ours.mod_time), (&*theirs.path, theirs.mod_time));
+                assert_eq!(ours.checksum(kind), theirs.checksum.as_ref().map(Checksum::bytes));
+                assert_eq!(remote.key_of(theirs), "etc/shared/");
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_that_was_not_computed_is_an_error() {
+        let manifest =
+            Manifest::new(Arc::new(Items::standard()), vec![entry("etc/shared/b", false)], Protected::default());
+        assert!(!manifest.has(ChecksumKind::Blake2b));
+        let error = manifest.to_json(ChecksumKind::Blake2b, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "the BLAKE2b checksum of 'etc/shared/b' has not been computed");
+    }
+
+    #[test]
+    fn protection_covers_files_and_all_below_directories() {
+        let protected = Protected { files: vec!["a/b".into()], directories: vec!["c/".into()] };
+        for (path, covered) in [("a/b", true), ("a/bc", false), ("c/d/e", true), ("c", false), ("cd/e", false)] {
+            assert_eq!(protected.covers(path), covered, "{path}");
+        }
+    }
+}

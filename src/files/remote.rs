@@ -1,0 +1,283 @@
+//! A peer's file metadata, read from JSON that it sent.
+//!
+//! Everything in it is the peer's claim. Paths and keys are kept as they came and checked where they are used
+//! ([`Items::permits_key`](super::items::Items::permits_key)), so that one bad entry spoils only itself.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+
+use super::checksum::{Checksum, ChecksumKind};
+use super::path::MAX_PATH;
+
+/// Most entries that are taken from one peer.
+pub const MAX_ENTRIES: usize = 1_000_000;
+/// Most different item keys that are taken from one peer.
+const MAX_KEYS: usize = 1000;
+
+/// One file of a peer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RemoteEntry {
+    /// As the peer spelt it: unchecked.
+    pub path: Box<str>,
+    /// Seconds; only ever written back to the peer.
+    pub mod_time: f64,
+    /// `None` if `hash` is not a checksum of the link's kind.
+    pub checksum: Option<Checksum>,
+    key: u16,
+}
+
+/// A peer's files in path order.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RemoteManifest {
+    entries: Vec<RemoteEntry>,
+    keys: Vec<Box<str>>,
+    unreadable: Vec<String>,
+}
+
+/// The three lists of a master's archive (`spec/protocol.md` 10.6).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RemoteUpdate {
+    /// Files that the worker lacks.
+    pub missing: RemoteManifest,
+    /// Files with another content.
+    pub shared: RemoteManifest,
+    /// Files that the master does not have.
+    pub extra: RemoteManifest,
+}
+
+/// The metadata cannot be understood. The peer is at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("the file metadata of the peer cannot be read: {0}")]
+pub struct RemoteError(#[from] serde_json::Error);
+
+impl RemoteManifest {
+    /// Reads a worker's flat `{path: object}` (10.2). Unknown fields are ignored, the last of equal paths stays.
+    pub fn parse(json: &[u8], kind: ChecksumKind) -> Result<RemoteManifest, RemoteError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let manifest = Files(kind).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(manifest)
+    }
+
+    /// All entries in ascending byte order of their paths, each path once.
+    pub fn entries(&self) -> &[RemoteEntry] {
+        &self.entries
+    }
+
+    /// The `cluster_item_key` of one of its entries; empty if it had none.
+    pub fn key_of(&self, entry: &RemoteEntry) -> &str {
+        self.keys.get(usize::from(entry.key)).map_or("", |key| key)
+    }
+
+    /// The entry of this path.
+    pub fn find(&self, path: &str) -> Option<&RemoteEntry> {
+        self.entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok().map(|at| &self.entries[at])
+    }
+
+    /// Paths (made printable) that are not UTF-8 and so are in no entry. An original node lists such files.
+    pub fn unreadable(&self) -> &[String] {
+        &self.unreadable
+    }
+
+    fn intern(&mut self, key: &str) -> Option<u16> {
+        let at = self.keys.iter().position(|known| **known == *key).unwrap_or(self.keys.len());
+        if at == self.keys.len() {
+            if at == MAX_KEYS {
+                return None;
+            }
+            self.keys.push(key.into());
+        }
+        u16::try_from(at).ok()
+    }
+
+    fn sort(&mut self) {
+        // Stable, so that of equal paths the one that came last is the last of its run.
+        self.entries.sort_by(|a, b| a.path.cmp(&b.path));
+        self.entries.dedup_by(|later, earlier| {
+            let same = later.path == earlier.path;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        self.entries.shrink_to_fit();
+    }
+}
+
+impl RemoteUpdate {
+    /// Reads a master's `{"missing": {…}, "extra": {…}, "shared": {…}}`. All three must be there.
+    pub fn parse(json: &[u8], kind: ChecksumKind) -> Result<RemoteUpdate, RemoteError> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let update = Lists(kind).deserialize(&mut deserializer)?;
+        deserializer.end()?;
+        Ok(update)
+    }
+}
+
+/// The object of one file. `merged` and what else there may be is ignored.
+#[derive(serde::Deserialize)]
+struct Object<'a> {
+    mod_time: Option<f64>,
+    #[serde(borrow, default)]
+    cluster_item_key: Cow<'a, str>,
+    #[serde(borrow, default)]
+    hash: Cow<'a, str>,
+}
+
+/// A key of the map as bytes: Python writes a file name that is not UTF-8 with unpaired surrogates, which no `str`
+/// can hold, and one such file must not spoil the rest.
+struct PathBytes;
+
+impl<'de> DeserializeSeed<'de> for PathBytes {
+    type Value = Result<Box<str>, String>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for PathBytes {
+    type Value = Result<Box<str>, String>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path")
+    }
+    fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+        if bytes.len() > MAX_PATH {
+            let start = String::from_utf8_lossy(&bytes[..60]);
+            return Err(E::custom(format_args!("the path '{start}…' is longer than {MAX_PATH} bytes")));
+        }
+        Ok(std::str::from_utf8(bytes).map(Box::from).map_err(|_| String::from_utf8_lossy(bytes).into_owned()))
+    }
+}
+
+struct Files(ChecksumKind);
+
+impl<'de> DeserializeSeed<'de> for Files {
+    type Value = RemoteManifest;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RemoteManifest, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Files {
+    type Value = RemoteManifest;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with one object per file")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RemoteManifest, A::Error> {
+        let mut manifest = RemoteManifest::default();
+        while let Some(path) = map.next_key_seed(PathBytes)? {
+            if manifest.entries.len() + manifest.unreadable.len() >= MAX_ENTRIES {
+                return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} files")));
+            }
+            let name: &str = match &path {
+                Ok(path) => path,
+                Err(printable) => printable,
+            };
+            let object: Object<'de> =
+                map.next_value().map_err(|error| A::Error::custom(format_args!("file '{name}': {error}")))?;
+            let Some(key) = manifest.intern(&object.cluster_item_key) else {
+                return Err(A::Error::custom(format_args!("more than {MAX_KEYS} different keys of directories")));
+            };
+            match path {
+                Ok(path) => manifest.entries.push(RemoteEntry {
+                    path,
+                    mod_time: object.mod_time.unwrap_or(0.0),
+                    checksum: Checksum::from_hex(self.0, &object.hash),
+                    key,
+                }),
+                Err(name) => manifest.unreadable.push(name),
+            }
+        }
+        manifest.sort();
+        Ok(manifest)
+    }
+}
+
+struct Lists(ChecksumKind);
+
+impl<'de> DeserializeSeed<'de> for Lists {
+    type Value = RemoteUpdate;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RemoteUpdate, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Lists {
+    type Value = RemoteUpdate;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with the lists missing, shared and extra")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RemoteUpdate, A::Error> {
+        let (mut missing, mut shared, mut extra) = (None, None, None);
+        while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+            match &*name {
+                "missing" => missing = Some(map.next_value_seed(Files(self.0))?),
+                "shared" => shared = Some(map.next_value_seed(Files(self.0))?),
+                "extra" => extra = Some(map.next_value_seed(Files(self.0))?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(RemoteUpdate {
+            missing: missing.ok_or_else(|| A::Error::missing_field("missing"))?,
+            shared: shared.ok_or_else(|| A::Error::missing_field("shared"))?,
+            extra: extra.ok_or_else(|| A::Error::missing_field("extra"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MD5: &str = "900150983cd24fb0d6963f7d28e17f72";
+
+    fn parse(json: &str) -> Result<RemoteManifest, String> {
+        RemoteManifest::parse(json.as_bytes(), ChecksumKind::Md5).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn entries_are_sorted_and_the_last_duplicate_stays() {
+        let json = format!(
+            r#"{{"b": {{"hash": "{MD5}", "mod_time": 1}}, "a": {{"hash": "{MD5}", "mod_time": 2.5,
+                "cluster_item_key": "etc/", "merged": false, "later": [{{}}]}}, "b": {{"hash": "x", "mod_time": 3}}}}"#
+        );
+        let manifest = parse(&json).unwrap();
+        let short: Vec<_> = manifest
+            .entries()
+            .iter()
+            .map(|e| (&*e.path, e.mod_time, e.checksum.is_some(), manifest.key_of(e)))
+            .collect();
+        assert_eq!(short, [("a", 2.5, true, "etc/"), ("b", 3.0, false, "")]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf8_spoils_only_itself() {
+        let manifest = parse(r#"{"etc/\udcff": {"hash": ""}, "etc/\u00fc": {"hash": ""}}"#).unwrap();
+        assert_eq!(manifest.entries().len(), 1);
+        assert_eq!(&*manifest.entries()[0].path, "etc/ü");
+        assert_eq!(manifest.unreadable().len(), 1);
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        assert!(parse("").unwrap_err().contains("the file metadata of the peer cannot be read"));
+        assert!(parse("{} x").is_err());
+        assert!(parse("[]").is_err());
+        assert!(parse(r#"{"etc/a": 5}"#).unwrap_err().contains("file 'etc/a'"));
+        assert!(parse(r#"{"etc/a": {"hash": 5}}"#).unwrap_err().contains("file 'etc/a'"));
+        let long = format!(r#"{{"{}": {{}}}}"#, "a".repeat(MAX_PATH + 1));
+        assert!(parse(&long).unwrap_err().contains("longer than 4095 bytes"));
+        assert!(parse(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn a_master_must_send_all_three_lists() {
+        let update =
+            RemoteUpdate::parse(br#"{"missing": {}, "extra": {"a": {}}, "shared": {}, "n": 1}"#, ChecksumKind::Md5);
+        assert_eq!(update.unwrap().extra.entries().len(), 1);
+        let short = RemoteUpdate::parse(br#"{"missing": {}, "extra": {}}"#, ChecksumKind::Md5).unwrap_err();
+        assert!(short.to_string().contains("shared"), "{short}");
+    }
+}

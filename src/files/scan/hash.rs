@@ -1,0 +1,138 @@
+//! Reading files for their checksums, on two threads when there are many.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::SystemTime;
+
+use md5::{Digest, Md5};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, SFlag, fstat};
+
+use super::stamp::{Kept, Stamp, seconds_of};
+
+/// Bytes read at a time.
+const CHUNK: usize = 128 * 1024;
+/// From this many files on a second thread is worth its start.
+const MANY: usize = 64;
+
+/// What reading one file gave.
+pub(super) struct Hashed {
+    pub(super) kept: Kept,
+    pub(super) md5: [u8; 16],
+    pub(super) blake2b: Option<Arc<[u8; 64]>>,
+}
+
+/// `None`: it is no longer there, or no longer a file.
+pub(super) type Outcome = io::Result<Option<Hashed>>;
+
+/// Hashes the files at these paths below `home`. The results are in the order of the paths.
+pub(super) fn hash_all(home: &Path, paths: &[&str], want_blake2b: bool, now: SystemTime) -> Vec<Outcome> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut buffer = vec![0; CHUNK];
+        let mut done: Vec<(usize, Outcome)> = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = paths.get(at) else { return done };
+            done.push((at, hash(&home.join(path), want_blake2b, now, &mut buffer)));
+        }
+    };
+    let mut done = thread::scope(|scope| {
+        let second = (paths.len() > MANY)
+            .then(|| thread::Builder::new().name("scan-hash".to_owned()).spawn_scoped(scope, work).ok())
+            .flatten();
+        let mut done = work();
+        match second.map(thread::ScopedJoinHandle::join) {
+            Some(Ok(others)) => done.extend(others),
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => {}
+        }
+        done
+    });
+    done.sort_unstable_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+fn hash(path: &Path, want_blake2b: bool, now: SystemTime, buffer: &mut [u8]) -> Outcome {
+    // O_NONBLOCK: the file may have become a pipe since the walk, whose opening would wait for a writer.
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let fd = match open(path, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let before = fstat(&fd)?;
+    if SFlag::from_bits_truncate(before.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+        return Ok(None);
+    }
+    let mut file = File::from(fd);
+    let mut md5 = Md5::new();
+    let mut blake2b = want_blake2b.then(blake2b_simd::State::new);
+    let mut length = 0i64;
+    loop {
+        let count = match file.read(buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        md5.update(&buffer[..count]);
+        if let Some(state) = &mut blake2b {
+            state.update(&buffer[..count]);
+        }
+        length = length.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    let stamp = Stamp::new(&before);
+    // A file that is being written has a checksum of no moment: it is read again next time.
+    let still = Stamp::new(&fstat(&file)?) == stamp && stamp.size() == length;
+    Ok(Some(Hashed {
+        kept: Kept { stamp, read_at: seconds_of(now), settled: still && stamp.settled(now) },
+        md5: md5.finalize().into(),
+        blake2b: blake2b.map(|state| Arc::new(*state.finalize().as_array())),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn many_files_keep_their_order_and_failures_stay_single() {
+        let home = tempfile::tempdir().unwrap();
+        let mut names: Vec<String> = (0..200).map(|n| format!("f{n}")).collect();
+        for name in &names {
+            fs::write(home.path().join(name), name).unwrap();
+        }
+        names[7] = "gone".to_owned();
+        fs::create_dir(home.path().join("directory")).unwrap();
+        names[8] = "directory".to_owned();
+        std::os::unix::fs::symlink("/proc/self/mem", home.path().join("broken")).unwrap();
+        names[9] = "broken".to_owned();
+        nix::unistd::mkfifo(&home.path().join("pipe"), Mode::S_IRWXU).unwrap();
+        names[10] = "pipe".to_owned();
+        let paths: Vec<&str> = names.iter().map(String::as_str).collect();
+        let outcomes = hash_all(home.path(), &paths, true, SystemTime::now());
+        assert_eq!(outcomes.len(), 200);
+        for (at, outcome) in outcomes.iter().enumerate() {
+            match (at, outcome) {
+                (7 | 8 | 10, Ok(None)) => {}
+                (9, Err(error)) => assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32)),
+                (_, Ok(Some(hashed))) => {
+                    assert_eq!(hashed.md5, crate::files::checksum::md5_of(names[at].as_bytes()));
+                    assert_eq!(
+                        &hashed.blake2b.as_ref().unwrap()[..],
+                        blake2b_simd::blake2b(names[at].as_bytes()).as_bytes()
+                    );
+                }
+                _ => panic!("{at}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The scan: finds the synchronised files of this node and their checksums, reading only what may have changed.
+//!
+//! The cache key of a file is its size, modification and change time (ns), inode and device. A file that was changed
+//! within two seconds of its reading is read again by the next scan, and every file once an hour, so that not even a
+//! file system that loses time stamps can hide a change for ever.
+
+mod hash;
+mod stamp;
+mod walk;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use self::stamp::{Kept, Stamp};
+use self::walk::{Problems, Walk};
+use super::items::{ItemId, Items};
+use super::manifest::{Entry, Manifest, Protected};
+
+pub use self::walk::MAX_DEPTH;
+
+/// How old a checksum may grow before the file is read again although nothing seems to have changed.
+pub const FULL_EVERY: Duration = Duration::from_secs(3600);
+
+/// Something of this node that cannot be synchronised until a person looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Relative to the home, made printable; a directory ends with a slash.
+    pub path: String,
+    /// Why, as the second half of a sentence.
+    pub reason: String,
+}
+
+/// What one scan found.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// The files. The same allocation as before if not even a modification time has changed.
+    pub manifest: Arc<Manifest>,
+    /// How many files were read.
+    pub hashed: usize,
+    /// What could not be read; the manifest protects it.
+    pub unreadable: Vec<Unreadable>,
+    /// Whether a path, its item, an MD5 or what is protected differs from the last scan.
+    pub changed: bool,
+}
+
+/// Scans one home again and again. Holds the last manifest and 48 bytes per file besides.
+pub struct Scanner {
+    home: PathBuf,
+    full_every: Duration,
+    manifest: Arc<Manifest>,
+    /// Parallel to the manifest's entries.
+    kept: Vec<Kept>,
+}
+
+/// A file that must be read.
+struct Candidate {
+    path: Arc<str>,
+    item: ItemId,
+    /// Its place in the last manifest.
+    known: Option<usize>,
+}
+
+impl Scanner {
+    /// A scanner that knows nothing yet: its first scan reads every file.
+    pub fn new(home: &Path, items: Arc<Items>) -> Scanner {
+        let manifest = Manifest::new(items, Vec::new(), Protected::default());
+        Scanner { home: home.to_owned(), full_every: FULL_EVERY, manifest: Arc::new(manifest), kept: Vec::new() }
+    }
+
+    /// Sets how old a checksum may grow (default [`FULL_EVERY`]).
+    pub fn with_full_every(mut self, period: Duration) -> Scanner {
+        self.full_every = period;
+        self
+    }
+
+    /// The manifest of the last scan; empty before the first.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Looks at every file and reads those that may have changed. With `want_blake2b` every entry gets a BLAKE2b-512
+    /// besides its MD5; without, entries keep one that they have until they change.
+    ///
+    /// Cannot fail: what cannot be read is in the result, by name.
+    pub fn scan(&mut self, want_blake2b: bool) -> Scan {
+        self.scan_at(want_blake2b, SystemTime::now())
+    }
+
+    /// As [`Scanner::scan`], with the time given (the clock of the file system's time stamps).
+    pub fn scan_at(&mut self, want_blake2b: bool, now: SystemTime) -> Scan {
+        let last = Arc::clone(&self.manifest);
+        let items = Arc::clone(last.items());
+        let mut problems = Problems::default();
+        let mut same = vec![false; last.entries.len()];
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let mut expected = 0;
+        Walk::run(&self.home, &items, &mut problems, &mut |path, item, stamp| {
+            let known = place(&last.entries, path, expected);
+            expected = known.map_or(expected, |at| at + 1);
+            match known {
+                Some(at) if self.is_current(at, item, &stamp, want_blake2b, now) => same[at] = true,
+                _ => {
+                    let path = known.map_or_else(|| path.into(), |at| Arc::clone(&last.entries[at].path));
+                    candidates.push(Candidate { path, item, known });
+                }
+            }
+        });
+
+        let hashed = candidates.len();
+        let fresh = self.read(&candidates, want_blake2b, now, &mut problems, &mut same);
+        let Problems { unreadable, mut protected } = problems;
+        protected.files.sort_unstable();
+        protected.directories.sort_unstable();
+
+        let gone = same.iter().filter(|same| !**same).count();
+        let protection_changed = protected != last.protected;
+        if fresh.is_empty() && gone == 0 && !protection_changed {
+            return Scan { manifest: last, hashed, unreadable, changed: false };
+        }
+        let replaced = fresh.iter().filter(|(_, _, known)| known.is_some()).count();
+        let changed = protection_changed
+            || replaced < gone
+            || fresh.iter().any(|(entry, _, known)| {
+                known.is_none_or(|at| last.entries[at].md5 != entry.md5 || last.entries[at].item != entry.item)
+            });
+        self.merge(fresh, &same, protected);
+        Scan { manifest: Arc::clone(&self.manifest), hashed, unreadable, changed }
+    }
+
+    fn is_current(&self, at: usize, item: ItemId, stamp: &Stamp, want_blake2b: bool, now: SystemTime) -> bool {
+        let entry = &self.manifest.entries[at];
+        entry.item == item
+            && (!want_blake2b || entry.blake2b.is_some())
+            && self.kept[at].holds(stamp, now, self.full_every)
+    }
+
+    /// Reads the candidates. Those that turn out as they were are marked in `same`; the others are returned, in path
+    /// order, with their place in the last manifest.
+    fn read(
+        &mut self,
+        candidates: &[Candidate],
+        want_blake2b: bool,
+        now: SystemTime,
+        problems: &mut Problems,
+        same: &mut [bool],
+    ) -> Vec<(Entry, Kept, Option<usize>)> {
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        let paths: Vec<&str> = candidates.iter().map(|candidate| &*candidate.path).collect();
+        let mut fresh = Vec::new();
+        for (candidate, outcome) in candidates.iter().zip(hash::hash_all(&self.home, &paths, want_blake2b, now)) {
+            let read = match outcome {
+                Ok(Some(read)) => read,
+                Ok(None) => continue,
+                Err(error) => {
+                    problems.file(&candidate.path, error.to_string());
+                    continue;
+                }
+            };
+            let mut entry = Entry {
+                path: Arc::clone(&candidate.path),
+                item: candidate.item,
+                mod_time: read.kept.stamp.mod_time(),
+                md5: read.md5,
+                blake2b: read.blake2b,
+            };
+            if let Some(at) = candidate.known {
+                let before = &self.manifest.entries[at];
+                if entry.blake2b.is_none() && before.md5 == entry.md5 {
+                    entry.blake2b.clone_from(&before.blake2b);
+                }
+                if *before == entry {
+                    self.kept[at] = read.kept;
+                    same[at] = true;
+                    continue;
+                }
+            }
+            fresh.push((entry, read.kept, candidate.known));
+        }
+        fresh.sort_by(|(a, ..), (b, ..)| a.path.cmp(&b.path));
+        fresh
+    }
+
+    /// Makes the new manifest from what stayed the same and what is fresh, both in path order.
+    fn merge(&mut self, fresh: Vec<(Entry, Kept, Option<usize>)>, same: &[bool], protected: Protected) {
+        let stayed = same.iter().filter(|same| **same).count();
+        let mut entries = Vec::with_capacity(stayed + fresh.len());
+        let mut kept = Vec::with_capacity(stayed + fresh.len());
+        let mut fresh = fresh.into_iter().peekable();
+        for (at, old) in self.manifest.entries.iter().enumerate().filter(|(at, _)| same[*at]) {
+            while let Some((entry, stamp, _)) = fresh.next_if(|(entry, ..)| entry.path < old.path) {
+                entries.push(entry);
+                kept.push(stamp);
+            }
+            entries.push(old.clone());
+            kept.push(self.kept[at]);
+        }
+        for (entry, stamp, _) in fresh {
+            entries.push(entry);
+            kept.push(stamp);
+        }
+        let items = Arc::clone(self.manifest.items());
+        self.manifest = Arc::new(Manifest { items, entries, protected });
+        self.kept = kept;
+    }
+}
+
+/// The place of `path` among the entries. `expected` is where it is if nothing has changed.
+fn place(entries: &[Entry], path: &str, expected: usize) -> Option<usize> {
+    if entries.get(expected).is_some_and(|entry| *entry.path == *path) {
+        return Some(expected);
+    }
+    entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok()
+}
+
+#[cfg(test)]
+mod tests;

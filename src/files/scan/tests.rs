@@ -1,0 +1,235 @@
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::UNIX_EPOCH;
+
+use nix::sys::stat::Mode;
+use tempfile::TempDir;
+
+use super::*;
+use crate::files::checksum::{ChecksumKind, md5_of};
+
+struct Home {
+    directory: TempDir,
+    scanner: Scanner,
+}
+
+impl Home {
+    fn new() -> Home {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["etc/shared/default", "etc/rules", "var/multigroups/x"] {
+            fs::create_dir_all(directory.path().join(name)).unwrap();
+        }
+        let scanner = Scanner::new(directory.path(), Arc::new(Items::standard()));
+        Home { directory, scanner }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        fs::write(self.path(path), content).unwrap();
+    }
+
+    /// A scan an hour from now minus a little: all stamps are settled.
+    fn later(&mut self) -> Scan {
+        self.scanner.scan_at(false, SystemTime::now() + Duration::from_secs(10))
+    }
+}
+
+fn paths(scan: &Scan) -> Vec<&str> {
+    scan.manifest.entries().iter().map(|entry| &*entry.path).collect()
+}
+
+#[test]
+fn it_finds_what_belongs_to_the_items_and_nothing_else() {
+    let mut home = Home::new();
+    for (path, content) in [
+        ("etc/client.keys", "keys"),
+        ("etc/ossec.conf", "no"),
+        ("etc/other", "no"),
+        ("etc/shared/ar.conf", "no"),
+        ("etc/shared/default/agent.conf", "conf"),
+        ("etc/shared/default-", "order"),
+        ("etc/shared/default/x.merged", "an ordinary file"),
+        ("etc/shared/default/x.tmp", "no"),
+        ("etc/shared/default/x~", "no"),
+        ("etc/shared/.cluster-0123abcd-1.tmp", "no"),
+        ("var/multigroups/x/merged.mg", "mg"),
+        ("var/multigroups/x/other", "no"),
+    ] {
+        home.write(path, content);
+    }
+    home.write("outside", "linked");
+    symlink(home.path("outside"), home.path("etc/rules/link")).unwrap();
+    symlink(home.path("etc/shared"), home.path("etc/rules/directory")).unwrap();
+    nix::unistd::mkfifo(&home.path("etc/rules/pipe"), Mode::S_IRWXU).unwrap();
+    let scan = home.scanner.scan(true);
+    assert_eq!(
+        paths(&scan),
+        [
+            "etc/client.keys",
+            "etc/rules/link",
+            "etc/shared/default-",
+            "etc/shared/default/agent.conf",
+            "etc/shared/default/x.merged",
+            "var/multigroups/x/merged.mg"
+        ]
+    );
+    assert!(scan.unreadable.is_empty(), "{:?}", scan.unreadable);
+    assert!(scan.changed);
+    assert!(scan.manifest.has(ChecksumKind::Blake2b));
+    assert_eq!(scan.manifest.find("etc/rules/link").unwrap().md5, md5_of(b"linked"));
+    assert_eq!(scan.manifest.key_of(&scan.manifest.entries()[0]), "etc/");
+}
+
+#[test]
+fn nothing_changed_is_the_same_manifest_and_no_reading() {
+    let mut home = Home::new();
+    home.write("etc/rules/a", "a");
+    let first = home.later();
+    let second = home.later();
+    assert!(Arc::ptr_eq(&first.manifest, &second.manifest));
+    assert_eq!((first.hashed, second.hashed, second.changed), (1, 0, false));
+}
+
+#[test]
+fn a_recently_changed_file_is_read_again() {
+    let mut home = Home::new();
+    home.write("etc/rules/a", "a");
+    let now = SystemTime::now();
+    let first = home.scanner.scan_at(false, now);
+    let second = home.scanner.scan_at(false, now + Duration::from_secs(5));
+    let third = home.scanner.scan_at(false, now + Duration::from_secs(6));
+    assert_eq!((first.hashed, second.hashed, third.hashed), (1, 1, 0));
+    assert!(Arc::ptr_eq(&first.manifest, &second.manifest));
+}
+
+#[test]
+fn everything_is_read_again_after_its_time() {
+    let mut home = Home::new();
+    home.write("etc/rules/a", "a");
+    let first = home.later();
+    let now = SystemTime::now() + FULL_EVERY + Duration::from_secs(20);
+    let second = home.scanner.scan_at(false, now);
+    let third = home.scanner.scan_at(false, now);
+    assert_eq!((second.hashed, third.hashed), (1, 0));
+    assert!(Arc::ptr_eq(&first.manifest, &third.manifest));
+}
+
+#[test]
+fn another_inode_with_equal_size_and_time_is_noticed() {
+    let mut home = Home::new();
+    let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let put = |home: &Home, content: &str| {
+        home.write("etc/new", content);
+        let file = fs::File::options().write(true).open(home.path("etc/new")).unwrap();
+        file.set_modified(time).unwrap();
+        fs::rename(home.path("etc/new"), home.path("etc/rules/a")).unwrap();
+    };
+    put(&home, "one");
+    home.later();
+    put(&home, "two");
+    let scan = home.later();
+    assert!(scan.changed);
+    assert_eq!(scan.manifest.entries()[0].md5, md5_of(b"two"));
+}
+
+#[test]
+fn a_new_time_alone_is_no_change_but_a_new_manifest() {
+    let mut home = Home::new();
+    home.write("etc/rules/a", "a");
+    let first = home.later();
+    let file = fs::File::options().write(true).open(home.path("etc/rules/a")).unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_millis(1_500)).unwrap();
+    let second = home.later();
+    assert!(!second.changed);
+    assert!(!Arc::ptr_eq(&first.manifest, &second.manifest));
+    assert!((second.manifest.entries()[0].mod_time - 1.5).abs() < 1e-9);
+}
+
+#[test]
+fn additions_and_removals_keep_the_order_and_the_cache() {
+    let mut home = Home::new();
+    for name in ["b", "d", "f"] {
+        home.write(&format!("etc/rules/{name}"), name);
+    }
+    home.later();
+    for name in ["a", "c", "g"] {
+        home.write(&format!("etc/rules/{name}"), name);
+    }
+    fs::remove_file(home.path("etc/rules/d")).unwrap();
+    home.write("etc/rules/f", "F!");
+    let scan = home.later();
+    assert_eq!(scan.hashed, 4);
+    assert_eq!(paths(&scan), ["a", "b", "c", "f", "g"].map(|name| format!("etc/rules/{name}")));
+    assert_eq!(scan.manifest.find("etc/rules/f").unwrap().md5, md5_of(b"F!"));
+    assert_eq!(home.later().hashed, 0);
+    fs::remove_dir_all(home.path("etc/rules")).unwrap();
+    let scan = home.later();
+    assert!(scan.changed && scan.manifest.entries().is_empty() && scan.manifest.protected().is_empty());
+}
+
+#[test]
+fn blake2b_is_added_when_wanted_and_kept_while_the_content_stays() {
+    let mut home = Home::new();
+    home.write("etc/rules/a", "a");
+    let later = SystemTime::now() + Duration::from_secs(10);
+    assert!(!home.scanner.scan_at(false, later).manifest.has(ChecksumKind::Blake2b));
+    let with = home.scanner.scan_at(true, later);
+    assert_eq!((with.hashed, with.changed), (1, false));
+    assert!(with.manifest.has(ChecksumKind::Blake2b));
+    let without = home.scanner.scan_at(false, later + FULL_EVERY);
+    assert_eq!(without.hashed, 1);
+    assert!(without.manifest.has(ChecksumKind::Blake2b));
+}
+
+#[test]
+fn what_cannot_be_read_is_reported_and_protected() {
+    let mut home = Home::new();
+    home.write("etc/rules/a", "a");
+    assert!(home.later().unreadable.is_empty());
+    symlink("/proc/self/mem", home.path("etc/rules/io")).unwrap();
+    symlink("loop", home.path("etc/rules/loop")).unwrap();
+    symlink("nothing", home.path("etc/rules/dangling")).unwrap();
+    fs::write(home.path("etc/lists"), "no directory").unwrap();
+    let deep = format!("etc/rules{}", "/d".repeat(MAX_DEPTH + 1));
+    fs::create_dir_all(home.path(&deep)).unwrap();
+    home.write(&format!("{deep}/x"), "too deep");
+    let scan = home.later();
+    assert!(scan.changed);
+    assert_eq!(paths(&scan), ["etc/rules/a"]);
+    assert_eq!(scan.unreadable.len(), 5, "{:?}", scan.unreadable);
+    for path in ["etc/rules/io", "etc/rules/loop", "etc/rules/dangling", "etc/lists/x", &format!("{deep}/x")] {
+        assert!(scan.manifest.protected().covers(path), "{path}");
+    }
+    assert!(!scan.manifest.protected().covers("etc/rules/b"));
+    let again = home.later();
+    assert!(!again.changed && Arc::ptr_eq(&again.manifest, &scan.manifest));
+    assert_eq!(again.unreadable.len(), 5);
+}
+
+#[test]
+fn a_name_that_is_not_utf8_is_reported() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut home = Home::new();
+    fs::write(home.path("etc/rules").join(std::ffi::OsStr::from_bytes(b"a\xff")), "x").unwrap();
+    let scan = home.later();
+    assert!(scan.manifest.entries().is_empty());
+    assert_eq!(scan.unreadable[0].reason, "its name is not UTF-8");
+}
+
+#[test]
+fn an_item_within_a_recursive_item_is_walked_once() {
+    let mut items: Vec<_> = Items::standard().iter().map(|(_, item)| item.clone()).collect();
+    items[0].recursive = true;
+    items[0].names = crate::files::items::Names::All;
+    let mut home = Home::new();
+    home.scanner = Scanner::new(home.directory.path(), Arc::new(Items::new(items, vec![], vec![]).unwrap()));
+    home.write("etc/x", "x");
+    home.write("etc/zzz", "z");
+    home.write("etc/shared/a", "a");
+    let scan = home.later();
+    assert_eq!(paths(&scan), ["etc/shared/a", "etc/x", "etc/zzz"]);
+    assert_eq!(scan.manifest.key_of(&scan.manifest.entries()[0]), "etc/shared/");
+}
