@@ -101,7 +101,7 @@ fn tables_are_those_of_the_original_byte_for_byte() {
         }
         let unknown = run_in(daemon.home(), "-l -fn nosuch");
         assert!(unknown.err.starts_with("ERROR: Error 1730 - Node does not exist\nRemedy: "), "{}", unknown.err);
-        assert_eq!((unknown.out.as_str(), unknown.exit), ("", Exit::CannotAsk));
+        assert_eq!((unknown.out.as_str(), unknown.exit), ("", Exit::NotInSync));
     }
 }
 

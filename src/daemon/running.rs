@@ -194,9 +194,5 @@ fn items(rules: &crate::config::settings::FileRules) -> Result<Items, crate::fil
         },
         remove_empty_directories: rule.remove_subdirs_if_empty,
     };
-    Items::new(
-        rules.items.iter().map(item).collect(),
-        rules.excluded_files.clone(),
-        rules.excluded_extensions.clone(),
-    )
+    Items::new(rules.items.iter().map(item).collect(), rules.excluded_files.clone(), rules.excluded_extensions.clone())
 }

@@ -3,7 +3,13 @@
 use serde_json::Value;
 
 use super::Role;
-use crate::{config::settings::RULESET_KEYS, files::{ChecksumKind, Entry}, node::Node, system::random::hex, wire::json};
+use crate::{
+    config::settings::RULESET_KEYS,
+    files::{ChecksumKind, Entry},
+    node::Node,
+    system::random::hex,
+    wire::json,
+};
 
 /// The configuration as it was loaded, in the order of the file. The key is masked unless cluster.json says otherwise:
 /// whoever may open the socket is not meant to be administrator of every node.

@@ -86,10 +86,8 @@ impl Server {
         let (node, supervised) = (role.node().clone(), clients.clone());
         threads.spawn("local_alive", move || {
             supervision::run(&node, "Local Server", || {
-                let supervise = |client: &Client| Supervised {
-                    connection: client.connection.clone(),
-                    last: *client.last.lock(),
-                };
+                let supervise =
+                    |client: &Client| Supervised { connection: client.connection.clone(), last: *client.last.lock() };
                 supervised.lock().iter().map(supervise).collect()
             });
         })?;

@@ -91,7 +91,8 @@ impl Listener {
 
 fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address: SocketAddr, scope: &Scope) {
     let link = &master.node.settings.link;
-    let Some(place) = strangers.admit(address.ip(), link.max_unauthenticated_per_address, link.max_unauthenticated) else {
+    let Some(place) = strangers.admit(address.ip(), link.max_unauthenticated_per_address, link.max_unauthenticated)
+    else {
         return warn!(
             target: &**scope,
             "Too many connections from {} that have not said hello; this one is closed.", address.ip()

@@ -126,7 +126,12 @@ fn select(mut nodes: Vec<Node>, arguments: &[u8]) -> Result<String, ErrorObject>
     let mut items: Vec<Value> = nodes.iter().map(|node| item(node, &fields)).collect();
     if arguments.distinct {
         let mut seen = Vec::new();
-        items.retain(|item| !seen.contains(item) && { seen.push(item.clone()); true });
+        items.retain(|item| {
+            !seen.contains(item) && {
+                seen.push(item.clone());
+                true
+            }
+        });
     }
     let total = items.len();
     cut(&mut items, arguments.offset, arguments.limit)?;

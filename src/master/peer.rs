@@ -238,7 +238,10 @@ impl Join {
         match self.master.registry.add(&worker, limit) {
             Ok(()) => self.welcome(worker),
             Err(NotRegistered::Full) => {
-                let error = ErrorObject::cluster(3018, format!("{limit} workers are connected (cluster.json, link.max_workers)"));
+                let error = ErrorObject::cluster(
+                    3018,
+                    format!("{limit} workers are connected (cluster.json, link.max_workers)"),
+                );
                 refuse(&self.connection, self.counter, &error, &self.scope);
             }
             Err(NotRegistered::NameTaken(other)) => {
@@ -255,7 +258,12 @@ impl Join {
     /// A connection whose other end is gone may look alive for a long time. It keeps its name only if it answers.
     fn replace_ghost(self, other: &Arc<Worker>, worker: Arc<Worker>) {
         if other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, "alive?").is_ok() {
-            return refuse(&self.connection, self.counter, &ErrorObject::cluster(3028, worker.hello.node.clone()), &self.scope);
+            return refuse(
+                &self.connection,
+                self.counter,
+                &ErrorObject::cluster(3028, worker.hello.node.clone()),
+                &self.scope,
+            );
         }
         warn!(
             target: &*self.scope,
@@ -266,7 +274,12 @@ impl Join {
         self.master.registry.remove(other);
         match self.master.registry.add(&worker, usize::MAX) {
             Ok(()) => self.welcome(worker),
-            Err(_) => refuse(&self.connection, self.counter, &ErrorObject::cluster(3028, worker.hello.node.clone()), &self.scope),
+            Err(_) => refuse(
+                &self.connection,
+                self.counter,
+                &ErrorObject::cluster(3028, worker.hello.node.clone()),
+                &self.scope,
+            ),
         }
     }
 

@@ -54,14 +54,9 @@ mod tests {
     use super::*;
 
     fn code(node: &str, cluster: &str, version: &str, accept_patch_versions: bool) -> Option<u32> {
-        let hello = Hello {
-            node: node.into(),
-            cluster: cluster.into(),
-            node_type: "worker".into(),
-            version: version.into(),
-        };
-        let rules =
-            Rules { master: "m", cluster: "wazuh", version: "4.14.7".parse().unwrap(), accept_patch_versions };
+        let hello =
+            Hello { node: node.into(), cluster: cluster.into(), node_type: "worker".into(), version: version.into() };
+        let rules = Rules { master: "m", cluster: "wazuh", version: "4.14.7".parse().unwrap(), accept_patch_versions };
         check(&hello, &rules).err().map(|error| error.code)
     }
 

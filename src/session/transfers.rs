@@ -40,7 +40,8 @@ impl Transfers {
                 if self.strings.append(id, data) {
                     connection.answer(counter, Command::Ok, "String updated");
                 } else {
-                    connection.refuse(counter, &ErrorObject::unexpected(format!("there is no string with the id {id}")));
+                    connection
+                        .refuse(counter, &ErrorObject::unexpected(format!("there is no string with the id {id}")));
                 }
             }
             Request::StringFailed { length } => {

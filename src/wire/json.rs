@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::ser::Formatter;
 
 /// The text of `value` in the original's style.
-pub fn text(value: &impl Serialize) -> String {
+pub fn text(value: &(impl Serialize + ?Sized)) -> String {
     let mut bytes = Vec::new();
     // Writing to memory cannot fail, and no type of ours has keys that are not text.
     let written = write(&mut bytes, value);
@@ -18,7 +18,7 @@ pub fn text(value: &impl Serialize) -> String {
 ///
 /// # Errors
 /// Those of the writer.
-pub fn write(out: impl io::Write, value: &impl Serialize) -> io::Result<()> {
+pub fn write(out: impl io::Write, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(out, Style);
     value.serialize(&mut serializer).map_err(io::Error::from)
 }

@@ -36,6 +36,7 @@ pub fn run(worker: &Arc<Worker>) {
     let mut backoff = Backoff::new(link.reconnect_min, link.reconnect_max);
     loop {
         match attempt(worker, &scope) {
+            Ok(_) if node.shutdown.ordered() => return,
             Ok(reason) => {
                 backoff.reset();
                 info!(target: &*scope, "The connection has been closed: {reason}.");
@@ -132,8 +133,7 @@ fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), Failed> {
 /// Hello and, if both are ours, the agreement on a native link.
 fn greet(node: &Node, master: &Connection, scope: &Scope) -> Result<Features, Failed> {
     let cluster = &node.cluster;
-    let payload =
-        hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), node.settings.version);
+    let payload = hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), node.settings.version);
     let answer = master.request(Command::Hello, payload).map_err(|error| match error {
         RequestError::Closed { .. } => Failed::Closed(error),
         _ => Failed::Refused(error),
@@ -145,7 +145,9 @@ fn greet(node: &Node, master: &Connection, scope: &Scope) -> Result<Features, Fa
     };
     match agreed {
         Ok(Some(features)) => Ok(features),
-        Ok(None) if link.native == Native::Require => Err(Failed::Native("the master speaks the classic protocol only".into())),
+        Ok(None) if link.native == Native::Require => {
+            Err(Failed::Native("the master speaks the classic protocol only".into()))
+        }
         Ok(None) => Ok(Features::default()),
         Err(reason) if link.native == Native::Require => Err(Failed::Native(reason)),
         Err(reason) => {

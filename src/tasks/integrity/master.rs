@@ -75,7 +75,7 @@ struct Running {
 /// How the worker's sending of its manifest ended.
 enum Arrived {
     File(String, ReceivedFile),
-    Failed(ErrorObject),
+    Failed,
 }
 
 impl Integrity {
@@ -143,7 +143,7 @@ impl Integrity {
     /// `syn_i_w_m_r`: the worker could not send its manifest or, without a task, could not apply what it got.
     pub fn failed(&self, task: &str, error: &ErrorObject) {
         error!(target: &*self.check_scope, "Received error from worker: '{error}'");
-        self.deliver(task, Arrived::Failed(error.clone()));
+        self.deliver(task, Arrived::Failed);
     }
 
     /// Whether a check with this task id waits for its manifest.
@@ -280,7 +280,7 @@ impl Integrity {
         };
         match arrived? {
             Arrived::File(path, file) => Some((path, file)),
-            Arrived::Failed(_) => None,
+            Arrived::Failed => None,
         }
     }
 
@@ -339,7 +339,8 @@ impl Integrity {
         let result = self.send_archive(&id, difference, limit, &cancelled);
         if let Err(error) = &result {
             // Nobody waits for the answer: the worker forgets the task, or the connection is gone.
-            let _ = self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_object().to_json()));
+            let _ =
+                self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_object().to_json()));
         }
         result
     }
