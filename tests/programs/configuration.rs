@@ -1,0 +1,130 @@
+//! Wrong configurations: what a person is told, that the daemon ends with status 1, and that it left nothing.
+
+use std::{fs, os::unix::fs::symlink, process::Output};
+
+use crate::support::{Home, clusterd, finish};
+
+/// Starts a daemon that must not come up; gives what it said and checks that it changed nothing.
+fn refused(home: &Home, options: &[&str]) -> String {
+    let before = home.snapshot();
+    let mut command = clusterd(home);
+    command.args(options);
+    let Output { status, stderr, .. } = finish(command);
+    let said = String::from_utf8_lossy(&stderr).into_owned();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert_eq!(home.snapshot(), before);
+    assert_eq!(home.traces(), Vec::<String>::new(), "{said}");
+    said
+}
+
+/// The faults stand in the log of a start and on the terminal, with `-f`, with `-t` and without.
+fn refused_with(home: &Home, texts: &[&str]) {
+    for options in [&["-f", "-r"][..], &["-t"], &["-r"]] {
+        let said = refused(home, options);
+        let log = home.log();
+        for text in texts {
+            assert!(said.contains(text), "{options:?} does not say '{text}': {said}");
+            assert!(log.contains(&format!("ERROR: [Cluster] [Main] {text}")), "{log}");
+        }
+        fs::remove_file(home.path("logs/cluster.log")).unwrap();
+    }
+}
+
+#[test]
+fn a_missing_ossec_conf() {
+    let home = Home::master();
+    fs::remove_file(home.path("etc/ossec.conf")).unwrap();
+    refused_with(&home, &["Error 3006 - Error reading cluster configuration: the file can not be read: No such file"]);
+    assert!(refused(&home, &["-t"]).contains("create it, or name the right one"));
+}
+
+#[test]
+fn an_unreadable_ossec_conf() {
+    let home = Home::master();
+    fs::remove_file(home.path("etc/ossec.conf")).unwrap();
+    // Not even root can read this.
+    symlink("ossec.conf", home.path("etc/ossec.conf")).unwrap();
+    refused_with(
+        &home,
+        &["Error 3006 - Error reading cluster configuration: the file can not be read: Too many levels"],
+    );
+}
+
+#[test]
+fn a_malformed_ossec_conf_with_its_line() {
+    let home = Home::master();
+    home.write("etc/ossec.conf", "<ossec_config>\n  <cluster>\n    <name>wazuh</nam>\n  </cluster>\n</ossec_config>\n");
+    refused_with(&home, &["Error 3006 - Error reading cluster configuration: "]);
+    let place = format!("{}:3: ", home.path("etc/ossec.conf").display());
+    let said = refused(&home, &["-t"]);
+    assert!(said.contains(&place), "{said}");
+}
+
+#[test]
+fn a_malformed_cluster_json_with_its_line() {
+    let home = Home::worker("w1", crate::support::Address::new());
+    home.write("etc/cluster.json", "{\n  \"link\": {},\n}\n");
+    refused_with(&home, &["Error 3005 - Error reading cluster.json: trailing comma"]);
+    home.write("etc/cluster.json", "{\"intervals\": {\"worker\": {\"sync_integrity\": \"often\"}}}");
+    let said = refused(&home, &["-t"]);
+    assert!(said.contains("intervals > worker > sync_integrity is not acceptable"), "{said}");
+    assert!(said.contains("found 'often'"), "{said}");
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let home = Home::master();
+    home.option("key", "too_short");
+    home.option("port", "80");
+    home.option("node_name", "node 1");
+    home.option("name", "my cluster");
+    home.write("etc/cluster.json", "{\"locall\": {}}");
+    let texts = [
+        "Error 3004 - Error in cluster configuration: Key must be 32 characters long and only have alphanumeric characters",
+        "Error 3004 - Error in cluster configuration: Port must be higher than 1024 and lower than 65535.",
+        "Error 3004 - Error in cluster configuration: The name of the node may only have letters",
+        "Error 3004 - Error in cluster configuration: The name of the cluster must not have blanks",
+        "Error 3005 - Error reading cluster.json: locall is not a setting",
+    ];
+    refused_with(&home, &texts);
+    let said = refused(&home, &["-t"]);
+    assert!(said.contains(&format!("{}:4: found 'node 1'; write such a name", home.path("etc/ossec.conf").display())));
+    assert!(!said.contains("too_short"), "a key is shown nowhere, not even a bad one: {said}");
+}
+
+#[test]
+fn another_file_is_checked_with_c() {
+    let home = Home::master();
+    home.write("etc/other.conf", "<ossec_config><cluster><port>1</port></cluster></ossec_config>");
+    let path = home.path("etc/other.conf");
+    let said = refused(&home, &["-t", "-c", path.to_str().unwrap()]);
+    assert!(said.contains("Unspecified key") && said.contains(path.to_str().unwrap()), "{said}");
+}
+
+#[test]
+fn what_is_good_or_disabled_ends_with_success_and_changes_nothing() {
+    let home = Home::master();
+    let before = home.snapshot();
+    let ends_well = |options: &[&str]| {
+        let mut command = clusterd(&home);
+        command.args(options);
+        let Output { status, stderr, .. } = finish(command);
+        let said = String::from_utf8_lossy(&stderr).into_owned();
+        assert_eq!(status.code(), Some(0), "{options:?} {said}");
+        assert!(!said.contains("ERROR"), "{said}");
+    };
+    ends_well(&["-t"]);
+    home.option("disabled", "yes");
+    home.option("key", "");
+    for options in [&["-t"][..], &["-f", "-r"], &["-r"]] {
+        ends_well(options);
+    }
+    home.write("etc/ossec.conf", "<ossec_config></ossec_config>");
+    ends_well(&["-f", "-r"]);
+    assert_eq!(home.traces(), Vec::<String>::new());
+    home.write("etc/ossec.conf", "");
+    let same = |snapshot: crate::support::Snapshot| {
+        snapshot.into_iter().filter(|(path, _)| path != "home/etc/ossec.conf").collect::<Vec<_>>()
+    };
+    assert_eq!(same(home.snapshot()), same(before));
+}

@@ -1,0 +1,35 @@
+//! A worker whose old connection is dead at the other end gets in; a living one keeps its name.
+
+use crate::support::{Daemon, Home, Peer};
+
+#[test]
+fn a_dead_connection_gives_way() {
+    let master = Home::master();
+    let _daemon = Daemon::start(&master);
+    let mut ghost = Peer::join(master.address, "w1");
+    let mut new = Peer::connect(master.address);
+    // Nobody reads what the master asks the ghost.
+    let (command, text) = new.hello("w1");
+    assert!(command == "ok" && text.starts_with("Client w1 added"), "{text}");
+    let line =
+        master.wait_for("The connection of w1 from 127.0.0.1 is dead; the new one from 127.0.0.1 takes its place.");
+    assert!(line.contains("WARNING"), "{line}");
+    ghost.silent = true;
+    ghost.wait_for_end();
+    assert_eq!(new.request("syn_i_w_m_p", "").0, "ok");
+    let nodes = new.ask("get_nodes", "{}");
+    assert!(nodes.contains("\"totalItems\": 2"), "{nodes}");
+}
+
+#[test]
+fn a_living_connection_keeps_the_name() {
+    let master = Home::master();
+    let _daemon = Daemon::start(&master);
+    let address = master.address;
+    let mut living = Peer::join(address, "w1");
+    let second = std::thread::spawn(move || Peer::connect(address).hello("w1"));
+    assert_eq!(living.wait_for("echo-m"), b"alive?");
+    let (command, text) = second.join().unwrap();
+    assert!(command == "err" && text.contains("\"code\": 3028, \"extra_message\": \"w1\""), "{text}");
+    assert_eq!(living.ask("echo", "x"), "x");
+}

@@ -1,0 +1,19 @@
+//! The two programs as a person meets them: started with a home of their own, fed good and bad input over their sockets,
+//! and judged by their log, their exit status and the files they leave.
+//!
+//! Each test has its own directories and its own loopback address, so all run at the same time. A test waits for what it
+//! wants to see, never for a time.
+
+mod archives;
+mod background;
+mod configuration;
+mod control;
+mod crash;
+mod disk;
+mod files;
+mod frames;
+mod ghost;
+mod hello;
+mod manifests;
+mod process;
+mod support;

@@ -1,0 +1,104 @@
+//! The programs as child processes.
+
+use std::{
+    fs::File,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::{Home, until};
+
+/// A daemon in the foreground; it is killed when this is dropped.
+pub struct Daemon(Child);
+
+/// The daemon's command line for this home, without options; nothing of the environment can lead it elsewhere.
+pub fn clusterd(home: &Home) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wazuh-clusterd"));
+    command.arg("--home").arg(home.path("")).env_remove("WAZUH_HOME").stdin(Stdio::null());
+    command
+}
+
+/// What cluster_control says with these arguments.
+pub fn control(home: &Home, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster_control"));
+    command.arg("--home").arg(home.path("")).args(arguments).env_remove("WAZUH_HOME");
+    finish(command)
+}
+
+/// Runs a command that is to end by itself.
+pub fn finish(mut command: Command) -> Output {
+    let (out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+    let mut daemon = Daemon(command.spawn().unwrap());
+    let status = daemon.wait();
+    Output { status, stdout: content(out), stderr: content(err) }
+}
+
+fn content(mut file: File) -> Vec<u8> {
+    use std::io::{Read, Seek};
+    let mut content = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut content)).unwrap();
+    content
+}
+
+impl Daemon {
+    /// Starts it with `-f -r` and waits until it serves.
+    pub fn start(home: &Home) -> Self {
+        Self::start_as(home, clusterd(home))
+    }
+
+    /// As [`Daemon::start`], with a command line that begins in another way.
+    pub fn start_as(home: &Home, mut command: Command) -> Self {
+        let mark = home.mark();
+        command.args(["-f", "-r"]).stdin(Stdio::null());
+        command.stdout(File::create(home.beside("stdout")).unwrap());
+        command.stderr(File::create(home.beside("stderr")).unwrap());
+        let daemon = Self(command.spawn().unwrap());
+        home.wait_for_since(mark, "[Local Server] [Main] Serving on ");
+        daemon
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id() as i32), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        until("the end of the program", || self.0.try_wait().unwrap())
+    }
+
+    /// Orders it to stop and waits for its end.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Whether it is running.
+    pub fn is_running(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,22 @@
+//! What the tests share.
+
+mod archive;
+mod daemon;
+mod home;
+mod peer;
+mod scripted;
+mod snapshot;
+mod wait;
+
+pub use archive::{archive, entry, manifest, update};
+pub use daemon::{Daemon, clusterd, control, finish};
+pub use home::{Address, Home, KEY};
+pub use peer::{Answer, Peer};
+pub use scripted::ScriptedMaster;
+pub use snapshot::{Snapshot, snapshot};
+pub use wait::{LIMIT, until};
+
+/// Says why a test cannot show anything on this machine.
+pub fn skip(reason: &str) {
+    println!("SKIPPED: {reason}");
+}
