@@ -1,1 +1,3 @@
 //! System.
+
+pub mod disk;
