@@ -20,7 +20,8 @@ pub struct Space {
     pub bytes: u64,
     /// Files; `None` where the file system does not count them.
     pub files: Option<u64>,
-    /// Bytes that the smallest file takes.
+    /// Bytes to which the size of a file is rounded up, at most 4096: network file systems name far larger units
+    /// here that no file takes.
     pub block: u64,
 }
 
@@ -125,8 +126,8 @@ impl Disk {
             return Ok(space);
         }
         let vfs = fstatvfs(file)?;
-        let block = vfs.fragment_size().max(1);
-        let bytes = vfs.blocks_available().saturating_mul(block);
+        let unit = vfs.fragment_size().max(1);
+        let (bytes, block) = (vfs.blocks_available().saturating_mul(unit), unit.min(4096));
         Ok(Space { bytes, files: (vfs.files() > 0).then(|| vfs.files_available()), block })
     }
 }

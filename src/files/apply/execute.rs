@@ -70,7 +70,7 @@ type Report<'r> = &'r mut dyn FnMut(Did, &str, Result<bool, Errno>);
 ///
 /// Whatever fails, every file has its old or its new content: a rename replaces all or nothing.
 pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], sync_each: bool, report: Report<'_>) {
-    let mut devices: HashMap<u64, OwnedFd> = HashMap::new();
+    let mut devices: HashMap<u64, (OwnedFd, &str)> = HashMap::new();
     let mut emptied: Vec<(ItemId, &str)> = Vec::new();
     for group in steps.chunk_by(|a, b| (a.item, a.directory()) == (b.item, b.directory())) {
         let (item, path) = (group[0].item, group[0].directory());
@@ -93,7 +93,7 @@ pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], sync_
         if sync_each {
             sync(tree, &directory, path, report);
         } else if let Ok(device) = Tree::device(&directory) {
-            devices.entry(device).or_insert(directory);
+            devices.entry(device).or_insert((directory, path));
         }
     }
     // Deepest first, so that of two emptied directories, one in the other, both go.
@@ -105,9 +105,9 @@ pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], sync_
             sync(tree, &parent, path, report);
         }
     }
-    for directory in devices.values() {
+    for (directory, path) in devices.values() {
         if let Err(error) = tree.disk.sync_file_system(directory) {
-            report(Did::Sync, "", Err(error));
+            report(Did::Sync, path, Err(error));
         }
     }
 }

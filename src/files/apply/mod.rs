@@ -182,7 +182,7 @@ impl Update {
         if writes.is_empty() && removals.is_empty() {
             return Ok(outcome);
         }
-        let at_home = |error| ApplyError::Disk { path: String::new(), error };
+        let at_home = |error| ApplyError::Disk { path: ".".to_owned(), error };
         let mut tree = Tree::open(target.home, &items, target.owner, target.disk).map_err(at_home)?;
         if journal::exists(&tree) {
             // The journal of an earlier update could not be removed. Its names must not be mixed with ours.

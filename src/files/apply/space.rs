@@ -1,6 +1,7 @@
 //! Whether there is room for all new contents beside the old ones.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::plan::Write;
 use super::tree::Tree;
@@ -25,15 +26,16 @@ pub(super) fn check(tree: &mut Tree<'_>, writes: &[Write]) -> Result<(), ApplyEr
             continue; // fails by name when it is staged
         };
         let device = Tree::device(&nearest).map_err(failed)?;
-        if !needs.contains_key(&device) {
-            let space = tree.disk.space(&nearest).map_err(failed)?;
-            needs.insert(device, Need { directory: directory.to_owned(), space, bytes: 0, files: 0 });
-        }
-        if let Some(need) = needs.get_mut(&device) {
-            let block = need.space.block;
-            need.files += group.len() as u64;
-            need.bytes += group.iter().map(|write| write.size.div_ceil(block) * block).sum::<u64>();
-        }
+        let need = match needs.entry(device) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let space = tree.disk.space(&nearest).map_err(failed)?;
+                new.insert(Need { directory: directory.to_owned(), space, bytes: 0, files: 0 })
+            }
+        };
+        let block = need.space.block;
+        need.files += group.len() as u64;
+        need.bytes += group.iter().map(|write| write.size.div_ceil(block) * block).sum::<u64>();
     }
     for Need { directory, space, bytes, files } in needs.into_values() {
         if bytes > space.bytes {

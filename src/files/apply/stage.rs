@@ -62,7 +62,7 @@ pub(super) fn run(
     sync_each: bool,
     failures: &mut Vec<Failure>,
 ) -> Result<Stage, ApplyError> {
-    let token = getrandom::u32().map_err(|_| ApplyError::Disk { path: String::new(), error: Errno::EIO })?;
+    let token = getrandom::u32().map_err(|_| ApplyError::Disk { path: ".".to_owned(), error: Errno::EIO })?;
     let mut stage = Stage { token, alive: vec![false; writes.len()] };
     let done = Window::new(archive)
         .map_err(|error| ApplyError::Archive(ArchiveError::Io(error)))
@@ -111,7 +111,7 @@ struct Stager<'a, 'b> {
 impl Stager<'_, '_> {
     fn run(&mut self, writes: &[Write], failures: &mut Vec<Failure>) -> Result<(), ApplyError> {
         let mut inflater = Inflater::new();
-        let mut devices: HashMap<u64, OwnedFd> = HashMap::new();
+        let mut devices: HashMap<u64, (OwnedFd, &str)> = HashMap::new();
         let failed_before = failures.len();
         let mut at = 0;
         for group in writes.chunk_by(|a, b| (a.item, path_of(a)) == (b.item, path_of(b))) {
@@ -146,11 +146,11 @@ impl Stager<'_, '_> {
             if self.sync_each {
                 self.tree.disk.sync(&directory).map_err(failed)?;
             } else {
-                devices.entry(Tree::device(&directory).map_err(failed)?).or_insert(directory);
+                devices.entry(Tree::device(&directory).map_err(failed)?).or_insert((directory, path));
             }
         }
-        for directory in devices.values() {
-            let failed = |error| ApplyError::Disk { path: String::new(), error };
+        for (directory, path) in devices.values() {
+            let failed = |error| ApplyError::Disk { path: (*path).to_owned(), error };
             self.tree.disk.sync_file_system(directory).map_err(failed)?;
         }
         if failures.len() > failed_before {
