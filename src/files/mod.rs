@@ -26,3 +26,14 @@ pub mod manifest;
 pub mod path;
 pub mod remote;
 pub mod scan;
+
+pub use self::{
+    apply::{Failure, Outcome, Recovery, Target, Update, What, recover},
+    archive::{AddError, Added, ArchiveError, ArchiveWriter, MemberCache, survey},
+    checksum::{Checksum, ChecksumKind},
+    compare::{Difference, compare},
+    items::{Item, Items, ItemsFault, Names},
+    manifest::{Entry, Manifest},
+    remote::RemoteManifest,
+    scan::{Scan, Scanner, Unreadable},
+};
