@@ -32,8 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn run(worker: &Arc<Worker>) {
     let node = &worker.node;
     let scope = scope(&format!("Worker {}", node.cluster.node_name), "Main");
-    let link = &node.settings.link;
-    let mut backoff = Backoff::new(link.reconnect_min, link.reconnect_max);
+    let mut backoff = Backoff::new(node.settings.link.reconnect_min, node.settings.worker.connection_retry);
     loop {
         match attempt(worker, &scope) {
             Ok(_) if node.shutdown.ordered() => return,
