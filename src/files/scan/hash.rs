@@ -14,6 +14,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::stamp::{Kept, Stamp, seconds_of};
+use super::{MAX_FILE, TOO_LARGE};
 
 /// Bytes read at a time.
 const CHUNK: usize = 128 * 1024;
@@ -86,6 +87,9 @@ fn hash(path: &Path, want_blake2b: bool, now: SystemTime, buffer: &mut [u8]) -> 
             state.update(&buffer[..count]);
         }
         length = length.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
+        if length > MAX_FILE {
+            return Err(io::Error::other(TOO_LARGE));
+        }
     }
     let stamp = Stamp::new(&before);
     // A file that is being written has a checksum of no moment: it is read again next time.
