@@ -4,6 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use proptest::strategy::Strategy as _;
 use tempfile::TempDir;
 
 use super::*;
@@ -510,10 +511,13 @@ fn ten_thousand_files() {
         new.insert(format!("etc/shared/group{:02}/file{n:05}.conf", n % 50), content);
     }
     let pair = Pair::new(&new, &Files::new());
+    drop(new);
     fs::create_dir_all(pair.path("etc/shared")).unwrap();
     let mut last = std::time::Instant::now();
     let mut lap = |what: &str| {
-        println!("{what}: {:.1} ms", last.elapsed().as_secs_f64() * 1e3);
+        let pages = fs::read_to_string("/proc/self/statm").unwrap();
+        let resident = pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4;
+        println!("{what}: {:.1} ms, resident {resident} KiB", last.elapsed().as_secs_f64() * 1e3);
         last = std::time::Instant::now();
     };
     let items = Arc::new(Items::standard());
@@ -546,4 +550,39 @@ fn ten_thousand_files() {
     assert_eq!(outcome.created, 10_000);
     recover(pair.worker.path(), &items, &disk);
     lap("recover, nothing to do");
+}
+
+fn trees() -> impl proptest::strategy::Strategy<Value = Files> {
+    let path = "etc/(shared/[ab]|shared/[ab]/[ab]|rules/[abc]|client\\.keys)";
+    let content = proptest::collection::vec(proptest::prelude::any::<u8>(), 0..3);
+    proptest::collection::btree_map(path, content, 0..8).prop_map(|mut files| {
+        // A name is either a file or a directory.
+        let directories: Vec<String> = files.keys().map(|path| crate::files::path::split(path).0.to_owned()).collect();
+        files.retain(|path, _| !directories.contains(&format!("{path}/")));
+        files
+    })
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+    #[test]
+    fn any_two_trees_become_equal_whatever_happens_on_the_way(
+        old in trees(), new in trees(), at in 0usize..60, few in 0usize..2, what in 0usize..3,
+    ) {
+        let pair = Pair::new(&new, &old);
+        let mut disk = Disk::new();
+        disk.faults.plan = Some((at, [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EACCES)][what]));
+        let target = Target { home: pair.worker.path(), owner: None, disk: &disk };
+        let update = open(archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5));
+        update.apply_with(&target, few * FEW).ok();
+        recover(pair.worker.path(), &Items::standard(), &Disk::new());
+        for (path, content) in only_files(pair.worker.path()) {
+            proptest::prop_assert!(old.get(&path) == Some(&content) || new.get(&path) == Some(&content), "{}", path);
+        }
+        // Where a file becomes a directory or the reverse, one takes the place of the other a cycle later.
+        for _ in 0..2 {
+            pair.sync(&Disk::new()).unwrap();
+        }
+        proptest::prop_assert_eq!(only_files(pair.worker.path()), new);
+    }
 }
