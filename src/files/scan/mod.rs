@@ -17,6 +17,7 @@ use self::walk::{Problems, Walk};
 use super::items::{ItemId, Items};
 use super::manifest::{Entry, Manifest, Protected};
 
+pub use self::hash::open_file;
 pub use self::walk::MAX_DEPTH;
 
 /// How old a checksum may grow before the file is read again although nothing seems to have changed.
