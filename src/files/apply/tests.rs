@@ -85,9 +85,11 @@ fn apply(home: &Path, file: File, disk: &Disk) -> Result<Outcome, ApplyError> {
     open(file).apply(&Target { home, owner: None, disk })
 }
 
-/// A directory in memory where there is one: on a disk the many syncs of these tests take half a minute.
+/// A directory in memory where there is one (or in `CLUSTERD_TEST_DIRECTORY`): on a disk the many syncs of these tests
+/// take half a minute.
 fn home() -> TempDir {
-    TempDir::new_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    let place = std::env::var("CLUSTERD_TEST_DIRECTORY");
+    TempDir::new_in(place.as_deref().unwrap_or("/dev/shm")).or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 struct Pair {
