@@ -150,7 +150,8 @@ fn an_update_makes_the_worker_equal() {
         let update = Update::open(file, &items, ChecksumKind::Blake2b, MAX_INFLATED).unwrap();
         assert_eq!((update.missing_count(), update.shared_count(), update.extra_count()), (3, 2, 5));
         let disk = Disk::new();
-        let target = Target { home: pair.worker.path(), owner: Some((1, 2)), disk: &disk };
+        let owner = nix::unistd::geteuid().is_root().then_some((1, 2));
+        let target = Target { home: pair.worker.path(), owner, disk: &disk };
         let outcome = update.apply_with(&target, few).unwrap();
         let bytes = (14 + 6 + 8 + 5 + 2) as u64;
         assert_eq!(outcome, Outcome { created: 3, updated: 2, deleted: 5, failures: vec![], bytes });
@@ -162,7 +163,7 @@ fn an_update_makes_the_worker_equal() {
         assert!(!pair.path("etc/shared/gone").exists(), "emptied but for ar.conf");
         assert!(pair.path("etc/rules/sub").exists(), "this item keeps its directories");
         assert!(!pair.path(journal::PATH).exists());
-        if nix::unistd::geteuid().is_root() {
+        if owner.is_some() {
             let about = fs::metadata(pair.path("etc/shared/fresh/deep/agent.conf")).unwrap();
             assert_eq!((about.mode() & 0o7777, about.uid(), about.gid()), (0o660, 1, 2));
             let about = fs::metadata(pair.path("etc/shared/fresh/deep")).unwrap();
@@ -178,6 +179,16 @@ fn the_items_own_directory_stays_and_emptied_ones_inside_each_other_go() {
     let pair = Pair::new(&Files::new(), &old);
     assert_eq!(pair.sync(&Disk::new()).unwrap().deleted, 3);
     assert!(pair.path("etc/shared").exists() && !pair.path("etc/shared/a").exists());
+}
+
+#[test]
+fn an_empty_directory_makes_room_for_a_file() {
+    let pair =
+        Pair::new(&files(&[("etc/rules/a", "1"), ("etc/rules/b", "1")]), &files(&[("etc/rules/b/own.tmp", "1")]));
+    fs::create_dir_all(pair.path("etc/rules/a")).unwrap();
+    let outcome = pair.sync(&Disk::new()).unwrap();
+    assert_eq!((outcome.created, outcome.failures.len()), (1, 1));
+    assert!(pair.path("etc/rules/a").is_file() && pair.path("etc/rules/b/own.tmp").is_file());
 }
 
 #[test]
@@ -297,6 +308,24 @@ fn an_items_directory_may_be_reached_over_a_link() {
     symlink(elsewhere.path(), pair.path("etc/rules")).unwrap();
     assert_eq!(pair.sync(&Disk::new()).unwrap().created, 1);
     assert_eq!(fs::read(elsewhere.path().join("a/b")).unwrap(), b"x");
+}
+
+#[test]
+fn a_directory_without_permission_fails_by_name() {
+    if nix::unistd::geteuid().is_root() {
+        return; // root may do everything
+    }
+    let new = files(&[("etc/rules/closed/a", "new"), ("etc/rules/open", "new")]);
+    let pair = Pair::new(&new, &files(&[("etc/rules/closed/a", "old")]));
+    let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
+    let mode = |mode| fs::set_permissions(pair.path("etc/rules/closed"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o500);
+    let outcome = apply(pair.worker.path(), file, &Disk::new()).unwrap();
+    assert_eq!((outcome.created, outcome.updated), (1, 0));
+    assert_eq!(outcome.failures[0].reason, "Permission denied");
+    mode(0o700);
+    assert_eq!(fs::read(pair.path("etc/rules/closed/a")).unwrap(), b"old");
+    assert_eq!(recover(pair.worker.path(), &Items::standard(), &Disk::new()), Recovery::default());
 }
 
 #[test]
@@ -576,7 +605,9 @@ fn trees() -> impl proptest::strategy::Strategy<Value = Files> {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(150))]
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 150, failure_persistence: None, ..proptest::prelude::ProptestConfig::default()
+    })]
     #[test]
     fn any_two_trees_become_equal_whatever_happens_on_the_way(
         old in trees(), new in trees(), at in 0usize..60, few in 0usize..2, what in 0usize..3,

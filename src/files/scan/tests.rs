@@ -219,6 +219,32 @@ fn what_cannot_be_read_is_reported_and_protected() {
 }
 
 #[test]
+fn what_must_not_be_read_is_protected() {
+    use std::os::unix::fs::PermissionsExt;
+    if nix::unistd::geteuid().is_root() {
+        return; // root may read everything
+    }
+    let mut home = Home::new();
+    home.write("etc/rules/closed", "x");
+    fs::create_dir(home.path("etc/rules/directory")).unwrap();
+    home.write("etc/rules/directory/a", "x");
+    assert_eq!(home.later().manifest.entries().len(), 2);
+    let base = home.directory.path().to_owned();
+    let modes = |mode| {
+        for path in ["etc/rules/closed", "etc/rules/directory", "var/multigroups"] {
+            fs::set_permissions(base.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    modes(0);
+    let scan = home.scanner.scan_at(false, SystemTime::now() + FULL_EVERY + Duration::from_secs(20));
+    modes(0o700);
+    assert!(scan.manifest.entries().is_empty() && scan.changed);
+    for path in ["etc/rules/closed", "etc/rules/directory/a", "var/multigroups/x/merged.mg"] {
+        assert!(scan.manifest.protected().covers(path), "{path}");
+    }
+}
+
+#[test]
 fn a_name_that_is_not_utf8_is_reported() {
     use std::os::unix::ffi::OsStrExt;
     let mut home = Home::new();
