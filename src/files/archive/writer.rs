@@ -35,6 +35,8 @@ pub enum Added {
 }
 
 /// Writes one archive (`spec/protocol.md` 10.3, 10.6).
+///
+/// Each member is several small writes: give it a [`BufWriter`](std::io::BufWriter) where they are dear.
 pub struct ArchiveWriter<W: Write> {
     out: W,
     level: u32,
