@@ -35,5 +35,5 @@ pub use self::{
     items::{Item, Items, ItemsFault, Names},
     manifest::{Entry, Manifest},
     remote::RemoteManifest,
-    scan::{Scan, Scanner, Unreadable},
+    scan::{Scan, Scanner, Unreadable, open_file},
 };

@@ -2,13 +2,11 @@
 
 use std::{
     collections::HashSet,
-    fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
-use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache};
+use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file};
 
 /// Writes the archive of a worker's check: its manifest and nothing else.
 ///
@@ -87,13 +85,7 @@ impl UpdateWriter<'_> {
             return Ok(added);
         }
         let unreadable = |error| AddError::Source { name: entry.path.to_string(), error };
-        let mut file = open_file(&self.home.join(&*entry.path)).map_err(unreadable)?;
+        let Some(mut file) = open_file(self.home, &entry.path).map_err(unreadable)? else { return Ok(Added::Changed) };
         writer.add_file(&entry.path, &mut file, Some(&entry.md5), Some(self.members))
     }
-}
-
-/// Opens an ordinary file. What was one at the scan may be a pipe now, which must not be waited for.
-fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not an ordinary file")) }
 }
