@@ -7,12 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{debug, info};
+use log::{debug, info, warn};
 
 use super::failed;
 use crate::{
     config::{Config, NodeType},
-    files::{Disk, Item, Items, Names, recover},
+    files::{Item, Items, Names, recover},
     local::{Role, Server},
     logging::scope,
     master::{Listener, Master},
@@ -20,6 +20,7 @@ use crate::{
     system::{
         clock::Clock,
         directory,
+        disk::Disk,
         shutdown::{self, Trigger},
         thread::Group,
         user,
@@ -163,8 +164,10 @@ fn bind(node: &Node) -> Result<Listener, String> {
 fn clean(node: &Node) -> Result<(), String> {
     let scope = scope("Cluster", "Main");
     let path = node.home.cluster_dir();
-    let recovery = recover(node.home.path(), &node.items, &Disk::default())
-        .map_err(|error| failed("an interrupted update cannot be completed in", node.home.path(), &error))?;
+    let recovery = recover(node.home.path(), &node.items, &Disk::new());
+    for problem in &recovery.problems {
+        warn!(target: &*scope, "{problem}. The next integrity check repairs what is missing.");
+    }
     if recovery.finished > 0 || recovery.leftovers > 0 {
         info!(
             target: &*scope,

@@ -10,7 +10,7 @@
 //!
 //! * [`items`] — the directories of the cluster and the rule that says whether a path belongs to one of them.
 //! * [`scan`] — walks them, hashing only what changed, and publishes a [`manifest::Manifest`].
-//! * [`remote`] — a peer's manifest, read from its JSON; [`compare`] — what one lacks against the other.
+//! * [`remote`] — a peer's manifest, read from its JSON; [`mod@compare`] — what one lacks against the other.
 //! * [`archive`] — the format in which contents travel.
 //! * [`apply`] — replaces files so that a crash at any instant leaves each with its old or its new content.
 //!
@@ -26,3 +26,14 @@ pub mod manifest;
 pub mod path;
 pub mod remote;
 pub mod scan;
+
+pub use self::{
+    apply::{Failure, Outcome, Recovery, Target, Update, What, recover},
+    archive::{AddError, Added, ArchiveError, ArchiveWriter, MemberCache, survey},
+    checksum::{Checksum, ChecksumKind},
+    compare::{Difference, compare},
+    items::{Item, Items, ItemsFault, Names},
+    manifest::{Entry, Manifest},
+    remote::RemoteManifest,
+    scan::{Scan, Scanner, Unreadable, open_file},
+};

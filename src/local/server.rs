@@ -71,8 +71,10 @@ impl Server {
     /// When the socket cannot be cloned.
     pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
         let socket = self.0.try_clone()?;
-        // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
-        Ok(move || drop(shutdown(socket.as_raw_fd(), Shutdown::Both)))
+        Ok(move || {
+            // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
+        })
     }
 
     /// Starts the threads `local` and `local_alive`.

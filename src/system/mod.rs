@@ -1,9 +1,10 @@
-//! What the rest of the daemon asks of the machine: time, threads, shutdown, randomness, memory.
+//! What the rest of the daemon asks of the machine: time, threads, shutdown, randomness, memory, changes to the disk.
 //!
 //! It is the only home of `unsafe`; each use stands with its reason.
 
 pub mod clock;
 pub mod directory;
+pub mod disk;
 pub mod memory;
 pub mod process;
 pub mod random;

@@ -48,7 +48,6 @@ pub enum Request<'a> {
 
 /// `<task id> <path>`: the file of a task has been sent.
 #[derive(Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the parts have the names of the protocol")]
 pub struct Ended<'a> {
     pub task: &'a str,
     pub path: &'a [u8],

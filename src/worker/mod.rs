@@ -10,9 +10,9 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     connection::Connection,
-    files::{Disk, Scanner},
+    files::Scanner,
     node::Node,
-    system::thread,
+    system::{disk::Disk, thread},
 };
 
 /// A worker of a cluster.

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use super::{archive_path, sending::write_manifest};
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
-    files::{ChecksumKind, Disk, Manifest, Scanner, Target, Unreadable, Update},
+    files::{ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
     logging::{Scope, scope},
     node::Node,
-    system::{memory, random, thread::guard},
+    system::{disk::Disk, memory, random, thread::guard},
     wire::{Class, Command, ErrorObject},
 };
 
@@ -158,10 +158,10 @@ impl<'a> Integrity<'a> {
                 },
                 recv(late) -> _ => self.give_up_receiving(),
                 recv(tick) -> _ => {
-                    if self.receiving.is_none() {
-                        if let Err(panic) = guard(|| self.check()) {
-                            error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
-                        }
+                    if self.receiving.is_none()
+                        && let Err(panic) = guard(|| self.check())
+                    {
+                        error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
                     }
                     tick = self.next_check();
                 }
@@ -271,12 +271,11 @@ impl<'a> Integrity<'a> {
         info!(target: &*self.sync_scope, "Starting.");
         let target = Target {
             home: self.node.home.path(),
-            items: &self.node.items,
             owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
             disk: self.disk,
         };
         let limit = self.node.settings.communication.max_zip_size;
-        let update = match Update::open(file.file, self.kind, limit) {
+        let update = match Update::open(file.file, &self.node.items, self.kind, limit) {
             Ok(update) => update,
             Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("the archive is refused: {error}"))),
         };
@@ -294,22 +293,31 @@ impl<'a> Integrity<'a> {
             Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("nothing was changed: {error}"))),
         };
         debug!(target: &*self.sync_scope, "Updating local files: End.");
-        for failure in &outcome.failures {
-            error!(target: &*self.sync_scope, "{failure}");
+        self.tell_failures(&outcome.failures);
+        let took = self.node.clock.now().duration_since(start).as_secs_f64();
+        info!(target: &*self.sync_scope, "Finished in {took:.3}s.");
+    }
+
+    fn tell_failures(&self, failures: &[Failure]) {
+        for Failure { path, what, reason } in failures {
+            let done = match what {
+                What::Create => "created",
+                What::Update => "updated",
+                What::Delete => "deleted",
+                What::Sync => "written to the disk for good",
+            };
+            error!(target: &*self.sync_scope, "'{path}' could not be {done}: {reason}.");
         }
-        if !outcome.failures.is_empty() {
-            let count = |what| outcome.failures.iter().filter(|failure| failure.what == what).count();
-            use crate::files::Change::{Create, Delete, Update};
+        if !failures.is_empty() {
+            let count = |wanted| failures.iter().filter(|failure| failure.what == wanted).count();
             error!(
                 target: &*self.sync_scope,
                 "Found errors: {} overwriting, {} creating and {} removing",
-                count(Update),
-                count(Create),
-                count(Delete)
+                count(What::Update),
+                count(What::Create),
+                count(What::Delete)
             );
         }
-        let took = self.node.clock.now().duration_since(start).as_secs_f64();
-        info!(target: &*self.sync_scope, "Finished in {took:.3}s.");
     }
 
     /// Tells the log and the master that a whole synchronisation failed.

@@ -1,0 +1,167 @@
+//! Replacing and deleting: what a journal promises. Doing it twice is as good as doing it once.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+
+use super::plan::{Removal, Write, order};
+use super::stage::staged_name;
+use super::tree::Tree;
+use crate::files::items::ItemId;
+use crate::files::path;
+
+/// One thing to do. The order puts the files of one directory together, replacements before deletions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step<'a> {
+    pub(super) item: ItemId,
+    pub(super) path: &'a str,
+    /// Number of the staged content that replaces the file; `None` deletes it.
+    pub(super) staged: Option<usize>,
+}
+
+impl<'a> Step<'a> {
+    pub(super) fn put(write: &'a Write, at: usize) -> Step<'a> {
+        Step { item: write.item, path: &write.path, staged: Some(at) }
+    }
+
+    pub(super) fn remove(removal: &'a Removal) -> Step<'a> {
+        Step { item: removal.item, path: &removal.path, staged: None }
+    }
+
+    fn directory(&self) -> &'a str {
+        path::split(self.path).0
+    }
+
+    fn name(&self) -> &'a str {
+        path::split(self.path).1
+    }
+}
+
+impl Ord for Step<'_> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |(item, directory, name), step: &Self| (item, directory, step.staged.is_none(), name);
+        key(order(self.item, self.path), self).cmp(&key(order(other.item, other.path), other))
+    }
+}
+
+impl PartialOrd for Step<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// What is being reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Did {
+    /// The staged content of this number became the file.
+    Put(usize),
+    /// The file was deleted.
+    Remove,
+    /// The directory was made durable. Only failures are reported.
+    Sync,
+}
+
+/// `Ok(false)`: there was nothing left to do.
+type Report<'r> = &'r mut dyn FnMut(Did, &str, Result<bool, Errno>);
+
+/// Carries out sorted steps. Each is reported with its path and does not hinder the others.
+///
+/// Whatever fails, every file has its old or its new content: a rename replaces all or nothing.
+pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], sync_each: bool, report: Report<'_>) {
+    let mut devices: HashMap<u64, (OwnedFd, &str)> = HashMap::new();
+    let mut emptied: Vec<(ItemId, &str)> = Vec::new();
+    for group in steps.chunk_by(|a, b| (a.item, a.directory()) == (b.item, b.directory())) {
+        let (item, path) = (group[0].item, group[0].directory());
+        let directory = match tree.directory(item, path, false) {
+            Ok(directory) => directory,
+            Err(error) => {
+                for step in group {
+                    let gone = error == Errno::ENOENT && step.staged.is_none();
+                    report(did(step), step.path, if gone { Ok(false) } else { Err(error) });
+                }
+                continue;
+            }
+        };
+        for step in group {
+            report(did(step), step.path, carry_out(tree, token, &directory, step));
+        }
+        if group.iter().any(|step| step.staged.is_none()) && path != tree.items.item(item).key {
+            emptied.push((item, path));
+        }
+        if sync_each {
+            sync(tree, &directory, path, report);
+        } else if let Ok(device) = Tree::device(&directory) {
+            devices.entry(device).or_insert((directory, path));
+        }
+    }
+    // Deepest first, so that of two emptied directories, one in the other, both go.
+    for (item, path) in emptied.into_iter().rev() {
+        if tree.items.item(item).remove_empty_directories
+            && let Ok(Some(parent)) = prune(tree, item, path)
+            && sync_each
+        {
+            sync(tree, &parent, path, report);
+        }
+    }
+    for (directory, path) in devices.values() {
+        if let Err(error) = tree.disk.sync_file_system(directory) {
+            report(Did::Sync, path, Err(error));
+        }
+    }
+}
+
+fn did(step: &Step<'_>) -> Did {
+    step.staged.map_or(Did::Remove, Did::Put)
+}
+
+fn sync(tree: &Tree<'_>, directory: &OwnedFd, path: &str, report: Report<'_>) {
+    if let Err(error) = tree.disk.sync(directory) {
+        report(Did::Sync, path, Err(error));
+    }
+}
+
+fn carry_out(tree: &Tree<'_>, token: u32, directory: &OwnedFd, step: &Step<'_>) -> Result<bool, Errno> {
+    let Some(at) = step.staged else {
+        return match tree.disk.remove_file(directory, step.name()) {
+            Err(Errno::ENOENT) => Ok(false),
+            other => other.map(|()| true),
+        };
+    };
+    let staged = staged_name(token, at);
+    let mut renamed = tree.disk.rename(directory, &staged, step.name());
+    // A directory stands in the place of the file. If it is empty (a crash before it could be removed, or an item that
+    // keeps its directories) nothing is lost with it, and otherwise the file could never come.
+    if renamed == Err(Errno::EISDIR) && tree.disk.remove_directory(directory, step.name()).is_ok() {
+        renamed = tree.disk.rename(directory, &staged, step.name());
+    }
+    if renamed.is_err() {
+        tree.disk.remove_file(directory, &staged).ok();
+    }
+    renamed.map(|()| true)
+}
+
+/// Removes a directory that holds nothing, or nothing but files that are excluded by their whole name (10.7: `ar.conf`,
+/// `ossec.conf`). Returns the directory in which it was.
+fn prune(tree: &mut Tree<'_>, item: ItemId, path: &str) -> Result<Option<OwnedFd>, Errno> {
+    let directory = tree.directory(item, path, false)?;
+    let mut leftover = Vec::new();
+    for entry in Dir::from_fd(directory.try_clone().map_err(|_| Errno::last())?)?.iter() {
+        let entry = entry?;
+        match entry.file_name().to_str() {
+            Ok("." | "..") => {}
+            Ok(name) if tree.items.excluded_files().iter().any(|excluded| excluded == name) => {
+                leftover.push(name.to_owned());
+            }
+            _ => return Ok(None),
+        }
+    }
+    for name in leftover {
+        tree.disk.remove_file(&directory, &name)?;
+    }
+    let (above, name) = path::split(path.trim_end_matches('/'));
+    let parent = tree.directory(item, above, false)?;
+    tree.disk.remove_directory(&parent, name)?;
+    Ok(Some(parent))
+}
