@@ -57,8 +57,11 @@ impl Daemon {
         command.args(["-f", "-r"]).stdin(Stdio::null());
         command.stdout(File::create(home.beside("stdout")).unwrap());
         command.stderr(File::create(home.beside("stderr")).unwrap());
-        let daemon = Self(command.spawn().unwrap());
-        home.wait_for_since(mark, "[Local Server] [Main] Serving on ");
+        let mut daemon = Self(command.spawn().unwrap());
+        until("a daemon that serves", || {
+            assert!(daemon.is_running(), "the daemon does not start:\n{}", home.log());
+            home.log().get(mark..)?.contains("[Local Server] [Main] Serving on ").then_some(())
+        });
         daemon
     }
 

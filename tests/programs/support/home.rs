@@ -78,10 +78,10 @@ impl Home {
     pub fn settings(&self, over: Value) {
         let mut settings = json!({
             "intervals": {
-                "worker": {"sync_integrity": 0.1},
+                "worker": {"sync_integrity": 0.1, "connection_retry": 0.2},
                 "master": {"recalculate_integrity": 0.1},
             },
-            "link": {"reconnect_min": 0.05, "reconnect_max": 0.2},
+            "link": {"reconnect_min": 0.05},
         });
         merge(&mut settings, over);
         self.write("etc/cluster.json", settings.to_string());
