@@ -78,7 +78,7 @@ class TestMaster(unittest.TestCase):
                          ({"etc/rules/local_rules.xml"}, {"etc/lists/empty"}))
 
     def test_files_that_need_many_messages(self):
-        noise, zeros = os.urandom(12 << 20), bytes(50 << 20)
+        noise, zeros = os.urandom(6 << 20), bytes(20 << 20)
         self.master.write("etc/lists/noise", noise)
         self.master.write("etc/lists/zeros", zeros)
         self.master.wait_for(f"Calculated metadata of {len(FILES) + 2} files")

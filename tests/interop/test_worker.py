@@ -10,7 +10,7 @@ FILES = {
     "etc/rules/local_rules.xml": b"<group/>\n",
     "etc/decoders/below/deep/d.xml": b"<decoder/>\n",
     "etc/lists/empty": b"",
-    "etc/shared/default/\u00fc n\u00efcode.conf": os.urandom(3 << 20),
+    "etc/shared/default/\u00fc n\u00efcode.conf": os.urandom(1 << 20),
 }
 
 

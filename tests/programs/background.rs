@@ -79,7 +79,7 @@ fn the_starter_fails_when_the_daemon_cannot_serve() {
 }
 
 #[test]
-fn the_starter_tells_what_failed_after_it_left_the_terminal() {
+fn the_starter_fails_when_something_fails_after_it_left_the_terminal() {
     let home = Home::master();
     fs::remove_dir(home.path("var/run")).unwrap();
     let mut command = clusterd(&home);
@@ -88,5 +88,5 @@ fn the_starter_tells_what_failed_after_it_left_the_terminal() {
     assert_eq!(status.code(), Some(1));
     home.wait_for("the pid file cannot be written to");
     let said = String::from_utf8_lossy(&stderr);
-    assert!(said.contains("the pid file cannot be written to"), "{said:?}");
+    assert!(said.contains("the daemon could not start; logs/cluster.log has the reason"), "{said:?}");
 }

@@ -65,7 +65,7 @@ fn a_truncated_token() {
 
 #[test]
 fn an_empty_body() {
-    closes("the message 'echo' cannot be decrypted: it has not the form of a token", |peer| {
+    closes("the message 'echo' cannot be decrypted: it is not base64 text", |peer| {
         peer.send_bytes(&header(0));
     });
 }
@@ -162,7 +162,7 @@ fn a_worker_leaves_a_master_that_sends_garbage_and_comes_again() {
     let _worker = Daemon::start(&worker);
     for (bytes, text) in [
         (header(300 << 20).to_vec(), "a message of 314572800 bytes was announced; at most 268435456 are allowed here"),
-        (header(0).to_vec(), "the message 'echo' cannot be decrypted: it has not the form of a token"),
+        (header(0).to_vec(), "the message 'echo' cannot be decrypted: it is not base64 text"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "bytes was announced; at most 268435456"),
     ] {
         let mark = worker.mark();

@@ -6,6 +6,7 @@ mod home;
 mod peer;
 mod scripted;
 mod snapshot;
+mod victim;
 mod wait;
 
 pub use archive::{archive, entry, manifest, update};
@@ -14,6 +15,7 @@ pub use home::{Address, Home, KEY};
 pub use peer::{Answer, Peer};
 pub use scripted::ScriptedMaster;
 pub use snapshot::{Snapshot, snapshot};
+pub use victim::{List, Victim};
 pub use wait::{LIMIT, until};
 
 /// Says why a test cannot show anything on this machine.
