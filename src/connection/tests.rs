@@ -29,8 +29,10 @@ impl Handler for TestHandler {
         let Message { counter, command, body } = message;
         let request = Request::parse(command, &body).unwrap();
         if self.transfers.request(connection, counter, &request, true) {
-            if let Request::FileEnd { path, .. } = request {
-                self.transfers.files.take(path).map(|file| self.files.send(file).unwrap());
+            if let Request::FileEnd { path, .. } = request
+                && let Some(file) = self.transfers.files.take(path)
+            {
+                self.files.send(file).unwrap();
             }
         } else if request == Request::Echo {
             connection.answer(counter, Command::Ok, body.clone());
