@@ -14,8 +14,9 @@ VENV    := target/venv
 build:
 	$(CARGO) build --release --locked
 
-demo: build
-	$(PYTHON) scripts/demo.py --bin-dir target/release $(if $(RULESET),--ruleset $(RULESET))
+demo:
+	@$(CARGO) build --release --locked $$(test -t 2 || echo --quiet)
+	@$(PYTHON) scripts/demo.py $(if $(RULESET),--ruleset '$(RULESET)') $(if $(KEEP),--keep)
 
 test: $(VENV)/ready
 	$(CARGO) test --locked

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     config::{Cluster, Home, Settings},
+    connection::Options,
     crypto::Fernet,
     files::Items,
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
@@ -33,7 +34,26 @@ pub struct Node {
 
 impl Node {
     /// The cipher of the links to other nodes.
-    pub fn cipher(&self) -> Fernet {
+    fn cipher(&self) -> Fernet {
         Fernet::new(self.cluster.key.as_bytes())
+    }
+
+    /// How a link to another node is set up; `accepted` as in [`Options::accepted`].
+    pub fn link_options(&self, peer: String, accepted: bool) -> Options {
+        Options { cipher: Some(self.cipher()), accepted, ..self.local_options(peer) }
+    }
+
+    /// How the connection of a local program is set up.
+    pub fn local_options(&self, peer: String) -> Options {
+        Options {
+            peer,
+            cipher: None,
+            accepted: true,
+            handshake_timeout: self.settings.link.handshake_timeout,
+            frame_timeout: self.settings.link.frame_timeout,
+            request_timeout: self.settings.communication.timeout_cluster_request,
+            clock: self.clock.clone(),
+            shutdown: self.shutdown.clone(),
+        }
     }
 }

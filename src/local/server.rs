@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::{Role, peer::Peer};
 use crate::{
-    connection::{Connection, Options, Socket},
+    connection::{Connection, Socket},
     logging::scope,
     node::Node,
     system::{random, thread},
@@ -128,16 +128,7 @@ fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
         return Err(io::Error::other(format!("{limit} are connected (cluster.json, local.max_clients)")));
     }
     let id = (random::number() % 1_048_576).to_string();
-    let options = Options {
-        peer: format!("local program {id}"),
-        cipher: None,
-        accepted: true,
-        handshake_timeout: node.settings.link.handshake_timeout,
-        frame_timeout: node.settings.link.frame_timeout,
-        request_timeout: node.settings.communication.timeout_cluster_request,
-        clock: node.clock.clone(),
-        shutdown: node.shutdown.clone(),
-    };
+    let options = node.local_options(format!("local program {id}"));
     let last = Arc::new(Mutex::new(node.clock.now()));
     let peer = |_: &Connection| Peer::new(role.clone(), &id, last.clone());
     let connection = Connection::start(Socket::Unix(stream), options, &node.connections, peer)?;

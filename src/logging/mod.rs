@@ -6,9 +6,9 @@
 //! The two tags travel as the target of a record: `info!(target: &scope, …)` with a [`Scope`] made once by each task.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     sync::Arc,
     time::SystemTime,
@@ -19,6 +19,9 @@ use parking_lot::Mutex;
 use simplelog::{CombinedLogger, Config, SharedLogger};
 
 use crate::system::clock::log_time;
+
+/// Mode of the file (`spec/protocol.md` 15.3).
+const MODE: u32 = 0o660;
 
 /// Who speaks, `[Worker w1] [Integrity check]`.
 pub type Scope = Arc<str>;
@@ -59,7 +62,10 @@ impl LogFile {
 }
 
 fn open(path: &PathBuf) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).mode(0o660).open(path)
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    // The umask may have taken bits away. A file of somebody else that may be written is as good as it is.
+    let _ = file.set_permissions(Permissions::from_mode(MODE));
+    Ok(file)
 }
 
 /// What the debug level of the internal options shows: 0, 1 or 2.

@@ -17,7 +17,7 @@ use super::{
     strangers::{Place, Strangers},
 };
 use crate::{
-    connection::{Connection, Options, Socket},
+    connection::{Connection, Socket},
     logging::{Scope, scope},
     node::Node,
 };
@@ -109,16 +109,7 @@ fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address
 fn connect(master: &Arc<Master>, stream: TcpStream, address: SocketAddr, place: Place) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let node = &master.node;
-    let options = Options {
-        peer: address.to_string(),
-        cipher: Some(node.cipher()),
-        accepted: false,
-        handshake_timeout: node.settings.link.handshake_timeout,
-        frame_timeout: node.settings.link.frame_timeout,
-        request_timeout: node.settings.communication.timeout_cluster_request,
-        clock: node.clock.clone(),
-        shutdown: node.shutdown.clone(),
-    };
+    let options = node.link_options(address.to_string(), false);
     let peer = |_: &Connection| Peer::new(master.clone(), address, place);
     let connection = Connection::start(Socket::Tcp(stream), options, &node.connections, peer)?;
     debug!(target: &*scope("Worker", "Main"), "Serving {connection:?}");

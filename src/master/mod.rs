@@ -1,6 +1,7 @@
 //! What only the master has: the listener, the registry of connected workers, and what it tells of them.
 
 mod health;
+mod join;
 mod listener;
 mod nodes;
 mod peer;

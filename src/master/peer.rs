@@ -3,12 +3,15 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
-use log::{debug, error, info, warn};
+use log::{debug, info, warn};
 
-use super::{Master, Worker, registry::NotRegistered, strangers::Place};
+use super::{
+    Master, Worker,
+    join::{Join, refuse},
+    strangers::Place,
+};
 use crate::{
     config::settings::Native,
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
@@ -20,9 +23,6 @@ use crate::{
 
 /// The longest archive with the manifest of a worker.
 const ARCHIVE_LIMIT: u64 = 256 * 1024 * 1024;
-
-/// How long a connected worker may take to prove that it lives when another claims its name.
-const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
 
 /// Handles the requests of one connection, first of a stranger, then of a worker.
 pub struct Peer {
@@ -230,96 +230,6 @@ impl Peer {
     }
 }
 
-/// Registers a worker whose hello is in order.
-struct Join {
-    master: Arc<Master>,
-    connection: Connection,
-    counter: u32,
-    joined: Arc<OnceLock<Arc<Worker>>>,
-    place: Arc<parking_lot::Mutex<Option<Place>>>,
-    scope: Scope,
-}
-
-impl Join {
-    fn run(self, worker: Arc<Worker>) {
-        let limit = self.master.node.settings.link.max_workers as usize;
-        match self.master.registry.add(&worker, limit) {
-            Ok(()) => self.welcome(worker),
-            Err(NotRegistered::Full) => {
-                let error = ErrorObject::cluster(
-                    3018,
-                    format!("{limit} workers are connected (cluster.json, link.max_workers)"),
-                );
-                refuse(&self.connection, self.counter, &error, &self.scope);
-            }
-            Err(NotRegistered::NameTaken(other)) => {
-                let (connection, counter, scope) = (self.connection.clone(), self.counter, self.scope.clone());
-                let requests = self.master.node.requests.clone();
-                // The reader does not wait for an answer, so somebody else asks the other connection.
-                if let Err(error) = requests.spawn("hello", move || self.replace_ghost(&other, worker)) {
-                    refuse(&connection, counter, &ErrorObject::unexpected(error.to_string()), &scope);
-                }
-            }
-        }
-    }
-
-    /// A connection whose other end is gone may look alive for a long time. It keeps its name only if it answers.
-    fn replace_ghost(self, other: &Arc<Worker>, worker: Arc<Worker>) {
-        if other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, "alive?").is_ok() {
-            return refuse(
-                &self.connection,
-                self.counter,
-                &ErrorObject::cluster(3028, worker.hello.node.clone()),
-                &self.scope,
-            );
-        }
-        warn!(
-            target: &*self.scope,
-            "The connection of {} from {} is dead; the new one from {} takes its place.",
-            worker.hello.node, other.address, worker.address
-        );
-        other.connection.close("a new connection of the same worker has taken its place");
-        self.master.registry.remove(other);
-        match self.master.registry.add(&worker, usize::MAX) {
-            Ok(()) => self.welcome(worker),
-            Err(_) => refuse(
-                &self.connection,
-                self.counter,
-                &ErrorObject::cluster(3028, worker.hello.node.clone()),
-                &self.scope,
-            ),
-        }
-    }
-
-    fn welcome(self, worker: Arc<Worker>) {
-        let node = &self.master.node;
-        let name = &worker.hello.node;
-        let mut answer = format!("Client {name} added");
-        if node.settings.link.native != Native::Never {
-            match native::nonce() {
-                Ok(nonce) => answer.push_str(&native::invitation(&nonce)),
-                Err(error) => warn!(target: &*self.scope, "No native link can be offered: {error}"),
-            }
-        }
-        let directory = node.home.node_dir(name);
-        if let Err(error) = crate::system::directory::create(&directory, 0o770) {
-            self.master.registry.remove(&worker);
-            error!(target: &*self.scope, "{} cannot be created: {error}", directory.display());
-            let error = ErrorObject::unexpected(format!("the master has no place for this worker's files: {error}"));
-            return refuse(&self.connection, self.counter, &error, &self.scope);
-        }
-        // From here on the reader serves it as a worker; so all this comes before the answer.
-        self.connection.accept();
-        drop(self.place.lock().take());
-        let _ = self.joined.set(worker.clone());
-        if self.connection.is_closed() {
-            // It left while it was being registered, and its end has been handled already.
-            return self.master.registry.remove(&worker);
-        }
-        self.connection.answer(self.counter, Command::Ok, answer);
-    }
-}
-
 fn transfers(master: &Master, worker: &Worker) -> Transfers {
     let name = &worker.hello.node;
     let limits = FileLimits { size: ARCHIVE_LIMIT, open: 2 };
@@ -331,11 +241,4 @@ fn tell(connection: &Connection, counter: u32, result: Result<String, ErrorObjec
         Ok(json) => connection.answer(counter, Command::Ok, json),
         Err(error) => connection.refuse(counter, &error),
     }
-}
-
-/// Refuses the peer as a whole: it gets the error, and then the connection ends.
-fn refuse(connection: &Connection, counter: u32, error: &ErrorObject, scope: &Scope) {
-    error!(target: &**scope, "{} is refused: {error}", connection.peer());
-    connection.refuse(counter, error);
-    connection.close_after_answers("it was refused");
 }

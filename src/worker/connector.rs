@@ -13,7 +13,7 @@ use log::{debug, error, info, warn};
 use super::{Worker, backoff::Backoff, peer::Peer};
 use crate::{
     config::settings::Native,
-    connection::{Connection, Options, RequestError, Socket},
+    connection::{Connection, RequestError, Socket},
     logging::{Scope, scope},
     node::Node,
     session::{
@@ -70,16 +70,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
     let node = &worker.node;
     let (stream, address) = connect(node)?;
     stream.set_nodelay(true)?;
-    let options = Options {
-        peer: address.to_string(),
-        cipher: Some(node.cipher()),
-        accepted: true,
-        handshake_timeout: node.settings.link.handshake_timeout,
-        frame_timeout: node.settings.link.frame_timeout,
-        request_timeout: node.settings.communication.timeout_cluster_request,
-        clock: node.clock.clone(),
-        shutdown: node.shutdown.clone(),
-    };
+    let options = node.link_options(address.to_string(), true);
     let (inbox, events) = integrity::channel();
     let (told, reason) = crossbeam_channel::bounded(1);
     let master = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(node, inbox, told))?;

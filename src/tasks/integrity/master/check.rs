@@ -1,0 +1,221 @@
+//! One check, from the worker's announcement to its verdict, and the synchronisation that may follow.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, select};
+use log::{debug, error, info, warn};
+
+use super::{Arrived, Integrity};
+use crate::{
+    connection::{FileSender, ReceivedFile, RequestError},
+    files::{ChecksumKind, Difference, Manifest, RemoteManifest, compare, survey},
+    system::{memory, thread::guard},
+    tasks::integrity::{
+        archive_path,
+        sending::UpdateWriter,
+        status::{Counts, Span},
+    },
+    wire::{Class, Command, ErrorObject},
+};
+
+/// The longest manifest that a worker may send, in bytes of JSON.
+const MANIFEST_LIMIT: u64 = 256 * 1024 * 1024;
+
+impl Integrity {
+    /// The thread of one check.
+    pub(super) fn run(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind) {
+        if let Err(panic) = guard(|| self.check(task, arrives, kind)) {
+            error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
+        }
+        let mut state = self.state.lock();
+        if state.running.as_ref().is_some_and(|running| running.task == task) {
+            state.running = None;
+        }
+        drop(state);
+        memory::give_back();
+    }
+
+    fn check(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind) {
+        info!(target: &*self.check_scope, "Starting.");
+        let clock = &self.shared.node.clock;
+        let start = clock.wall();
+        let Some((path, file)) = self.wait_for_manifest(task, arrives) else { return };
+        debug!(
+            target: &*self.check_scope,
+            "Received file from worker: '{}'",
+            self.shared.node.home.path().join(path).display()
+        );
+        let begun = clock.now();
+        let Some(master) = self.shared.local.manifest(kind) else {
+            return warn!(
+                target: &*self.check_scope,
+                "The files of this node have not been calculated with this worker's kind of checksum yet; the worker \
+                 is compared at its next check."
+            );
+        };
+        let sum = file.sha256;
+        if self.known_in_sync(&sum, &master) {
+            self.finish_check(start, begun, master.entries().len(), "Sync not required.");
+            return self.tell_in_sync();
+        }
+        let remote = match read_manifest(file, kind) {
+            Ok(remote) => remote,
+            Err(reason) => return error!(target: &*self.check_scope, "The worker's manifest is refused: {reason}"),
+        };
+        let difference = match compare(&master, &remote, kind) {
+            Ok(difference) => difference,
+            Err(error) => return error!(target: &*self.check_scope, "The comparison failed: {error}"),
+        };
+        if difference.is_empty() {
+            self.state.lock().in_sync = Some((sum, master.clone()));
+            self.finish_check(start, begun, remote.entries().len(), "Sync not required.");
+            self.tell_in_sync();
+        } else {
+            self.finish_check(start, begun, remote.entries().len(), "Sync required.");
+            self.synchronise(task, &difference);
+        }
+    }
+
+    fn finish_check(&self, start: SystemTime, begun: Instant, files: usize, verdict: &str) {
+        let clock = &self.shared.node.clock;
+        self.state.lock().status.check = Span { start: Some(start), end: Some(clock.wall()) };
+        let took = clock.now().duration_since(begun).as_secs_f64();
+        info!(target: &*self.check_scope, "Finished in {took:.3}s. Received metadata of {files} files. {verdict}");
+    }
+
+    fn tell_in_sync(&self) {
+        if let Err(error) = self.connection.request(Command::IntegrityInSync, "") {
+            error!(target: &*self.check_scope, "The worker could not be told that it is in sync: {error}");
+        }
+    }
+
+    fn wait_for_manifest(&self, task: &str, arrives: &Receiver<Arrived>) -> Option<(String, ReceivedFile)> {
+        let limit = self.shared.node.settings.communication.timeout_receiving_file;
+        let arrived = select! {
+            recv(arrives) -> arrived => arrived.ok(),
+            recv(self.connection.closed()) -> _ => None,
+            recv(self.shared.node.clock.after(limit)) -> _ => {
+                let error = ErrorObject::new(Class::Cluster, 3039);
+                error!(target: &*self.check_scope, "{error}");
+                let _ = self.connection.request(Command::CancelTask, format!("{task} {}", error.to_json()));
+                None
+            }
+        };
+        match arrived? {
+            Arrived::File(path, file) => Some((path, file)),
+            Arrived::Failed => None,
+        }
+    }
+
+    fn known_in_sync(&self, sum: &[u8; 32], master: &Arc<Manifest>) -> bool {
+        let state = self.state.lock();
+        state.in_sync.as_ref().is_some_and(|(known, manifest)| known == sum && Arc::ptr_eq(manifest, master))
+    }
+
+    fn synchronise(&self, task: &str, difference: &Difference<'_>) {
+        let clock = &self.shared.node.clock;
+        let (start, begun) = (clock.wall(), clock.now());
+        let counts = Counts {
+            missing: difference.missing.len(),
+            shared: difference.shared.len(),
+            extra: difference.extra.len(),
+        };
+        info!(target: &*self.sync_scope, "Starting.");
+        info!(
+            target: &*self.sync_scope,
+            "Files to create in worker: {} | Files to update in worker: {} | Files to delete in worker: {}",
+            counts.missing,
+            counts.shared,
+            counts.extra
+        );
+        self.state.lock().status.sync = Span { start: Some(start), end: None };
+        match self.send(task, difference) {
+            Ok(left_out) => {
+                let mut state = self.state.lock();
+                let took = clock.now().duration_since(begun);
+                state.limit.arrived(took, &self.shared.node.settings.communication);
+                state.status.sync = Span { start: Some(start), end: Some(clock.wall()) };
+                state.status.files = Some(counts);
+                drop(state);
+                debug!(target: &*self.sync_scope, "Zip file sent.");
+                if left_out > 0 {
+                    // What changed while it was read has another checksum now; the sooner that is known, the better.
+                    self.shared.local.run_soon();
+                }
+                info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
+            }
+            Err(error) => error!(target: &*self.sync_scope, "Error sending files information: {error}"),
+        }
+    }
+
+    fn send(&self, task: &str, difference: &Difference<'_>) -> Result<usize, RequestError> {
+        let id = self.connection.request(Command::IntegritySync, "")?;
+        let id = String::from_utf8_lossy(&id).into_owned();
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let limit = {
+            let mut state = self.state.lock();
+            if let Some(running) = state.running.as_mut().filter(|running| running.task == task) {
+                running.sending = Some((id.clone(), cancelled.clone()));
+            }
+            state.limit.bytes()
+        };
+        let result = self.send_archive(&id, difference, limit, &cancelled);
+        if let Err(error) = &result {
+            // Nobody waits for the answer: the worker forgets the task, or the connection is gone.
+            let _ =
+                self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_object().to_json()));
+        }
+        result
+    }
+
+    fn send_archive(
+        &self,
+        id: &str,
+        difference: &Difference<'_>,
+        limit: u64,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<usize, RequestError> {
+        let rules = &self.shared.node.settings.communication;
+        let path = archive_path(&self.worker, &self.shared.node.clock);
+        debug!(
+            target: &*self.sync_scope,
+            "Compressing files and 'files_metadata.json' of {} files.",
+            difference.missing.len() + difference.shared.len() + difference.extra.len()
+        );
+        debug!(target: &*self.sync_scope, "Sending zip file.");
+        let mut sender = FileSender::begin(&self.connection, &path, cancelled.clone())?;
+        let writer = UpdateWriter {
+            home: self.shared.node.home.path(),
+            level: rules.compress_level,
+            limit,
+            max_inflated: rules.max_zip_size,
+            members: &self.shared.members,
+        };
+        let tell = |reason: &str| warn!(target: &*self.sync_scope, "{reason}");
+        let written = writer.write(difference, &mut sender, tell);
+        let left_out = written.map_err(|error| {
+            if cancelled.load(Ordering::Acquire) {
+                self.state.lock().limit.cancelled(sender.sent(), rules);
+            }
+            RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
+        })?;
+        sender.finish()?;
+        self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
+        Ok(left_out)
+    }
+}
+
+/// The manifest in a worker's archive, which may hold nothing else: a worker never sends files.
+fn read_manifest(mut file: ReceivedFile, kind: ChecksumKind) -> Result<RemoteManifest, String> {
+    let found = survey(&mut file.file, kind, MANIFEST_LIMIT).map_err(|error| error.to_string())?;
+    if let Some(name) = found.members.keys().next() {
+        return Err(ErrorObject::cluster(3007, format!("'{name}'")).to_string());
+    }
+    RemoteManifest::parse(&found.metadata, kind).map_err(|error| error.to_string())
+}

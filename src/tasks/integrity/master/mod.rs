@@ -1,0 +1,186 @@
+//! The master's half: grants checks, compares, and sends what differs.
+//!
+//! Each connected worker has one [`Integrity`]. A check runs on a thread of its own from `syn_i_w_m` until its last
+//! message, so a slow worker delays nobody. At most one runs for a worker at a time.
+
+mod check;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use crossbeam_channel::{Sender, bounded};
+use log::{error, warn};
+use parking_lot::Mutex;
+
+use super::{archive_limit::ArchiveLimit, status::Status};
+use crate::{
+    connection::{Connection, ReceivedFile},
+    files::{ChecksumKind, Manifest, MemberCache},
+    logging::{Scope, scope},
+    node::Node,
+    system::random,
+    tasks::local_integrity::LocalIntegrity,
+    wire::ErrorObject,
+};
+
+/// What the checks of all workers share.
+pub struct Shared {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The master's manifest.
+    pub local: Arc<LocalIntegrity>,
+    /// Compressed files that several workers may need.
+    pub members: MemberCache,
+}
+
+/// The checks of one worker, as long as it is connected.
+pub struct Integrity {
+    shared: Arc<Shared>,
+    worker: String,
+    connection: Connection,
+    check_scope: Scope,
+    sync_scope: Scope,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The turn in which this worker asked last.
+    asked: Option<u64>,
+    running: Option<Running>,
+    /// The archive and the manifest of the last check that found no difference: the same two cannot differ.
+    in_sync: Option<([u8; 32], Arc<Manifest>)>,
+    limit: ArchiveLimit,
+    status: Status,
+}
+
+struct Running {
+    task: String,
+    since: Instant,
+    arrived: Sender<Arrived>,
+    /// Set to stop the sending of this synchronisation, which the worker knows under the name.
+    sending: Option<(String, Arc<AtomicBool>)>,
+}
+
+/// How the worker's sending of its manifest ended.
+enum Arrived {
+    File(String, ReceivedFile),
+    Failed,
+}
+
+impl Integrity {
+    /// For a worker that has just been accepted.
+    pub fn new(shared: Arc<Shared>, worker: &str, connection: Connection) -> Arc<Self> {
+        let tag = format!("Worker {worker}");
+        let limit = ArchiveLimit::new(&shared.node.settings.communication);
+        Arc::new(Self {
+            shared,
+            worker: worker.to_owned(),
+            connection,
+            check_scope: scope(&tag, "Integrity check"),
+            sync_scope: scope(&tag, "Integrity sync"),
+            state: Mutex::new(State { asked: None, running: None, in_sync: None, limit, status: Status::default() }),
+        })
+    }
+
+    /// `syn_i_w_m_p`: whether the worker may begin a check now. It may once in each turn of the local integrity thread,
+    /// and not while a check of its own is running.
+    pub fn permission(&self, kind: ChecksumKind) -> bool {
+        // Before the first run, or without the checksums of this link, nothing could be compared.
+        if self.shared.local.manifest(kind).is_none() {
+            return false;
+        }
+        let turn = self.shared.local.turn();
+        let mut state = self.state.lock();
+        let first = state.asked.replace(turn) != Some(turn);
+        first && self.break_old_lock(&mut state)
+    }
+
+    /// `syn_i_w_m`: begins a check; gives its task id.
+    ///
+    /// # Errors
+    /// When one is running, or no thread can be started.
+    pub fn start(self: &Arc<Self>, kind: ChecksumKind) -> Result<String, ErrorObject> {
+        let (arrived, arrives) = bounded(1);
+        let task = random::uuid();
+        {
+            let mut state = self.state.lock();
+            if !self.break_old_lock(&mut state) {
+                return Err(ErrorObject::unexpected("an integrity check of this worker is running already"));
+            }
+            let since = self.shared.node.clock.now();
+            state.running = Some(Running { task: task.clone(), since, arrived, sending: None });
+        }
+        let (this, id) = (self.clone(), task.clone());
+        let run = move || this.run(&id, &arrives, kind);
+        self.shared.node.requests.spawn("integrity", run).map_err(|error| {
+            self.state.lock().running = None;
+            ErrorObject::unexpected(format!("no thread can be started: {error}"))
+        })?;
+        Ok(task)
+    }
+
+    /// Whether the manifest of a check is on its way, so that a file may be received.
+    pub fn expects_file(&self) -> bool {
+        self.state.lock().running.as_ref().is_some_and(|running| running.sending.is_none())
+    }
+
+    /// `syn_i_w_m_e`: the manifest of this check has come, unless no such check is waiting.
+    pub fn arrived(&self, task: &str, path: String, file: ReceivedFile) {
+        self.deliver(task, Arrived::File(path, file));
+    }
+
+    /// `syn_i_w_m_r`: the worker could not send its manifest or, without a task, could not apply what it got.
+    pub fn failed(&self, task: &str, error: &ErrorObject) {
+        error!(target: &*self.check_scope, "Received error from worker: '{error}'");
+        self.deliver(task, Arrived::Failed);
+    }
+
+    /// Whether a check with this task id waits for its manifest.
+    pub fn knows(&self, task: &str) -> bool {
+        self.state.lock().running.as_ref().is_some_and(|running| running.task == task)
+    }
+
+    /// `cancel_task`: stops the sending of this synchronisation between two chunks.
+    pub fn cancel(&self, task: &str, error: &ErrorObject) {
+        error!(target: &*self.sync_scope, "The worker cancelled the task: '{error}'");
+        let state = self.state.lock();
+        let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
+        if let Some((_, cancelled)) = sending.filter(|(id, _)| id == task) {
+            cancelled.store(true, Ordering::Release);
+        }
+    }
+
+    /// For `get_health`.
+    pub fn status(&self) -> Status {
+        let state = self.state.lock();
+        Status { free: state.running.is_none(), ..state.status }
+    }
+
+    fn deliver(&self, task: &str, arrived: Arrived) {
+        let state = self.state.lock();
+        if let Some(running) = state.running.as_ref().filter(|running| running.task == task) {
+            // The channel has room for one; a second end of the same task says nothing new.
+            let _ = running.arrived.try_send(arrived);
+        }
+    }
+
+    /// Whether no check is running, or one that has been for so long that it is given up.
+    fn break_old_lock(&self, state: &mut State) -> bool {
+        let now = self.shared.node.clock.now();
+        let limit = self.shared.node.settings.master.max_locked_integrity_time;
+        match &state.running {
+            Some(running) if now.saturating_duration_since(running.since) <= limit => false,
+            Some(_) => {
+                warn!(target: &*self.check_scope, "The check before has been running for too long and is given up.");
+                state.running = None;
+                true
+            }
+            None => true,
+        }
+    }
+}
