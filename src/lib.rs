@@ -1,4 +1,70 @@
-//! The cluster daemon of ThreatLockDown managers.
+//! The cluster daemon of ThreatLockDown managers: it makes many managers look like one.
+//!
+//! A **master** is the authority for agent keys, rules, decoders, CDB lists and group configuration. **Workers** connect
+//! to it and become equal to it. The daemon speaks the protocol of the original `wazuh-clusterd` (4.4 to 4.14), so a node
+//! of ours may join, or lead, a cluster of original nodes; `spec/…` in these pages names the section of the protocol's
+//! description that a rule comes from.
+//!
+//! # The threads
+//!
+//! ```text
+//!  MASTER                                                             WORKER
+//!
+//!  main: signals                                                      main: signals
+//!  listen ─► accepts, two threads each:                               connect ─► keeps one connection, two threads:
+//!
+//!    reader ◄───────────────── TCP, AES-128-CBC + HMAC ─────────────────► reader
+//!    writer                    (one permanent connection,                 writer
+//!                               opened by the worker)
+//!
+//!  local_integrity   every 8 s: which files, which checksums;
+//!                    publishes one manifest for all workers
+//!  integrity         while a worker is being checked:   ◄── manifest ──  integrity    every 9 s: may I? compare me!
+//!                    compare, pack, send                 ── files ────►               verify, stage, journal, rename
+//!  keep_alive        every 60 s: who was silent          ◄── echo-c ───  keep_alive   every 60 s: I live; do you?
+//!                    for 120 s is closed
+//!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
+//! ```
+//!
+//! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
+//! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` (readers clone the `Arc` and drop the lock), and channels.
+//! The one lock that is held across I/O is that of the scanner, which only lets one walk over the files happen at a time;
+//! its holders take no other lock. Otherwise no lock is held across I/O, a send or a callback, and none while another is
+//! taken.
+//!
+//! # The way of a message
+//!
+//! The reader puts bytes together ([`wire::Deframer`], which checks a length before it makes room for it), decrypts them
+//! in place ([`crypto`]) and either hands an answer to the thread that waits for it or lets the session of this
+//! connection handle the request: cheap ones at once, long ones on a thread of the room that they belong to. Answers and
+//! own requests go to the writer's bounded outbox. The reader never waits for an answer, and only the writer writes.
+//!
+//! # The end
+//!
+//! SIGTERM drops one sender; every wait of every thread ends with that ([`system::shutdown`]), connections close
+//! themselves, and the threads are joined under one deadline. An update of files that has begun is carried to its end. A
+//! panic in a request or in one turn of a task is caught and logged; anywhere else it ends the process, because a node
+//! with a thread missing only looks alive.
+//!
+//! # The rooms
+//!
+//! Dependencies point downwards; [`files`], [`config`] and [`system`] know nothing of the network.
+//!
+//! | room | what it holds |
+//! |---|---|
+//! | [`daemon`] | start order, background, pid file, signals; [`daemon::Prepared`] and [`daemon::Running`] are a node in this process |
+//! | [`control`] | the program `cluster_control` |
+//! | [`local`] | the control socket: server, requests, and a client |
+//! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
+//! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::integrity`], [`tasks::local_integrity`] |
+//! | [`session`] | hello, the agreement of native nodes, requests that every handler answers alike |
+//! | [`connection`] | one peer: reader, writer, pending requests, file and string transfer |
+//! | [`wire`] [`crypto`] | frames, typed requests, errors · Fernet; no I/O, no clock |
+//! | [`files`] | which files, manifest, scan and checksum cache, archive, staged and journaled apply |
+//! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
+//! | [`node`] | what the rooms of one node share |
+//! | [`logging`] | `cluster.log` |
+//! | [`system`] | clock, threads, shutdown, disk, user; the only home of `unsafe` |
 
 pub mod config;
 pub mod connection;

@@ -291,3 +291,6 @@ impl fmt::Debug for Connection {
         write!(f, "Connection({})", self.0.peer)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,10 +59,7 @@ impl<H: Handler> Reader<H> {
     /// Reads until the connection ends; gives the reason.
     fn read_all(&mut self) -> String {
         loop {
-            if self.handshake.is_some() && self.connection.0.accepted.load(Ordering::Acquire) {
-                self.handshake = None;
-                self.deframer.set_limits(Limits::FULL);
-            }
+            self.notice_acceptance();
             if let Err(reason) = self.set_deadline() {
                 return reason;
             }
@@ -75,6 +72,8 @@ impl<H: Handler> Reader<H> {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
                 Err(error) => return error.to_string(),
             };
+            // It may have been accepted while the read waited.
+            self.notice_acceptance();
             match self.deframer.arrived(count) {
                 Ok(None) => (),
                 Ok(Some(message)) => {
@@ -89,6 +88,13 @@ impl<H: Handler> Reader<H> {
             } else if self.frame.is_none() {
                 self.frame = Some(Instant::now() + self.frame_timeout);
             }
+        }
+    }
+
+    fn notice_acceptance(&mut self) {
+        if self.handshake.is_some() && self.connection.0.accepted.load(Ordering::Acquire) {
+            self.handshake = None;
+            self.deframer.set_limits(Limits::FULL);
         }
     }
 

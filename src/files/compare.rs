@@ -44,10 +44,13 @@ pub fn compare<'a>(
         };
         let our = if order.is_le() { ours.next() } else { None };
         let their = if order.is_ge() { theirs.next() } else { None };
+        let sum = match our {
+            Some(entry) => Some(entry.checksum(kind).ok_or_else(|| NoChecksum(entry.path.as_ref().to_owned()))?),
+            None => None,
+        };
         match (our, their) {
             (Some(entry), Some(claim)) => {
-                let sum = entry.checksum(kind).ok_or_else(|| NoChecksum(entry.path.as_ref().to_owned()))?;
-                if claim.checksum.as_ref().map(Checksum::bytes) != Some(sum) {
+                if claim.checksum.as_ref().map(Checksum::bytes) != sum {
                     found.shared.push(entry);
                 }
             }
@@ -183,6 +186,8 @@ mod tests {
         let error =
             compare(&manifest(&files, Protected::default()), &remote(&files), ChecksumKind::Blake2b).unwrap_err();
         assert_eq!(error, NoChecksum("a/x".into()));
+        let lacking = remote(&map(&[]));
+        assert!(compare(&manifest(&files, Protected::default()), &lacking, ChecksumKind::Blake2b).is_err());
     }
 
     #[test]

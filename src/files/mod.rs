@@ -10,7 +10,7 @@
 //!
 //! * [`items`] — the directories of the cluster and the rule that says whether a path belongs to one of them.
 //! * [`scan`] — walks them, hashing only what changed, and publishes a [`manifest::Manifest`].
-//! * [`remote`] — a peer's manifest, read from its JSON; [`compare`] — what one lacks against the other.
+//! * [`remote`] — a peer's manifest, read from its JSON; [`mod@compare`] — what one lacks against the other.
 //! * [`archive`] — the format in which contents travel.
 //! * [`apply`] — replaces files so that a crash at any instant leaves each with its old or its new content.
 //!
@@ -35,5 +35,5 @@ pub use self::{
     items::{Item, Items, ItemsFault, Names},
     manifest::{Entry, Manifest},
     remote::RemoteManifest,
-    scan::{Scan, Scanner, Unreadable},
+    scan::{Scan, Scanner, Unreadable, open_file},
 };

@@ -100,6 +100,10 @@ impl Handler for Peer {
                 }
                 info!(target: &*self.scope, "Cancelling pending tasks.");
             }
+            // A load balancer that looks whether the port is open does this all day.
+            None if !self.said_hello && reason == PEER_CLOSED => {
+                debug!(target: &*self.scope, "{} has left.", self.address)
+            }
             None if self.said_hello => info!(target: &*self.scope, "{} has left: {reason}.", self.address),
             None => warn!(target: &*self.scope, "{} has left without being accepted: {reason}.", self.address),
         }
@@ -168,10 +172,14 @@ impl Peer {
                 let granted = if integrity.permission(kind) { "True" } else { "False" };
                 connection.answer(counter, Command::Ok, granted);
             }
-            Request::IntegrityCheck => match integrity.start(kind) {
-                Ok(task) => connection.answer(counter, Command::Ok, task),
-                Err(error) => connection.refuse(counter, &error),
-            },
+            Request::IntegrityCheck => {
+                // What belongs to an earlier check and was never named is not wanted any more.
+                transfers.files.clear();
+                match integrity.start(kind) {
+                    Ok(task) => connection.answer(counter, Command::Ok, task),
+                    Err(error) => connection.refuse(counter, &error),
+                }
+            }
             Request::IntegrityCheckEnd(ended) => {
                 if !integrity.knows(ended.task) {
                     return connection.refuse(counter, &ErrorObject::cluster(3027, ended.task));

@@ -30,6 +30,9 @@ pub fn detach() -> io::Result<Starter> {
     if let ForkResult::Parent { .. } = unsafe { fork() }? {
         drop(tell);
         let ready = matches!(read(&told, &mut [0u8; 1]), Ok(1));
+        if !ready {
+            eprintln!("wazuh-clusterd: the daemon could not start; logs/cluster.log has the reason");
+        }
         std::process::exit(i32::from(!ready));
     }
     drop(told);

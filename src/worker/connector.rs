@@ -32,8 +32,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn run(worker: &Arc<Worker>) {
     let node = &worker.node;
     let scope = scope(&format!("Worker {}", node.cluster.node_name), "Main");
-    let link = &node.settings.link;
-    let mut backoff = Backoff::new(link.reconnect_min, link.reconnect_max);
+    let mut backoff = Backoff::new(node.settings.link.reconnect_min, node.settings.worker.connection_retry);
     loop {
         match attempt(worker, &scope) {
             Ok(_) if node.shutdown.ordered() => return,
@@ -113,21 +112,30 @@ impl Drop for Closing {
     }
 }
 
+/// Connects on a thread that nobody joins: neither the resolution of a name nor a connection attempt can be called off,
+/// and the order to stop is not to wait for them.
 fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), Failed> {
     let host = node.cluster.nodes.first().cloned().unwrap_or_default();
     let port = node.cluster.port;
-    let failed = |error| Failed::Connect { host: host.clone(), port, error };
+    let (done, result) = crossbeam_channel::bounded(1);
+    let to = host.clone();
+    drop(spawn("dial", move || done.send(dial(&to, port)))?);
+    let result = crossbeam_channel::select! {
+        recv(result) -> result => result.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())),
+        recv(node.shutdown.channel()) -> _ => Err(io::ErrorKind::Interrupted.into()),
+    };
+    result.map_err(|error| Failed::Connect { host, port, error })
+}
+
+fn dial(host: &str, port: u16) -> io::Result<(TcpStream, SocketAddr)> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (host.as_str(), port).to_socket_addrs().map_err(failed)? {
-        if node.shutdown.ordered() {
-            break;
-        }
+    for address in (host, port).to_socket_addrs()? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(stream) => return Ok((stream, address)),
             Err(error) => last = error,
         }
     }
-    Err(failed(last))
+    Err(last)
 }
 
 /// Hello and, if both are ours, the agreement on a native link.

@@ -58,10 +58,14 @@ impl Handler for Peer {
                 connection.answer(counter, Command::Ok, "Thanks");
                 self.told_integrity(|inbox| inbox.in_sync());
             }
-            Request::IntegritySync => match self.integrity.sync_begins() {
-                Ok(task) => connection.answer(counter, Command::Ok, task),
-                Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
-            },
+            Request::IntegritySync => {
+                // What belongs to an earlier synchronisation and was never named is not wanted any more.
+                self.transfers.files.clear();
+                match self.integrity.sync_begins() {
+                    Ok(task) => connection.answer(counter, Command::Ok, task),
+                    Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
+                }
+            }
             Request::IntegritySyncEnd(ended) => {
                 let known = self.integrity.knows(ended.task).then(|| self.transfers.files.take(ended.path)).flatten();
                 let Some(file) = known else {

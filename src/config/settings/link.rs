@@ -35,8 +35,6 @@ pub struct Link {
     pub frame_timeout: Duration,
     /// The first pause before a worker connects again.
     pub reconnect_min: Duration,
-    /// The longest pause before a worker connects again; at least `reconnect_min`.
-    pub reconnect_max: Duration,
 }
 
 /// `link` > `native` (`spec/native.md` 1).
@@ -81,18 +79,7 @@ impl Link {
             handshake_timeout: section.seconds("handshake_timeout"),
             frame_timeout: section.seconds("frame_timeout"),
             reconnect_min: section.seconds("reconnect_min"),
-            reconnect_max: section.seconds("reconnect_max"),
         };
-        let (min, max) = (link.reconnect_min, link.reconnect_max);
-        if min > max {
-            let found = format!("{}, {}", min.as_secs_f64(), max.as_secs_f64());
-            section.fault(
-                "reconnect_min",
-                "is longer than reconnect_max",
-                &found,
-                "write a shorter one, or a longer reconnect_max",
-            );
-        }
         section.finish();
         link
     }

@@ -206,7 +206,6 @@ mod tests {
             (r#"{"intervals": {"communication": {"max_zip_size": 4096}}}"#, "min_zip_size is larger", "31457280, 4096"),
             (r#"{"link": {"native": "yes"}}"#, "link > native", "write auto, never or require"),
             (r#"{"link": {"features": ["push"]}}"#, "link > features", "checksum=md5"),
-            (r#"{"link": {"reconnect_min": 11}}"#, "reconnect_min is longer", "11, 10"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
             (r#"{"lokal": 1}"#, "lokal is not a setting", "known here are: version, files"),

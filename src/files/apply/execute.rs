@@ -130,7 +130,12 @@ fn carry_out(tree: &Tree<'_>, token: u32, directory: &OwnedFd, step: &Step<'_>) 
         };
     };
     let staged = staged_name(token, at);
-    let renamed = tree.disk.rename(directory, &staged, step.name());
+    let mut renamed = tree.disk.rename(directory, &staged, step.name());
+    // A directory stands in the place of the file. If it is empty (a crash before it could be removed, or an item that
+    // keeps its directories) nothing is lost with it, and otherwise the file could never come.
+    if renamed == Err(Errno::EISDIR) && tree.disk.remove_directory(directory, step.name()).is_ok() {
+        renamed = tree.disk.rename(directory, &staged, step.name());
+    }
     if renamed.is_err() {
         tree.disk.remove_file(directory, &staged).ok();
     }

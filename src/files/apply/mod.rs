@@ -190,6 +190,7 @@ impl Update {
         }
         space::check(&mut tree, &writes)?;
         let sync_each = writes.len() + removals.len() <= few;
+        tree.sync_made = sync_each;
         let stage = stage::run(&mut tree, file, kind, &writes, sync_each, &mut outcome.failures)?;
 
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(writes.len() + removals.len());

@@ -24,6 +24,8 @@ pub(super) struct Tree<'a> {
     pub(super) disk: &'a Disk,
     /// By item, once opened.
     roots: Vec<Option<OwnedFd>>,
+    /// Whether the name of a made directory is synced at once; else its whole file system is later.
+    pub(super) sync_made: bool,
     /// Directories made here, with their final slash.
     pub(super) made: Vec<(ItemId, String)>,
 }
@@ -40,7 +42,7 @@ impl<'a> Tree<'a> {
     ) -> Result<Tree<'a>, Errno> {
         let home = open(home, FOLLOW, Mode::empty())?;
         let roots = items.iter().map(|_| None).collect();
-        Ok(Tree { home, items, owner, disk, roots, made: Vec::new() })
+        Ok(Tree { home, items, owner, disk, roots, sync_made: true, made: Vec::new() })
     }
 
     /// Opens a directory of an item. `directory` is relative to the home, begins with the item's key and ends with a
@@ -57,8 +59,7 @@ impl<'a> Tree<'a> {
                     self.made.push((item, directory[..end].to_owned()));
                     let next = openat(&current, name, NO_FOLLOW, Mode::empty())?;
                     self.settle(&next)?;
-                    // The new name must not be lost while what is below it is kept.
-                    self.disk.sync(&current)?;
+                    self.sync_made(&current)?;
                     next
                 }
                 other => other?,
@@ -131,11 +132,16 @@ impl<'a> Tree<'a> {
             let next = openat(&current, name, FOLLOW, Mode::empty())?;
             if made {
                 self.settle(&next)?;
-                self.disk.sync(&current)?;
+                self.sync_made(&current)?;
             }
             current = next;
         }
         Ok(current)
+    }
+
+    /// The name of a new directory must not be lost while what is below it is kept.
+    fn sync_made(&self, above: &OwnedFd) -> Result<(), Errno> {
+        if self.sync_made { self.disk.sync(above) } else { Ok(()) }
     }
 
     fn settle(&self, directory: &OwnedFd) -> Result<(), Errno> {

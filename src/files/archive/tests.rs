@@ -170,6 +170,16 @@ fn separators_in_incompressible_content_do_no_harm() {
 }
 
 #[test]
+fn the_contents_have_a_limit_of_their_own() {
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED).with_contents_limit(5);
+    assert!(matches!(writer.add("a", b"abc").unwrap(), Added::Written { .. }));
+    assert_eq!(writer.add("b", b"abc").unwrap(), Added::Full);
+    assert_eq!(writer.add("c", b"abcdef").unwrap(), Added::TooLarge);
+    assert!(matches!(writer.add("d", b"ab").unwrap(), Added::Written { .. }));
+    assert_eq!(original(&writer.finish(b"{}").unwrap()).len(), 3);
+}
+
+#[test]
 fn the_limit_counts_whole_members() {
     let packed = 11; // zlib of three bytes
     let one = (1 + 8 + packed + 8) as u64;

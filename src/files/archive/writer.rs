@@ -35,12 +35,18 @@ pub enum Added {
 }
 
 /// Writes one archive (`spec/protocol.md` 10.3, 10.6).
+///
+/// Each member is several small writes: give it a [`BufWriter`](std::io::BufWriter) where they are dear.
 pub struct ArchiveWriter<W: Write> {
     out: W,
     level: u32,
     limit: u64,
     /// Sum of the members so far.
     sum: u64,
+    /// The most bytes that all contents may have together.
+    contents_limit: u64,
+    /// Sum of the contents so far.
+    contents: u64,
     packer: Packer,
     second: Option<Packer>,
     plain: Vec<u8>,
@@ -61,13 +67,31 @@ impl<W: Write> ArchiveWriter<W> {
     pub fn new(out: W, level: u32, limit: u64) -> ArchiveWriter<W> {
         let packer = Packer::new(level.min(9));
         let level = level.min(9);
-        ArchiveWriter { out, level, limit, sum: 0, packer, second: None, plain: Vec::new(), packed: Vec::new() }
+        ArchiveWriter {
+            out,
+            level,
+            limit,
+            sum: 0,
+            contents_limit: u64::MAX,
+            contents: 0,
+            packer,
+            second: None,
+            plain: Vec::new(),
+            packed: Vec::new(),
+        }
+    }
+
+    /// Bounds the contents too: a reader refuses an archive that inflates to more than it permits, and would refuse the
+    /// same archive for ever.
+    pub fn with_contents_limit(mut self, bytes: u64) -> ArchiveWriter<W> {
+        self.contents_limit = bytes;
+        self
     }
 
     /// Adds a content that is in memory.
     pub fn add(&mut self, name: &str, content: &[u8]) -> Result<Added, AddError> {
         check(name)?;
-        if size(content) > self.limit {
+        if size(content) > self.limit.min(self.contents_limit) {
             return Ok(Added::TooLarge);
         }
         self.pack(content)?;
@@ -81,7 +105,7 @@ impl<W: Write> ArchiveWriter<W> {
     pub fn add_cached(&mut self, name: &str, md5: &[u8; 16], cache: &MemberCache) -> Result<Option<Added>, AddError> {
         check(name)?;
         match cache.find(md5) {
-            Some(found) if found.plain > self.limit => Ok(Some(Added::TooLarge)),
+            Some(found) if found.plain > self.limit.min(self.contents_limit) => Ok(Some(Added::TooLarge)),
             Some(found) => self.emit(name, found.plain, &found.packed).map(Some),
             None => Ok(None),
         }
@@ -100,7 +124,7 @@ impl<W: Write> ArchiveWriter<W> {
         let failed = |error| AddError::Source { name: name.to_owned(), error };
         let length = file.seek(SeekFrom::End(0)).map_err(failed)?;
         file.rewind().map_err(failed)?;
-        if length > self.limit {
+        if length > self.limit.min(self.contents_limit) {
             return Ok(Added::TooLarge);
         }
         if length > LARGE {
@@ -173,13 +197,22 @@ impl<W: Write> ArchiveWriter<W> {
 
     fn emit(&mut self, name: &str, plain: u64, packed: &[u8]) -> Result<Added, AddError> {
         let member = member_size(name, size(packed));
-        if self.sum.saturating_add(member) > self.limit {
+        if !self.fits(member, plain) {
             return Ok(Added::Full);
         }
         self.start_member(name)?;
         self.out.write_all(packed)?;
-        self.sum += member;
+        self.count(member, plain);
         Ok(Added::Written { plain, member })
+    }
+
+    fn fits(&self, member: u64, plain: u64) -> bool {
+        self.sum.saturating_add(member) <= self.limit && self.contents.saturating_add(plain) <= self.contents_limit
+    }
+
+    fn count(&mut self, member: u64, plain: u64) {
+        self.sum += member;
+        self.contents += plain;
     }
 
     fn start_member(&mut self, name: &str) -> io::Result<()> {
@@ -208,10 +241,10 @@ impl<W: Write> ArchiveWriter<W> {
             first = self.stream(name, file, stored, false)?;
         }
         let member = member_size(name, first.packed);
-        if first.plain > self.limit {
+        if first.plain > self.limit.min(self.contents_limit) {
             return Ok(Added::TooLarge);
         }
-        if self.sum.saturating_add(member) > self.limit {
+        if !self.fits(member, first.plain) {
             return Ok(Added::Full);
         }
         self.start_member(name)?;
@@ -223,7 +256,7 @@ impl<W: Write> ArchiveWriter<W> {
         if second.md5 != first.md5 || second.packed != first.packed || second.collides {
             return Err(spoilt(()));
         }
-        self.sum += member;
+        self.count(member, first.plain);
         Ok(Added::Written { plain: first.plain, member })
     }
 

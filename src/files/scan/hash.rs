@@ -11,9 +11,10 @@ use std::time::SystemTime;
 use md5::{Digest, Md5};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use super::stamp::{Kept, Stamp, seconds_of};
+use super::{MAX_FILE, TOO_LARGE};
 
 /// Bytes read at a time.
 const CHUNK: usize = 128 * 1024;
@@ -58,19 +59,28 @@ pub(super) fn hash_all(home: &Path, paths: &[&str], want_blake2b: bool, now: Sys
     done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
-fn hash(path: &Path, want_blake2b: bool, now: SystemTime, buffer: &mut [u8]) -> Outcome {
-    // O_NONBLOCK: the file may have become a pipe since the walk, whose opening would wait for a writer.
+/// Opens a file of the manifest for reading. `Ok(None)`: it is gone, or no regular file any more.
+///
+/// `path` is an entry's, relative to `home`. Never waits, as a plain open does at a pipe that took the file's name.
+pub fn open_file(home: &Path, path: &str) -> io::Result<Option<File>> {
+    Ok(open_regular(&home.join(path))?.map(|(file, _)| file))
+}
+
+fn open_regular(path: &Path) -> io::Result<Option<(File, FileStat)>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let fd = match open(path, flags, Mode::empty()) {
         Ok(fd) => fd,
-        Err(Errno::ENOENT) => return Ok(None),
+        // ENXIO: a socket took its name.
+        Err(Errno::ENOENT | Errno::ENXIO) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let before = fstat(&fd)?;
-    if SFlag::from_bits_truncate(before.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-        return Ok(None);
-    }
-    let mut file = File::from(fd);
+    let stat = fstat(&fd)?;
+    let regular = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+    Ok(regular.then(|| (File::from(fd), stat)))
+}
+
+fn hash(path: &Path, want_blake2b: bool, now: SystemTime, buffer: &mut [u8]) -> Outcome {
+    let Some((mut file, before)) = open_regular(path)? else { return Ok(None) };
     let mut md5 = Md5::new();
     let mut blake2b = want_blake2b.then(blake2b_simd::State::new);
     let mut length = 0i64;
@@ -86,6 +96,9 @@ fn hash(path: &Path, want_blake2b: bool, now: SystemTime, buffer: &mut [u8]) -> 
             state.update(&buffer[..count]);
         }
         length = length.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
+        if length > MAX_FILE {
+            return Err(io::Error::other(TOO_LARGE));
+        }
     }
     let stamp = Stamp::new(&before);
     // A file that is being written has a checksum of no moment: it is read again next time.

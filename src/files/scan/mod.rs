@@ -17,10 +17,16 @@ use self::walk::{Problems, Walk};
 use super::items::{ItemId, Items};
 use super::manifest::{Entry, Manifest, Protected};
 
+pub use self::hash::open_file;
 pub use self::walk::MAX_DEPTH;
 
 /// How old a checksum may grow before the file is read again although nothing seems to have changed.
 pub const FULL_EVERY: Duration = Duration::from_secs(3600);
+
+/// Largest file that is looked at, in bytes: no archive can hold a larger one (10.3). Also keeps a link to one of the
+/// endless files of `/proc` from stopping the scan.
+pub const MAX_FILE: i64 = 1 << 30;
+const TOO_LARGE: &str = "it is larger than 1 GiB";
 
 /// Something of this node that cannot be synchronised until a person looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -190,6 +190,8 @@ fn what_cannot_be_read_is_reported_and_protected() {
     home.write("etc/rules/a", "a");
     assert!(home.later().unreadable.is_empty());
     symlink("/proc/self/mem", home.path("etc/rules/io")).unwrap();
+    let endless = fs::File::create(home.path("etc/rules/endless")).unwrap();
+    endless.set_len(MAX_FILE.unsigned_abs() + 1).unwrap();
     symlink("loop", home.path("etc/rules/loop")).unwrap();
     symlink("nothing", home.path("etc/rules/dangling")).unwrap();
     fs::write(home.path("etc/lists"), "no directory").unwrap();
@@ -199,14 +201,47 @@ fn what_cannot_be_read_is_reported_and_protected() {
     let scan = home.later();
     assert!(scan.changed);
     assert_eq!(paths(&scan), ["etc/rules/a"]);
-    assert_eq!(scan.unreadable.len(), 5, "{:?}", scan.unreadable);
-    for path in ["etc/rules/io", "etc/rules/loop", "etc/rules/dangling", "etc/lists/x", &format!("{deep}/x")] {
+    assert_eq!(scan.unreadable.len(), 6, "{:?}", scan.unreadable);
+    for path in [
+        "etc/rules/io",
+        "etc/rules/loop",
+        "etc/rules/dangling",
+        "etc/rules/endless",
+        "etc/lists/x",
+        &format!("{deep}/x"),
+    ] {
         assert!(scan.manifest.protected().covers(path), "{path}");
     }
     assert!(!scan.manifest.protected().covers("etc/rules/b"));
     let again = home.later();
     assert!(!again.changed && Arc::ptr_eq(&again.manifest, &scan.manifest));
-    assert_eq!(again.unreadable.len(), 5);
+    assert_eq!(again.unreadable.len(), 6);
+}
+
+#[test]
+fn what_must_not_be_read_is_protected() {
+    use std::os::unix::fs::PermissionsExt;
+    if nix::unistd::geteuid().is_root() {
+        return; // root may read everything
+    }
+    let mut home = Home::new();
+    home.write("etc/rules/closed", "x");
+    fs::create_dir(home.path("etc/rules/directory")).unwrap();
+    home.write("etc/rules/directory/a", "x");
+    assert_eq!(home.later().manifest.entries().len(), 2);
+    let base = home.directory.path().to_owned();
+    let modes = |mode| {
+        for path in ["etc/rules/closed", "etc/rules/directory", "var/multigroups"] {
+            fs::set_permissions(base.join(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    modes(0);
+    let scan = home.scanner.scan_at(false, SystemTime::now() + FULL_EVERY + Duration::from_secs(20));
+    modes(0o700);
+    assert!(scan.manifest.entries().is_empty() && scan.changed);
+    for path in ["etc/rules/closed", "etc/rules/directory/a", "var/multigroups/x/merged.mg"] {
+        assert!(scan.manifest.protected().covers(path), "{path}");
+    }
 }
 
 #[test]

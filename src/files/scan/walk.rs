@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 
-use super::Unreadable;
 use super::stamp::Stamp;
+use super::{MAX_FILE, TOO_LARGE, Unreadable};
 use crate::files::items::{ItemId, Items};
 use crate::files::manifest::Protected;
 use crate::files::path::MAX_PATH;
@@ -51,6 +51,12 @@ pub(super) struct Walk<'a> {
 struct Name {
     name: CString,
     kind: Kind,
+}
+
+impl Name {
+    fn spelling(&self) -> impl Iterator<Item = &u8> {
+        self.name.to_bytes().iter().chain((self.kind == Kind::Directory).then_some(&b'/'))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -145,14 +151,7 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let key = |name: &Name| -> (Vec<u8>,) {
-            let mut bytes = name.name.to_bytes().to_vec();
-            if name.kind == Kind::Directory {
-                bytes.push(b'/');
-            }
-            (bytes,)
-        };
-        names.sort_by_cached_key(key);
+        names.sort_unstable_by(|a, b| a.spelling().cmp(b.spelling()));
         names
     }
 
@@ -184,7 +183,13 @@ impl<'a> Walk<'a> {
     fn file(&mut self, dir: &Dir, name: &CString, id: ItemId, kind: Kind) {
         let flags = if kind == Kind::Link { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
         match fstatat(dir, name.as_c_str(), flags) {
-            Ok(stat) if kind_of(&stat) == SFlag::S_IFREG => (self.found)(&self.path, id, Stamp::new(&stat)),
+            Ok(stat) if kind_of(&stat) == SFlag::S_IFREG => {
+                if stat.st_size > MAX_FILE {
+                    self.problems.file(&self.path, TOO_LARGE.to_owned());
+                } else {
+                    (self.found)(&self.path, id, Stamp::new(&stat));
+                }
+            }
             Ok(_) => {}
             Err(Errno::ENOENT) => {
                 // Either it has gone since its name was read, or it is a link to nothing. The latter looks like a

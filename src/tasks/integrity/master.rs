@@ -365,11 +365,11 @@ impl Integrity {
             home: self.shared.node.home.path(),
             level: rules.compress_level,
             limit,
+            max_inflated: rules.max_zip_size,
             members: &self.shared.members,
         };
-        let written = writer.write(difference, &mut sender, |path, reason| {
-            warn!(target: &*self.sync_scope, "'{path}' is left out of this synchronisation: {reason}.");
-        });
+        let tell = |reason: &str| warn!(target: &*self.sync_scope, "{reason}");
+        let written = writer.write(difference, &mut sender, tell);
         let left_out = written.map_err(|error| {
             if cancelled.load(Ordering::Acquire) {
                 self.state.lock().limit.cancelled(sender.sent(), rules);

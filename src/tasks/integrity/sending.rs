@@ -2,13 +2,11 @@
 
 use std::{
     collections::HashSet,
-    fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
 };
 
-use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache};
+use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file};
 
 /// Writes the archive of a worker's check: its manifest and nothing else.
 ///
@@ -28,13 +26,15 @@ pub struct UpdateWriter<'a> {
     pub level: u32,
     /// The most bytes of members in one archive.
     pub limit: u64,
+    /// The most bytes that the archive may hold after inflating.
+    pub max_inflated: u64,
     /// Compressed files that several workers may need.
     pub members: &'a MemberCache,
 }
 
 impl UpdateWriter<'_> {
     /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
-    /// that the worker keeps what it has; `tell` gets its path and the reason. Gives the number of files left out.
+    /// that the worker keeps what it has; `tell` gets the reasons. Gives the number of files left out.
     ///
     /// # Errors
     /// When the archive is spoilt and the worker must not use it.
@@ -42,31 +42,40 @@ impl UpdateWriter<'_> {
         &self,
         difference: &Difference<'_>,
         mut out: impl Write,
-        tell: impl Fn(&str, &str),
+        tell: impl Fn(&str),
     ) -> Result<usize, AddError> {
-        let mut writer = ArchiveWriter::new(&mut out, self.level, self.limit);
-        let mut left_out = HashSet::new();
-        let mut full = false;
-        for entry in difference.missing.iter().chain(&difference.shared) {
-            let reason = match full {
-                true => "it comes with a later one, because this one is full".to_owned(),
-                false => match self.add(&mut writer, entry) {
-                    Ok(Added::Written { .. }) => continue,
-                    Ok(Added::Full) => {
-                        full = true;
-                        "it comes with a later one, because this one is full".to_owned()
-                    }
-                    Ok(Added::TooLarge) => format!("it is larger than the present limit of {} bytes", self.limit),
-                    Ok(Added::Changed) => "it has just been changed".to_owned(),
-                    Err(error) if error.spoils() => return Err(error),
-                    Err(error) => error.to_string(),
-                },
-            };
-            tell(&entry.path, &reason);
-            left_out.insert(&*entry.path);
-        }
+        // With every file that is left out the metadata only becomes shorter.
         let mut metadata = Vec::new();
-        difference.write_json(|entry| left_out.contains(&*entry.path), &mut metadata).map_err(AddError::Archive)?;
+        difference.write_json(|_| false, &mut metadata).map_err(AddError::Archive)?;
+        let contents = self.max_inflated.saturating_sub(metadata.len() as u64);
+        let mut writer = ArchiveWriter::new(&mut out, self.level, self.limit).with_contents_limit(contents);
+        let mut left_out = HashSet::new();
+        let mut full = 0_usize;
+        for entry in difference.missing.iter().chain(&difference.shared) {
+            let added = if full > 0 { Ok(Added::Full) } else { self.add(&mut writer, entry) };
+            let path = &entry.path;
+            match added {
+                Ok(Added::Written { .. }) => continue,
+                Ok(Added::Full) => full += 1,
+                Ok(Added::TooLarge) => {
+                    tell(&format!(
+                        "'{path}' is left out: it is larger than the present limit of {} bytes.",
+                        self.limit
+                    ));
+                }
+                Ok(Added::Changed) => tell(&format!("'{path}' comes with a later archive: it has just been changed.")),
+                Err(error) if error.spoils() => return Err(error),
+                Err(error) => tell(&format!("{error}. It is left out, and the worker keeps its own.")),
+            }
+            left_out.insert(&**path);
+        }
+        if full > 0 {
+            tell(&format!("{full} files come with a later archive: this one is full ({} bytes).", self.limit));
+        }
+        if !left_out.is_empty() {
+            metadata.clear();
+            difference.write_json(|entry| left_out.contains(&*entry.path), &mut metadata).map_err(AddError::Archive)?;
+        }
         writer.finish(&metadata).map_err(AddError::Archive)?;
         Ok(left_out.len())
     }
@@ -76,13 +85,7 @@ impl UpdateWriter<'_> {
             return Ok(added);
         }
         let unreadable = |error| AddError::Source { name: entry.path.to_string(), error };
-        let mut file = open_file(&self.home.join(&*entry.path)).map_err(unreadable)?;
+        let Some(mut file) = open_file(self.home, &entry.path).map_err(unreadable)? else { return Ok(Added::Changed) };
         writer.add_file(&entry.path, &mut file, Some(&entry.md5), Some(self.members))
     }
-}
-
-/// Opens an ordinary file. What was one at the scan may be a pipe now, which must not be waited for.
-fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not an ordinary file")) }
 }

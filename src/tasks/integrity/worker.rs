@@ -158,10 +158,10 @@ impl<'a> Integrity<'a> {
                 },
                 recv(late) -> _ => self.give_up_receiving(),
                 recv(tick) -> _ => {
-                    if self.receiving.is_none() {
-                        if let Err(panic) = guard(|| self.check()) {
-                            error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
-                        }
+                    if self.receiving.is_none()
+                        && let Err(panic) = guard(|| self.check())
+                    {
+                        error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
                     }
                     tick = self.next_check();
                 }

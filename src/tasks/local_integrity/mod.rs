@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,11 +23,16 @@ use crate::{
     system::thread::guard,
 };
 
+/// Turns for which BLAKE2b-512 goes on being calculated after somebody asked for it. A connected worker asks in nearly
+/// every turn.
+const CLASSIC_TURNS: u64 = 64;
+
 /// The published result, shared by the thread, the workers' integrity checks and the control socket.
 pub struct LocalIntegrity {
     manifest: RwLock<Option<Arc<Manifest>>>,
     turn: AtomicU64,
-    blake2b: AtomicBool,
+    /// The turn after which somebody last asked for BLAKE2b-512; 0 for never.
+    blake2b_asked: AtomicU64,
     wake: Sender<()>,
     woken: Receiver<()>,
     /// One walk over the files at a time; held by nobody who holds another lock.
@@ -41,7 +46,7 @@ impl LocalIntegrity {
         Self {
             manifest: RwLock::new(None),
             turn: AtomicU64::new(0),
-            blake2b: AtomicBool::new(false),
+            blake2b_asked: AtomicU64::new(0),
             wake,
             woken,
             scanner: Mutex::new(Scanner::new(node.home.path(), node.items.clone())),
@@ -51,11 +56,13 @@ impl LocalIntegrity {
     /// The manifest of the last run, if it has the checksums that the asking link uses. If it has not, they are
     /// calculated by a run that begins now.
     pub fn manifest(&self, kind: ChecksumKind) -> Option<Arc<Manifest>> {
+        if kind == ChecksumKind::Blake2b {
+            self.blake2b_asked.store(self.turn() + 1, Ordering::Release);
+        }
         let manifest = self.manifest.read().clone()?;
         if manifest.has(kind) {
             return Some(manifest);
         }
-        self.blake2b.store(true, Ordering::Release);
         self.run_soon();
         None
     }
@@ -92,6 +99,13 @@ impl LocalIntegrity {
         }
     }
 
+    /// BLAKE2b-512 is calculated while somebody asks for it, that is while a classic worker is connected.
+    fn wanted(&self) -> ChecksumKind {
+        let asked = self.blake2b_asked.load(Ordering::Acquire);
+        let wanted = asked > 0 && self.turn() - asked.min(self.turn()) < CLASSIC_TURNS;
+        if wanted { ChecksumKind::Blake2b } else { ChecksumKind::Md5 }
+    }
+
     fn period(&self, node: &Node) -> Duration {
         node.settings.master.recalculate_integrity
     }
@@ -99,8 +113,7 @@ impl LocalIntegrity {
     fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut Vec<String>) {
         info!(target: &**scope, "Starting.");
         let start = node.clock.now();
-        let kind = if self.blake2b.load(Ordering::Acquire) { ChecksumKind::Blake2b } else { ChecksumKind::Md5 };
-        let scan = self.scan(kind);
+        let scan = self.scan(self.wanted());
         let now: Vec<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
         for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
             warn!(

@@ -1,0 +1,270 @@
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::*;
+use crate::{
+    session::Transfers,
+    system::{clock::FakeClock, shutdown},
+    wire::{Request, frame},
+};
+
+const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
+
+/// Takes transfers, answers echoes, tells its end, and leaves everything else unanswered.
+struct TestHandler {
+    transfers: Transfers,
+    files: Sender<ReceivedFile>,
+    ended: Sender<String>,
+}
+
+impl Handler for TestHandler {
+    fn request(&mut self, connection: &Connection, message: Message) {
+        let Message { counter, command, body } = message;
+        let request = Request::parse(command, &body).unwrap();
+        if self.transfers.request(connection, counter, &request, true) {
+            if let Request::FileEnd { path, .. } = request {
+                self.transfers.files.take(path).map(|file| self.files.send(file).unwrap());
+            }
+        } else if request == Request::Echo {
+            connection.answer(counter, Command::Ok, body.clone());
+        }
+    }
+
+    fn closed(&mut self, reason: &str) {
+        let _ = self.ended.send(reason.to_owned());
+    }
+}
+
+struct End {
+    connection: Connection,
+    files: Receiver<ReceivedFile>,
+    ended: Receiver<String>,
+    _trigger: shutdown::Trigger,
+    _directory: tempfile::TempDir,
+}
+
+fn end(stream: UnixStream, cipher: bool, clock: &Clock, change: impl FnOnce(&mut Options)) -> End {
+    let (trigger, shutdown) = shutdown::channel();
+    let mut options = Options {
+        peer: "test".into(),
+        cipher: cipher.then(|| Fernet::new(KEY)),
+        accepted: true,
+        handshake_timeout: Duration::from_secs(60),
+        frame_timeout: Duration::from_secs(60),
+        request_timeout: Duration::from_secs(20),
+        clock: clock.clone(),
+        shutdown,
+    };
+    change(&mut options);
+    let directory = tempfile::tempdir().unwrap();
+    let limits = FileLimits { size: 1 << 30, open: 2 };
+    let transfers = Transfers::new(IncomingFiles::new(directory.path().into(), "queue/cluster/w1/".into(), limits));
+    let ((files, received), (ended, reasons)) = (unbounded(), unbounded());
+    let handler = TestHandler { transfers, files, ended };
+    let connection = Connection::start(Socket::Unix(stream), options, &Group::new(8), |_| handler).unwrap();
+    End { connection, files: received, ended: reasons, _trigger: trigger, _directory: directory }
+}
+
+fn pair(cipher: bool) -> (End, End) {
+    let (one, two) = UnixStream::pair().unwrap();
+    let clock = Clock::real();
+    (end(one, cipher, &clock, |_| ()), end(two, cipher, &clock, |_| ()))
+}
+
+/// One of our ends, and a plain stream to say anything to it.
+fn raw(clock: &Clock, change: impl FnOnce(&mut Options)) -> (End, UnixStream) {
+    let (one, two) = UnixStream::pair().unwrap();
+    two.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    (end(one, false, clock, change), two)
+}
+
+fn read_frame(stream: &mut UnixStream) -> (u32, Vec<u8>) {
+    let mut header = [0; frame::HEADER];
+    stream.read_exact(&mut header).unwrap();
+    let mut body = vec![0; u32::from_be_bytes(header[4..8].try_into().unwrap()) as usize];
+    stream.read_exact(&mut body).unwrap();
+    (u32::from_be_bytes(header[..4].try_into().unwrap()), body)
+}
+
+fn write_frame(stream: &mut UnixStream, counter: u32, command: Command, body: &[u8]) {
+    let header = frame::header(counter, body.len(), CommandField::new(command));
+    stream.write_all(&[&header[..], body].concat()).unwrap();
+}
+
+#[test]
+fn payloads_of_every_size_come_back_as_they_went() {
+    for cipher in [false, true] {
+        let (one, two) = pair(cipher);
+        for length in [0, 1, 15, 16, 17, 70_000, 5_242_880, 5_242_881, 11_000_000] {
+            let payload: Vec<u8> = (0..length).map(|i: u32| (i.wrapping_mul(31) >> 3) as u8).collect();
+            assert_eq!(one.connection.request(Command::Echo, payload.clone()).unwrap(), payload);
+        }
+        // Both directions at a time.
+        let other = two.connection.clone();
+        let back = thread::spawn(move || other.request(Command::Echo, vec![7; 6_000_000]).unwrap().len());
+        assert_eq!(one.connection.request(Command::Echo, vec![8; 6_000_000]).unwrap().len(), 6_000_000);
+        assert_eq!(back.join().unwrap(), 6_000_000);
+    }
+}
+
+#[test]
+fn answers_find_their_requests_in_any_order() {
+    let (ours, mut theirs) = raw(&Clock::real(), |_| ());
+    let ask = |text: &'static str| {
+        let connection = ours.connection.clone();
+        thread::spawn(move || connection.request(Command::Echo, text).unwrap())
+    };
+    let first = ask("first");
+    let (one, _) = read_frame(&mut theirs);
+    let second = ask("second");
+    let (two, _) = read_frame(&mut theirs);
+    write_frame(&mut theirs, two, Command::Ok, b"to the second");
+    write_frame(&mut theirs, one, Command::Ok, b"to the first");
+    assert_eq!(first.join().unwrap(), b"to the first");
+    assert_eq!(second.join().unwrap(), b"to the second");
+}
+
+#[test]
+fn a_request_of_the_peer_with_the_counter_of_ours_is_a_request() {
+    let (ours, mut theirs) = raw(&Clock::real(), |_| ());
+    let connection = ours.connection.clone();
+    let waiting = thread::spawn(move || connection.request(Command::Echo, "mine").unwrap());
+    let (counter, _) = read_frame(&mut theirs);
+    write_frame(&mut theirs, counter, Command::Echo, b"yours");
+    assert_eq!(read_frame(&mut theirs), (counter, b"yours".to_vec()));
+    write_frame(&mut theirs, counter, Command::Ok, b"mine");
+    assert_eq!(waiting.join().unwrap(), b"mine");
+}
+
+#[test]
+fn a_late_answer_is_dropped_and_never_answered() {
+    let (clock, hand) = FakeClock::new();
+    let (ours, mut theirs) = raw(&clock, |_| ());
+    let connection = ours.connection.clone();
+    let waiting = thread::spawn(move || connection.request(Command::Echo, "x"));
+    let (counter, _) = read_frame(&mut theirs);
+    while !waiting.is_finished() {
+        hand.advance(Duration::from_secs(1));
+    }
+    let error = waiting.join().unwrap().unwrap_err();
+    assert_eq!(error.to_object().code, 3020);
+    write_frame(&mut theirs, counter, Command::Ok, b"late");
+    write_frame(&mut theirs, 5, Command::Echo, b"next");
+    assert_eq!(read_frame(&mut theirs), (5, b"next".to_vec()), "nothing was said to the late answer");
+}
+
+#[test]
+fn an_answer_that_is_none_fails_its_request() {
+    let (ours, mut theirs) = raw(&Clock::real(), |_| ());
+    let mut answer = |command, text: &[u8]| {
+        let connection = ours.connection.clone();
+        let waiting = thread::spawn(move || connection.request(Command::Echo, "x"));
+        let (counter, _) = read_frame(&mut theirs);
+        write_frame(&mut theirs, counter, command, text);
+        waiting.join().unwrap().unwrap_err()
+    };
+    assert_eq!(answer(Command::Err, b"unknown command").to_object().code, 3000);
+    let refused = answer(Command::Err, ErrorObject::cluster(3028, "w1").to_json().as_bytes());
+    assert_eq!(refused.to_string(), "Error 3028 - Worker node ID already exists: w1");
+    assert!(matches!(answer(Command::Error, b""), RequestError::Unexpected(_)));
+}
+
+#[test]
+fn when_a_connection_ends_all_who_wait_are_told_why() {
+    let (ours, theirs) = raw(&Clock::real(), |_| ());
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let connection = ours.connection.clone();
+            thread::spawn(move || connection.request(Command::Echo, "x").unwrap_err().to_string())
+        })
+        .collect();
+    drop(theirs);
+    for one in waiting {
+        assert!(one.join().unwrap().starts_with("the connection was closed: "));
+    }
+    assert!(ours.ended.recv().unwrap().contains("peer"));
+    assert!(ours.connection.is_closed());
+    assert!(ours.connection.request(Command::Echo, "x").is_err());
+}
+
+#[test]
+fn a_frame_that_is_begun_and_not_completed_ends_the_connection() {
+    let (ours, mut theirs) = raw(&Clock::real(), |options| options.frame_timeout = Duration::from_millis(200));
+    write_frame(&mut theirs, 1, Command::Echo, b"whole");
+    read_frame(&mut theirs);
+    let start = Instant::now();
+    theirs.write_all(&frame::header(2, 100, CommandField::new(Command::Echo))).unwrap();
+    theirs.write_all(b"half").unwrap();
+    let reason = ours.ended.recv().unwrap();
+    assert!(reason.contains("begun and not completed"), "{reason}");
+    assert!(start.elapsed() >= Duration::from_millis(200));
+}
+
+#[test]
+fn a_token_of_another_key_ends_the_connection_and_the_reason_names_the_key() {
+    let (one, two) = UnixStream::pair().unwrap();
+    let clock = Clock::real();
+    let ours = end(one, true, &clock, |_| ());
+    let theirs = end(two, true, &clock, |options| options.cipher = Some(Fernet::new(&[b'x'; 32])));
+    assert!(theirs.connection.request(Command::Echo, "x").is_err());
+    let reason = ours.ended.recv().unwrap();
+    assert!(reason.contains("<key>"), "{reason}");
+}
+
+#[test]
+fn the_order_to_stop_ends_the_connection() {
+    let (ours, _theirs) = raw(&Clock::real(), |_| ());
+    let End { ended, _trigger, .. } = ours;
+    drop(_trigger);
+    assert_eq!(ended.recv().unwrap(), NODE_STOPS);
+}
+
+#[test]
+fn a_file_arrives_as_it_was_written() {
+    for length in [0, 1, 524_288, 524_289, 3_000_000] {
+        let (one, two) = pair(true);
+        let content: Vec<u8> = (0..length).map(|i: u32| (i.wrapping_mul(7) >> 2) as u8).collect();
+        let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", Arc::default()).unwrap();
+        sender.write_all(&content).unwrap();
+        assert_eq!(sender.finish().unwrap(), u64::from(length));
+        let mut received = Vec::new();
+        two.files.recv().unwrap().file.read_to_end(&mut received).unwrap();
+        assert!(received == content);
+    }
+}
+
+#[test]
+fn a_cancelled_file_stops_between_two_chunks() {
+    let (one, two) = pair(true);
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", cancelled.clone()).unwrap();
+    sender.write_all(&vec![1; 600_000]).unwrap();
+    cancelled.store(true, Ordering::Release);
+    assert!(sender.write_all(&vec![1; 600_000]).is_err());
+    assert_eq!(sender.sent(), 524_288);
+    assert!(two.files.try_recv().is_err());
+}
+
+#[test]
+fn a_path_that_is_not_allowed_is_refused_at_once() {
+    let (one, _two) = pair(true);
+    let refused = FileSender::begin(&one.connection, "etc/ossec.conf", Arc::default()).err().unwrap();
+    assert_eq!(refused.to_object().extra.unwrap(), "Write path not allowed");
+}
+
+#[test]
+fn a_string_is_given_an_id() {
+    let (one, _two) = pair(true);
+    let id = send_string(&one.connection, &vec![b'x'; 1_200_000]).unwrap();
+    assert!(id.parse::<u32>().is_ok());
+    let too_long = one.connection.request(Command::NewString, (crate::wire::MESSAGE_LIMIT + 1).to_string());
+    assert!(matches!(too_long, Err(RequestError::Unexpected(_))));
+    assert_eq!(one.connection.request(Command::StringFailed, "77").unwrap(), b"None");
+}

@@ -1,0 +1,80 @@
+//! A peer that says exactly what a test wants.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use clusterd::{
+    crypto::Fernet,
+    wire::{CommandField, Deframer, Limits, Message, frame},
+};
+
+use super::KEY;
+
+/// A worker's end of a connection to a master.
+pub struct RawPeer {
+    stream: TcpStream,
+    fernet: Fernet,
+    deframer: Deframer,
+    counter: u32,
+}
+
+impl RawPeer {
+    /// Connects to a master on this machine.
+    pub fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let fernet = Fernet::new(KEY.as_bytes().try_into().unwrap());
+        Self { stream, fernet, deframer: Deframer::new(Limits::FULL), counter: 41 }
+    }
+
+    /// Sends a request; gives its counter.
+    pub fn send(&mut self, command: &str, payload: &[u8]) -> u32 {
+        self.counter += 1;
+        let counter = self.counter;
+        self.send_with(counter, command, payload);
+        counter
+    }
+
+    /// Sends a message with this counter.
+    pub fn send_with(&mut self, counter: u32, command: &str, payload: &[u8]) {
+        let mut field = [b'-'; 12];
+        field[..command.len()].copy_from_slice(command.as_bytes());
+        field[command.len()] = b' ';
+        let mut bytes = vec![0; frame::HEADER];
+        self.fernet.seal(payload, 0, [7; 16], &mut bytes);
+        frame::complete(&mut bytes, counter, CommandField::received(field), payload.len());
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// The next message; none if the connection has ended.
+    pub fn receive(&mut self) -> Option<(u32, String, Vec<u8>)> {
+        loop {
+            let count = match self.stream.read(self.deframer.space()) {
+                Ok(0) => return None,
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing came: {error}"),
+            };
+            if let Some(Message { counter, command, body }) = self.deframer.arrived(count).unwrap() {
+                let name = String::from_utf8_lossy(command.name()).into_owned();
+                return Some((counter, name, self.fernet.open(body).unwrap()));
+            }
+        }
+    }
+
+    /// Sends a request and gives command and text of its answer.
+    pub fn ask(&mut self, command: &str, payload: &[u8]) -> (String, String) {
+        let sent = self.send(command, payload);
+        let (counter, command, answer) = self.receive().expect("an answer");
+        assert_eq!(counter, sent);
+        (command, String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    /// Says hello as a worker of this name.
+    pub fn hello(&mut self, name: &str) -> (String, String) {
+        self.ask("hello", format!("{name} wazuh worker 4.14.7").as_bytes())
+    }
+}
