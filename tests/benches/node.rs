@@ -39,7 +39,7 @@ impl Setup {
         let native = if self.native { "require" } else { "never" };
         format!(
             r#"{{"intervals": {{"worker": {{"sync_integrity": {}}}, "master": {{"recalculate_integrity": {}}}}},
-                "link": {{"native": "{native}", "reconnect_min": 0.05, "reconnect_max": 0.1}}}}"#,
+                "link": {{"native": "{native}"}}}}"#,
             self.check, self.local
         )
     }
