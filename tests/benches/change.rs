@@ -1,0 +1,107 @@
+//! From a changed rule on the master to the same rule on the worker.
+
+use std::{
+    fs, io,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Failure, Place,
+    files::Random,
+    node::{Node, PATIENCE, Setup, free_port, furnish},
+    table::{Table, number, ratio},
+    timing::{Samples, setting},
+};
+
+const RULE: &str = "etc/rules/local_rules.xml";
+/// The default intervals are 9 s and 8 s; they are shortened by this, or the benchmark would take ten minutes.
+const SCALE: f64 = 10.0;
+/// Seconds that the original needs with the default intervals: on average, and at worst.
+const ORIGINAL: [f64; 2] = [9.0, 17.0];
+
+/// Changes a rule again and again at moments that have nothing to do with the intervals, and prints how long each change
+/// took. The worker is the one that was measured when idle, so it has the 10 000 files.
+pub fn measure(place: &Place, link: &str, native: bool) -> Result<(), Failure> {
+    let changes = setting("BENCH_CHANGES", 20);
+    let worker_home = place.worker(if native { "native-idle" } else { "classic-idle" });
+    let setup = Setup { native, check: 9.0 / SCALE, local: 8.0 / SCALE };
+    let port = free_port()?;
+    furnish(&place.master, "master", port, setup)?;
+    furnish(&worker_home, "worker", port, setup)?;
+    let (rule, copy) = (place.master.join(RULE), worker_home.join(RULE));
+    change(&rule, "begin")?;
+    let mut master = Node::start(&place.master)?;
+    master.wait_for(0, &["[Local integrity] Finished in"])?;
+    let mut worker = Node::start(&worker_home)?;
+    wait_for(&copy, "begin", &mut worker)?;
+
+    let (mut all, mut handling) = (Samples::default(), Samples::default());
+    let mut random = Random(1);
+    for number in 0..changes {
+        let pause = random.next() % (SCALE.recip() * 17_000.0) as u64;
+        thread::sleep(Duration::from_millis(pause));
+        let text = format!("change {number}");
+        worker.glance()?;
+        let lines = worker.lines.len();
+        let begun = Instant::now();
+        change(&rule, &text)?;
+        all.push(wait_for(&copy, &text, &mut worker)?.duration_since(begun).as_secs_f64());
+        // What does not depend on the intervals: the check that found it, and what followed.
+        let (_, applied) = worker.wait_for(lines, &["[Integrity sync] Finished in"])?;
+        let starts = worker.lines.iter().skip(lines).take_while(|line| line.seen <= applied.seen);
+        let check = starts.filter(|line| line.text.contains("[Integrity check] Starting.")).last();
+        handling.extend(check.map(|check| applied.seen.duration_since(check.seen).as_secs_f64()));
+    }
+    let title = format!(
+        "{}, {link}: from a changed rule to the worker, {changes} changes, intervals {} and {} s instead of 9 and 8",
+        place.name, setup.check, setup.local
+    );
+    let mut table = Table::new(title, ["what", "median", "best", "worst"]);
+    let [median, best, worst] = [all.median(), all.best(), all.worst()];
+    table.row(["measured".to_owned(), number(median), number(best), number(worst)]);
+    let [check, _, most] = [handling.median(), handling.best(), handling.worst()];
+    table.row(["of that check, sending and applying".to_owned(), number(check), number(handling.best()), number(most)]);
+    // The handling takes as long as it takes; only the waiting grows with the intervals.
+    let whole = |measured: f64| (measured - check).max(0.0) * SCALE + check;
+    table.row([
+        "so with the default intervals".to_owned(),
+        number(whole(median)),
+        number(whole(best)),
+        number(whole(worst)),
+    ]);
+    table.row(["original (mean, worst)".to_owned(), number(ORIGINAL[0]), "-".to_owned(), number(ORIGINAL[1])]);
+    table.row([
+        "ours as a part of the original".to_owned(),
+        ratio(whole(median), ORIGINAL[0]),
+        "-".to_owned(),
+        ratio(whole(worst), ORIGINAL[1]),
+    ]);
+    table.print();
+    worker.stop()?;
+    Ok(master.stop()?)
+}
+
+/// Replaces the rule as an editor does.
+fn change(rule: &Path, text: &str) -> io::Result<()> {
+    let new = rule.with_extension("tmp");
+    fs::write(&new, format!("<group name=\"{text}\">{}</group>\n", "x".repeat(900)))?;
+    fs::rename(new, rule)
+}
+
+fn wait_for(copy: &Path, text: &str, worker: &mut Node) -> Result<Instant, Failure> {
+    let begin = format!("<group name=\"{text}\">");
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if fs::read(copy).is_ok_and(|content| content.starts_with(begin.as_bytes())) {
+            return Ok(Instant::now());
+        }
+        // So that its lines are seen when they are written.
+        worker.glance()?;
+        if Instant::now() > deadline {
+            return Err(worker.failure(&format!("the change '{text}' has not come within {PATIENCE:?}")));
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}

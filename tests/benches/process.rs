@@ -1,0 +1,46 @@
+//! What the kernel says about a process.
+
+use std::{fs, io};
+
+/// Memory in MiB, and threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Pages that are resident, with those of the program's file.
+    pub resident: f64,
+    /// The same, shared pages counted in part.
+    pub proportional: f64,
+    /// Resident pages that belong to no file: what the process has allocated.
+    pub anonymous: f64,
+    /// The most that ever was resident.
+    pub peak: f64,
+    /// Threads.
+    pub threads: f64,
+}
+
+/// The memory of a process now.
+pub fn memory(pid: u32) -> io::Result<Memory> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let shares = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN)
+    };
+    let mib = |text: &str, name: &str| field(text, name) / 1024.0;
+    Ok(Memory {
+        resident: mib(&status, "VmRSS"),
+        proportional: mib(&shares, "Pss"),
+        anonymous: mib(&status, "RssAnon"),
+        peak: mib(&status, "VmHWM"),
+        threads: field(&status, "Threads"),
+    })
+}
+
+/// Processor seconds that all threads of a process have used so far, also those that have ended.
+pub fn processor_seconds(pid: u32) -> io::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name of the program, in brackets, may contain blanks.
+    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
+    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
+    Ok(ticks / per_second as f64)
+}

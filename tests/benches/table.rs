@@ -1,0 +1,49 @@
+//! Tables that a person reads: the first column to the left, the others to the right.
+
+/// Rows under a heading; printed when complete.
+pub struct Table {
+    title: String,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// An empty table with these names of columns.
+    pub fn new<const N: usize>(title: impl Into<String>, columns: [&str; N]) -> Self {
+        Self { title: title.into(), rows: vec![columns.map(str::to_owned).to_vec()] }
+    }
+
+    /// Adds a row.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.to_vec());
+    }
+
+    /// Prints it.
+    pub fn print(&self) {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        println!("\n{}", self.title);
+        for (at, row) in self.rows.iter().enumerate() {
+            let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+            println!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end());
+            if at == 0 {
+                println!("  {}", "-".repeat(widths.iter().sum::<usize>() + 2 * (columns - 1)));
+            }
+        }
+    }
+}
+
+/// Three digits after the point, or a dash for nothing.
+pub fn number(value: f64) -> String {
+    if value.is_finite() { format!("{value:.3}") } else { "-".to_owned() }
+}
+
+/// How often the one contains the other, or a dash.
+pub fn ratio(value: f64, limit: f64) -> String {
+    if value.is_finite() && limit > 0.0 { format!("{:.2}", value / limit) } else { "-".to_owned() }
+}
