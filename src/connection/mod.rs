@@ -25,7 +25,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -42,7 +42,7 @@ use crate::{
 };
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
 pub use outgoing::{FileSender, send_string};
-use pending::Pending;
+use pending::{Pending, Waiting};
 pub use socket::Socket;
 pub use strings::IncomingStrings;
 
@@ -143,7 +143,26 @@ impl RequestError {
     }
 }
 
-/// Requests of this side whose answer came.
+/// A request that has been sent.
+struct Begun {
+    connection: Connection,
+    command: Command,
+    waiting: Waiting,
+    timeout: Receiver<Instant>,
+}
+
+impl Begun {
+    fn wait(self) -> Answer {
+        let Self { connection, command, waiting, timeout } = self;
+        select! {
+            recv(waiting.answer) -> answer => interpret(answer.map_err(|_| connection.closed_error())?),
+            recv(connection.closed()) -> _ => Err(connection.closed_error()),
+            recv(timeout) -> _ => Err(RequestError::Timeout { command }),
+        }
+    }
+}
+
+/// What became of a request of this side.
 pub type Answer = Result<Vec<u8>, RequestError>;
 
 impl Connection {
@@ -208,23 +227,20 @@ impl Connection {
     /// # Errors
     /// As [`Connection::request`].
     pub fn request_within(&self, limit: Duration, command: Command, payload: impl Into<Vec<u8>>) -> Answer {
+        self.begin_request(limit, command, payload.into())?.wait()
+    }
+
+    /// Sends a request whose answer is waited for later.
+    fn begin_request(&self, limit: Duration, command: Command, payload: Vec<u8>) -> Result<Begun, RequestError> {
         let waiting = self.0.pending.open();
         let timeout = self.0.clock.after(limit);
-        let message = Outgoing::Message {
-            counter: waiting.counter,
-            command: CommandField::new(command),
-            payload: payload.into(),
-        };
+        let message = Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload };
         select! {
             send(self.0.outbox, message) -> sent => sent.map_err(|_| self.closed_error())?,
             recv(self.closed()) -> _ => return Err(self.closed_error()),
             recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
         }
-        select! {
-            recv(waiting.answer) -> answer => self.interpret(answer.map_err(|_| self.closed_error())?),
-            recv(self.closed()) -> _ => Err(self.closed_error()),
-            recv(timeout) -> _ => Err(RequestError::Timeout { command }),
-        }
+        Ok(Begun { connection: self.clone(), command, waiting, timeout })
     }
 
     /// Sends the answer to the request with this counter.
@@ -275,14 +291,14 @@ impl Connection {
     fn closed_error(&self) -> RequestError {
         RequestError::Closed { reason: self.0.reason.get().cloned().unwrap_or_else(|| "by this side".to_owned()) }
     }
+}
 
-    /// What an answer means (`spec/protocol.md` 4.2).
-    fn interpret(&self, answer: Message) -> Answer {
-        match answer.command.name() {
-            b"ok" | b"ok-m" | b"ok-c" => Ok(answer.body),
-            b"err" => Err(RequestError::Refused(ErrorObject::from_payload(&answer.body))),
-            _ => Err(RequestError::Unexpected(answer.command.to_string())),
-        }
+/// What an answer means (`spec/protocol.md` 4.2).
+fn interpret(answer: Message) -> Answer {
+    match answer.command.name() {
+        b"ok" | b"ok-m" | b"ok-c" => Ok(answer.body),
+        b"err" => Err(RequestError::Refused(ErrorObject::from_payload(&answer.body))),
+        _ => Err(RequestError::Unexpected(answer.command.to_string())),
     }
 }
 

@@ -10,14 +10,15 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Connection, RequestError};
+use super::{Begun, Connection, RequestError};
 use crate::wire::Command;
 
 /// Bytes of content in one message. Any size up to 5 MiB is legal; this one keeps the buffers small and gives a slow
 /// link time for each.
 const CHUNK: usize = 512 * 1024;
 
-/// Sends a file while it is being written: what is written here goes out in chunks, one in flight at a time.
+/// Sends a file while it is being written: what is written here goes out in chunks, of which one is in flight while the
+/// next is being filled.
 pub struct FileSender<'a> {
     connection: &'a Connection,
     path: String,
@@ -25,6 +26,8 @@ pub struct FileSender<'a> {
     payload: Vec<u8>,
     sum: Sha256,
     sent: u64,
+    /// The chunk whose answer has not come yet.
+    in_flight: Option<Begun>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -36,7 +39,8 @@ impl<'a> FileSender<'a> {
     pub fn begin(connection: &'a Connection, path: &str, cancelled: Arc<AtomicBool>) -> Result<Self, RequestError> {
         let path = format!("/{path}");
         connection.request(Command::NewFile, path.as_bytes())?;
-        let mut sender = Self { connection, path, payload: Vec::new(), sum: Sha256::new(), sent: 0, cancelled };
+        let mut sender =
+            Self { connection, path, payload: Vec::new(), sum: Sha256::new(), sent: 0, in_flight: None, cancelled };
         sender.start_chunk();
         Ok(sender)
     }
@@ -47,6 +51,7 @@ impl<'a> FileSender<'a> {
     /// When the peer has not received the file as it was sent, or has cancelled the transfer.
     pub fn finish(mut self) -> Result<u64, RequestError> {
         self.send_chunk()?;
+        self.wait_for_chunk()?;
         let mut payload = format!("{} ", self.path).into_bytes();
         payload.extend_from_slice(&self.sum.finalize());
         self.connection.request(Command::FileEnd, payload)?;
@@ -77,10 +82,16 @@ impl<'a> FileSender<'a> {
         }
         self.sum.update(&self.payload[self.path.len() + 1..]);
         self.sent += self.content() as u64;
+        self.wait_for_chunk()?;
         let payload = std::mem::take(&mut self.payload);
-        self.connection.request(Command::FileUpdate, payload)?;
+        let limit = self.connection.0.request_timeout;
+        self.in_flight = Some(self.connection.begin_request(limit, Command::FileUpdate, payload)?);
         self.start_chunk();
         Ok(())
+    }
+
+    fn wait_for_chunk(&mut self) -> Result<(), RequestError> {
+        self.in_flight.take().map_or(Ok(()), |begun| begun.wait().map(drop))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Connection, Handler, PEER_CLOSED, Socket};
 use crate::{
-    crypto::Fernet,
+    crypto::{Fernet, TokenError},
     wire::{Deframer, Limits, Message},
 };
 
@@ -125,10 +125,11 @@ impl<H: Handler> Reader<H> {
     fn take(&mut self, mut message: Message) -> Result<(), String> {
         if let Some(cipher) = &self.cipher {
             message.body = cipher.open(message.body).map_err(|error| {
-                format!(
-                    "the message '{}' cannot be decrypted: {error}; is the <key> the same on both nodes?",
-                    message.command
-                )
+                let hint = match error {
+                    TokenError::Signature => "; is the <key> the same on both nodes?",
+                    _ => "",
+                };
+                format!("the message '{}' cannot be decrypted: {error}{hint}", message.command)
             })?;
         }
         if message.command.is_answer() {

@@ -119,8 +119,9 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         }
         false => Some(process::detach().map_err(|error| format!("the background cannot be reached: {error}"))?),
     };
-    let pid_file = PidFile::write(&run_dir)?;
+    // From here on a signal ends the daemon in order: what was written to the disk is removed again.
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| error.to_string())?;
+    let pid_file = PidFile::write(&run_dir)?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     if let Some(starter) = starter {
         starter.ready();

@@ -43,6 +43,7 @@ pub struct Prepared {
     local: Server,
     listener: Option<Listener>,
     trigger: Trigger,
+    lock: directory::Lock,
 }
 
 /// A node that runs. Dropping it stops it.
@@ -52,6 +53,8 @@ pub struct Running {
     trigger: Option<Trigger>,
     stoppers: Vec<Box<dyn FnOnce() + Send>>,
     address: Option<SocketAddr>,
+    /// Keeps a second daemon off the same home; the last to go.
+    _lock: directory::Lock,
 }
 
 impl Prepared {
@@ -77,6 +80,10 @@ impl Prepared {
         let cluster_dir = node.home.cluster_dir();
         directory::create(&cluster_dir, 0o770)
             .map_err(|error| failed("there is no place for received files:", &cluster_dir, &error))?;
+        let lock = directory::lock(&cluster_dir).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => format!("{} is served by another daemon; stop it first", node.home),
+            _ => failed("the installation cannot be locked at", &cluster_dir, &error),
+        })?;
         let local = Server::bind(&node).map_err(|error| {
             failed("Could not create server: the control socket cannot be bound:", &node.home.control_socket(), &error)
         })?;
@@ -89,7 +96,7 @@ impl Prepared {
             NodeType::Master => Role::Master(Master::new(node)),
             NodeType::Worker => Role::Worker(Worker::new(node)),
         };
-        Ok(Self { role, local, listener, trigger })
+        Ok(Self { role, local, listener, trigger, lock })
     }
 
     /// Starts the threads.
@@ -97,9 +104,15 @@ impl Prepared {
     /// # Errors
     /// When the system refuses one; those that were started end again.
     pub fn start(self) -> io::Result<Running> {
-        let Self { role, local, listener, trigger } = self;
-        let mut running =
-            Running { role, threads: Group::new(64), trigger: Some(trigger), stoppers: Vec::new(), address: None };
+        let Self { role, local, listener, trigger, lock } = self;
+        let mut running = Running {
+            role,
+            threads: Group::new(64),
+            trigger: Some(trigger),
+            stoppers: Vec::new(),
+            address: None,
+            _lock: lock,
+        };
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
         match &running.role {

@@ -10,7 +10,7 @@ use std::{
             net::{UnixListener, UnixStream},
         },
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +32,20 @@ use crate::{
 const REST: Duration = Duration::from_millis(500);
 
 /// The bound control socket.
-pub struct Server(UnixListener);
+pub struct Server {
+    listener: UnixListener,
+    _file: SocketFile,
+}
+
+/// Removes the file of the socket when nobody serves it any more, or never did: programs are to see that at once.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // The next start replaces what is left.
+        let _ = remove_file(&self.0);
+    }
+}
 
 /// The local programs that are connected.
 pub type Clients = Arc<Mutex<Vec<Client>>>;
@@ -61,8 +74,9 @@ impl Server {
             remove_file(&path)?;
         }
         let listener = UnixListener::bind(&path)?;
-        set_permissions(&path, Permissions::from_mode(0o660))?;
-        Ok(Self(listener))
+        let file = SocketFile(path);
+        set_permissions(&file.0, Permissions::from_mode(0o660))?;
+        Ok(Self { listener, _file: file })
     }
 
     /// Makes a blocked accept return.
@@ -70,7 +84,7 @@ impl Server {
     /// # Errors
     /// When the socket cannot be cloned.
     pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
-        let socket = self.0.try_clone()?;
+        let socket = self.listener.try_clone()?;
         Ok(move || {
             // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
             let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
@@ -101,7 +115,7 @@ impl Server {
         let node = role.node();
         let scope = scope("Local Server", "Main");
         loop {
-            let accepted = self.0.accept();
+            let accepted = self.listener.accept();
             if node.shutdown.ordered() {
                 break;
             }
@@ -111,8 +125,6 @@ impl Server {
                 node.shutdown.sleep(&node.clock, REST);
             }
         }
-        // Nobody serves it any more: programs are to see that at once.
-        let _ = remove_file(node.home.control_socket());
     }
 }
 

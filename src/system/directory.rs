@@ -1,11 +1,13 @@
 //! Directories of the daemon's own.
 
 use std::{
-    fs::{DirBuilder, Permissions, set_permissions},
+    fs::{DirBuilder, File, Permissions, set_permissions},
     io,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
 };
+
+use nix::fcntl::{Flock, FlockArg};
 
 /// Creates `path` with this mode, whatever the umask; one that exists stays as it is.
 ///
@@ -17,6 +19,19 @@ pub fn create(path: &Path, mode: u32) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Keeps other processes that ask for the same from using a directory; dropping it, or the end of the process, lets
+/// them. It leaves nothing on the disk and survives going to the background.
+pub struct Lock(#[expect(dead_code, reason = "held only to be dropped")] Flock<File>);
+
+/// Locks `path` for this process.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] when another process has locked it.
+pub fn lock(path: &Path) -> io::Result<Lock> {
+    let locked = Flock::lock(File::open(path)?, FlockArg::LockExclusiveNonblock);
+    locked.map(Lock).map_err(|(_, error)| error.into())
 }
 
 /// Removes everything in the directory `path` for which `keep` is false, whole folders too.

@@ -117,7 +117,6 @@ fn an_address_of_another_machine() {
 }
 
 #[test]
-#[ignore = "BUG of the daemon: a start that fails after the control socket was bound leaves its file behind"]
 fn a_start_that_fails_leaves_no_socket() {
     let home = Home::master();
     let _other = TcpListener::bind(home.address.socket()).unwrap();
