@@ -253,6 +253,14 @@ impl Connection {
         self.answer(counter, Command::Err, error.to_json());
     }
 
+    /// Sends what a request came to.
+    pub fn answer_with(&self, counter: u32, result: Result<String, ErrorObject>) {
+        match result {
+            Ok(text) => self.answer(counter, Command::Ok, text),
+            Err(error) => self.refuse(counter, &error),
+        }
+    }
+
     /// Closes the connection at once. The first reason given is the one that is told.
     pub fn close(&self, reason: &str) {
         let _ = self.0.reason.set(reason.to_owned());

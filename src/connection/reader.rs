@@ -9,8 +9,12 @@ use std::{
 use super::{Connection, Handler, PEER_CLOSED, Socket};
 use crate::{
     crypto::{Fernet, TokenError},
+    system::thread::guard,
     wire::{Deframer, Limits, Message},
 };
+
+/// Bytes within the time of one frame by which a peer shows that it is not silent: 2 KiB/s with the default.
+const PROGRESS: usize = 64 * 1024;
 
 pub struct Reader<H> {
     connection: Connection,
@@ -21,8 +25,10 @@ pub struct Reader<H> {
     /// When a stranger must have been accepted.
     handshake: Option<Instant>,
     frame_timeout: Duration,
-    /// When the present frame must be complete.
+    /// When the present frame must be complete, or [`PROGRESS`] bytes further.
     frame: Option<Instant>,
+    /// Bytes since that was set.
+    progress: usize,
     /// The read timeout that is in force at the socket, so that it is set only when it changes.
     waits_for_deadline: bool,
 }
@@ -38,6 +44,7 @@ impl<H: Handler> Reader<H> {
             handshake: None,
             frame_timeout: Duration::ZERO,
             frame: None,
+            progress: 0,
             waits_for_deadline: false,
         }
     }
@@ -83,11 +90,17 @@ impl<H: Handler> Reader<H> {
                 }
                 Err(error) => return error.to_string(),
             }
-            if !self.deframer.inside_frame() {
-                self.frame = None;
-            } else if self.frame.is_none() {
-                self.frame = Some(Instant::now() + self.frame_timeout);
-            }
+            self.renew_frame_deadline(count);
+        }
+    }
+
+    /// A frame must be complete in time, or at least make progress: a slow link is not a silent one.
+    fn renew_frame_deadline(&mut self, count: usize) {
+        self.progress += count;
+        if !self.deframer.inside_frame() {
+            (self.frame, self.progress) = (None, 0);
+        } else if self.frame.is_none() || self.progress >= PROGRESS {
+            (self.frame, self.progress) = (Some(Instant::now() + self.frame_timeout), 0);
         }
     }
 
@@ -126,7 +139,7 @@ impl<H: Handler> Reader<H> {
         if let Some(cipher) = &self.cipher {
             message.body = cipher.open(message.body).map_err(|error| {
                 let hint = match error {
-                    TokenError::Signature => "; is the <key> the same on both nodes?",
+                    TokenError::Signature => "; the <key> must be the same on both nodes",
                     _ => "",
                 };
                 format!("the message '{}' cannot be decrypted: {error}{hint}", message.command)
@@ -135,9 +148,13 @@ impl<H: Handler> Reader<H> {
         if message.command.is_answer() {
             // An answer that nobody waits for is late, or injected; to answer it would begin an endless exchange.
             self.connection.0.pending.deliver(message);
-        } else {
-            self.handler.request(&self.connection, message);
+            return Ok(());
         }
-        Ok(())
+        // A request that breaks our own program ends its connection, not the node.
+        guard(|| self.handler.request(&self.connection, message)).map_err(|panic| {
+            let peer = self.connection.peer();
+            log::error!(target: "[Cluster] [Main]", "A request of {peer} failed: {panic}. Please report this.");
+            "one of its requests failed on this node".to_owned()
+        })
     }
 }

@@ -11,7 +11,7 @@ usage: wazuh-clusterd [-f] [-d] [-t] [-r] [-c FILE] [--home DIR]
 Keeps this node equal to the other nodes of its cluster.
 
   -f            stay in the foreground and log to standard error too
-  -d            log at debug level; twice for more (only if wazuh_clusterd.debug is 0)
+  -d            log at debug level (only where wazuh_clusterd.debug is there and 0)
   -t            check the configuration and end: 0 if it is good, 1 if not
   -r            stay root instead of becoming the user 'wazuh'
   -c FILE       read the <cluster> section of FILE instead of etc/ossec.conf
@@ -25,6 +25,7 @@ exit status:
   1  the configuration is wrong, or the daemon could not start; the reason is in
      logs/cluster.log and on standard error
   2  the command line is wrong
+  70 a thread failed: please report it
   143 it was stopped by SIGTERM
 ";
 

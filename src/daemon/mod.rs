@@ -12,7 +12,7 @@ mod version;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
-use log::{debug, error, info, warn};
+use log::{error, info, warn};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
@@ -91,17 +91,18 @@ fn open_log(home: &Home) -> io::Result<LogFile> {
 fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Result<ExitCode, String> {
     let loaded = Config::load(home, arguments.config.as_deref()).map_err(|faults| faults.to_string())?;
     let config = loaded.config;
-    if config.cluster.disabled {
-        debug!(target: &**scope, "The cluster is disabled.");
-        return Ok(ExitCode::SUCCESS);
-    }
     for note in &loaded.notes {
         match note.level {
             NoteLevel::Warning => warn!(target: &**scope, "{}", note.text),
             NoteLevel::Info => info!(target: &**scope, "{}", note.text),
         }
     }
+    if config.cluster.disabled {
+        info!(target: &**scope, "The cluster is disabled: <cluster> is missing, or says <disabled>yes</disabled>.");
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.test {
+        println!("The configuration is good: {} '{}'.", config.cluster.node_type, config.cluster.node_name);
         return Ok(ExitCode::SUCCESS);
     }
     if user::is_root() && !arguments.stay_root {

@@ -36,8 +36,7 @@ impl Peer {
     ) {
         let answering = connection.clone();
         let run = move || match guard(work) {
-            Ok(Ok(json)) => answering.answer(counter, Command::Ok, json),
-            Ok(Err(error)) => answering.refuse(counter, &error),
+            Ok(result) => answering.answer_with(counter, result),
             Err(panic) => answering.refuse(counter, &ErrorObject::unexpected(panic)),
         };
         if let Err(error) = self.role.node().requests.spawn("request", run) {
@@ -95,8 +94,10 @@ impl Handler for Peer {
                 let role = role.clone();
                 self.later(connection, counter, move || Ok(requests::hash(&role)));
             }
-            (Request::Nodes(arguments), Role::Master(master)) => answer(connection, counter, master.nodes(arguments)),
-            (Request::Health(filter), Role::Master(master)) => answer(connection, counter, master.health(filter)),
+            (Request::Nodes(arguments), Role::Master(master)) => {
+                connection.answer_with(counter, master.nodes(arguments))
+            }
+            (Request::Health(filter), Role::Master(master)) => connection.answer_with(counter, master.health(filter)),
             (Request::Nodes(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Nodes, payload.to_vec());
             }
@@ -109,12 +110,5 @@ impl Handler for Peer {
 
     fn closed(&mut self, reason: &str) {
         debug!(target: &*self.scope, "Disconnected: {reason}.");
-    }
-}
-
-fn answer(connection: &Connection, counter: u32, result: Result<String, ErrorObject>) {
-    match result {
-        Ok(json) => connection.answer(counter, Command::Ok, json),
-        Err(error) => connection.refuse(counter, &error),
     }
 }

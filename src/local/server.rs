@@ -68,7 +68,7 @@ impl Server {
         let path = node.home.control_socket();
         if is_socket(&path) {
             if UnixStream::connect(&path).is_ok() {
-                let text = format!("{} is served by another daemon; stop it first", path.display());
+                let text = "another daemon serves it; stop that one first";
                 return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
             }
             remove_file(&path)?;

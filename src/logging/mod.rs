@@ -6,12 +6,13 @@
 //! The two tags travel as the target of a record: `info!(target: &scope, …)` with a [`Scope`] made once by each task.
 
 use std::{
+    collections::VecDeque,
     fs::{File, OpenOptions, Permissions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -29,6 +30,39 @@ pub type Scope = Arc<str>;
 /// The scope of a tag and a subtag.
 pub fn scope(tag: &str, subtag: &str) -> Scope {
     format!("[{tag}] [{subtag}]").into()
+}
+
+/// How often a fact that stays the same is told again.
+const REMINDER: Duration = Duration::from_secs(600);
+
+/// Facts that are remembered, the newest.
+const FACTS: usize = 64;
+
+/// What was told lately: the same again is for debugging only, until [`REMINDER`] has passed. A peer that is refused
+/// every few seconds must not fill the log.
+#[derive(Default)]
+pub struct Repeats(Mutex<VecDeque<(String, Instant)>>);
+
+impl Repeats {
+    /// The level at which a fact is to be told: `level` if it is new or was told long ago. `fact` is what makes it the
+    /// same: it leaves out what changes from time to time, such as a port.
+    pub fn level(&self, level: Level, fact: &str, now: Instant) -> Level {
+        let mut told = self.0.lock();
+        told.retain(|(_, when)| now.saturating_duration_since(*when) < REMINDER);
+        if told.iter().any(|(known, _)| known == fact) {
+            return Level::Debug;
+        }
+        if told.len() == FACTS {
+            told.pop_front();
+        }
+        told.push_back((fact.to_owned(), now));
+        level
+    }
+
+    /// Forgets everything: what happens now is new.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
 }
 
 /// The log file, for opening it again after somebody else has moved it.
@@ -163,6 +197,22 @@ fn show_control(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fact_is_told_once_and_again_after_a_while() {
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        let level =
+            |fact: &str, minutes: u64| repeats.level(Level::Error, fact, now + Duration::from_secs(60 * minutes));
+        assert_eq!(level("a", 0), Level::Error);
+        assert_eq!(level("a", 1), Level::Debug);
+        assert_eq!(level("b", 1), Level::Error);
+        assert_eq!(level("a", 9), Level::Debug);
+        assert_eq!(level("a", 10), Level::Error);
+        for fact in 0..1000 {
+            assert_eq!(level(&fact.to_string(), 11), Level::Error);
+        }
+        assert_eq!(repeats.0.lock().len(), FACTS);
+    }
 
     #[test]
     fn a_message_is_one_line_whatever_it_contains() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Master, Worker};
+use super::{Master, Member};
 use crate::{
     system::clock::iso_utc,
     tasks::integrity::status::{Counts, date},
@@ -69,7 +69,7 @@ fn info(name: &str, node_type: &str, version: &str, address: &str) -> Value {
     json!({"name": name, "type": node_type, "version": version, "ip": address, "n_active_agents": 0})
 }
 
-fn worker_health(worker: &Worker) -> Value {
+fn worker_health(worker: &Member) -> Value {
     let hello = &worker.hello;
     let integrity = worker.integrity.status();
     let never = date(None);

@@ -5,17 +5,19 @@ use std::{
     time::Duration,
 };
 
-use log::{error, warn};
+use log::{Level, error, warn};
 
-use super::{Master, Worker, registry::NotRegistered, strangers::Place};
+use super::{Master, Member, registry::NotRegistered};
 use crate::{
     config::settings::Native,
     connection::Connection,
-    logging::Scope,
     session::native,
     system::directory,
     wire::{Command, ErrorObject},
 };
+
+/// Who speaks of a worker that is not one yet.
+const SCOPE: &str = "[Worker] [Main]";
 
 /// How long a connected worker may take to prove that it lives when another claims its name.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
@@ -25,14 +27,12 @@ pub struct Join {
     pub master: Arc<Master>,
     pub connection: Connection,
     pub counter: u32,
-    pub joined: Arc<OnceLock<Arc<Worker>>>,
-    pub place: Arc<parking_lot::Mutex<Option<Place>>>,
-    pub scope: Scope,
+    pub joined: Arc<OnceLock<Arc<Member>>>,
 }
 
 impl Join {
     /// Registers the worker and answers its hello, now or when the worker that has its name has been asked.
-    pub fn run(self, worker: Arc<Worker>) {
+    pub fn run(self, worker: Arc<Member>) {
         let limit = self.master.node.settings.link.max_workers as usize;
         match self.master.registry.add(&worker, limit) {
             Ok(()) => self.welcome(worker),
@@ -41,31 +41,26 @@ impl Join {
                     3018,
                     format!("{limit} workers are connected (cluster.json, link.max_workers)"),
                 );
-                refuse(&self.connection, self.counter, &error, &self.scope);
+                self.master.refuse(&self.connection, self.counter, &error);
             }
             Err(NotRegistered::NameTaken(other)) => {
-                let (connection, counter, scope) = (self.connection.clone(), self.counter, self.scope.clone());
+                let (connection, counter, master) = (self.connection.clone(), self.counter, self.master.clone());
                 let requests = self.master.node.requests.clone();
                 // The reader does not wait for an answer, so somebody else asks the other connection.
                 if let Err(error) = requests.spawn("hello", move || self.replace_ghost(&other, worker)) {
-                    refuse(&connection, counter, &ErrorObject::unexpected(error.to_string()), &scope);
+                    master.refuse(&connection, counter, &ErrorObject::unexpected(error.to_string()));
                 }
             }
         }
     }
 
     /// A connection whose other end is gone may look alive for a long time. It keeps its name only if it answers.
-    fn replace_ghost(self, other: &Arc<Worker>, worker: Arc<Worker>) {
+    fn replace_ghost(self, other: &Arc<Member>, worker: Arc<Member>) {
         if other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, "alive?").is_ok() {
-            return refuse(
-                &self.connection,
-                self.counter,
-                &ErrorObject::cluster(3028, worker.hello.node.clone()),
-                &self.scope,
-            );
+            return self.master.refuse(&self.connection, self.counter, &taken(&worker));
         }
         warn!(
-            target: &*self.scope,
+            target: SCOPE,
             "The connection of {} from {} is dead; the new one from {} takes its place.",
             worker.hello.node, other.address, worker.address
         );
@@ -73,35 +68,29 @@ impl Join {
         self.master.registry.remove(other);
         match self.master.registry.add(&worker, usize::MAX) {
             Ok(()) => self.welcome(worker),
-            Err(_) => refuse(
-                &self.connection,
-                self.counter,
-                &ErrorObject::cluster(3028, worker.hello.node.clone()),
-                &self.scope,
-            ),
+            Err(_) => self.master.refuse(&self.connection, self.counter, &taken(&worker)),
         }
     }
 
-    fn welcome(self, worker: Arc<Worker>) {
+    fn welcome(self, worker: Arc<Member>) {
         let node = &self.master.node;
         let name = &worker.hello.node;
         let mut answer = format!("Client {name} added");
         if node.settings.link.native != Native::Never {
             match native::nonce() {
                 Ok(nonce) => answer.push_str(&native::invitation(&nonce)),
-                Err(error) => warn!(target: &*self.scope, "No native link can be offered: {error}"),
+                Err(error) => warn!(target: SCOPE, "No native link can be offered: {error}"),
             }
         }
         let directory = node.home.node_dir(name);
         if let Err(error) = directory::create(&directory, 0o770) {
             self.master.registry.remove(&worker);
-            error!(target: &*self.scope, "{} cannot be created: {error}", directory.display());
+            error!(target: SCOPE, "{} cannot be created: {error}", directory.display());
             let error = ErrorObject::unexpected(format!("the master has no place for this worker's files: {error}"));
-            return refuse(&self.connection, self.counter, &error, &self.scope);
+            return self.master.refuse(&self.connection, self.counter, &error);
         }
         // From here on the reader serves it as a worker; so all this comes before the answer.
         self.connection.accept();
-        drop(self.place.lock().take());
         let _ = self.joined.set(worker.clone());
         if self.connection.is_closed() {
             // It left while it was being registered, and its end has been handled already.
@@ -111,9 +100,19 @@ impl Join {
     }
 }
 
-/// Refuses the peer as a whole: it gets the error, and then the connection ends.
-pub fn refuse(connection: &Connection, counter: u32, error: &ErrorObject, scope: &Scope) {
-    error!(target: &**scope, "{} is refused: {error}", connection.peer());
-    connection.refuse(counter, error);
-    connection.close_after_answers("it was refused");
+fn taken(worker: &Member) -> ErrorObject {
+    let name = &worker.hello.node;
+    ErrorObject::cluster(3028, format!("{name}; give each node a <node_name> of its own"))
+}
+
+impl Master {
+    /// Refuses a peer as a whole: it gets the error, and then the connection ends. The log tells the same refusal of the
+    /// same address once, because a worker comes back every few seconds.
+    pub(super) fn refuse(&self, connection: &Connection, counter: u32, error: &ErrorObject) {
+        let address = connection.peer().rsplit_once(':').map_or(connection.peer(), |(address, _)| address);
+        let level = self.told.level(Level::Error, &format!("{address} {error}"), self.node.clock.now());
+        log::log!(target: SCOPE, level, "{} is refused: {error}", connection.peer());
+        connection.refuse(counter, error);
+        connection.close_after_answers("it was refused");
+    }
 }

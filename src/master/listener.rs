@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use log::{debug, info, warn};
+use log::{Level, debug, info, warn};
 use nix::sys::socket::{Shutdown, shutdown};
 
 use super::{
@@ -95,9 +95,16 @@ fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address
     let link = &master.node.settings.link;
     let Some(place) = strangers.admit(address.ip(), link.max_unauthenticated_per_address, link.max_unauthenticated)
     else {
-        return warn!(
+        let fact = format!("{} too many", address.ip());
+        let level = master.told.level(Level::Warn, &fact, master.node.clock.now());
+        return log::log!(
             target: &**scope,
-            "Too many connections from {} that have not said hello; this one is closed.", address.ip()
+            level,
+            "Too many connections that have not said hello, at most {} from one address and {} in all \
+             (cluster.json, link): one from {} is closed.",
+            link.max_unauthenticated_per_address,
+            link.max_unauthenticated,
+            address.ip()
         );
     };
     info!(target: &**scope, "Connection from {}", python_address(address));

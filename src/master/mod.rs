@@ -3,23 +3,23 @@
 mod health;
 mod join;
 mod listener;
+mod member;
 mod nodes;
 mod peer;
 mod registry;
 mod strangers;
-mod worker;
 
 use std::{io, sync::Arc};
 
 use log::info;
 
 pub use listener::Listener;
+pub use member::Member;
 pub use registry::Registry;
-pub use worker::Worker;
 
 use crate::{
     files::MemberCache,
-    logging::scope,
+    logging::{Repeats, scope},
     node::Node,
     system::thread,
     tasks::{
@@ -41,6 +41,8 @@ pub struct Master {
     /// The master's own files.
     pub local_integrity: Arc<LocalIntegrity>,
     integrity: Arc<integrity::master::Shared>,
+    /// What was said of peers that are not workers.
+    told: Repeats,
 }
 
 impl Master {
@@ -52,7 +54,7 @@ impl Master {
             local: local_integrity.clone(),
             members: MemberCache::new(MEMBER_CACHE),
         });
-        Arc::new(Self { node, registry: Registry::default(), local_integrity, integrity })
+        Arc::new(Self { node, registry: Registry::default(), local_integrity, integrity, told: Repeats::default() })
     }
 
     /// Starts its threads: `listen`, `local_integrity` and `keep_alive`.
@@ -70,7 +72,7 @@ impl Master {
     }
 
     fn supervised(&self) -> Vec<Supervised> {
-        let supervise = |worker: &Arc<Worker>| Supervised {
+        let supervise = |worker: &Arc<Member>| Supervised {
             connection: worker.connection.clone(),
             last: worker.last_keep_alive().0,
         };

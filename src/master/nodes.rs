@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Master;
 use crate::wire::{Class, ErrorObject, json};
 
-/// What may be selected, in the order in which it is shown.
+/// What may be selected, in the order of a [`Node`].
 const FIELDS: [&str; 4] = ["name", "type", "version", "ip"];
 const MOST: i64 = 100_000;
 

@@ -5,13 +5,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use log::{debug, info, warn};
+use log::{Level, debug, info, warn};
 
-use super::{
-    Master, Worker,
-    join::{Join, refuse},
-    strangers::Place,
-};
+use super::{Master, Member, join::Join, strangers::Place};
 use crate::{
     config::settings::Native,
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
@@ -30,9 +26,9 @@ pub struct Peer {
     address: SocketAddr,
     scope: Scope,
     /// Given back when the hello was accepted.
-    place: Arc<parking_lot::Mutex<Option<Place>>>,
+    place: Option<Place>,
     /// Set by the thread that registers the worker.
-    worker: Arc<OnceLock<Arc<Worker>>>,
+    worker: Arc<OnceLock<Arc<Member>>>,
     said_hello: bool,
     /// Whether the first request after hello has come; the agreement of native nodes is only that one.
     begun: bool,
@@ -46,7 +42,7 @@ impl Peer {
             master,
             address,
             scope: scope("Worker", "Main"),
-            place: Arc::new(parking_lot::Mutex::new(Some(place))),
+            place: Some(place),
             worker: Arc::default(),
             said_hello: false,
             begun: false,
@@ -59,8 +55,9 @@ impl Handler for Peer {
     fn request(&mut self, connection: &Connection, message: Message) {
         let Message { counter, command, body } = message;
         if let Some(worker) = self.worker.get().filter(|_| self.transfers.is_none()) {
-            self.scope = scope(&format!("Worker {}", worker.hello.node), "Main");
+            self.scope = scope_of(worker);
             self.transfers = Some(transfers(&self.master, worker));
+            self.place = None;
         }
         debug!(target: &*self.scope, "Command received: b'{command}'");
         let request = match Request::parse(command, &body) {
@@ -92,6 +89,7 @@ impl Handler for Peer {
     fn closed(&mut self, reason: &str) {
         match self.worker.get() {
             Some(worker) => {
+                self.scope = scope_of(worker);
                 self.master.registry.remove(worker);
                 if reason == PEER_CLOSED {
                     debug!(target: &*self.scope, "Disconnected {}.", worker.hello.node);
@@ -104,8 +102,13 @@ impl Handler for Peer {
             None if !self.said_hello && reason == PEER_CLOSED => {
                 debug!(target: &*self.scope, "{} has left.", self.address)
             }
-            None if self.said_hello => info!(target: &*self.scope, "{} has left: {reason}.", self.address),
-            None => warn!(target: &*self.scope, "{} has left without being accepted: {reason}.", self.address),
+            // Who said hello and is no worker was refused, and that was told.
+            None if self.said_hello => debug!(target: &*self.scope, "{} has left: {reason}.", self.address),
+            None => {
+                let fact = format!("{} {reason}", self.address.ip());
+                let level = self.master.told.level(Level::Warn, &fact, self.master.node.clock.now());
+                log::log!(target: &*self.scope, level, "{} has left without being accepted: {reason}.", self.address);
+            }
         }
     }
 }
@@ -124,7 +127,7 @@ impl Peer {
             accept_patch_versions: node.settings.link.accept_patch_versions,
         };
         if let Err(error) = hello::check(&hello, &rules) {
-            return refuse(connection, counter, &error, &self.scope);
+            return self.master.refuse(connection, counter, &error);
         }
         if hello.version != node.settings.version.to_string() {
             info!(
@@ -133,23 +136,20 @@ impl Peer {
                 hello.node, hello.version, node.settings.version
             );
         }
-        let join = Join {
-            master: self.master.clone(),
-            connection: connection.clone(),
-            counter,
-            joined: self.worker.clone(),
-            place: self.place.clone(),
-            scope: self.scope.clone(),
-        };
-        let worker = Worker::new(hello, self.address.ip(), connection.clone(), self.master.integrity.clone());
+        let join =
+            Join { master: self.master.clone(), connection: connection.clone(), counter, joined: self.worker.clone() };
+        let worker = Member::new(hello, self.address.ip(), connection.clone(), self.master.integrity.clone());
         join.run(worker);
+        if self.worker.get().is_some() {
+            self.place = None;
+        }
     }
 
     fn worker_request(
         &mut self,
         connection: &Connection,
         counter: u32,
-        worker: &Arc<Worker>,
+        worker: &Arc<Member>,
         request: &Request<'_>,
         command: crate::wire::CommandField,
     ) {
@@ -159,7 +159,7 @@ impl Peer {
         }
         if first && self.master.node.settings.link.native == Native::Require {
             let error = ErrorObject::cluster(3018, "this master takes native links only (cluster.json, link.native)");
-            return refuse(connection, counter, &error, &self.scope);
+            return self.master.refuse(connection, counter, &error);
         }
         let kind = worker.features().checksum();
         let integrity = &worker.integrity;
@@ -200,13 +200,13 @@ impl Peer {
                 integrity.cancel(task, error);
                 connection.answer(counter, Command::Ok, "Request received correctly");
             }
-            Request::Nodes(arguments) => tell(connection, counter, self.master.nodes(arguments)),
-            Request::Health(filter) => tell(connection, counter, self.master.health(filter)),
+            Request::Nodes(arguments) => connection.answer_with(counter, self.master.nodes(arguments)),
+            Request::Health(filter) => connection.answer_with(counter, self.master.health(filter)),
             _ => unknown_command(connection, counter, command),
         }
     }
 
-    fn agree(&self, connection: &Connection, counter: u32, worker: &Worker, offer: &[u8]) {
+    fn agree(&self, connection: &Connection, counter: u32, worker: &Member, offer: &[u8]) {
         let link = &self.master.node.settings.link;
         match native::answer(offer, &link.features) {
             Ok((features, payload)) if link.native != Native::Never => {
@@ -219,7 +219,7 @@ impl Peer {
                 warn!(target: &*self.scope, "No native link with this worker: {error}");
                 let told = ErrorObject::unexpected(error.to_string());
                 if link.native == Native::Require {
-                    return refuse(connection, counter, &told, &self.scope);
+                    return self.master.refuse(connection, counter, &told);
                 }
                 connection.refuse(counter, &told);
             }
@@ -230,15 +230,12 @@ impl Peer {
     }
 }
 
-fn transfers(master: &Master, worker: &Worker) -> Transfers {
+fn scope_of(worker: &Member) -> Scope {
+    scope(&format!("Worker {}", worker.hello.node), "Main")
+}
+
+fn transfers(master: &Master, worker: &Member) -> Transfers {
     let name = &worker.hello.node;
     let limits = FileLimits { size: ARCHIVE_LIMIT, open: 2 };
     Transfers::new(IncomingFiles::new(master.node.home.node_dir(name), format!("queue/cluster/{name}/"), limits))
-}
-
-fn tell(connection: &Connection, counter: u32, result: Result<String, ErrorObject>) {
-    match result {
-        Ok(json) => connection.answer(counter, Command::Ok, json),
-        Err(error) => connection.refuse(counter, &error),
-    }
 }

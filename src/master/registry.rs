@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::Worker;
+use super::Member;
 
 /// Names are unique in it.
 #[derive(Default)]
-pub struct Registry(RwLock<Vec<Arc<Worker>>>);
+pub struct Registry(RwLock<Vec<Arc<Member>>>);
 
 /// Why a worker was not registered.
 pub enum NotRegistered {
     /// Another worker has its name.
-    NameTaken(Arc<Worker>),
+    NameTaken(Arc<Member>),
     /// As many are connected as `link.max_workers` allows.
     Full,
 }
@@ -23,7 +23,7 @@ impl Registry {
     ///
     /// # Errors
     /// When its name is taken or the registry is full.
-    pub fn add(&self, worker: &Arc<Worker>, limit: usize) -> Result<(), NotRegistered> {
+    pub fn add(&self, worker: &Arc<Member>, limit: usize) -> Result<(), NotRegistered> {
         let mut workers = self.0.write();
         if let Some(other) = workers.iter().find(|other| other.hello.node == worker.hello.node) {
             return Err(NotRegistered::NameTaken(other.clone()));
@@ -36,12 +36,12 @@ impl Registry {
     }
 
     /// Forgets `worker`; another of the same name stays.
-    pub fn remove(&self, worker: &Worker) {
+    pub fn remove(&self, worker: &Member) {
         self.0.write().retain(|other| !other.connection.is(&worker.connection));
     }
 
     /// All that are connected now.
-    pub fn workers(&self) -> Vec<Arc<Worker>> {
+    pub fn workers(&self) -> Vec<Arc<Member>> {
         self.0.read().clone()
     }
 }

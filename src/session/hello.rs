@@ -27,10 +27,16 @@ pub fn check(hello: &Hello, rules: &Rules<'_>) -> Result<(), ErrorObject> {
         return Err(ErrorObject::cluster(3060, hello.node.clone()));
     }
     if hello.node == rules.master {
-        return Err(ErrorObject::cluster(3029, hello.node.clone()));
+        return Err(ErrorObject::cluster(3029, format!("{}; give each node a <node_name> of its own", hello.node)));
     }
     if hello.cluster != rules.cluster {
-        return Err(ErrorObject::cluster(3030, format!("'{}'; this is '{}'", hello.cluster, rules.cluster)));
+        return Err(ErrorObject::cluster(
+            3030,
+            format!(
+                "'{}' of {} is not '{}' of the master; write the same <name> on both",
+                hello.cluster, hello.node, rules.cluster
+            ),
+        ));
     }
     let same = match hello.version.parse::<Version>() {
         Ok(version) if rules.accept_patch_versions => version.same_minor(&rules.version),
@@ -38,7 +44,10 @@ pub fn check(hello: &Hello, rules: &Rules<'_>) -> Result<(), ErrorObject> {
         Err(_) => false,
     };
     if !same {
-        let detail = format!("the worker has '{}', the master {}", hello.version, rules.version);
+        let detail = format!(
+            "{} has '{}', the master {}; install the same release, or state the same version in etc/cluster.json",
+            hello.node, hello.version, rules.version
+        );
         return Err(ErrorObject::cluster(3031, detail));
     }
     Ok(())

@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use log::{debug, error, info, warn};
+use log::{Level, debug, info, warn};
 
 use super::{Worker, backoff::Backoff, peer::Peer};
 use crate::{
     config::settings::Native,
     connection::{Connection, RequestError, Socket},
-    logging::{Scope, scope},
+    logging::{Repeats, Scope, scope},
     node::Node,
     session::{
         hello,
@@ -33,15 +33,20 @@ pub fn run(worker: &Arc<Worker>) {
     let node = &worker.node;
     let scope = scope(&format!("Worker {}", node.cluster.node_name), "Main");
     let mut backoff = Backoff::new(node.settings.link.reconnect_min, node.settings.worker.connection_retry);
+    let told = Repeats::default();
     loop {
         match attempt(worker, &scope) {
             Ok(_) if node.shutdown.ordered() => return,
             Ok(reason) => {
                 backoff.reset();
+                told.clear();
                 info!(target: &*scope, "The connection has been closed: {reason}.");
             }
             Err(failed) if node.shutdown.ordered() => debug!(target: &*scope, "{failed}"),
-            Err(failed) => error!(target: &*scope, "Could not connect to master: {failed}."),
+            Err(failed) => {
+                let text = format!("Could not connect to master: {failed}.");
+                log::log!(target: &*scope, told.level(Level::Error, &text, node.clock.now()), "{text}");
+            }
         }
         let wait = backoff.wait();
         if node.shutdown.ordered() || !node.shutdown.sleep(&node.clock, wait) {
@@ -57,7 +62,7 @@ enum Failed {
     Connect { host: String, port: u16, error: io::Error },
     #[error("{0}")]
     Refused(RequestError),
-    #[error("{0}; is the <key> the same on both nodes, and is this port the master's?")]
+    #[error("{0}; the <key> must be the same on both nodes, and <port> that of the master")]
     Closed(RequestError),
     #[error("the agreement on a native link failed: {0} (cluster.json, link.native)")]
     Native(String),

@@ -66,7 +66,9 @@ impl TestHome {
 }
 
 fn walk(root: &Path, directory: &Path, found: &mut Vec<(String, Vec<u8>)>) {
-    for entry in fs::read_dir(directory).unwrap().flatten() {
+    // It, too, may have gone since it was listed.
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
         if entry.file_type().unwrap().is_dir() {
             walk(root, &entry.path(), found);
         } else {

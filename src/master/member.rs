@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// From its accepted hello until its connection ends.
-pub struct Worker {
+pub struct Member {
     /// What it said of itself.
     pub hello: Hello,
     /// The address of its end of the connection.
@@ -30,7 +30,7 @@ pub struct Worker {
     last_keep_alive: Mutex<(Instant, SystemTime)>,
 }
 
-impl Worker {
+impl Member {
     /// A worker that has just said hello.
     pub fn new(hello: Hello, address: IpAddr, connection: Connection, shared: Arc<Shared>) -> Arc<Self> {
         let clock = &shared.node.clock;
