@@ -65,11 +65,6 @@ impl Home {
         self.cluster_dir().join("c-internal.sock")
     }
 
-    /// The socket of the analysis daemon, which is told to reload its ruleset (`spec/protocol.md` 10.7).
-    pub fn analysis_socket(&self) -> PathBuf {
-        self.0.join("queue/sockets/analysis")
-    }
-
     /// The daemon's log.
     pub fn log_file(&self) -> PathBuf {
         self.0.join("logs/cluster.log")

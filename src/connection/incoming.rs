@@ -45,8 +45,6 @@ struct Incoming {
 pub struct ReceivedFile {
     /// The content, positioned at its beginning; its space is freed when it is closed.
     pub file: File,
-    /// In bytes.
-    pub length: u64,
     /// Of the content.
     pub sha256: [u8; 32],
 }
@@ -140,7 +138,7 @@ impl IncomingFiles {
             return Err(FileRefused::Checksum);
         }
         incoming.file.rewind().map_err(|error| self.storage(error))?;
-        let received = ReceivedFile { file: incoming.file, length: incoming.length, sha256: *sha256 };
+        let received = ReceivedFile { file: incoming.file, sha256: *sha256 };
         self.complete.insert(path.to_vec(), received);
         Ok(())
     }

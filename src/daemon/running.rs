@@ -31,11 +31,8 @@ use crate::{
 /// How long the threads may take to end.
 const STOP: Duration = Duration::from_secs(10);
 
-/// Readers and writers: two for each connection.
-const CONNECTION_THREADS: usize = 4096;
-
-/// Requests that take long, of all peers together.
-const REQUEST_THREADS: usize = 1024;
+/// Requests of one peer that may take long at a time.
+const REQUESTS: usize = 2;
 
 /// A node whose sockets are bound and whose files are whole; nothing runs yet.
 pub struct Prepared {
@@ -66,6 +63,8 @@ impl Prepared {
         let Config { home, cluster, settings } = config;
         let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
         let (trigger, token) = shutdown::channel();
+        let peers = settings.link.max_workers + settings.link.max_unauthenticated + settings.local.max_clients;
+        let peers = peers as usize;
         let node = Arc::new(Node {
             owner: user::owner().filter(|_| user::is_root()),
             home,
@@ -74,8 +73,8 @@ impl Prepared {
             items,
             clock,
             shutdown: token,
-            connections: Group::new(CONNECTION_THREADS),
-            requests: Group::new(REQUEST_THREADS),
+            connections: Group::new(2 * peers),
+            requests: Group::new(REQUESTS * peers),
         });
         let cluster_dir = node.home.cluster_dir();
         directory::create(&cluster_dir, 0o770)

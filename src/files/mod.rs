@@ -29,7 +29,7 @@ pub mod scan;
 
 pub use self::{
     apply::{Failure, Outcome, Recovery, Target, Update, What, recover},
-    archive::{AddError, Added, ArchiveError, ArchiveWriter, MemberCache, survey},
+    archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
     checksum::{Checksum, ChecksumKind},
     compare::{Difference, compare},
     items::{Item, Items, ItemsFault, Names},

@@ -7,7 +7,7 @@ use crate::{
     config::settings::RULESET_KEYS,
     files::{ChecksumKind, Entry},
     node::Node,
-    system::random::hex,
+    system::hex::hex,
     wire::json,
 };
 

@@ -51,6 +51,7 @@ impl Drop for SocketFile {
 pub type Clients = Arc<Mutex<Vec<Client>>>;
 
 /// One of them.
+#[derive(Clone)]
 pub struct Client {
     /// Its connection.
     pub connection: Connection,
@@ -102,9 +103,9 @@ impl Server {
         let (node, supervised) = (role.node().clone(), clients.clone());
         threads.spawn("local_alive", move || {
             supervision::run(&node, "Local Server", || {
-                let supervise =
-                    |client: &Client| Supervised { connection: client.connection.clone(), last: *client.last.lock() };
-                supervised.lock().iter().map(supervise).collect()
+                let clients = supervised.lock().clone();
+                let supervise = |Client { connection, last }| Supervised { connection, last: *last.lock() };
+                clients.into_iter().map(supervise).collect()
             });
         })?;
         let role = role.clone();

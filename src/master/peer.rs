@@ -11,14 +11,14 @@ use super::{Master, Member, join::Join, strangers::Place};
 use crate::{
     config::settings::Native,
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
-    files::ChecksumKind,
+    files::{ChecksumKind, MAX_METADATA},
     logging::{Scope, scope},
     session::{Transfers, hello, native, unknown_command},
     wire::{Command, ErrorObject, Hello, Message, Request},
 };
 
-/// The longest archive with the manifest of a worker.
-const ARCHIVE_LIMIT: u64 = 256 * 1024 * 1024;
+/// The longest archive with the manifest of a worker: never longer than what it holds, but for its name.
+const ARCHIVE_LIMIT: u64 = MAX_METADATA as u64 + 1024;
 
 /// Handles the requests of one connection, first of a stranger, then of a worker.
 pub struct Peer {

@@ -1,5 +1,5 @@
-//! Every operation by which this program changes files of the home: one thin layer, so that a test can make any of
-//! them fail, or let the power go out at any of them.
+//! Every operation by which a worker changes synchronised files: one thin layer, so that a test can make any of them
+//! fail, or let the power go out at any of them.
 //!
 //! All names are single components below an open directory, and no operation follows a symbolic link.
 

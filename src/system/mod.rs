@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod directory;
 pub mod disk;
+pub mod hex;
 pub mod memory;
 pub mod process;
 pub mod random;

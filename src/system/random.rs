@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::hex::hex;
+
 /// `N` random bytes.
 ///
 /// # Errors
@@ -24,12 +26,6 @@ pub fn uuid() -> String {
     b[8] = b[8] & 0x3f | 0x80;
     let hex = hex(&b);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
-}
-
-/// Lower-case hexadecimal text of `bytes`.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The one place where threads are started.
+//! The one place where threads that last are started; a scan that hashes much starts one more until it is done.
 
 use std::{
     io,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::json;
 
@@ -109,14 +109,6 @@ impl ErrorObject {
             extra,
             verbatim: object.get("cmd_error") == Some(&Value::Bool(true)),
         })
-    }
-
-    /// The error as a JSON value for programs: number and message.
-    pub fn to_value(&self) -> Value {
-        let mut map = Map::new();
-        map.insert("code".into(), self.code.into());
-        map.insert("message".into(), self.message().into());
-        Value::Object(map)
     }
 
     /// The sentence, without the number.

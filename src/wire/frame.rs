@@ -53,7 +53,7 @@ mod tests {
             complete(&mut buffer, 4242, CommandField::new(Command::Echo), plain);
             let mut rest = &buffer[..];
             for frame in case["sent_frames"].as_array().unwrap() {
-                let hex = crate::system::random::hex(&rest[..HEADER]);
+                let hex = crate::system::hex::hex(&rest[..HEADER]);
                 assert_eq!(hex, frame["header_hex"].as_str().unwrap(), "{}", case["case"]);
                 rest = &rest[frame["frame_len"].as_u64().unwrap() as usize..];
             }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use clusterd::system::clock::FakeClock;
+use clusterd::{config::NodeType, system::clock::FakeClock};
 use serde_json::json;
 
-use crate::support::{Node, RawPeer, SECOND, TestHome, advance_until, eventually};
+use crate::support::{self, Node, RawPeer, SECOND, TestHome, advance_until, eventually};
 
 fn master(settings: serde_json::Value) -> (FakeClock, Node) {
     let (clock, hand) = FakeClock::new();
@@ -158,4 +158,55 @@ fn a_wrong_native_offer_leaves_a_classic_link() {
     assert_eq!(peer.ask("native", b"{\"nonce\": \"short\", \"features\": []}").0, "err");
     assert_eq!(peer.ask("echo", b"x").0, "ok");
     assert_eq!(master.workers(), ["w1"]);
+}
+
+#[test]
+fn nodes_may_meet_over_ipv6() {
+    let (clock, hand) = FakeClock::new();
+    let (master_home, worker_home) = (TestHome::new(), TestHome::new());
+    master_home.write("etc/rules/a.xml", "a");
+    let mut config = support::config(&master_home, json!({}), "m", NodeType::Master, 0);
+    config.cluster.bind_addr = "::1".to_owned();
+    let master = Node::with_config(config, master_home, &clock);
+    let mut config = support::config(&worker_home, json!({}), "w1", NodeType::Worker, master.port());
+    config.cluster.nodes = vec!["::1".to_owned()];
+    let worker = Node::with_config(config, worker_home, &clock);
+    advance_until(&hand, SECOND, "the file arrives", || worker.home.read("etc/rules/a.xml").is_some());
+    assert!(master.as_master().nodes(b"{}").unwrap().contains("\"ip\": \"::1\""));
+}
+
+#[test]
+fn another_patch_version_may_join_unless_cluster_json_says_otherwise() {
+    let hello = |settings, version: &str| {
+        let (_hand, master) = master(settings);
+        RawPeer::connect(master.port()).ask("hello", format!("w1 wazuh worker {version}").as_bytes())
+    };
+    assert_eq!(hello(json!({}), "4.14.2").0, "ok");
+    let (answer, text) = hello(json!({}), "4.13.7");
+    assert!(answer == "err" && text.contains("3031"), "{text}");
+    assert_eq!(hello(json!({"link": {"accept_patch_versions": false}}), "4.14.2").0, "err");
+}
+
+#[test]
+fn more_workers_than_allowed_are_refused_with_the_name_of_the_setting() {
+    let (_hand, master) = master(json!({"link": {"max_workers": 1}}));
+    let mut first = RawPeer::connect(master.port());
+    assert_eq!(first.hello("w1").0, "ok");
+    let (answer, text) = RawPeer::connect(master.port()).hello("w2");
+    assert!(answer == "err" && text.contains("link.max_workers"), "{text}");
+}
+
+#[test]
+fn a_check_that_was_begun_and_forgotten_is_given_up() {
+    let (hand, master) = master(json!({}));
+    let mut peer = RawPeer::connect(master.port());
+    peer.hello("w1");
+    eventually("the master knows its files", || peer.ask("syn_i_w_m_p", b"").1 == "True");
+    assert_eq!(peer.ask("syn_i_w_m", b"").0, "ok");
+    assert_eq!(peer.ask("syn_i_w_m", b"").0, "err", "one at a time");
+    for _ in 0..1001 {
+        hand.advance(SECOND);
+        peer.ask("echo-c", b"keepalive");
+    }
+    assert_eq!(peer.ask("syn_i_w_m", b"").0, "ok");
 }

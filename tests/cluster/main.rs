@@ -3,4 +3,5 @@
 mod files;
 mod health;
 mod link;
+mod local;
 mod support;

@@ -99,8 +99,12 @@ impl Node {
     }
 
     fn start(home: TestHome, clock: &Clock, settings: Value, name: &str, node_type: NodeType, port: u16) -> Self {
-        let prepared = Prepared::new(config(&home, settings, name, node_type, port), clock.clone()).unwrap();
-        let running = prepared.start().unwrap();
+        Self::with_config(config(&home, settings, name, node_type, port), home, clock)
+    }
+
+    /// Starts a node with a configuration of the test's own.
+    pub fn with_config(config: Config, home: TestHome, clock: &Clock) -> Self {
+        let running = Prepared::new(config, clock.clone()).unwrap().start().unwrap();
         Self { home, running }
     }
 

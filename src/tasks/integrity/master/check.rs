@@ -14,7 +14,7 @@ use log::{debug, error, info, warn};
 use super::{Arrived, Integrity};
 use crate::{
     connection::{FileSender, ReceivedFile, RequestError},
-    files::{ChecksumKind, Difference, Manifest, RemoteManifest, compare, survey},
+    files::{ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
     system::{memory, thread::guard},
     tasks::integrity::{
         archive_path,
@@ -23,9 +23,6 @@ use crate::{
     },
     wire::{Class, Command, ErrorObject},
 };
-
-/// The longest manifest that a worker may send, in bytes of JSON.
-const MANIFEST_LIMIT: u64 = 256 * 1024 * 1024;
 
 impl Integrity {
     /// The thread of one check.
@@ -213,7 +210,7 @@ impl Integrity {
 
 /// The manifest in a worker's archive, which may hold nothing else: a worker never sends files.
 fn read_manifest(mut file: ReceivedFile, kind: ChecksumKind) -> Result<RemoteManifest, String> {
-    let found = survey(&mut file.file, kind, MANIFEST_LIMIT).map_err(|error| error.to_string())?;
+    let found = survey(&mut file.file, kind, MAX_METADATA as u64).map_err(|error| error.to_string())?;
     if let Some(name) = found.members.keys().next() {
         return Err(ErrorObject::cluster(3007, format!("'{name}'")).to_string());
     }

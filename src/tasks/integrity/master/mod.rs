@@ -66,6 +66,15 @@ struct Running {
     sending: Option<(String, Arc<AtomicBool>)>,
 }
 
+/// The lock that keeps the checks of one worker apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Free,
+    Held,
+    /// It was held for too long, and is free now.
+    Broken,
+}
+
 /// How the worker's sending of its manifest ended.
 enum Arrived {
     File(String, ReceivedFile),
@@ -97,7 +106,10 @@ impl Integrity {
         let turn = self.shared.local.turn();
         let mut state = self.state.lock();
         let first = state.asked.replace(turn) != Some(turn);
-        first && self.break_old_lock(&mut state)
+        let lock = self.lock_of(&mut state);
+        drop(state);
+        self.tell_broken(lock);
+        first && lock != Lock::Held
     }
 
     /// `syn_i_w_m`: begins a check; gives its task id.
@@ -107,14 +119,15 @@ impl Integrity {
     pub fn start(self: &Arc<Self>, kind: ChecksumKind) -> Result<String, ErrorObject> {
         let (arrived, arrives) = bounded(1);
         let task = random::uuid();
-        {
-            let mut state = self.state.lock();
-            if !self.break_old_lock(&mut state) {
-                return Err(ErrorObject::unexpected("an integrity check of this worker is running already"));
-            }
-            let since = self.shared.node.clock.now();
-            state.running = Some(Running { task: task.clone(), since, arrived, sending: None });
+        let mut state = self.state.lock();
+        let lock = self.lock_of(&mut state);
+        if lock == Lock::Held {
+            return Err(ErrorObject::unexpected("an integrity check of this worker is running already"));
         }
+        let since = self.shared.node.clock.now();
+        state.running = Some(Running { task: task.clone(), since, arrived, sending: None });
+        drop(state);
+        self.tell_broken(lock);
         let (this, id) = (self.clone(), task.clone());
         let run = move || this.run(&id, &arrives, kind);
         self.shared.node.requests.spawn("integrity", run).map_err(|error| {
@@ -169,18 +182,23 @@ impl Integrity {
         }
     }
 
-    /// Whether no check is running, or one that has been for so long that it is given up.
-    fn break_old_lock(&self, state: &mut State) -> bool {
+    /// Who may begin a check. One that has been running for too long is given up.
+    fn lock_of(&self, state: &mut State) -> Lock {
         let now = self.shared.node.clock.now();
         let limit = self.shared.node.settings.master.max_locked_integrity_time;
         match &state.running {
-            Some(running) if now.saturating_duration_since(running.since) <= limit => false,
+            None => Lock::Free,
+            Some(running) if now.saturating_duration_since(running.since) <= limit => Lock::Held,
             Some(_) => {
-                warn!(target: &*self.check_scope, "The check before has been running for too long and is given up.");
                 state.running = None;
-                true
+                Lock::Broken
             }
-            None => true,
+        }
+    }
+
+    fn tell_broken(&self, lock: Lock) {
+        if lock == Lock::Broken {
+            warn!(target: &*self.check_scope, "The check before has been running for too long and is given up.");
         }
     }
 }
