@@ -28,9 +28,9 @@
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` (readers clone the `Arc` and drop the lock), and channels.
-//! The one lock that is held across I/O is that of the scanner, which only lets one walk over the files happen at a time;
-//! its holders take no other lock. Otherwise no lock is held across I/O, a send or a callback, and none while another is
-//! taken.
+//! Two locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
+//! time, that of the log one line be written at a time. Their holders take no other lock. Otherwise no lock is held
+//! across I/O, a send or a callback, and none while another is taken.
 //!
 //! # The way of a message
 //!

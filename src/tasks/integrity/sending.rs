@@ -59,7 +59,7 @@ impl UpdateWriter<'_> {
                 Ok(Added::Full) => full += 1,
                 Ok(Added::TooLarge) => {
                     tell(&format!(
-                        "'{path}' is left out: it is larger than the present limit of {} bytes.",
+                        "'{path}' is left out: it is larger than {} bytes (cluster.json, max_zip_size).",
                         self.limit
                     ));
                 }

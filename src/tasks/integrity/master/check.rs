@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select};
-use log::{debug, error, info, warn};
+use log::{Level, debug, error, info, warn};
 
 use super::{Arrived, Integrity};
 use crate::{
@@ -194,7 +194,10 @@ impl Integrity {
             max_inflated: rules.max_zip_size,
             members: &self.shared.members,
         };
-        let tell = |reason: &str| warn!(target: &*self.sync_scope, "{reason}");
+        let tell = |reason: &str| {
+            let level = self.told.level(Level::Warn, reason, self.shared.node.clock.now());
+            log::log!(target: &*self.sync_scope, level, "{reason}");
+        };
         let written = writer.write(difference, &mut sender, tell);
         let left_out = written.map_err(|error| {
             if cancelled.load(Ordering::Acquire) {

@@ -21,7 +21,7 @@ use super::{archive_limit::ArchiveLimit, status::Status};
 use crate::{
     connection::{Connection, ReceivedFile},
     files::{ChecksumKind, Manifest, MemberCache},
-    logging::{Scope, scope},
+    logging::{Repeats, Scope, scope},
     node::Node,
     system::random,
     tasks::local_integrity::LocalIntegrity,
@@ -45,6 +45,8 @@ pub struct Integrity {
     connection: Connection,
     check_scope: Scope,
     sync_scope: Scope,
+    /// Why files were left out.
+    told: Repeats,
     state: Mutex<State>,
 }
 
@@ -92,6 +94,7 @@ impl Integrity {
             connection,
             check_scope: scope(&tag, "Integrity check"),
             sync_scope: scope(&tag, "Integrity sync"),
+            told: Repeats::default(),
             state: Mutex::new(State { asked: None, running: None, in_sync: None, limit, status: Status::default() }),
         })
     }

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, select};
-use log::{debug, error, info, warn};
+use log::{Level, debug, error, info, warn};
 use parking_lot::Mutex;
 
 mod inbox;
@@ -15,7 +15,7 @@ use super::{archive_path, sending::write_manifest};
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
     files::{ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
-    logging::{Scope, scope},
+    logging::{Repeats, Scope, scope},
     node::Node,
     system::{disk::Disk, memory, thread::guard},
     wire::{Class, Command, ErrorObject},
@@ -37,6 +37,8 @@ pub struct Integrity<'a> {
     /// The synchronisation whose archive is on its way, and when it must have come.
     receiving: Option<(String, Receiver<Instant>)>,
     unreadable: usize,
+    /// What could not be applied.
+    told: Repeats,
 }
 
 impl<'a> Integrity<'a> {
@@ -60,6 +62,7 @@ impl<'a> Integrity<'a> {
             checking: None,
             receiving: None,
             unreadable: 0,
+            told: Repeats::default(),
         }
     }
 
@@ -229,7 +232,9 @@ impl<'a> Integrity<'a> {
                 What::Delete => "deleted",
                 What::Sync => "written to the disk for good",
             };
-            error!(target: &*self.sync_scope, "'{path}' could not be {done}: {reason}.");
+            let text = format!("'{path}' could not be {done}: {reason}.");
+            let level = self.told.level(Level::Error, &text, self.node.clock.now());
+            log::log!(target: &*self.sync_scope, level, "{text}");
         }
         if !failures.is_empty() {
             let count = |wanted| failures.iter().filter(|failure| failure.what == wanted).count();
