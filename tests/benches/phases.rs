@@ -6,6 +6,7 @@ use crate::{
     Failure, files,
     limit::Limits,
     node::{Node, Setup, free_port, furnish},
+    process::processor_seconds,
     table::{Table, number, ratio},
     target::verdict,
     timing::Samples,
@@ -30,6 +31,9 @@ pub struct Phases {
     outside: Samples,
     from_start: Samples,
     confirmed: Samples,
+    /// Processor time of master and worker, from the worker's start until it is in sync: what does not depend on who
+    /// else uses the machine.
+    processor: [Samples; 2],
 }
 
 impl Phases {
@@ -47,11 +51,13 @@ impl Phases {
         let (first, line) = leader.wait_for(0, &["[Local integrity] Finished in"])?;
         self.local.extend(line.finished_in());
 
+        let before = processor_seconds(leader.pid())?;
         let started = std::time::Instant::now();
         let mut node = Node::start(worker)?;
         let (check, begun) = node.wait_for(0, &["[Integrity check] Starting."])?;
         let (_, checked) = node.wait_for(check, &["[Integrity check] Finished in", "Sync required."])?;
         let (sync, applied) = node.wait_for(check, &["[Integrity sync] Finished in"])?;
+        let used = [processor_seconds(leader.pid())? - before, processor_seconds(node.pid())?];
         let (_, sent) = leader.wait_for(0, &["[Integrity sync] Finished in"])?;
         let (_, confirmed) = node.wait_for(sync, &["[Integrity check] Finished in", "Sync not required."])?;
         if let Some(path) = difference(master, worker) {
@@ -76,6 +82,7 @@ impl Phases {
         self.outside.push(between(begun.seen, applied.seen));
         self.from_start.push(between(started, applied.seen));
         self.confirmed.extend(confirmed.finished_in());
+        self.processor.iter_mut().zip(used).for_each(|(samples, seconds)| samples.push(seconds));
         node.stop()?;
         leader.stop()?;
         // What is still in flight to the disk is not of the next run.
@@ -97,6 +104,8 @@ impl Phases {
             ("all three", &self.sum, limit, original),
             ("the same from outside", &self.outside, limit, original),
             ("from the worker's start to in sync", &self.from_start, f64::NAN, f64::NAN),
+            ("processor time of the master for it", &self.processor[0], f64::NAN, f64::NAN),
+            ("processor time of the worker for it", &self.processor[1], f64::NAN, f64::NAN),
             ("the check that confirms it", &self.confirmed, f64::NAN, f64::NAN),
             ("master's first local integrity", &self.local, limits.local_integrity(), f64::NAN),
             ("... with BLAKE2b besides", &self.local_again, limits.local_integrity(), f64::NAN),
