@@ -11,7 +11,8 @@
 //!  MASTER                                                             WORKER
 //!
 //!  main: signals                                                      main: signals
-//!  listen ─► accepts, two threads each:                               connect ─► keeps one connection, two threads:
+//!  listen ─► accepts, two threads each:                               connect ─► keeps one connection (dial: resolves
+//!                                                                                and connects), two threads:
 //!
 //!    reader ◄───────────────── TCP, AES-128-CBC + HMAC ─────────────────► reader
 //!    writer                    (one permanent connection,                 writer
@@ -25,6 +26,9 @@
 //!                    for 120 s is closed
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //! ```
+//!
+//! Short-lived threads, of bounded number, do what takes long: `integrity` on the master, `hello` while a ghost is asked
+//! whether it lives, `request` for what local programs ask.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` (readers clone the `Arc` and drop the lock), and channels.
