@@ -499,7 +499,7 @@ fn a_fault_at_any_operation_of_two_threads() {
 #[test]
 fn a_fault_among_many_files_leaves_old_or_new() {
     let tree = |content: &str, range: std::ops::Range<usize>| -> Files {
-        let path = |n: usize| format!("etc/shared/{}/{n:03}", if n % 8 == 0 { "few" } else { "most" });
+        let path = |n: usize| format!("etc/shared/{}/{n:03}", if n.is_multiple_of(8) { "few" } else { "most" });
         range.map(|n| (path(n), format!("{content} {n}").into_bytes())).collect()
     };
     let (old, new) = (tree("old", 0..300), tree("new", 100..400));
