@@ -26,9 +26,9 @@ impl How {
     }
 }
 
-/// The most files that a thread takes at a time, so that both end at the same time even if all files are in one
-/// directory.
-const BATCH: usize = 64;
+/// The most files that a thread takes at a time. An ordinary directory is one thread's alone, for two that make names in
+/// it would wait for each other; a huge one is shared all the same, because the contents can be written side by side.
+const BATCH: usize = 128;
 
 /// Sorted things of which each thread takes the next when it is ready.
 pub(super) struct Pile<'a, T> {
