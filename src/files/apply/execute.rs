@@ -108,15 +108,15 @@ pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], how: 
     });
 
     let report = |did, path: &str, done| (report_lock.lock())(did, path, done);
-    let mut all = Share::default();
+    let (mut devices, mut emptied) = (Vec::new(), Vec::new());
     for share in shares {
-        all.devices.extend(share.devices);
-        all.emptied.extend(share.emptied);
+        devices.extend(share.devices.into_values());
+        emptied.extend(share.emptied);
     }
     // Deepest first, so that of two emptied directories, one in the other, both go. Two threads may have seen one.
-    all.emptied.sort_unstable_by(|a, b| b.cmp(a));
-    all.emptied.dedup();
-    for (item, path) in all.emptied {
+    emptied.sort_unstable_by(|a, b| b.cmp(a));
+    emptied.dedup();
+    for (item, path) in emptied {
         if items.item(item).remove_empty_directories
             && let Ok(Some(parent)) = prune(&mut tree_lock.lock(), item, path)
             && how.sync_each
@@ -124,7 +124,7 @@ pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], how: 
             sync(disk, &parent, path, &report);
         }
     }
-    for (directory, path) in all.devices.values() {
+    for (directory, path) in &devices {
         if let Err(error) = disk.sync_file_system(directory) {
             report(Did::Sync, path, Err(error));
         }

@@ -82,16 +82,17 @@ pub(super) fn run(
     let tree = stager.tree.into_inner();
 
     let failed_before = failures.len();
-    let mut devices = HashMap::new();
+    // One of every thread: only a directory that was opened before a write is sure to tell that it has failed.
+    let mut devices = Vec::new();
     let mut all_done = Ok(());
     for (share, done) in shares {
         share.staged.iter().for_each(|at| stage.alive[*at] = true);
         failures.extend(share.failures);
-        devices.extend(share.devices);
+        devices.extend(share.devices.into_values());
         all_done = all_done.and(done);
     }
     let durable = all_done.and_then(|()| {
-        devices.values().try_for_each(|(directory, path)| {
+        devices.iter().try_for_each(|(directory, path)| {
             let failed = |error| ApplyError::Disk { path: (*path).to_owned(), error };
             disk.sync_file_system(directory).map_err(failed)
         })
