@@ -5,12 +5,15 @@ use std::os::fd::OwnedFd;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
+use parking_lot::Mutex;
 
 use super::plan::{Removal, Write, order};
+use super::share::{How, Pile, on_threads};
 use super::stage::staged_name;
 use super::tree::Tree;
 use crate::files::items::ItemId;
 use crate::files::path;
+use crate::system::disk::Disk;
 
 /// One thing to do. The order puts the files of one directory together, replacements before deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,80 +67,105 @@ pub(super) enum Did {
 }
 
 /// `Ok(false)`: there was nothing left to do.
-type Report<'r> = &'r mut dyn FnMut(Did, &str, Result<bool, Errno>);
+pub(super) type Report<'r> = &'r mut (dyn FnMut(Did, &str, Result<bool, Errno>) + Send);
 
 /// Carries out sorted steps. Each is reported with its path and does not hinder the others.
 ///
 /// Whatever fails, every file has its old or its new content: a rename replaces all or nothing.
-pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], sync_each: bool, report: Report<'_>) {
-    let mut devices: HashMap<u64, (OwnedFd, &str)> = HashMap::new();
-    let mut emptied: Vec<(ItemId, &str)> = Vec::new();
-    for group in steps.chunk_by(|a, b| (a.item, a.directory()) == (b.item, b.directory())) {
-        let (item, path) = (group[0].item, group[0].directory());
-        let directory = match tree.directory(item, path, false) {
-            Ok(directory) => directory,
-            Err(error) => {
-                for step in group {
-                    let gone = error == Errno::ENOENT && step.staged.is_none();
-                    report(did(step), step.path, if gone { Ok(false) } else { Err(error) });
+pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], how: How, report: Report<'_>) {
+    let (disk, items) = (tree.disk, tree.items);
+    let (tree_lock, report_lock) = (Mutex::new(&mut *tree), Mutex::new(&mut *report));
+    let pile = Pile::new(steps, how);
+    let shares = on_threads(how, || {
+        let report = |did, path: &str, done| (report_lock.lock())(did, path, done);
+        let mut share = Share::default();
+        while let Some((_, group)) = pile.take(|a, b| (a.item, a.directory()) == (b.item, b.directory())) {
+            let (item, path) = (group[0].item, group[0].directory());
+            let opened = tree_lock.lock().directory(item, path, false);
+            let directory = match opened {
+                Ok(directory) => directory,
+                Err(error) => {
+                    for step in group {
+                        let gone = error == Errno::ENOENT && step.staged.is_none();
+                        report(did(step), step.path, if gone { Ok(false) } else { Err(error) });
+                    }
+                    continue;
                 }
-                continue;
+            };
+            for step in group {
+                report(did(step), step.path, carry_out(disk, token, &directory, step));
             }
-        };
-        for step in group {
-            report(did(step), step.path, carry_out(tree, token, &directory, step));
+            if group.iter().any(|step| step.staged.is_none()) && path != items.item(item).key {
+                share.emptied.push((item, path));
+            }
+            if how.sync_each {
+                sync(disk, &directory, path, &report);
+            } else if let Ok(device) = Tree::device(&directory) {
+                share.devices.entry(device).or_insert((directory, path));
+            }
         }
-        if group.iter().any(|step| step.staged.is_none()) && path != tree.items.item(item).key {
-            emptied.push((item, path));
-        }
-        if sync_each {
-            sync(tree, &directory, path, report);
-        } else if let Ok(device) = Tree::device(&directory) {
-            devices.entry(device).or_insert((directory, path));
-        }
+        share
+    });
+
+    let report = |did, path: &str, done| (report_lock.lock())(did, path, done);
+    let (mut devices, mut emptied) = (Vec::new(), Vec::new());
+    for share in shares {
+        devices.extend(share.devices.into_values());
+        emptied.extend(share.emptied);
     }
-    // Deepest first, so that of two emptied directories, one in the other, both go.
-    for (item, path) in emptied.into_iter().rev() {
-        if tree.items.item(item).remove_empty_directories
-            && let Ok(Some(parent)) = prune(tree, item, path)
-            && sync_each
+    // Deepest first, so that of two emptied directories, one in the other, both go. Two threads may have seen one.
+    emptied.sort_unstable_by(|a, b| b.cmp(a));
+    emptied.dedup();
+    for (item, path) in emptied {
+        if items.item(item).remove_empty_directories
+            && let Ok(Some(parent)) = prune(&mut tree_lock.lock(), item, path)
+            && how.sync_each
         {
-            sync(tree, &parent, path, report);
+            sync(disk, &parent, path, &report);
         }
     }
-    for (directory, path) in devices.values() {
-        if let Err(error) = tree.disk.sync_file_system(directory) {
+    for (directory, path) in &devices {
+        if let Err(error) = disk.sync_file_system(directory) {
             report(Did::Sync, path, Err(error));
         }
     }
+}
+
+/// What one thread leaves to be done when all have ended.
+#[derive(Default)]
+struct Share<'s> {
+    /// A directory on every file system that was changed, unless each directory is synced.
+    devices: HashMap<u64, (OwnedFd, &'s str)>,
+    /// Directories from which files were deleted.
+    emptied: Vec<(ItemId, &'s str)>,
 }
 
 fn did(step: &Step<'_>) -> Did {
     step.staged.map_or(Did::Remove, Did::Put)
 }
 
-fn sync(tree: &Tree<'_>, directory: &OwnedFd, path: &str, report: Report<'_>) {
-    if let Err(error) = tree.disk.sync(directory) {
+fn sync(disk: &Disk, directory: &OwnedFd, path: &str, report: &impl Fn(Did, &str, Result<bool, Errno>)) {
+    if let Err(error) = disk.sync(directory) {
         report(Did::Sync, path, Err(error));
     }
 }
 
-fn carry_out(tree: &Tree<'_>, token: u32, directory: &OwnedFd, step: &Step<'_>) -> Result<bool, Errno> {
+fn carry_out(disk: &Disk, token: u32, directory: &OwnedFd, step: &Step<'_>) -> Result<bool, Errno> {
     let Some(at) = step.staged else {
-        return match tree.disk.remove_file(directory, step.name()) {
+        return match disk.remove_file(directory, step.name()) {
             Err(Errno::ENOENT) => Ok(false),
             other => other.map(|()| true),
         };
     };
     let staged = staged_name(token, at);
-    let mut renamed = tree.disk.rename(directory, &staged, step.name());
+    let mut renamed = disk.rename(directory, &staged, step.name());
     // A directory stands in the place of the file. If it is empty (a crash before it could be removed, or an item that
     // keeps its directories) nothing is lost with it, and otherwise the file could never come.
-    if renamed == Err(Errno::EISDIR) && tree.disk.remove_directory(directory, step.name()).is_ok() {
-        renamed = tree.disk.rename(directory, &staged, step.name());
+    if renamed == Err(Errno::EISDIR) && disk.remove_directory(directory, step.name()).is_ok() {
+        renamed = disk.rename(directory, &staged, step.name());
     }
     if renamed.is_err() {
-        tree.disk.remove_file(directory, &staged).ok();
+        disk.remove_file(directory, &staged).ok();
     }
     renamed.map(|()| true)
 }

@@ -12,11 +12,15 @@
 //!
 //! Nothing outside the items' directories can be touched: paths are checked lexically, and every directory below an
 //! item's own is opened name by name without following a link (`tree`).
+//!
+//! The files of a large update are staged, and later renamed, by two threads (`share`); the steps of the table follow
+//! each other all the same.
 
 mod execute;
 mod journal;
 mod plan;
 mod recover;
+mod share;
 mod space;
 mod stage;
 mod tree;
@@ -29,6 +33,7 @@ use nix::errno::Errno;
 
 use self::execute::{Step, execute};
 use self::plan::Plan;
+use self::share::How;
 use self::tree::Tree;
 use super::archive::{ArchiveError, survey};
 use super::checksum::ChecksumKind;
@@ -40,6 +45,9 @@ pub use self::recover::{Recovery, recover};
 
 /// Up to this many files each is synced by itself; beyond, whole file systems are.
 const FEW: usize = 64;
+
+/// From this many files on two threads write them.
+const MANY: usize = 256;
 
 /// Where and as whom an update is applied.
 #[derive(Clone, Copy)]
@@ -172,10 +180,10 @@ impl Update {
 
     /// Replaces the files. An error means that nothing was changed; single files that fail are in the outcome.
     pub fn apply(self, target: &Target<'_>) -> Result<Outcome, ApplyError> {
-        self.apply_with(target, FEW)
+        self.apply_with(target, FEW, MANY)
     }
 
-    fn apply_with(self, target: &Target<'_>, few: usize) -> Result<Outcome, ApplyError> {
+    fn apply_with(self, target: &Target<'_>, few: usize, many: usize) -> Result<Outcome, ApplyError> {
         let Update { items, kind, file, plan, .. } = self;
         let Plan { writes, removals, failures } = plan;
         let mut outcome = Outcome { failures, ..Outcome::default() };
@@ -189,9 +197,9 @@ impl Update {
             recover(target.home, &items, target.disk);
         }
         space::check(&mut tree, &writes)?;
-        let sync_each = writes.len() + removals.len() <= few;
-        tree.sync_made = sync_each;
-        let stage = stage::run(&mut tree, file, kind, &writes, sync_each, &mut outcome.failures)?;
+        let how = How::new(writes.len() + removals.len(), few, many);
+        tree.sync_made = how.sync_each;
+        let stage = stage::run(&mut tree, &file, kind, &writes, how, &mut outcome.failures)?;
 
         let mut steps: Vec<Step<'_>> = Vec::with_capacity(writes.len() + removals.len());
         steps.extend(stage.alive().map(|at| Step::put(&writes[at], at)));
@@ -205,7 +213,7 @@ impl Update {
             stage.undo(&mut tree, &writes);
             return Err(ApplyError::Disk { path: journal::PATH.to_owned(), error });
         }
-        execute(&mut tree, stage.token, &steps, sync_each, &mut |what, path, done| {
+        execute(&mut tree, stage.token, &steps, how, &mut |what, path, done| {
             let (what, size) = match (what, path) {
                 (execute::Did::Put(at), _) => (writes[at].what, writes[at].size),
                 (execute::Did::Remove, _) => (What::Delete, 0),

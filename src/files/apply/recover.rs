@@ -9,8 +9,9 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
 use super::execute::{Did, Step, execute};
+use super::share::How;
 use super::tree::Tree;
-use super::{FEW, journal};
+use super::{FEW, MANY, journal};
 use crate::files::items::{Items, is_staged};
 use crate::files::scan::MAX_DEPTH;
 use crate::system::disk::Disk;
@@ -45,7 +46,8 @@ pub fn recover(home: &Path, items: &Items, disk: &Disk) -> Recovery {
         Ok(None) => {}
         Ok(Some(journal)) => {
             let steps: Vec<Step<'_>> = journal.steps.iter().map(journal::Promise::step).collect();
-            execute(&mut tree, journal.token, &steps, steps.len() <= FEW, &mut |did, path, done| match (did, done) {
+            let how = How::new(steps.len(), FEW, MANY);
+            execute(&mut tree, journal.token, &steps, how, &mut |did, path, done| match (did, done) {
                 (_, Ok(done)) => recovery.finished += usize::from(done),
                 // The staged content is gone: it had become the file before the crash.
                 (Did::Put(_), Err(Errno::ENOENT)) => {}

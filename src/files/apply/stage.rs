@@ -5,13 +5,16 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use parking_lot::Mutex;
 
 use super::plan::Write;
+use super::share::{How, Pile, on_threads};
 use super::tree::Tree;
 use super::{ApplyError, Failure, path_of};
-use crate::files::archive::{ArchiveError, Inflater, Window};
+use crate::files::archive::{ArchiveError, Inflater, Positioned, Window};
 use crate::files::checksum::{ChecksumKind, Hasher};
-use crate::files::items::{STAGED_PREFIX, STAGED_SUFFIX};
+use crate::files::items::{Items, STAGED_PREFIX, STAGED_SUFFIX};
+use crate::system::disk::Disk;
 
 /// What is staged.
 pub(super) struct Stage {
@@ -56,24 +59,53 @@ fn concerns_all(error: Errno) -> bool {
 /// it with everything removed again.
 pub(super) fn run(
     tree: &mut Tree<'_>,
-    archive: File,
+    archive: &File,
     kind: ChecksumKind,
     writes: &[Write],
-    sync_each: bool,
+    how: How,
     failures: &mut Vec<Failure>,
 ) -> Result<Stage, ApplyError> {
     let token = getrandom::u32().map_err(|_| ApplyError::Disk { path: ".".to_owned(), error: Errno::EIO })?;
     let mut stage = Stage { token, alive: vec![false; writes.len()] };
-    let done = Window::new(archive)
-        .map_err(|error| ApplyError::Archive(ArchiveError::Io(error)))
-        .and_then(|window| Stager { tree, stage: &mut stage, window, kind, sync_each }.run(writes, failures));
-    match done {
-        Ok(()) => Ok(stage),
-        Err(error) => {
-            stage.undo(tree, writes);
-            Err(error)
+    let (disk, items, owner) = (tree.disk, tree.items, tree.owner);
+    let pile = Pile::new(writes, how);
+    let stager =
+        Stager { tree: Mutex::new(tree), disk, items, owner, archive, kind, token, sync_each: how.sync_each, pile };
+    let shares = on_threads(how, || {
+        let mut share = Share::default();
+        let done = stager.run(&mut share);
+        if done.is_err() {
+            stager.pile.stop();
         }
+        (share, done)
+    });
+    let tree = stager.tree.into_inner();
+
+    let failed_before = failures.len();
+    // One of every thread: only a directory that was opened before a write is sure to tell that it has failed.
+    let mut devices = Vec::new();
+    let mut all_done = Ok(());
+    for (share, done) in shares {
+        share.staged.iter().for_each(|at| stage.alive[*at] = true);
+        failures.extend(share.failures);
+        devices.extend(share.devices.into_values());
+        all_done = all_done.and(done);
     }
+    let durable = all_done.and_then(|()| {
+        devices.iter().try_for_each(|(directory, path)| {
+            let failed = |error| ApplyError::Disk { path: (*path).to_owned(), error };
+            disk.sync_file_system(directory).map_err(failed)
+        })
+    });
+    if let Err(error) = durable {
+        stage.undo(tree, writes);
+        return Err(error);
+    }
+    if failures.len() > failed_before {
+        let alive = &stage.alive;
+        tree.unmake(|made| writes.iter().zip(alive).any(|(write, alive)| *alive && write.path.starts_with(made)));
+    }
+    Ok(stage)
 }
 
 impl Stage {
@@ -100,77 +132,89 @@ impl Stage {
     }
 }
 
-struct Stager<'a, 'b> {
-    tree: &'a mut Tree<'b>,
-    stage: &'a mut Stage,
-    window: Window<File>,
-    kind: ChecksumKind,
-    sync_each: bool,
+/// What one thread did.
+#[derive(Default)]
+struct Share<'w> {
+    /// The numbers of the writes whose content is staged.
+    staged: Vec<usize>,
+    failures: Vec<Failure>,
+    /// A directory on every file system that was written to, unless each file is synced.
+    devices: HashMap<u64, (OwnedFd, &'w str)>,
 }
 
-impl Stager<'_, '_> {
-    fn run(&mut self, writes: &[Write], failures: &mut Vec<Failure>) -> Result<(), ApplyError> {
+/// What the threads have in common.
+struct Stager<'t, 'b, 'w> {
+    /// Directories are opened and made by one thread at a time.
+    tree: Mutex<&'t mut Tree<'b>>,
+    disk: &'b Disk,
+    items: &'b Items,
+    owner: Option<(u32, u32)>,
+    archive: &'w File,
+    kind: ChecksumKind,
+    token: u32,
+    sync_each: bool,
+    pile: Pile<'w, Write>,
+}
+
+impl<'w> Stager<'_, '_, 'w> {
+    fn run(&self, share: &mut Share<'w>) -> Result<(), ApplyError> {
         let mut inflater = Inflater::new();
-        let mut devices: HashMap<u64, (OwnedFd, &str)> = HashMap::new();
-        let failed_before = failures.len();
-        let mut at = 0;
-        for group in writes.chunk_by(|a, b| (a.item, path_of(a)) == (b.item, path_of(b))) {
-            let numbers = at..at + group.len();
-            at = numbers.end;
+        let mut window = Window::new(Positioned::new(self.archive)).map_err(ArchiveError::Io)?;
+        while let Some((numbers, group)) = self.pile.take(|a, b| (a.item, path_of(a)) == (b.item, path_of(b))) {
             let path = path_of(&group[0]);
             let failed = |error| ApplyError::Disk { path: path.to_owned(), error };
-            let directory = match self.tree.directory(group[0].item, path, true) {
+            let opened = self.tree.lock().directory(group[0].item, path, true);
+            let directory = match opened {
                 Ok(directory) => directory,
                 Err(error) if concerns_all(error) => return Err(failed(error)),
                 Err(error) => {
                     let reason = format!("its directory cannot be opened: {}", error.desc());
-                    failures.extend(group.iter().map(|write| failure(write, reason.clone())));
+                    share.failures.extend(group.iter().map(|write| failure(write, reason.clone())));
                     continue;
                 }
             };
             for (at, write) in numbers.zip(group) {
-                match self.stage(&directory, at, write, &mut inflater) {
+                match self.stage(&directory, at, write, &mut window, &mut inflater, &mut share.staged) {
                     Ok(()) => {}
                     Err(Fault::Archive(error)) => return Err(error.into()),
                     Err(Fault::Disk(error)) if concerns_all(error) => {
                         return Err(ApplyError::Disk { path: write.path.to_string(), error });
                     }
                     Err(Fault::Disk(error)) => {
-                        if std::mem::take(&mut self.stage.alive[at]) {
-                            self.tree.disk.remove_file(&directory, &staged_name(self.stage.token, at)).ok();
+                        if share.staged.pop_if(|last| *last == at).is_some() {
+                            self.disk.remove_file(&directory, &staged_name(self.token, at)).ok();
                         }
-                        failures.push(failure(write, error.desc().to_owned()));
+                        share.failures.push(failure(write, error.desc().to_owned()));
                     }
                 }
             }
             if self.sync_each {
-                self.tree.disk.sync(&directory).map_err(failed)?;
+                self.disk.sync(&directory).map_err(failed)?;
             } else {
-                devices.entry(Tree::device(&directory).map_err(failed)?).or_insert((directory, path));
+                share.devices.entry(Tree::device(&directory).map_err(failed)?).or_insert((directory, path));
             }
-        }
-        for (directory, path) in devices.values() {
-            let failed = |error| ApplyError::Disk { path: (*path).to_owned(), error };
-            self.tree.disk.sync_file_system(directory).map_err(failed)?;
-        }
-        if failures.len() > failed_before {
-            let alive = &self.stage.alive;
-            self.tree
-                .unmake(|made| writes.iter().zip(alive).any(|(write, alive)| *alive && write.path.starts_with(made)));
         }
         Ok(())
     }
 
-    fn stage(&mut self, directory: &OwnedFd, at: usize, write: &Write, inflater: &mut Inflater) -> Result<(), Fault> {
-        let disk = self.tree.disk;
-        let name = staged_name(self.stage.token, at);
+    fn stage(
+        &self,
+        directory: &OwnedFd,
+        at: usize,
+        write: &Write,
+        window: &mut Window<Positioned<'_>>,
+        inflater: &mut Inflater,
+        staged: &mut Vec<usize>,
+    ) -> Result<(), Fault> {
+        let disk = self.disk;
+        let name = staged_name(self.token, at);
         let file = disk.create(directory, &name)?;
-        self.stage.alive[at] = true;
+        staged.push(at);
         // The survey verified this content, but it is read a second time here, and the file may lie where others can
         // write: what counts is what is written now.
         let mut hasher = Hasher::new(self.kind);
-        self.window.seek(write.offset).map_err(ArchiveError::Io)?;
-        inflater.run(&mut self.window, &write.path, write.size, &mut |bytes| {
+        window.seek(write.offset).map_err(ArchiveError::Io)?;
+        inflater.run(window, &write.path, write.size, &mut |bytes| {
             hasher.update(bytes);
             if bytes.is_empty() { Ok(()) } else { disk.write(&file, bytes).map_err(Fault::Disk) }
         })?;
@@ -178,8 +222,8 @@ impl Stager<'_, '_> {
             let reason = "its checksum is not what it was".to_owned();
             return Err(ArchiveError::Corrupt { name: write.path.to_string(), reason }.into());
         }
-        disk.set_mode(&file, self.tree.items.item(write.item).mode)?;
-        if let Some(owner) = self.tree.owner {
+        disk.set_mode(&file, self.items.item(write.item).mode)?;
+        if let Some(owner) = self.owner {
             disk.set_owner(&file, owner)?;
         }
         if self.sync_each {

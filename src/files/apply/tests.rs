@@ -147,7 +147,7 @@ fn old_and_new() -> (Files, Files) {
 #[test]
 fn an_update_makes_the_worker_equal() {
     let (old, new) = old_and_new();
-    for few in [0, FEW] {
+    for (few, many) in [(0, MANY), (FEW, MANY), (0, 0)] {
         let pair = Pair::new(&new, &old);
         let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Blake2b);
         let items = Arc::new(Items::standard());
@@ -156,7 +156,7 @@ fn an_update_makes_the_worker_equal() {
         let disk = Disk::new();
         let owner = nix::unistd::geteuid().is_root().then_some((1, 2));
         let target = Target { home: pair.worker.path(), owner, disk: &disk };
-        let outcome = update.apply_with(&target, few).unwrap();
+        let outcome = update.apply_with(&target, few, many).unwrap();
         let bytes = (14 + 6 + 8 + 5 + 2) as u64;
         assert_eq!(outcome, Outcome { created: 3, updated: 2, deleted: 5, failures: vec![], bytes });
         let mut wanted = new.clone();
@@ -390,14 +390,16 @@ fn assert_old_or_new(home: &Path, old: &Files, new: &Files, staged_too: bool, co
     }
 }
 
-fn sweep_faults(few: usize, fault: Fault) {
+/// From `many` files on two threads work: then an operation has another number in every run, and what is swept over is
+/// a random interleaving each time.
+fn sweep_faults(few: usize, many: usize, fault: Fault) {
     let (old, new) = old_and_new();
     let operations = {
         let pair = Pair::new(&new, &old);
         let disk = Disk::new();
         let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
         let target = Target { home: pair.worker.path(), owner: None, disk: &disk };
-        open(file).apply_with(&target, few).unwrap();
+        open(file).apply_with(&target, few, many).unwrap();
         disk.faults.done()
     };
     assert!(operations > 30);
@@ -413,7 +415,7 @@ fn sweep_faults(few: usize, fault: Fault) {
     };
     let mut refused = 0;
     for at in 0..operations {
-        let context = format!("few {few}, {fault:?} at {at}");
+        let context = format!("few {few}, many {many}, {fault:?} at {at}");
         let worker = home();
         put(worker.path(), &old);
         let before = list(worker.path());
@@ -422,7 +424,7 @@ fn sweep_faults(few: usize, fault: Fault) {
         let mut disk = Disk::new();
         disk.faults.plan = Some((at, fault));
         let target = Target { home: worker.path(), owner: None, disk: &disk };
-        let outcome = open(file).apply_with(&target, few);
+        let outcome = open(file).apply_with(&target, few, many);
         let crash = fault == Fault::Crash;
         assert_old_or_new(worker.path(), &old, &new, crash, &context);
         if outcome.is_err() && !crash {
@@ -466,25 +468,75 @@ fn sweep_faults(few: usize, fault: Fault) {
 
 #[test]
 fn a_full_disk_at_any_operation() {
-    sweep_faults(FEW, Fault::Once(Errno::ENOSPC));
-    sweep_faults(0, Fault::Once(Errno::ENOSPC));
+    sweep_faults(FEW, MANY, Fault::Once(Errno::ENOSPC));
+    sweep_faults(0, MANY, Fault::Once(Errno::ENOSPC));
 }
 
 #[test]
 fn a_broken_disk_at_any_operation() {
-    sweep_faults(FEW, Fault::Once(Errno::EIO));
-    sweep_faults(0, Fault::Once(Errno::EIO));
+    sweep_faults(FEW, MANY, Fault::Once(Errno::EIO));
+    sweep_faults(0, MANY, Fault::Once(Errno::EIO));
 }
 
 #[test]
 fn a_forbidden_operation_anywhere() {
-    sweep_faults(FEW, Fault::Once(Errno::EACCES));
+    sweep_faults(FEW, MANY, Fault::Once(Errno::EACCES));
 }
 
 #[test]
 fn a_crash_at_any_operation() {
-    sweep_faults(FEW, Fault::Crash);
-    sweep_faults(0, Fault::Crash);
+    sweep_faults(FEW, MANY, Fault::Crash);
+    sweep_faults(0, MANY, Fault::Crash);
+}
+
+#[test]
+fn a_fault_at_any_operation_of_two_threads() {
+    for few in [0, FEW] {
+        for fault in [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EIO)] {
+            sweep_faults(few, 0, fault);
+        }
+    }
+    sweep_faults(FEW, 0, Fault::Once(Errno::EACCES));
+}
+
+/// More files than both threads take at a time, most in one directory, and a fault somewhere.
+#[test]
+fn a_fault_among_many_files_leaves_old_or_new() {
+    let tree = |content: &str, range: std::ops::Range<usize>| -> Files {
+        let path = |n: usize| format!("etc/shared/{}/{n:03}", if n.is_multiple_of(8) { "few" } else { "most" });
+        range.map(|n| (path(n), format!("{content} {n}").into_bytes())).collect()
+    };
+    let (old, new) = (tree("old", 0..300), tree("new", 100..400));
+    let operations = {
+        let (pair, disk) = (Pair::new(&new, &old), Disk::new());
+        let outcome = pair.sync(&disk).unwrap();
+        assert_eq!((outcome.created, outcome.updated, outcome.deleted), (100, 200, 100));
+        assert_eq!((outcome.failures, only_files(pair.worker.path())), (vec![], new.clone()));
+        disk.faults.done()
+    };
+    for round in 0..12 {
+        let at = operations * round / 12 + round;
+        for fault in [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EACCES)] {
+            let context = format!("{fault:?} at {at}");
+            let pair = Pair::new(&new, &old);
+            let before = list(pair.worker.path());
+            let mut disk = Disk::new();
+            disk.faults.plan = Some((at, fault));
+            let outcome = pair.sync(&disk);
+            assert_old_or_new(pair.worker.path(), &old, &new, fault == Fault::Crash, &context);
+            if outcome.is_err() && fault != Fault::Crash {
+                assert_eq!(list(pair.worker.path()), before, "{context}: refused, but something was changed");
+            }
+            recover(pair.worker.path(), &Items::standard(), &Disk::new());
+            let now = only_files(pair.worker.path());
+            assert_old_or_new(pair.worker.path(), &old, &new, false, &context);
+            if fault == Fault::Crash {
+                assert!(now == old || now == new, "{context}: recovered halfway");
+            }
+            pair.sync(&Disk::new()).unwrap();
+            assert_eq!(only_files(pair.worker.path()), new, "{context}");
+        }
+    }
 }
 
 #[test]
@@ -614,14 +666,14 @@ proptest::proptest! {
     })]
     #[test]
     fn any_two_trees_become_equal_whatever_happens_on_the_way(
-        old in trees(), new in trees(), at in 0usize..60, few in 0usize..2, what in 0usize..3,
+        old in trees(), new in trees(), at in 0usize..60, few in 0usize..2, what in 0usize..3, two in 0usize..2,
     ) {
         let pair = Pair::new(&new, &old);
         let mut disk = Disk::new();
         disk.faults.plan = Some((at, [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EACCES)][what]));
         let target = Target { home: pair.worker.path(), owner: None, disk: &disk };
         let update = open(archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5));
-        update.apply_with(&target, few * FEW).ok();
+        update.apply_with(&target, few * FEW, (1 - two) * MANY).ok();
         recover(pair.worker.path(), &Items::standard(), &Disk::new());
         for (path, content) in only_files(pair.worker.path()) {
             proptest::prop_assert!(old.get(&path) == Some(&content) || new.get(&path) == Some(&content), "{}", path);

@@ -25,7 +25,7 @@ pub use self::survey::{Member, Survey, survey};
 pub use self::writer::{Added, ArchiveWriter};
 
 pub(super) use self::inflate::Inflater;
-pub(super) use self::source::Window;
+pub(super) use self::source::{Positioned, Window};
 
 /// Stands between the name of a member and its content.
 pub const PATH_SEP: &[u8; 8] = b"|//@@//|";

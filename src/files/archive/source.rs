@@ -1,6 +1,8 @@
 //! A buffered reader that knows its place and moves cheaply inside its buffer.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -57,6 +59,39 @@ impl<R: Read + Seek> Window<R> {
             }
         }
         Ok(())
+    }
+}
+
+/// A file with a place of its own: several threads can read the same open file.
+pub struct Positioned<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Positioned<'_> {
+    /// At the start of the file.
+    pub fn new(file: &File) -> Positioned<'_> {
+        Positioned { file, at: 0 }
+    }
+}
+
+impl Read for Positioned<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl Seek for Positioned<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (base, by) = match to {
+            SeekFrom::Start(at) => (at, 0),
+            SeekFrom::Current(by) => (self.at, by),
+            SeekFrom::End(by) => (self.file.metadata()?.len(), by),
+        };
+        self.at = base.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
