@@ -28,8 +28,10 @@ pub struct Node {
     pub shutdown: Shutdown,
     /// Readers and writers of connections.
     pub connections: Group,
-    /// Short-lived threads of requests that take long.
+    /// Short-lived threads for what other nodes ask and what takes long.
     pub requests: Group,
+    /// The same for local programs, which are not to hinder other nodes.
+    pub local_requests: Group,
 }
 
 impl Node {

@@ -49,6 +49,12 @@ pub use strings::IncomingStrings;
 /// Messages that wait for the writer. Far more than a well-behaved peer can have open at a time.
 const OUTBOX: usize = 64;
 
+/// Large payloads that wait for the writer; a peer that asks and does not read must not fill the memory with them.
+const BULK: usize = 2;
+
+/// From this length on a payload is large, in bytes.
+const LARGE: usize = 64 * 1024;
+
 /// The reason when the peer closed the connection between two messages.
 pub const PEER_CLOSED: &str = "the peer closed it";
 
@@ -94,6 +100,7 @@ struct Shared {
     peer: String,
     socket: Socket,
     outbox: Sender<Outgoing>,
+    bulk: Sender<Outgoing>,
     pending: Pending,
     accepted: AtomicBool,
     clock: Clock,
@@ -177,14 +184,16 @@ impl Connection {
         threads: &Group,
         handler: impl FnOnce(&Connection) -> H,
     ) -> io::Result<Self> {
-        socket.set_write_timeout(Some(options.frame_timeout))?;
+        socket.set_write_timeout(Some(writer::TURN))?;
         let (outbox, messages) = bounded(OUTBOX);
+        let (bulk, large) = bounded(BULK);
         let (end, ended) = shutdown::channel();
         let (reading, writing) = (socket.try_clone()?, socket.try_clone()?);
         let connection = Self(Arc::new(Shared {
             peer: options.peer,
             socket,
             outbox,
+            bulk,
             pending: Pending::new(),
             accepted: AtomicBool::new(options.accepted),
             clock: options.clock,
@@ -194,8 +203,14 @@ impl Connection {
             ended,
         }));
         let handler = handler(&connection);
-        let writer =
-            writer::Writer::new(connection.clone(), writing, options.cipher.clone(), messages, options.shutdown);
+        let writer = writer::Writer::new(
+            connection.clone(),
+            writing,
+            options.cipher.clone(),
+            (messages, large),
+            options.shutdown,
+            options.frame_timeout,
+        );
         let reader = reader::Reader::new(connection.clone(), reading, options.cipher, handler)
             .with_timeouts(options.handshake_timeout, options.frame_timeout);
         let started =
@@ -236,7 +251,7 @@ impl Connection {
         let timeout = self.0.clock.after(limit);
         let message = Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload };
         select! {
-            send(self.0.outbox, message) -> sent => sent.map_err(|_| self.closed_error())?,
+            send(self.way_of(&message), message) -> sent => sent.map_err(|_| self.closed_error())?,
             recv(self.closed()) -> _ => return Err(self.closed_error()),
             recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
         }
@@ -291,8 +306,16 @@ impl Connection {
     fn send(&self, message: Outgoing) {
         select! {
             // A closed connection needs no answers.
-            send(self.0.outbox, message) -> _ => (),
+            send(self.way_of(&message), message) -> _ => (),
             recv(self.closed()) -> _ => (),
+        }
+    }
+
+    /// The order among messages is free, so large ones may have a way of their own.
+    fn way_of(&self, message: &Outgoing) -> &Sender<Outgoing> {
+        match message {
+            Outgoing::Message { payload, .. } if payload.len() > LARGE => &self.0.bulk,
+            _ => &self.0.outbox,
         }
     }
 

@@ -1,8 +1,8 @@
 //! The writer thread: outbox → socket.
 
 use std::{
-    io::Write,
-    time::{SystemTime, UNIX_EPOCH},
+    io::{ErrorKind, Write},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crossbeam_channel::{Receiver, select};
@@ -16,14 +16,18 @@ use crate::{
 
 /// What an idle connection keeps of its buffer.
 const KEPT: usize = 8 * 1024;
+/// How long one write may wait.
+pub const TURN: Duration = Duration::from_millis(500);
 
 pub struct Writer {
     connection: Connection,
     socket: Socket,
     cipher: Option<Fernet>,
     messages: Receiver<Outgoing>,
+    large: Receiver<Outgoing>,
     shutdown: Shutdown,
     buffer: Vec<u8>,
+    frame_timeout: Duration,
 }
 
 impl Writer {
@@ -31,16 +35,18 @@ impl Writer {
         connection: Connection,
         socket: Socket,
         cipher: Option<Fernet>,
-        messages: Receiver<Outgoing>,
+        (messages, large): (Receiver<Outgoing>, Receiver<Outgoing>),
         shutdown: Shutdown,
+        frame_timeout: Duration,
     ) -> Self {
-        Self { connection, socket, cipher, messages, shutdown, buffer: Vec::new() }
+        Self { connection, socket, cipher, messages, large, shutdown, buffer: Vec::new(), frame_timeout }
     }
 
     pub fn run(mut self) {
         loop {
             let message = select! {
                 recv(self.messages) -> message => message,
+                recv(self.large) -> message => message,
                 recv(self.connection.closed()) -> _ => return,
                 recv(self.shutdown.channel()) -> _ => return self.connection.close(NODE_STOPS),
             };
@@ -56,6 +62,33 @@ impl Writer {
         }
     }
 
+    /// Writes in turns of [`TURN`], so that the order to stop is seen while the peer takes nothing. Each 5 MiB have
+    /// `frame_timeout`, however small the sips are that the peer takes.
+    fn write_buffer(&mut self) -> Result<(), String> {
+        for part in self.buffer.chunks(crate::wire::FRAME_LIMIT) {
+            let (mut rest, deadline) = (part, Instant::now() + self.frame_timeout);
+            while !rest.is_empty() {
+                match self.socket.write(rest) {
+                    Ok(0) => return Err("the peer takes no data".into()),
+                    Ok(count) => rest = &rest[count..],
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                        ) => {}
+                    Err(error) => return Err(format!("the peer takes no data: {error}")),
+                }
+                if self.shutdown.ordered() && !rest.is_empty() {
+                    return Err(NODE_STOPS.into());
+                }
+                if Instant::now() >= deadline && !rest.is_empty() {
+                    return Err(format!("the peer took too little data within {:?}", self.frame_timeout));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes header and body with one call, as the reader of original nodes needs it (`spec/protocol.md` 2.5).
     fn write(&mut self, counter: u32, command: CommandField, payload: &[u8]) -> Result<(), String> {
         self.buffer.clear();
@@ -69,7 +102,7 @@ impl Writer {
             }
         }
         frame::complete(&mut self.buffer, counter, command, payload.len());
-        self.socket.write_all(&self.buffer).map_err(|error| format!("the peer takes no data: {error}"))?;
+        self.write_buffer()?;
         if self.buffer.capacity() > KEPT {
             self.buffer = Vec::new();
         }

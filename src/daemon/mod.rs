@@ -80,10 +80,9 @@ fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn open_log(home: &Home) -> io::Result<LogFile> {
-    let path = home.log_file();
-    let log = LogFile::open(path.clone())?;
+    let log = LogFile::open(home.log_file())?;
     if let Some(owner) = user::owner().filter(|_| user::is_root()) {
-        std::os::unix::fs::chown(&path, Some(owner.uid), Some(owner.gid))?;
+        log.give_to(owner.uid, owner.gid)?;
     }
     Ok(log)
 }
@@ -111,6 +110,7 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         })?;
         user::become_user(owner).map_err(|error| format!("the user '{}' cannot be taken: {error}", user::NAME))?;
     }
+    process::raise_file_limit();
     let run_dir = config.home.run_dir();
     let prepared = Prepared::new(config, Clock::real())?;
     let starter = match arguments.foreground {

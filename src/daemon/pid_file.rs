@@ -26,6 +26,7 @@ impl PidFile {
             .create(true)
             .truncate(true)
             .mode(0o640)
+            .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&path)
             .and_then(|mut file| writeln!(file, "{pid}"))
             .map_err(|error| failed("the pid file cannot be written to", &path, &error))?;

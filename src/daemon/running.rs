@@ -31,6 +31,9 @@ use crate::{
 /// How long the threads may take to end.
 const STOP: Duration = Duration::from_secs(10);
 
+/// Requests of all local programs that may take long at a time.
+const LOCAL_REQUESTS: usize = 32;
+
 /// Requests of one peer that may take long at a time.
 const REQUESTS: usize = 2;
 
@@ -75,6 +78,7 @@ impl Prepared {
             shutdown: token,
             connections: Group::new(2 * peers),
             requests: Group::new(REQUESTS * peers),
+            local_requests: Group::new(LOCAL_REQUESTS),
         });
         let cluster_dir = node.home.cluster_dir();
         directory::create(&cluster_dir, 0o770)
@@ -86,7 +90,7 @@ impl Prepared {
         let local = Server::bind(&node).map_err(|error| {
             failed("Could not create server: the control socket cannot be bound:", &node.home.control_socket(), &error)
         })?;
-        clean(&node)?;
+        clean(&node);
         let listener = match node.cluster.node_type {
             NodeType::Master => Some(bind(&node)?),
             NodeType::Worker => None,
@@ -152,7 +156,10 @@ impl Running {
         }
         let deadline = Instant::now() + STOP;
         let node = self.role.node();
-        self.threads.join(deadline) + node.connections.join(deadline) + node.requests.join(deadline)
+        self.threads.join(deadline)
+            + node.connections.join(deadline)
+            + node.requests.join(deadline)
+            + node.local_requests.join(deadline)
     }
 }
 
@@ -173,7 +180,7 @@ fn bind(node: &Node) -> Result<Listener, String> {
 }
 
 /// Completes or drops what an interrupted update left, then removes everything in `queue/cluster` but the socket.
-fn clean(node: &Node) -> Result<(), String> {
+fn clean(node: &Node) {
     let scope = scope("Cluster", "Main");
     let path = node.home.cluster_dir();
     let recovery = recover(node.home.path(), &node.items, &Disk::new());
@@ -189,10 +196,13 @@ fn clean(node: &Node) -> Result<(), String> {
     }
     debug!(target: &*scope, "Removing '{}'.", path.display());
     let socket = node.home.control_socket();
-    directory::empty(&path, |name| Some(name) == socket.file_name())
-        .map_err(|error| failed("what an earlier run left cannot be removed from", &path, &error))?;
-    debug!(target: &*scope, "Removed '{}'.", path.display());
-    Ok(())
+    match directory::empty(&path, |name| Some(name) == socket.file_name()) {
+        Ok(()) => debug!(target: &*scope, "Removed '{}'.", path.display()),
+        // It is in nobody's way; only its space is lost.
+        Err(error) => {
+            warn!(target: &*scope, "What an earlier run left in {} cannot be removed: {error}.", path.display())
+        }
+    }
 }
 
 /// The file rules as the room of files knows them.

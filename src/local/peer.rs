@@ -39,7 +39,7 @@ impl Peer {
             Ok(result) => answering.answer_with(counter, result),
             Err(panic) => answering.refuse(counter, &ErrorObject::unexpected(panic)),
         };
-        if let Err(error) = self.role.node().requests.spawn("request", run) {
+        if let Err(error) = self.role.node().local_requests.spawn("request", run) {
             connection.refuse(counter, &ErrorObject::unexpected(error.to_string()));
         }
     }
@@ -62,7 +62,7 @@ impl Peer {
                 debug!(target: &*scope, "The answer was not acknowledged: {error}");
             }
         };
-        if let Err(error) = self.role.node().requests.spawn("request", run) {
+        if let Err(error) = self.role.node().local_requests.spawn("request", run) {
             warn!(target: &*self.scope, "A request cannot be forwarded to the master: {error}");
             connection.close("its request cannot be forwarded");
         }

@@ -5,11 +5,13 @@
 //! ```
 //! The two tags travel as the target of a record: `info!(target: &scope, …)` with a [`Scope`] made once by each task.
 
+mod flood;
+
 use std::{
     collections::VecDeque,
     fs::{File, OpenOptions, Permissions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -20,6 +22,10 @@ use parking_lot::Mutex;
 use simplelog::{CombinedLogger, Config, SharedLogger};
 
 use crate::system::clock::log_time;
+use flood::{Flood, Verdict};
+
+/// The longest line, in bytes: texts of peers may be of any length.
+const LONGEST: usize = 8 * 1024;
 
 /// Mode of the file (`spec/protocol.md` 15.3).
 const MODE: u32 = 0o660;
@@ -84,6 +90,14 @@ impl LogFile {
         Ok(Self(Arc::new(Inner { path, file })))
     }
 
+    /// Gives the open file, whatever its path leads to by now, to this user and group.
+    ///
+    /// # Errors
+    /// When this process may not.
+    pub fn give_to(&self, uid: u32, gid: u32) -> io::Result<()> {
+        std::os::unix::fs::fchown(&*self.0.file.lock(), Some(uid), Some(gid))
+    }
+
     /// Goes on in a new file at the same path.
     ///
     /// # Errors
@@ -96,7 +110,12 @@ impl LogFile {
 }
 
 fn open(path: &PathBuf) -> io::Result<File> {
-    let file = OpenOptions::new().append(true).create(true).mode(MODE).open(path)?;
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)?;
+    let about = file.metadata()?;
+    if !about.is_file() || about.nlink() != 1 {
+        return Err(io::Error::other("it is not a file of its own"));
+    }
     // The umask may have taken bits away. A file of somebody else that may be written is as good as it is.
     let _ = file.set_permissions(Permissions::from_mode(MODE));
     Ok(file)
@@ -113,9 +132,10 @@ pub fn level(debug: u8) -> LevelFilter {
 
 /// Makes `file`, and standard error if wanted, the log of the process.
 pub fn install(file: LogFile, level: LevelFilter, stderr: bool) {
-    let mut sinks: Vec<Box<dyn SharedLogger>> = vec![Box::new(Sink { level, to: To::File(file) })];
+    let sink = |to| Box::new(Sink { level, to, flood: Mutex::default() });
+    let mut sinks: Vec<Box<dyn SharedLogger>> = vec![sink(To::File(file))];
     if stderr {
-        sinks.push(Box::new(Sink { level, to: To::Stderr }));
+        sinks.push(sink(To::Stderr));
     }
     // It fails only if a log was installed before, which a test may have done.
     let _ = CombinedLogger::init(sinks);
@@ -124,6 +144,7 @@ pub fn install(file: LogFile, level: LevelFilter, stderr: bool) {
 struct Sink {
     level: LevelFilter,
     to: To,
+    flood: Mutex<Flood>,
 }
 
 enum To {
@@ -140,7 +161,19 @@ impl Log for Sink {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let line = line(record, SystemTime::now());
+        let mut dropped = 0;
+        if record.level() <= Level::Warn {
+            match self.flood.lock().judge(record.target(), Instant::now()) {
+                Verdict::Drop => return,
+                Verdict::Write { dropped: before } => dropped = before,
+            }
+        }
+        let mut line = line(record, SystemTime::now());
+        if dropped > 0 {
+            let text = format_args!("{dropped} warnings and errors like the next were left out.");
+            let told = Record::builder().level(record.level()).target(record.target()).args(text).build();
+            line.insert_str(0, &self::line(&told, SystemTime::now()));
+        }
         // A log that cannot be written has nowhere to say so.
         let _ = match &self.to {
             To::File(file) => file.0.file.lock().write_all(line.as_bytes()),
@@ -179,6 +212,11 @@ fn line(record: &Record<'_>, now: SystemTime) -> String {
     let mut line = format!("{} {level}: {target} {}", log_time(now), record.args());
     if line.chars().any(char::is_control) {
         line = line.split_inclusive(char::is_control).map(show_control).collect();
+    }
+    if line.len() > LONGEST {
+        let cut = line.len() - LONGEST;
+        line.truncate(line.floor_char_boundary(LONGEST));
+        line.push_str(&format!("… ({cut} more bytes)"));
     }
     line.push('\n');
     line

@@ -91,6 +91,8 @@ impl Handler for Peer {
             Some(worker) => {
                 self.scope = scope_of(worker);
                 self.master.registry.remove(worker);
+                // What it sent had no name there, so the folder is empty; without it invented names leave no traces.
+                let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
                 if reason == PEER_CLOSED {
                     debug!(target: &*self.scope, "Disconnected {}.", worker.hello.node);
                 } else {
@@ -168,6 +170,8 @@ impl Peer {
             return;
         }
         match request {
+            // Without an agent database there is nowhere to store what the worker knows: it keeps it.
+            Request::AgentInfoPermission => connection.answer(counter, Command::Ok, "False"),
             Request::IntegrityPermission => {
                 let granted = if integrity.permission(kind) { "True" } else { "False" };
                 connection.answer(counter, Command::Ok, granted);

@@ -3,7 +3,11 @@
 //! The original counts all connections of an address, which locks out the eleventh worker behind one NAT. Here only
 //! those count that have not yet shown that they hold the key.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 
@@ -20,6 +24,7 @@ pub struct Place {
 impl Strangers {
     /// Takes a place for a connection from `address`; none if one of the limits is reached.
     pub fn admit(&self, address: IpAddr, per_address: u32, in_all: u32) -> Option<Place> {
+        let address = host_of(address);
         let mut counts = self.0.lock();
         let all: u32 = counts.values().sum();
         let own = counts.get(&address).copied().unwrap_or(0);
@@ -28,6 +33,14 @@ impl Strangers {
         }
         counts.insert(address, own + 1);
         Some(Place { strangers: self.clone(), address })
+    }
+}
+
+/// What counts as one address: of IPv6 the first 64 bits, because one host has all the rest.
+fn host_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -56,5 +69,7 @@ mod tests {
         assert!(other.is_some() && strangers.admit(two, 3, 4).is_none(), "too many in all");
         drop(places);
         assert!(strangers.admit(one, 3, 4).is_some());
+        assert_eq!(host_of("2001:db8::1".parse().unwrap()), host_of("2001:db8::ffff:1".parse().unwrap()));
+        assert_eq!(host_of("::ffff:127.0.0.1".parse().unwrap()), one);
     }
 }

@@ -4,9 +4,18 @@
 use std::io;
 
 use nix::{
+    sys::resource::{Resource, getrlimit, setrlimit},
     sys::stat::{Mode, umask},
     unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, read, setsid, write},
 };
+
+/// Lets this process open as many files as it may: three for each connection.
+pub fn raise_file_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // With the lower limit it serves fewer connections, and says so when they do not fit.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
+    }
+}
 
 /// The daemon's end of the line to the process that started it.
 pub struct Starter(std::os::fd::OwnedFd);

@@ -94,6 +94,9 @@ impl ErrorObject {
 
     /// The error object in `payload`, if it is one.
     pub fn from_json(payload: &[u8]) -> Option<Self> {
+        if payload.len() > 64 * 1024 {
+            return None;
+        }
         let value: Value = serde_json::from_slice(payload).ok()?;
         let error = value.get("__wazuh_exception__")?;
         let object = error.get("__object__")?;

@@ -31,6 +31,7 @@ pub enum Request<'a> {
     StringUpdate { id: &'a str, data: &'a [u8] },
     StringFailed { length: usize },
     CancelTask { task: &'a str, error: ErrorObject },
+    AgentInfoPermission,
     IntegrityPermission,
     IntegrityCheck,
     IntegrityCheckEnd(Ended<'a>),
@@ -59,6 +60,10 @@ pub struct Ended<'a> {
 pub struct MalformedRequest(&'static str);
 
 const NOT_TWO_PARTS: MalformedRequest = MalformedRequest("the payload is to be two parts with a blank between them");
+/// No request but those that carry content is longer: parsed JSON takes up to 20 times its length.
+const SMALL: usize = 64 * 1024;
+/// The longest word of hello, in bytes.
+const LONGEST_WORD: usize = 255;
 const NOT_TEXT: MalformedRequest = MalformedRequest("the payload is to be text in UTF-8");
 
 impl<'a> Request<'a> {
@@ -67,6 +72,10 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`MalformedRequest`], when the payload does not fit the command.
     pub fn parse(command: CommandField, payload: &'a [u8]) -> Result<Self, MalformedRequest> {
+        let bulk = matches!(command.name(), b"echo" | b"echo-c" | b"echo-m" | b"file_upd" | b"str_upd");
+        if !bulk && payload.len() > SMALL {
+            return Err(MalformedRequest("the payload is longer than this request can be"));
+        }
         Ok(match command.name() {
             b"hello" => Self::Hello(hello(payload)?),
             b"native" => Self::Native(payload),
@@ -93,6 +102,7 @@ impl<'a> Request<'a> {
                 let (task, error) = failure(payload)?;
                 Self::CancelTask { task, error }
             }
+            b"syn_a_w_m_p" => Self::AgentInfoPermission,
             b"syn_i_w_m_p" => Self::IntegrityPermission,
             b"syn_i_w_m" => Self::IntegrityCheck,
             b"syn_i_w_m_e" => Self::IntegrityCheckEnd(ended(payload)?),
@@ -123,6 +133,9 @@ fn hello(payload: &[u8]) -> Result<Hello, MalformedRequest> {
             "hello is to be four words: node name, cluster name, node type, version (names cannot have blanks)",
         ));
     };
+    if words.iter().any(|word| word.len() > LONGEST_WORD) {
+        return Err(MalformedRequest("a word of hello is too long"));
+    }
     let [node, cluster, node_type, version] = [node, cluster, node_type, version].map(str::to_owned);
     Ok(Hello { node, cluster, node_type, version })
 }

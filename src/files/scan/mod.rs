@@ -5,6 +5,7 @@
 //! file system that loses time stamps can hide a change for ever.
 
 mod hash;
+mod roots;
 mod stamp;
 mod walk;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::roots::Roots;
 use self::stamp::{Kept, Stamp};
 use self::walk::{Problems, Walk};
 use super::items::{ItemId, Items};
@@ -57,6 +59,7 @@ pub struct Scanner {
     manifest: Arc<Manifest>,
     /// Parallel to the manifest's entries.
     kept: Vec<Kept>,
+    roots: Roots,
 }
 
 /// A file that must be read.
@@ -71,7 +74,13 @@ impl Scanner {
     /// A scanner that knows nothing yet: its first scan reads every file.
     pub fn new(home: &Path, items: Arc<Items>) -> Scanner {
         let manifest = Manifest::new(items, Vec::new(), Protected::default());
-        Scanner { home: home.to_owned(), full_every: FULL_EVERY, manifest: Arc::new(manifest), kept: Vec::new() }
+        Scanner {
+            home: home.to_owned(),
+            full_every: FULL_EVERY,
+            manifest: Arc::new(manifest),
+            kept: Vec::new(),
+            roots: Roots::default(),
+        }
     }
 
     /// Sets how old a checksum may grow (default [`FULL_EVERY`]).
@@ -101,7 +110,9 @@ impl Scanner {
         let mut same = vec![false; last.entries.len()];
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut expected = 0;
+        let mut seen = vec![false; items.iter().count()];
         Walk::run(&self.home, &items, &mut problems, &mut |path, item, stamp| {
+            seen[usize::from(item.0)] = true;
             let known = place(&last.entries, path, expected);
             expected = known.map_or(expected, |at| at + 1);
             match known {
@@ -113,11 +124,25 @@ impl Scanner {
             }
         });
 
+        self.roots.check(
+            &items,
+            &mut problems,
+            |id| last.entries.iter().any(|entry| entry.item == id),
+            |id| seen.get(usize::from(id.0)).copied().unwrap_or(false),
+        );
         let hashed = candidates.len();
         let fresh = self.read(&candidates, want_blake2b, now, &mut problems, &mut same);
-        let Problems { unreadable, mut protected } = problems;
+        let Problems { unreadable, mut protected, .. } = problems;
+        // What has just vanished may be on its way back (git and many editors remove and create, a file system may be
+        // mounted again): it is gone only if the next scan misses it too.
+        let mut back = vec![false; last.entries.len()];
+        fresh.iter().filter_map(|(_, _, known)| *known).for_each(|at| back[at] = true);
+        let vanished = last.entries.iter().enumerate().filter(|(at, _)| !same[*at] && !back[*at]);
+        protected.files.extend(vanished.map(|(_, entry)| entry.path.to_string()));
         protected.files.sort_unstable();
         protected.directories.sort_unstable();
+        protected.files.dedup();
+        protected.directories.dedup();
 
         let gone = same.iter().filter(|same| !**same).count();
         let protection_changed = protected != last.protected;

@@ -167,7 +167,23 @@ fn additions_and_removals_keep_the_order_and_the_cache() {
     assert_eq!(home.later().hashed, 0);
     fs::remove_dir_all(home.path("etc/rules")).unwrap();
     let scan = home.later();
-    assert!(scan.changed && scan.manifest.entries().is_empty() && scan.manifest.protected().is_empty());
+    assert!(scan.changed && scan.manifest.entries().is_empty());
+    assert!(scan.manifest.protected().covers("etc/rules/b"), "a directory that is missing is no order to delete");
+    assert_eq!(scan.unreadable[0].path, "etc/rules/");
+}
+
+#[test]
+fn a_file_is_gone_when_two_scans_have_missed_it() {
+    let mut home = Home::new();
+    home.write("etc/rules/a", "a");
+    home.write("etc/rules/b", "b");
+    home.later();
+    fs::remove_file(home.path("etc/rules/a")).unwrap();
+    let first = home.later();
+    assert_eq!(paths(&first), ["etc/rules/b"]);
+    assert!(first.manifest.protected().covers("etc/rules/a"));
+    let second = home.later();
+    assert!(!second.manifest.protected().covers("etc/rules/a") && second.changed);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 use super::stamp::Stamp;
 use super::{MAX_FILE, TOO_LARGE, Unreadable};
@@ -23,6 +23,8 @@ pub const MAX_DEPTH: usize = 64;
 pub(super) struct Problems {
     pub(super) unreadable: Vec<Unreadable>,
     pub(super) protected: Protected,
+    /// The items' own directories: the device that each is on, none for one that is not there.
+    pub(super) roots: Vec<(ItemId, Option<u64>)>,
 }
 
 impl Problems {
@@ -32,7 +34,7 @@ impl Problems {
     }
 
     /// `path` with its final slash.
-    fn directory(&mut self, path: &str, reason: String) {
+    pub(super) fn directory(&mut self, path: &str, reason: String) {
         self.protected.directories.push(path.to_owned());
         self.unreadable.push(Unreadable { path: path.to_owned(), reason });
     }
@@ -79,8 +81,11 @@ impl<'a> Walk<'a> {
             walk.path.push_str(&item.key);
             // The way to an item's own directory may lead over links.
             match open(&home.join(&item.key), OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
-                Ok(fd) => walk.directory(fd, id, 0),
-                Err(Errno::ENOENT) => {}
+                Ok(fd) => {
+                    walk.problems.roots.push((id, fstat(&fd).ok().map(|stat| stat.st_dev)));
+                    walk.directory(fd, id, 0);
+                }
+                Err(Errno::ENOENT) => walk.problems.roots.push((id, None)),
                 Err(error) => walk.problems.directory(&item.key, error.desc().to_owned()),
             }
         }

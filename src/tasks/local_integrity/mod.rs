@@ -5,6 +5,7 @@
 //! a run is also what opens the next turn (`spec/protocol.md` 10.5).
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -86,7 +87,7 @@ impl LocalIntegrity {
     /// The thread.
     pub fn run(&self, node: &Node) {
         let scope = scope("Master", "Local integrity");
-        let mut unreadable = Vec::new();
+        let mut unreadable = HashSet::new();
         loop {
             if let Err(panic) = guard(|| self.turn_once(node, &scope, &mut unreadable)) {
                 error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
@@ -110,11 +111,11 @@ impl LocalIntegrity {
         node.settings.master.recalculate_integrity
     }
 
-    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut Vec<String>) {
+    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut HashSet<String>) {
         info!(target: &**scope, "Starting.");
         let start = node.clock.now();
         let scan = self.scan(self.wanted());
-        let now: Vec<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
+        let now: HashSet<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
         for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
             warn!(
                 target: &**scope,

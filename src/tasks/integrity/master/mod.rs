@@ -153,7 +153,9 @@ impl Integrity {
     /// `syn_i_w_m_r`: the worker could not send its manifest or, without a task, could not apply what it got.
     pub fn failed(&self, task: &str, error: &ErrorObject) {
         error!(target: &*self.check_scope, "Received error from worker: '{error}'");
-        self.deliver(task, Arrived::Failed);
+        let waiting = self.state.lock().running.as_ref().map(|running| running.task.clone());
+        // Without a task it is the check that waits for its manifest that has failed, if there is one.
+        self.deliver(waiting.as_deref().filter(|_| task == "None").unwrap_or(task), Arrived::Failed);
     }
 
     /// Whether a check with this task id waits for its manifest.
