@@ -47,7 +47,11 @@ fn create_update_delete() {
     worker.wait_for_no_file("etc/shared/default");
     worker.write("etc/rules/a.xml", "an own idea");
     worker.wait_for_file("etc/rules/a.xml", "another");
+    let mark = master.mark();
     worker.write("etc/lists/surplus", "x");
+    master.wait_for_since(mark, "Received metadata of 6 files. Sync not required.");
+    assert!(worker.path("etc/lists/surplus").exists(), "a directory that the master has not is no order to delete");
+    fs::create_dir(master.path("etc/lists")).unwrap();
     worker.wait_for_no_file("etc/lists/surplus");
     worker.write("etc/rules/note.tmp", "excluded");
     master.wait_for_since(master.mark(), "Sync not required.");

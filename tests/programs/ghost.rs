@@ -30,6 +30,7 @@ fn a_living_connection_keeps_the_name() {
     let second = std::thread::spawn(move || Peer::connect(address).hello("w1"));
     assert_eq!(living.wait_for("echo-m"), b"alive?");
     let (command, text) = second.join().unwrap();
-    assert!(command == "err" && text.contains("\"code\": 3028, \"extra_message\": \"w1\""), "{text}");
+    let extra = "\"code\": 3028, \"extra_message\": \"w1; give each node a <node_name> of its own\"";
+    assert!(command == "err" && text.contains(extra), "{text}");
     assert_eq!(living.ask("echo", "x"), "x");
 }

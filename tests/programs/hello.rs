@@ -11,37 +11,46 @@ fn differs(option: &str, value: &str, master_says: &str, worker_says: &str) {
     worker.option(option, value);
     let before = (master.snapshot(), worker.snapshot());
     let (_master, _worker) = (Daemon::start(&master), Daemon::start(&worker));
-    worker.wait_for(worker_says);
-    master.wait_for(master_says);
-    // It goes on trying, and goes on changing nothing.
-    worker.wait_for_since(worker.mark(), worker_says);
+    for (home, says) in [(&worker, worker_says), (&master, master_says)] {
+        home.wait_for(says);
+        // It goes on trying, and goes on changing nothing; only who debugs is told again.
+        let again = home.wait_for_since(home.mark(), says);
+        assert!(again.contains(" DEBUG: "), "{again}");
+        let log = home.log();
+        let told = log.lines().filter(|line| line.contains(says) && !line.contains(" DEBUG: "));
+        assert_eq!(told.count(), 1, "told once:\n{log}");
+    }
     assert_eq!((master.snapshot(), worker.snapshot()), before);
     assert!(!worker.log().contains("Successfully connected"));
 }
 
 #[test]
 fn another_key() {
-    let mine = "is the <key> the same on both nodes, and is this port the master's?";
-    let masters = "the message 'hello' cannot be decrypted: its signature does not fit the cluster key; is the <key> the same \
-                   on both nodes?";
+    let mine = "the connection was closed: the peer closed it; the <key> must be the same on both nodes, and <port> that of \
+                the master";
+    let masters = "the message 'hello' cannot be decrypted: its signature does not fit the cluster key; the <key> must be the \
+                   same on both nodes";
     differs("key", "vutsrqponmlkjihgfedcba9876543210", masters, mine);
 }
 
 #[test]
 fn another_cluster_name() {
-    let text = "Error 3030 - Worker does not belong to the same cluster: 'other'; this is 'wazuh'";
+    let text = "Error 3030 - Worker does not belong to the same cluster: 'other' of w1 is not 'wazuh' of the master; \
+                write the same <name> on both";
     differs("name", "other", text, text);
 }
 
 #[test]
 fn the_name_of_the_master() {
-    let text = "Error 3029 - Connected worker with same name as the master: m";
+    let text = "Error 3029 - Connected worker with same name as the master: m; give each node a <node_name> of \
+                its own";
     differs("node_name", "m", text, text);
 }
 
 #[test]
 fn another_version() {
-    let text = "Error 3031 - Worker and master versions are not the same: the worker has '4.13.1', the master 4.14.7";
+    let text = "Error 3031 - Worker and master versions are not the same: w1 has '4.13.1', the master 4.14.7; install \
+                the same release, or state the same version in etc/cluster.json";
     let master = Home::master();
     let worker = Home::worker("w1", master.address);
     worker.settings(serde_json::json!({"version": "4.13.1"}));
@@ -74,7 +83,7 @@ fn words_that_are_no_names() {
         ("", 1000, "hello is to be four words"),
         ("../w1 wazuh worker 4.14.7", 3060, "../w1"),
         (" wazuh worker 4.14.7", 3060, ""),
-        ("w1 wazuh worker newest", 3031, "the worker has 'newest', the master 4.14.7"),
+        ("w1 wazuh worker newest", 3031, "w1 has 'newest', the master 4.14.7"),
     ];
     for (words, code, text) in cases {
         let (command, answer) = Peer::connect(master.address).request("hello", words);

@@ -57,7 +57,7 @@ fn metadata_that_is_none() {
 #[test]
 fn metadata_that_grows_when_it_is_read() {
     let blanks = json!({"x": " ".repeat(65 << 20)});
-    refused(&archive(&[], &blanks), "the metadata of the archive is larger than 67108864 bytes");
+    refused(&archive(&[], &blanks), "the archive holds more than 67108864 bytes of content");
 }
 
 /// What only the worker claims to have is to be deleted there; the master's own disk is not concerned.

@@ -1,7 +1,7 @@
 //! A peer that says exactly what a test wants.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -55,8 +55,11 @@ impl RawPeer {
             let count = match self.stream.read(self.deframer.space()) {
                 Ok(0) => return None,
                 Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("nothing came: {error}"),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => continue,
+                    ErrorKind::ConnectionReset => return None,
+                    _ => panic!("nothing came: {error}"),
+                },
             };
             if let Some(Message { counter, command, body }) = self.deframer.arrived(count).unwrap() {
                 let name = String::from_utf8_lossy(command.name()).into_owned();

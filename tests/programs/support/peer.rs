@@ -189,9 +189,11 @@ impl Peer {
             let count = match self.stream.read(self.deframer.space()) {
                 Ok(0) => return None,
                 Ok(count) => count,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("{error}"),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => continue,
+                    ErrorKind::ConnectionReset => return None,
+                    _ => panic!("{error}"),
+                },
             };
             if let Some(mut message) = self.deframer.arrived(count).unwrap() {
                 message.body = self.cipher.open(message.body).unwrap();
