@@ -1,6 +1,8 @@
 //! A worker whose old connection is dead at the other end gets in; a living one keeps its name.
 
-use crate::support::{Daemon, Home, Peer};
+use serde_json::json;
+
+use crate::support::{Daemon, Home, Peer, archive};
 
 #[test]
 fn a_dead_connection_gives_way() {
@@ -17,6 +19,7 @@ fn a_dead_connection_gives_way() {
     ghost.silent = true;
     ghost.wait_for_end();
     assert_eq!(new.request("syn_i_w_m_p", "").0, "ok");
+    assert_eq!(new.check("w1", &archive(&[], &json!({}))).0, "ok");
     let nodes = new.ask("get_nodes", "{}");
     assert!(nodes.contains("\"totalItems\": 2"), "{nodes}");
 }
