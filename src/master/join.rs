@@ -94,7 +94,8 @@ impl Join {
         let _ = self.joined.set(worker.clone());
         if self.connection.is_closed() {
             // It left while it was being registered, and its end has been handled already.
-            return self.master.registry.remove(&worker);
+            self.master.registry.remove(&worker);
+            return;
         }
         self.connection.answer(self.counter, Command::Ok, answer);
     }

@@ -90,9 +90,11 @@ impl Handler for Peer {
         match self.worker.get() {
             Some(worker) => {
                 self.scope = scope_of(worker);
-                self.master.registry.remove(worker);
-                // What it sent had no name there, so the folder is empty; without it invented names leave no traces.
-                let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
+                if self.master.registry.remove(worker) {
+                    // What it sent had no name, so the folder is empty; invented names are to leave no traces. A worker
+                    // that has taken this one's place keeps it.
+                    let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
+                }
                 if reason == PEER_CLOSED {
                     debug!(target: &*self.scope, "Disconnected {}.", worker.hello.node);
                 } else {
@@ -241,5 +243,5 @@ fn scope_of(worker: &Member) -> Scope {
 fn transfers(master: &Master, worker: &Member) -> Transfers {
     let name = &worker.hello.node;
     let limits = FileLimits { size: ARCHIVE_LIMIT, open: 2 };
-    Transfers::new(IncomingFiles::new(master.node.home.node_dir(name), format!("queue/cluster/{name}/"), limits))
+    Transfers::new(IncomingFiles::new(master.node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits))
 }

@@ -35,9 +35,12 @@ impl Registry {
         Ok(())
     }
 
-    /// Forgets `worker`; another of the same name stays.
-    pub fn remove(&self, worker: &Member) {
-        self.0.write().retain(|other| !other.connection.is(&worker.connection));
+    /// Forgets `worker`; another of the same name stays. Whether it was still registered.
+    pub fn remove(&self, worker: &Member) -> bool {
+        let mut workers = self.0.write();
+        let before = workers.len();
+        workers.retain(|other| !other.connection.is(&worker.connection));
+        workers.len() < before
     }
 
     /// All that are connected now.
