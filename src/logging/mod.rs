@@ -44,7 +44,7 @@ const REMINDER: Duration = Duration::from_secs(600);
 /// Facts that are remembered, the newest.
 const FACTS: usize = 64;
 
-/// What was told lately: the same again is for debugging only, until [`REMINDER`] has passed. A peer that is refused
+/// What was told lately: the same again is for debugging only, until ten minutes have passed. A peer that is refused
 /// every few seconds must not fill the log.
 #[derive(Default)]
 pub struct Repeats(Mutex<VecDeque<(String, Instant)>>);
