@@ -1,4 +1,4 @@
-//! The one place where threads that last are started; a scan that hashes much starts one more until it is done.
+//! The one place where threads that last are started; scans and updates of many files start one more until they are done.
 
 use std::{
     io,
