@@ -70,6 +70,7 @@
 //! | [`logging`] | `cluster.log` |
 //! | [`system`] | clock, threads, shutdown, disk, user; the only home of `unsafe` |
 
+pub mod agents;
 pub mod config;
 pub mod connection;
 pub mod control;

@@ -1,0 +1,19 @@
+//! The embedded database: SQLite at `queue/db/global.db`, in the schema of the original, owned by one thread.
+//!
+//! ```text
+//!  Store ───────────┐
+//!  queue/db/wdb ────┼─► bounded queue ──► agent-db: Database (SQLite), one transaction for each command
+//!  wdb-http.sock ───┘
+//! ```
+
+mod agents;
+mod answer;
+mod changes;
+mod command;
+mod database;
+mod groups;
+mod json;
+mod schema;
+
+pub use answer::Answer;
+pub use database::Database;

@@ -1,0 +1,59 @@
+//! The agent database (`spec/agentdb.md`): which agents exist, what is known of them, and which groups they belong to.
+//!
+//! ```text
+//!  rooms of the cluster ──► Store ──► Backend ─┬─► embedded: SQLite at queue/db/global.db, served to the manager's
+//!                                              │             other programs at the sockets of the original
+//!                                              └─► wazuh_db: client of the original's database daemon
+//! ```
+//! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
+
+pub mod embedded;
+mod store;
+pub mod wazuh_db;
+
+pub use store::Store;
+
+/// A database that understands the commands of the original.
+///
+/// Every call may wait: callers hold no lock and are never the reader of a connection.
+pub trait Backend: Send + Sync + 'static {
+    /// Sends one command, such as `global get-agent-info 1`, and gives what is behind the status word of the answer.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn query(&self, request: &str) -> Result<Reply, Error>;
+
+    /// Takes what the master must know of the agents of this node, a JSON object (section 9.1), `{}` if there is nothing.
+    /// What is taken counts as sent.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn take_pending(&self) -> Result<String, Error>;
+
+    /// Stores what [`Backend::take_pending`] gave on another node. Gives the number of agents that do not exist here and
+    /// were left out, if the database tells.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn store(&self, object: &str) -> Result<Option<usize>, Error>;
+}
+
+/// A good answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// All there is.
+    Ok(String),
+    /// There is more: ask again from the last element on.
+    Due(String),
+}
+
+/// Why the agent database gave no good answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// It refused the request; the text is the database's own.
+    #[error("{0}")]
+    Refused(String),
+    /// It could not be asked, or did not answer in time; the text says why and what to do.
+    #[error("the agent database is not available: {0}")]
+    Unavailable(String),
+}
