@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
+    agents::Store,
     config::{Cluster, Home, Settings},
     connection::Options,
     crypto::Fernet,
@@ -20,6 +21,8 @@ pub struct Node {
     pub settings: Settings,
     /// The files that are kept equal.
     pub items: Arc<Items>,
+    /// The agent database. Asking it may take long: never on the reader of a connection.
+    pub agents: Store,
     /// Who is to own the files that are written; none if this process cannot give files away.
     pub owner: Option<Owner>,
     /// For every wait.

@@ -15,4 +15,14 @@ impl Store {
     pub fn new(backend: impl Backend) -> Self {
         Self(Arc::new(backend))
     }
+
+    /// Sends one command and gives the whole answer; for commands that never answer with a part.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) fn query(&self, request: &str) -> Result<String, Error> {
+        match self.0.query(request)? {
+            Reply::Ok(text) | Reply::Due(text) => Ok(text),
+        }
+    }
 }

@@ -11,6 +11,7 @@ use log::{debug, info, warn};
 
 use super::failed;
 use crate::{
+    agents::{self, Backend, Reply, Store},
     config::{Config, NodeType},
     files::{Item, Items, Names, recover},
     local::{Role, Server},
@@ -74,6 +75,7 @@ impl Prepared {
             cluster,
             settings,
             items,
+            agents: Store::new(NotYet),
             clock,
             shutdown: token,
             connections: Group::new(2 * peers),
@@ -220,4 +222,19 @@ fn items(rules: &crate::config::settings::FileRules) -> Result<Items, crate::fil
         remove_empty_directories: rule.remove_subdirs_if_empty,
     };
     Items::new(rules.items.iter().map(item).collect(), rules.excluded_files.clone(), rules.excluded_extensions.clone())
+}
+
+/// Stands where the agent database will be.
+struct NotYet;
+
+impl Backend for NotYet {
+    fn query(&self, _: &str) -> Result<Reply, agents::Error> {
+        Err(agents::Error::Unavailable("it does not exist yet".into()))
+    }
+    fn take_pending(&self) -> Result<String, agents::Error> {
+        self.query("").map(|_| String::new())
+    }
+    fn store(&self, _: &str) -> Result<Option<usize>, agents::Error> {
+        self.query("").map(|_| None)
+    }
 }
