@@ -11,7 +11,7 @@ pub mod embedded;
 mod store;
 pub mod wazuh_db;
 
-pub use store::Store;
+pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of};
 
 /// A database that understands the commands of the original.
 ///
@@ -23,12 +23,11 @@ pub trait Backend: Send + Sync + 'static {
     /// [`Error`].
     fn query(&self, request: &str) -> Result<Reply, Error>;
 
-    /// Takes what the master must know of the agents of this node, a JSON object (section 9.1), `{}` if there is nothing.
-    /// What is taken counts as sent.
+    /// Takes what the master must know of the agents of this node. What is taken counts as sent.
     ///
     /// # Errors
     /// [`Error`].
-    fn take_pending(&self) -> Result<String, Error>;
+    fn take_pending(&self) -> Result<Pending, Error>;
 
     /// Stores what [`Backend::take_pending`] gave on another node. Gives the number of agents that do not exist here and
     /// were left out, if the database tells.
@@ -36,6 +35,15 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`Error`].
     fn store(&self, object: &str) -> Result<Option<usize>, Error>;
+}
+
+/// What the master must know of the agents of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// A JSON object with up to three lists (section 9.1), `{}` if there is nothing.
+    pub object: String,
+    /// Whether there is more to take at once.
+    pub more: bool,
 }
 
 /// A good answer.

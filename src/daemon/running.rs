@@ -231,8 +231,8 @@ impl Backend for NotYet {
     fn query(&self, _: &str) -> Result<Reply, agents::Error> {
         Err(agents::Error::Unavailable("it does not exist yet".into()))
     }
-    fn take_pending(&self) -> Result<String, agents::Error> {
-        self.query("").map(|_| String::new())
+    fn take_pending(&self) -> Result<agents::Pending, agents::Error> {
+        Err(agents::Error::Unavailable("it does not exist yet".into()))
     }
     fn store(&self, _: &str) -> Result<Option<usize>, agents::Error> {
         self.query("").map(|_| None)

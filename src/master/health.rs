@@ -72,21 +72,26 @@ fn info(name: &str, node_type: &str, version: &str, address: &str) -> Value {
 fn worker_health(worker: &Member) -> Value {
     let hello = &worker.hello;
     let integrity = worker.integrity.status();
-    let never = date(None);
     let mut sync = integrity.sync.to_json();
     sync["total_extra_valid"] = json!(0);
     sync["total_files"] = total_files(integrity.files);
-    let groups = json!({"date_start": never, "date_end": never, "n_synced_chunks": 0});
+    let info_status = worker.agent_info.status();
+    let mut agent_info = info_status.span.to_json();
+    agent_info["n_synced_chunks"] = json!(info_status.chunks);
+    let [groups, whole] = worker.agent_groups.status().map(|status| {
+        let (start, end) = (date(status.span.start), date(status.span.end));
+        json!({"date_start": start, "date_end": end, "n_synced_chunks": status.chunks})
+    });
     json!({
         "info": info(&hello.node, &hello.node_type, &hello.version, &worker.address.to_string()),
         "status": {
             "sync_integrity_free": integrity.free,
             "last_check_integrity": integrity.check.to_json(),
             "last_sync_integrity": sync,
-            "sync_agent_info_free": true,
-            "last_sync_agentinfo": {"date_start_master": never, "date_end_master": never, "n_synced_chunks": 0},
+            "sync_agent_info_free": !info_status.busy,
+            "last_sync_agentinfo": agent_info,
             "last_sync_agentgroup": groups,
-            "last_sync_full_agentgroup": groups,
+            "last_sync_full_agentgroup": whole,
             "last_keep_alive": iso_utc(worker.last_keep_alive().1),
         },
     })

@@ -12,7 +12,11 @@ use crate::{
     connection::Connection,
     session::native::Features,
     system::clock::Clock,
-    tasks::integrity::master::{Integrity, Shared},
+    tasks::{
+        agent_groups_send::master::AgentGroups,
+        agent_info::master::AgentInfo,
+        integrity::master::{Integrity, Shared},
+    },
     wire::Hello,
 };
 
@@ -26,6 +30,10 @@ pub struct Member {
     pub connection: Connection,
     /// Its integrity checks.
     pub integrity: Arc<Integrity>,
+    /// What it tells of its agents.
+    pub agent_info: Arc<AgentInfo>,
+    /// What it is told of groups.
+    pub agent_groups: Arc<AgentGroups>,
     features: Mutex<Features>,
     last_keep_alive: Mutex<(Instant, SystemTime)>,
 }
@@ -33,11 +41,13 @@ pub struct Member {
 impl Member {
     /// A worker that has just said hello.
     pub fn new(hello: Hello, address: IpAddr, connection: Connection, shared: Arc<Shared>) -> Arc<Self> {
-        let clock = &shared.node.clock;
-        let now = (clock.now(), clock.wall());
+        let node = shared.node.clone();
+        let now = (node.clock.now(), node.clock.wall());
+        let agent_info = AgentInfo::new(node.clone(), &hello.node, connection.clone());
+        let agent_groups = AgentGroups::new(node, &hello.node, connection.clone());
         let integrity = Integrity::new(shared, &hello.node, connection.clone());
         let (features, last_keep_alive) = (Mutex::default(), Mutex::new(now));
-        Arc::new(Self { hello, address, connection, integrity, features, last_keep_alive })
+        Arc::new(Self { hello, address, connection, integrity, agent_info, agent_groups, features, last_keep_alive })
     }
 
     /// What both ends have agreed on; nothing on a classic link.

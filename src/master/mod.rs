@@ -25,6 +25,7 @@ use crate::{
     tasks::{
         integrity,
         keep_alive::supervision::{self, Supervised},
+        local_agent_groups::LocalAgentGroups,
         local_integrity::LocalIntegrity,
     },
 };
@@ -40,6 +41,8 @@ pub struct Master {
     pub registry: Registry,
     /// The master's own files.
     pub local_integrity: Arc<LocalIntegrity>,
+    /// Assignments of agents to groups, and which worker has them.
+    pub local_agent_groups: Arc<LocalAgentGroups>,
     integrity: Arc<integrity::master::Shared>,
     /// What was said of peers that are not workers.
     told: Repeats,
@@ -54,10 +57,17 @@ impl Master {
             local: local_integrity.clone(),
             members: MemberCache::new(MEMBER_CACHE),
         });
-        Arc::new(Self { node, registry: Registry::default(), local_integrity, integrity, told: Repeats::default() })
+        Arc::new(Self {
+            node,
+            registry: Registry::default(),
+            local_integrity,
+            local_agent_groups: Arc::default(),
+            integrity,
+            told: Repeats::default(),
+        })
     }
 
-    /// Starts its threads: `listen`, `local_integrity` and `keep_alive`.
+    /// Starts its threads: `listen`, `local_integrity`, `local_groups` and `keep_alive`.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -67,6 +77,8 @@ impl Master {
         threads.spawn("keep_alive", move || supervision::run(&this.node, "Master", || this.supervised()))?;
         let (node, local) = (self.node.clone(), self.local_integrity.clone());
         threads.spawn("local_integrity", move || local.run(&node))?;
+        let this = self.clone();
+        threads.spawn("local_groups", move || this.local_agent_groups.run(&this.node, &this.registry))?;
         let this = self.clone();
         threads.spawn("listen", move || listener.run(&this))
     }

@@ -158,6 +158,10 @@ impl Peer {
         command: crate::wire::CommandField,
     ) {
         let first = !std::mem::replace(&mut self.begun, true);
+        if first {
+            // Not before: a native worker says nothing, and hears nothing, until both have agreed.
+            self.master.local_agent_groups.wake();
+        }
         if let (Request::Native(offer), true) = (request, first) {
             return self.agree(connection, counter, worker, offer);
         }
@@ -172,8 +176,28 @@ impl Peer {
             return;
         }
         match request {
-            // Without an agent database there is nowhere to store what the worker knows: it keeps it.
-            Request::AgentInfoPermission => connection.answer(counter, Command::Ok, "False"),
+            Request::AgentInfoPermission => {
+                let granted = if worker.agent_info.permission() { "True" } else { "False" };
+                connection.answer(counter, Command::Ok, granted);
+            }
+            Request::AgentInfo(id) => match worker.agent_info.store(id, transfers.strings.take(id)) {
+                // The id of the string is that of the task too.
+                Ok(()) => connection.answer(counter, Command::Ok, *id),
+                Err(reason) => connection.refuse(counter, &ErrorObject::unexpected(reason)),
+            },
+            Request::AgentGroupsEnd { report, whole } => {
+                connection.answer(counter, Command::Ok, "Thanks");
+                worker.agent_groups.outcome(*whole, report, false);
+            }
+            Request::AgentGroupsFailed { reason, whole } => {
+                connection.answer(counter, Command::Ok, "Thanks");
+                worker.agent_groups.outcome(*whole, reason, true);
+            }
+            Request::AgentGroupsWanted => {
+                let begun = worker.agent_groups.send_whole();
+                let refused = |error: std::io::Error| ErrorObject::unexpected(error.to_string());
+                connection.answer_with(counter, begun.map_err(refused));
+            }
             Request::IntegrityPermission => {
                 let granted = if integrity.permission(kind) { "True" } else { "False" };
                 connection.answer(counter, Command::Ok, granted);

@@ -25,20 +25,60 @@ pub enum Request<'a> {
     EchoClient,
     EchoMaster,
     NewFile(&'a [u8]),
-    FileUpdate { path: &'a [u8], data: &'a [u8] },
-    FileEnd { path: &'a [u8], sha256: &'a [u8; 32] },
-    NewString { length: usize },
-    StringUpdate { id: &'a str, data: &'a [u8] },
-    StringFailed { length: usize },
-    CancelTask { task: &'a str, error: ErrorObject },
+    FileUpdate {
+        path: &'a [u8],
+        data: &'a [u8],
+    },
+    FileEnd {
+        path: &'a [u8],
+        sha256: &'a [u8; 32],
+    },
+    NewString {
+        length: usize,
+    },
+    StringUpdate {
+        id: &'a str,
+        data: &'a [u8],
+    },
+    StringFailed {
+        length: usize,
+    },
+    CancelTask {
+        task: &'a str,
+        error: ErrorObject,
+    },
     AgentInfoPermission,
+    /// A string with this id holds agent information.
+    AgentInfo(&'a str),
+    AgentInfoEnd(&'a [u8]),
+    AgentInfoFailed(&'a [u8]),
+    /// A string with this id holds assignments of agents to groups; `whole` if it is all of them.
+    AgentGroups {
+        id: &'a str,
+        whole: bool,
+    },
+    AgentGroupsEnd {
+        report: &'a [u8],
+        whole: bool,
+    },
+    AgentGroupsFailed {
+        reason: &'a [u8],
+        whole: bool,
+    },
+    AgentGroupsWanted,
     IntegrityPermission,
     IntegrityCheck,
     IntegrityCheckEnd(Ended<'a>),
-    IntegrityCheckFailed { task: &'a str, error: ErrorObject },
+    IntegrityCheckFailed {
+        task: &'a str,
+        error: ErrorObject,
+    },
     IntegritySync,
     IntegritySyncEnd(Ended<'a>),
-    IntegritySyncFailed { task: &'a str, error: ErrorObject },
+    IntegritySyncFailed {
+        task: &'a str,
+        error: ErrorObject,
+    },
     IntegrityInSync,
     Nodes(&'a [u8]),
     Health(&'a [u8]),
@@ -103,6 +143,16 @@ impl<'a> Request<'a> {
                 Self::CancelTask { task, error }
             }
             b"syn_a_w_m_p" => Self::AgentInfoPermission,
+            b"syn_a_w_m" => Self::AgentInfo(text(payload)?),
+            b"syn_m_a_e" => Self::AgentInfoEnd(payload),
+            b"syn_m_a_err" => Self::AgentInfoFailed(payload),
+            b"syn_g_m_w" => Self::AgentGroups { id: text(payload)?, whole: false },
+            b"syn_g_m_w_c" => Self::AgentGroups { id: text(payload)?, whole: true },
+            b"syn_w_g_e" => Self::AgentGroupsEnd { report: payload, whole: false },
+            b"syn_wgc_e" => Self::AgentGroupsEnd { report: payload, whole: true },
+            b"syn_w_g_err" => Self::AgentGroupsFailed { reason: payload, whole: false },
+            b"syn_wgc_err" => Self::AgentGroupsFailed { reason: payload, whole: true },
+            b"syn_w_g_c" => Self::AgentGroupsWanted,
             b"syn_i_w_m_p" => Self::IntegrityPermission,
             b"syn_i_w_m" => Self::IntegrityCheck,
             b"syn_i_w_m_e" => Self::IntegrityCheckEnd(ended(payload)?),

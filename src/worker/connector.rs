@@ -5,12 +5,17 @@ use std::{
     io,
     net::{SocketAddr, TcpStream, ToSocketAddrs},
     sync::Arc,
+    thread::JoinHandle,
     time::Duration,
 };
 
 use log::{Level, debug, info, warn};
 
-use super::{Worker, backoff::Backoff, peer::Peer};
+use super::{
+    Worker,
+    backoff::Backoff,
+    peer::{Inboxes, Peer},
+};
 use crate::{
     config::settings::Native,
     connection::{Connection, RequestError, Socket},
@@ -21,7 +26,10 @@ use crate::{
         native::{self, Features},
     },
     system::thread::spawn,
-    tasks::{integrity::worker as integrity, keep_alive},
+    tasks::{
+        agent_groups_send::worker as agent_groups, agent_info::worker as agent_info, integrity::worker as integrity,
+        keep_alive,
+    },
     wire::Command,
 };
 
@@ -76,9 +84,10 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
     let (stream, address) = connect(node)?;
     stream.set_nodelay(true)?;
     let options = node.link_options(address.to_string(), true);
-    let (inbox, events) = integrity::channel();
+    let (inboxes, lines) = lines();
     let (told, reason) = crossbeam_channel::bounded(1);
-    let master = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(node, inbox, told))?;
+    let master =
+        Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(node, inboxes, told))?;
     // Whatever ends this attempt, the connection ends with it.
     let master = Closing(master);
     let features = greet(node, &master.0, scope)?;
@@ -87,7 +96,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
     debug!(target: &**scope, "The link with {address} carries {:?} checksums.", features.checksum());
 
     *worker.master.write() = Some(master.0.clone());
-    let tasks = start_tasks(worker, &master.0, events, features);
+    let tasks = start_tasks(worker, &master.0, lines, features);
     crossbeam_channel::select! {
         recv(master.0.closed()) -> _ => (),
         recv(node.shutdown.channel()) -> _ => master.0.close("this node stops"),
@@ -170,19 +179,52 @@ fn agree(master: &Connection, answer: &[u8], features: &[String]) -> Result<Opti
     native::taken(&taken, features).map(Some).map_err(|error| error.to_string())
 }
 
+/// The threads' ends of the lines from the session.
+struct Lines {
+    integrity: integrity::Events,
+    agent_info: agent_info::Outcomes,
+    agent_groups: agent_groups::Messages,
+}
+
+fn lines() -> (Inboxes, Lines) {
+    let (integrity, events) = integrity::channel();
+    let (agent_info, outcomes) = agent_info::channel();
+    let (agent_groups, messages) = agent_groups::channel();
+    (
+        Inboxes { integrity, agent_info, agent_groups },
+        Lines { integrity: events, agent_info: outcomes, agent_groups: messages },
+    )
+}
+
 fn start_tasks(
     worker: &Arc<Worker>,
     master: &Connection,
-    events: integrity::Events,
+    lines: Lines,
     features: Features,
-) -> io::Result<[std::thread::JoinHandle<()>; 2]> {
-    let (this, connection) = (worker.clone(), master.clone());
-    let integrity = spawn("integrity", move || {
-        let kind = features.checksum();
-        integrity::Integrity::new(&this.node, &connection, &this.scanner, &this.disk, kind).run(&events);
-    })?;
-    let (this, connection) = (worker.clone(), master.clone());
-    let keep_alive = spawn("keep_alive", move || keep_alive::worker::run(&this.node, &connection))
-        .inspect_err(|_| master.close("no thread could be started"))?;
-    Ok([integrity, keep_alive])
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let mut tasks = Vec::new();
+    let mut start = |name, task: Box<dyn FnOnce(&Worker, &Connection) + Send>| {
+        let (this, connection) = (worker.clone(), master.clone());
+        let started = spawn(name, move || task(&this, &connection));
+        // Those that were started end with the connection.
+        tasks.push(started.inspect_err(|_| master.close("no thread could be started"))?);
+        io::Result::Ok(())
+    };
+    start(
+        "integrity",
+        Box::new(move |this, master| {
+            let kind = features.checksum();
+            integrity::Integrity::new(&this.node, master, &this.scanner, &this.disk, kind).run(&lines.integrity);
+        }),
+    )?;
+    start(
+        "agent_info",
+        Box::new(move |this, master| agent_info::Thread::new(&this.node, master, lines.agent_info).run()),
+    )?;
+    start(
+        "agent_groups",
+        Box::new(move |this, master| agent_groups::Thread::new(&this.node, master).run(&lines.agent_groups)),
+    )?;
+    start("keep_alive", Box::new(|this, master| keep_alive::worker::run(&this.node, master)))?;
+    Ok(tasks)
 }

@@ -10,7 +10,11 @@ use crate::{
     logging::{Scope, scope},
     node::Node,
     session::{Transfers, unknown_command},
-    tasks::integrity::worker::{Busy, Inbox},
+    tasks::{
+        agent_groups_send::worker as agent_groups,
+        agent_info::worker as agent_info,
+        integrity::worker::{self as integrity, Busy},
+    },
     wire::{Command, ErrorObject, Message, Request},
 };
 
@@ -18,17 +22,27 @@ use crate::{
 pub struct Peer {
     scope: Scope,
     transfers: Transfers,
-    integrity: Inbox,
+    inboxes: Inboxes,
     told: Sender<String>,
+}
+
+/// The session's ends of the lines to the rooms.
+pub struct Inboxes {
+    /// Of the integrity thread.
+    pub integrity: integrity::Inbox,
+    /// Of the agent info thread.
+    pub agent_info: agent_info::Inbox,
+    /// Of the agent groups thread.
+    pub agent_groups: agent_groups::Inbox,
 }
 
 impl Peer {
     /// The end of a new connection. `told` gets the reason of its end.
-    pub fn new(node: &Arc<Node>, integrity: Inbox, told: Sender<String>) -> Self {
+    pub fn new(node: &Arc<Node>, inboxes: Inboxes, told: Sender<String>) -> Self {
         let name = &node.cluster.node_name;
         let limits = FileLimits { size: node.settings.communication.max_zip_size, open: 2 };
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
-        Self { scope: scope(&format!("Worker {name}"), "Main"), transfers: Transfers::new(files), integrity, told }
+        Self { scope: scope(&format!("Worker {name}"), "Main"), transfers: Transfers::new(files), inboxes, told }
     }
 }
 
@@ -42,7 +56,7 @@ impl Handler for Peer {
                 return connection.refuse(counter, &ErrorObject::unexpected(malformed.to_string()));
             }
         };
-        if self.transfers.request(connection, counter, &request, self.integrity.expects_file()) {
+        if self.transfers.request(connection, counter, &request, self.inboxes.integrity.expects_file()) {
             return;
         }
         match request {
@@ -61,13 +75,14 @@ impl Handler for Peer {
             Request::IntegritySync => {
                 // What belongs to an earlier synchronisation and was never named is not wanted any more.
                 self.transfers.files.clear();
-                match self.integrity.sync_begins() {
+                match self.inboxes.integrity.sync_begins() {
                     Ok(task) => connection.answer(counter, Command::Ok, task),
                     Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
                 }
             }
             Request::IntegritySyncEnd(ended) => {
-                let known = self.integrity.knows(ended.task).then(|| self.transfers.files.take(ended.path)).flatten();
+                let known =
+                    self.inboxes.integrity.knows(ended.task).then(|| self.transfers.files.take(ended.path)).flatten();
                 let Some(file) = known else {
                     let what = format!("{} {}", ended.task, String::from_utf8_lossy(ended.path));
                     return connection.refuse(counter, &ErrorObject::cluster(3027, what));
@@ -78,10 +93,25 @@ impl Handler for Peer {
             Request::IntegritySyncFailed { task, error } => {
                 self.transfers.files.clear();
                 connection.answer(counter, Command::Ok, "Error received");
-                if self.integrity.knows(task) {
+                if self.inboxes.integrity.knows(task) {
                     self.told_integrity(|inbox| inbox.sync_failed(error));
                 } else {
                     error!(target: &*self.scope, "The master could not synchronise: '{error}'");
+                }
+            }
+            Request::AgentInfoEnd(report) => {
+                connection.answer(counter, Command::Ok, "Thanks");
+                self.inboxes.agent_info.outcome(report, false);
+            }
+            Request::AgentInfoFailed(reason) => {
+                connection.answer(counter, Command::Ok, "Thanks");
+                self.inboxes.agent_info.outcome(reason, true);
+            }
+            Request::AgentGroups { id, whole } => {
+                match self.inboxes.agent_groups.message(id, self.transfers.strings.take(id), whole) {
+                    // The id of the string is that of the task too.
+                    Ok(()) => connection.answer(counter, Command::Ok, id),
+                    Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
                 }
             }
             Request::CancelTask { task, error } => {
@@ -100,8 +130,8 @@ impl Handler for Peer {
 }
 
 impl Peer {
-    fn told_integrity(&mut self, tell: impl FnOnce(&mut Inbox) -> Result<(), Busy>) {
-        if let Err(busy) = tell(&mut self.integrity) {
+    fn told_integrity(&mut self, tell: impl FnOnce(&mut integrity::Inbox) -> Result<(), Busy>) {
+        if let Err(busy) = tell(&mut self.inboxes.integrity) {
             error!(target: &*self.scope, "A message of the master is lost: {busy}");
         }
     }

@@ -1,0 +1,201 @@
+//! The master's half: sends what is new, and the whole table when the worker asks for it.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{Level, debug, error, info, warn};
+use parking_lot::Mutex;
+
+use super::{SET_COMMAND, SET_PAYLOAD};
+use crate::{
+    connection::{Connection, send_string},
+    logging::{Repeats, Scope, scope},
+    node::Node,
+    system::{memory, random, thread::guard},
+    tasks::{
+        integrity::status::Span,
+        local_agent_groups::{LocalAgentGroups, Parcel},
+        message,
+        report::{Outcome, Report, outcome},
+    },
+    wire::Command,
+};
+
+/// The agent groups of one connected worker.
+pub struct AgentGroups {
+    node: Arc<Node>,
+    worker: String,
+    connection: Connection,
+    /// What is new, and the whole table.
+    ways: [Way; 2],
+    told: Repeats,
+}
+
+/// One of the two ways, with its own commands and dates.
+struct Way {
+    scope: Scope,
+    command: Command,
+    state: Mutex<State>,
+    outcomes: (Sender<Outcome>, Receiver<Outcome>),
+}
+
+#[derive(Default)]
+struct State {
+    busy: bool,
+    status: Status,
+}
+
+/// What `get_health` tells of a way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Status {
+    /// The last time.
+    pub span: Span,
+    /// The chunks that the worker stored then.
+    pub chunks: usize,
+}
+
+impl AgentGroups {
+    /// For a worker that has just been accepted.
+    pub fn new(node: Arc<Node>, worker: &str, connection: Connection) -> Arc<Self> {
+        let way = |subtag: &str, command| Way {
+            scope: scope(&format!("Worker {worker}"), subtag),
+            command,
+            state: Mutex::default(),
+            outcomes: bounded(1),
+        };
+        let ways =
+            [way("Agent-groups send", Command::AgentGroups), way("Agent-groups send full", Command::AgentGroupsWhole)];
+        Arc::new(Self { node, worker: worker.to_owned(), connection, ways, told: Repeats::default() })
+    }
+
+    /// For `get_health`: what is new, and the whole table.
+    pub fn status(&self) -> [Status; 2] {
+        [0, 1].map(|way| self.ways[way].state.lock().status)
+    }
+
+    /// `syn_w_g_e` and its like: what became of a message.
+    pub fn outcome(&self, whole: bool, payload: &[u8], failed: bool) {
+        // Nobody waits for more than one.
+        let _ = self.way(whole).outcomes.0.try_send(outcome(payload, failed));
+    }
+
+    /// Sends what the worker does not have yet, unless that is being done; `whole` is there if it may be needed.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn send_what_is_new(
+        self: &Arc<Self>,
+        local: &Arc<LocalAgentGroups>,
+        whole: Option<Arc<Vec<String>>>,
+    ) -> io::Result<()> {
+        let local = local.clone();
+        self.begin(false, move |this| {
+            let Some(Parcel { turn, parts }) = local.log.lock().parcel(&this.worker, whole.as_ref()) else { return };
+            drop(whole);
+            if this.send(this.way(false), parts.iter().flat_map(|part| part.iter()).collect()) {
+                local.log.lock().delivered(&this.worker, turn);
+            }
+        })
+        .map(drop)
+    }
+
+    /// `syn_w_g_c`: sends the whole table; gives a task id. One that is being sent already is enough.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn send_whole(self: &Arc<Self>) -> io::Result<String> {
+        self.begin(true, |this| {
+            let way = this.way(true);
+            // A table with wrong hashes would never match; that the database cannot do it is not worth stopping for.
+            if let Err(error) = this.node.agents.recalculate_group_hashes() {
+                warn!(target: &*way.scope, "The group hashes were not recalculated: {error}");
+            }
+            match this.node.agents.all_groups() {
+                Ok(groups) if groups.chunks.is_empty() => debug!(target: &*way.scope, "There are no agents."),
+                Ok(groups) => drop(this.send(way, groups.chunks.iter().collect())),
+                Err(error) => error!(target: &*way.scope, "The assignments to groups cannot be read: {error}"),
+            }
+        })?;
+        Ok(random::uuid())
+    }
+
+    /// Runs `work` on a thread of its own, unless this way is busy.
+    fn begin(self: &Arc<Self>, whole: bool, work: impl FnOnce(&Self) + Send + 'static) -> io::Result<()> {
+        if std::mem::replace(&mut self.way(whole).state.lock().busy, true) {
+            return Ok(());
+        }
+        let this = self.clone();
+        let run = move || {
+            if let Err(panic) = guard(|| work(&this)) {
+                error!(target: &*this.way(whole).scope, "The sending failed: {panic}. Please report this.");
+            }
+            this.way(whole).state.lock().busy = false;
+            memory::give_back();
+        };
+        self.node.requests.spawn("groups_send", run).inspect_err(|_| self.way(whole).state.lock().busy = false)
+    }
+
+    fn way(&self, whole: bool) -> &Way {
+        &self.ways[usize::from(whole)]
+    }
+
+    /// Sends chunks and waits until the worker has stored them; whether it has taken them, stored or refused.
+    fn send(&self, way: &Way, chunks: Vec<&String>) -> bool {
+        info!(target: &*way.scope, "Starting.");
+        let (begun, start) = (self.node.clock.now(), self.node.clock.wall());
+        let result = self.exchange(way, &chunks);
+        let took = self.node.clock.now().duration_since(begun).as_secs_f64();
+        match result {
+            Ok(Report { updated_chunks, error_messages, .. }) => {
+                for error in &error_messages {
+                    let level = self.told.level(Level::Warn, error, self.node.clock.now());
+                    log::log!(target: &*way.scope, level, "The worker's database refused a chunk: {error}");
+                }
+                info!(target: &*way.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
+                way.finished(start, self.node.clock.wall(), updated_chunks);
+                // What was refused would be refused again; what was not stored for another reason may be stored later.
+                updated_chunks + error_messages.len() >= chunks.len()
+            }
+            Err(_) if self.connection.is_closed() => false,
+            Err(reason) => {
+                let text =
+                    format!("The worker has not stored the assignments to groups: {reason}. They are sent again.");
+                let level = self.told.level(Level::Error, &text, self.node.clock.now());
+                log::log!(target: &*way.scope, level, "{text}");
+                false
+            }
+        }
+    }
+
+    fn exchange(&self, way: &Way, chunks: &[&String]) -> Outcome {
+        // What came too late for an earlier message is not the answer to this one.
+        while way.outcomes.1.try_recv().is_ok() {}
+        debug!(target: &*way.scope, "Sending chunks.");
+        let chunks = serde_json::to_string(chunks).map_err(|error| error.to_string())?;
+        let message = message::write(SET_COMMAND, SET_PAYLOAD, &chunks);
+        drop(chunks);
+        let id = send_string(&self.connection, message.as_bytes()).map_err(|error| error.to_string())?;
+        drop(message);
+        self.connection.request(way.command, id).map_err(|error| error.to_string())?;
+        select! {
+            recv(way.outcomes.1) -> outcome => outcome.unwrap_or_else(|_| Err("the session has ended".into())),
+            recv(self.connection.closed()) -> _ => Err("the connection was closed".into()),
+            recv(self.node.clock.after(self.patience())) -> _ => Err("it does not say what became of them".into()),
+        }
+    }
+
+    /// The worker has its own time for storing; its answer then has to travel.
+    fn patience(&self) -> Duration {
+        self.node.settings.worker.timeout_agent_groups + self.node.settings.communication.timeout_cluster_request
+    }
+}
+
+impl Way {
+    fn finished(&self, start: SystemTime, end: SystemTime, chunks: usize) {
+        self.state.lock().status = Status { span: Span { start: Some(start), end: Some(end) }, chunks };
+    }
+}

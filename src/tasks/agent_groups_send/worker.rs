@@ -1,0 +1,191 @@
+//! The worker's half: stores the master's assignments and compares the hash of all of them.
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{Level, debug, error, info, warn};
+
+use crate::{
+    agents::{Error, hash_of},
+    connection::Connection,
+    logging::{Repeats, Scope, scope},
+    node::Node,
+    system::{memory, thread::guard},
+    tasks::{message, report::Report},
+    wire::Command,
+};
+
+/// The session's end: takes the messages of the master.
+pub struct Inbox(Sender<Received>);
+
+/// The thread's end.
+pub struct Messages(Receiver<Received>);
+
+struct Received {
+    id: String,
+    /// None if no such string has come.
+    content: Option<Vec<u8>>,
+    whole: bool,
+}
+
+/// A line between the session and the thread. A master waits for the end of one message before it sends the next of the
+/// same kind.
+pub fn channel() -> (Inbox, Messages) {
+    let (inbox, messages) = bounded(2);
+    (Inbox(inbox), Messages(messages))
+}
+
+/// More has come than is stored; the master is at fault.
+#[derive(Debug, thiserror::Error)]
+#[error("the assignments before are still being stored")]
+pub struct Busy;
+
+impl Inbox {
+    /// `syn_g_m_w` or, if it is the `whole` table, `syn_g_m_w_c`: the string `id` is to be stored.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn message(&self, id: &str, content: Option<Vec<u8>>, whole: bool) -> Result<(), Busy> {
+        self.0.try_send(Received { id: id.to_owned(), content, whole }).map_err(|_| Busy)
+    }
+}
+
+/// The agent groups thread of a worker, as long as it is connected.
+pub struct Thread<'a> {
+    node: &'a Node,
+    master: &'a Connection,
+    scopes: [Scope; 2],
+    /// Times in a row that the hash was not that of the master.
+    mismatches: u32,
+    told: Repeats,
+}
+
+impl<'a> Thread<'a> {
+    /// For one connection.
+    pub fn new(node: &'a Node, master: &'a Connection) -> Self {
+        let tag = format!("Worker {}", node.cluster.node_name);
+        let scopes = [scope(&tag, "Agent-groups recv"), scope(&tag, "Agent-groups recv full")];
+        Self { node, master, scopes, mismatches: 0, told: Repeats::default() }
+    }
+
+    /// Runs until the connection closes.
+    pub fn run(mut self, messages: &Messages) {
+        loop {
+            select! {
+                recv(self.master.closed()) -> _ => return,
+                recv(messages.0) -> received => {
+                    let Ok(received) = received else { return };
+                    let whole = received.whole;
+                    if let Err(panic) = guard(|| self.take(received)) {
+                        error!(target: &*self.scopes[usize::from(whole)], "The storing failed: {panic}. Please report this.");
+                    }
+                    memory::give_back();
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, Received { id, content, whole }: Received) {
+        let scope = self.scopes[usize::from(whole)].clone();
+        info!(target: &*scope, "Starting.");
+        let begun = self.node.clock.now();
+        let chunks = match chunks(&id, content.as_deref()) {
+            Ok(chunks) => chunks,
+            Err(reason) => {
+                error!(target: &*scope, "{reason}");
+                let command = if whole { Command::AgentGroupsWholeFailed } else { Command::AgentGroupsFailed };
+                return self.tell(command, &reason);
+            }
+        };
+        drop(content);
+        let (updated, errors) = self.store(&scope, &chunks);
+        let took = self.node.clock.now().duration_since(begun);
+        debug!(target: &*scope, "{updated}/{} chunks updated in wazuh-db in {:.3}s.", chunks.len(), took.as_secs_f64());
+        let command = if whole { Command::AgentGroupsWholeEnd } else { Command::AgentGroupsEnd };
+        self.tell(command, &Report::new(updated, errors, took).to_json());
+        if whole {
+            if let Err(error) = self.node.agents.recalculate_group_hashes() {
+                warn!(target: &*scope, "The group hashes were not recalculated: {error}");
+            }
+        } else if let Some(chunk) = chunks.last() {
+            self.compare(&scope, chunk);
+        }
+        let took = self.node.clock.now().duration_since(begun).as_secs_f64();
+        info!(target: &*scope, "Finished in {took:.3}s. Updated {updated} chunks.");
+    }
+
+    fn store(&self, scope: &Scope, chunks: &[String]) -> (usize, Vec<String>) {
+        let (mut updated, mut errors) = (0, Vec::new());
+        for chunk in chunks {
+            match self.node.agents.set_groups(chunk) {
+                Ok(()) => updated += 1,
+                Err(Error::Refused(text)) => {
+                    let level = self.told.level(Level::Warn, &text, self.node.clock.now());
+                    log::log!(target: &**scope, level, "The agent database refused a chunk: {text}");
+                    errors.push(text);
+                }
+                Err(unavailable) => {
+                    let text = unavailable.to_string();
+                    let level = self.told.level(Level::Error, &text, self.node.clock.now());
+                    log::log!(target: &**scope, level, "The assignments to groups were not stored: {text}");
+                    break;
+                }
+            }
+        }
+        (updated, errors)
+    }
+
+    /// Compares the hash that the last chunk brings with that of this node's database.
+    fn compare(&mut self, scope: &Scope, chunk: &str) {
+        let begun = self.node.clock.now();
+        let Ok(Some(master)) = hash_of(chunk) else { return };
+        let own = self.node.agents.groups_hash();
+        let took = self.node.clock.now().duration_since(begun).as_secs_f64();
+        debug!(target: &**scope, "Obtained 1 chunks of data in {took:.3}s.");
+        if own.is_ok_and(|own| own.as_deref() == Some(master.as_str())) {
+            self.mismatches = 0;
+            debug!(target: &**scope, "The checksum of both databases match. ");
+            return;
+        }
+        self.mismatches += 1;
+        let limit = self.node.settings.worker.agent_groups_mismatch_limit;
+        debug!(target: &**scope, "The checksum of both databases do not match ({} of {limit}).", self.mismatches);
+        if self.mismatches >= limit {
+            self.mismatches = 0;
+            info!(target: &**scope, "The assignments to groups differ from the master's {limit} times; asking for all of them.");
+            self.tell(Command::AgentGroupsWanted, "");
+        }
+    }
+
+    fn tell(&self, command: Command, payload: &str) {
+        if let Err(error) = self.master.request(command, payload)
+            && !self.master.is_closed()
+        {
+            // An original master refuses the first report on a whole table of each connection (12.3).
+            debug!(target: &*self.scopes[0], "The master does not take note of it: {error}");
+        }
+    }
+}
+
+/// The chunks of a message.
+fn chunks(id: &str, content: Option<&[u8]>) -> Result<Vec<String>, String> {
+    let content = content
+        .ok_or_else(|| format!("error while trying to access string under task_id '{id}'. No such string has come."))?;
+    let wrong = |error: String| format!("error while trying to load JSON: {error}");
+    let content = std::str::from_utf8(content).map_err(|error| wrong(error.to_string()))?;
+    let chunks = message::chunks(content).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(chunks).map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_a_list_of_texts() {
+        let message = br#"{"set_data_command": "x", "payload": {}, "chunks": ["[{\"data\":[]}]"]}"#;
+        assert_eq!(chunks("1", Some(message)), Ok(vec![r#"[{"data":[]}]"#.to_owned()]));
+        for bad in [&b"{}"[..], b"\xff", br#"{"chunks": {}}"#, br#"{"chunks": [1]}"#] {
+            assert!(chunks("1", Some(bad)).unwrap_err().starts_with("error while trying to load JSON: "));
+        }
+        assert!(chunks("7", None).unwrap_err().contains("task_id '7'"));
+    }
+}

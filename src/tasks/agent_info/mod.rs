@@ -1,0 +1,14 @@
+//! The agent info thread: what a worker knows of the agents that report to it goes to the master (`spec/protocol.md` 11).
+//!
+//! ```text
+//!  worker                                   master
+//!  every 10 s:  syn_a_w_m_p ──────────────► True, unless something of this worker is being stored
+//!  take from the database
+//!  string, syn_a_w_m ─────────────────────► a thread `agent_info` stores it
+//!               ◄────────────────────────── syn_m_a_e or syn_m_a_err
+//!  not arrived? mark it for sending again
+//! ```
+//! Neither half holds a lock while it waits, and the thread that reads the connection never asks the database.
+
+pub mod master;
+pub mod worker;

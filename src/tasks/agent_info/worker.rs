@@ -1,0 +1,214 @@
+//! The worker's half: takes what has changed from the agent database and sends it to the master.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{Level, debug, error, info, warn};
+
+use crate::{
+    agents::{self, AgentInfo, Form},
+    config::settings::Version,
+    connection::{Connection, RequestError, send_string},
+    logging::{Repeats, Scope, scope},
+    node::Node,
+    system::{memory, thread::guard},
+    tasks::{
+        message,
+        report::{Outcome, Report, outcome},
+    },
+    wire::Command,
+};
+
+/// The session's end: takes what the master says of agent information.
+pub struct Inbox(Sender<Outcome>);
+
+/// The thread's end.
+pub struct Outcomes(Receiver<Outcome>);
+
+/// A line between the session and the thread. The master answers once for each message.
+pub fn channel() -> (Inbox, Outcomes) {
+    let (inbox, outcomes) = bounded(1);
+    (Inbox(inbox), Outcomes(outcomes))
+}
+
+impl Inbox {
+    /// `syn_m_a_e` or, if it has `failed`, `syn_m_a_err`.
+    pub fn outcome(&self, payload: &[u8], failed: bool) {
+        // Nobody waits for more than one.
+        let _ = self.0.try_send(outcome(payload, failed));
+    }
+}
+
+/// Why nothing, or not all, has arrived.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Master(#[from] RequestError),
+    #[error("{0}")]
+    Database(#[from] agents::Error),
+    #[error("the master could not store it: {0}")]
+    Refused(String),
+    #[error("the master's database took {stored} of {sent} chunks; its log tells why")]
+    NotStored { stored: usize, sent: usize },
+    #[error("the master does not say whether it has stored it")]
+    Silent,
+}
+
+/// How often in a row what the master did not store is sent again. An original master does not tell a database that is
+/// away from one that refuses a record for good.
+const TRIES: u32 = 3;
+
+/// The agent info thread of a worker, as long as it is connected.
+pub struct Thread<'a> {
+    node: &'a Node,
+    master: &'a Connection,
+    outcomes: Outcomes,
+    form: Form,
+    scope: Scope,
+    /// What was taken and has not arrived, while the database cannot be told so.
+    lost: Vec<AgentInfo>,
+    /// Messages in a row that the master did not store.
+    not_stored: u32,
+    told: Repeats,
+}
+
+impl<'a> Thread<'a> {
+    /// For one connection.
+    pub fn new(node: &'a Node, master: &'a Connection, outcomes: Outcomes) -> Self {
+        let scope = scope(&format!("Worker {}", node.cluster.node_name), "Agent-info sync");
+        let form = form(node.settings.version);
+        Self { node, master, outcomes, form, scope, lost: Vec::new(), not_stored: 0, told: Repeats::default() }
+    }
+
+    /// Runs until the connection closes.
+    pub fn run(mut self) {
+        loop {
+            select! {
+                recv(self.master.closed()) -> _ => break,
+                recv(self.node.clock.after(self.node.settings.worker.sync_agent_info)) -> _ => (),
+            }
+            match guard(|| self.turn()) {
+                Ok(Ok(())) => self.told.clear(),
+                Ok(Err(_)) if self.master.is_closed() => break,
+                Ok(Err(failed)) => {
+                    let text = failed.to_string();
+                    let level = self.told.level(Level::Error, &text, self.node.clock.now());
+                    log::log!(target: &*self.scope, level, "The agents' information is not sent now: {text}");
+                }
+                Err(panic) => error!(target: &*self.scope, "The sending failed: {panic}. Please report this."),
+            }
+            memory::give_back();
+        }
+        self.put_back_lost();
+    }
+
+    fn turn(&mut self) -> Result<(), Failed> {
+        self.put_back_lost();
+        let mut first = true;
+        loop {
+            let answer = self.master.request(Command::AgentInfoPermission, "")?;
+            if answer != b"True" {
+                debug!(
+                    target: &*self.scope,
+                    "Master didn't grant permission to start a new synchronization: b'{}'",
+                    answer.escape_ascii()
+                );
+                return Ok(());
+            }
+            debug!(target: &*self.scope, "Permission to synchronize granted.");
+            info!(target: &*self.scope, "Starting.");
+            let begun = self.node.clock.now();
+            let info = self.node.agents.take_info(self.form)?;
+            let took = self.seconds_since(begun);
+            debug!(target: &*self.scope, "Obtained agents synchronization information in {took:.3}s.");
+            let Some(info) = info else {
+                if first {
+                    info!(target: &*self.scope, "No synchronization required, skipping.");
+                }
+                return Ok(());
+            };
+            first = false;
+            debug!(target: &*self.scope, "Sending chunks.");
+            match self.send(&info) {
+                Ok(Report { updated_chunks, .. }) => {
+                    self.not_stored = 0;
+                    let took = self.seconds_since(begun);
+                    info!(target: &*self.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
+                }
+                Err(failed) => {
+                    self.not_stored = if matches!(failed, Failed::NotStored { .. }) { self.not_stored + 1 } else { 0 };
+                    if self.not_stored <= TRIES {
+                        self.lost.push(info);
+                        self.put_back_lost();
+                    }
+                    return Err(failed);
+                }
+            }
+            // More than one message holds is sent at once, not ten seconds later.
+            if !info.more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn send(&self, info: &AgentInfo) -> Result<Report, Failed> {
+        // What came too late for an earlier message is not the answer to this one.
+        while self.outcomes.0.try_recv().is_ok() {}
+        let message = message::write("global sync-agent-info-set", "{}", &info.chunks);
+        let id = send_string(self.master, message.as_bytes())?;
+        drop(message);
+        self.master.request(Command::AgentInfo, id)?;
+        let report = select! {
+            recv(self.outcomes.0) -> outcome => outcome.unwrap_or_else(|_| Err("the session has ended".into())),
+            recv(self.master.closed()) -> _ => Err("the connection was closed".into()),
+            recv(self.node.clock.after(self.patience())) -> _ => return Err(Failed::Silent),
+        };
+        let report = report.map_err(Failed::Refused)?;
+        for error in &report.error_messages {
+            warn!(target: &*self.scope, "The master's database refused a chunk: {error}");
+        }
+        // A chunk that was refused would be refused again.
+        let stored = report.updated_chunks;
+        if stored + report.error_messages.len() < info.count {
+            return Err(Failed::NotStored { stored, sent: info.count });
+        }
+        Ok(report)
+    }
+
+    /// The master has its own time for storing; its answer then has to travel.
+    fn patience(&self) -> Duration {
+        self.node.settings.master.timeout_agent_info + self.node.settings.communication.timeout_cluster_request
+    }
+
+    fn put_back_lost(&mut self) {
+        while let Some(info) = self.lost.last() {
+            if let Err(error) = self.node.agents.put_back(info) {
+                let text = format!("What was not sent cannot be marked for sending again yet: {error}");
+                let level = self.told.level(Level::Error, &text, self.node.clock.now());
+                log::log!(target: &*self.scope, level, "{text}");
+                return;
+            }
+            self.lost.pop();
+        }
+    }
+
+    fn seconds_since(&self, begun: std::time::Instant) -> f64 {
+        self.node.clock.now().duration_since(begun).as_secs_f64()
+    }
+}
+
+/// The form that nodes of this version speak; versions in a cluster are equal.
+fn form(version: Version) -> Form {
+    if (version.major, version.minor) >= (4, 13) { Form::Object } else { Form::Texts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_changed_with_4_13() {
+        let form = |minor| form(Version { major: 4, minor, patch: 0 });
+        assert_eq!([4, 12, 13, 14].map(form), [Form::Texts, Form::Texts, Form::Object, Form::Object]);
+    }
+}

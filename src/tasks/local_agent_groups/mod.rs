@@ -1,0 +1,112 @@
+//! The local agent-groups thread of the master: reads new assignments of agents to groups, once for all workers
+//! (`spec/protocol.md` 12.1).
+//!
+//! Period: `master.sync_agent_groups` (10 s), the first time after `master.agent_group_start_delay` (30 s), and at once
+//! when a worker has connected. Without a worker nothing is read.
+//!
+//! The database marks assignments as sent when it gives them out, so what was read is kept here until every worker has
+//! it: a [`Log`] of turns, and for each worker by name the turn up to which it has everything. A worker that was away
+//! gets what it missed; one of which nothing is known, or that was away for too long, gets the whole table.
+
+mod log;
+
+use std::{io, sync::Arc};
+
+use ::log::{Level, debug, error, info};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use parking_lot::Mutex;
+
+pub use self::log::{Log, Parcel};
+use crate::{
+    agents::Error,
+    logging::{Repeats, Scope, scope},
+    master::{Member, Registry},
+    node::Node,
+    system::{memory, thread::guard},
+};
+
+/// What the thread shares with those who send to the workers. The lock of the log is held for the time of a copy of
+/// references only.
+pub struct LocalAgentGroups {
+    /// What was read, and who has it.
+    pub log: Mutex<Log>,
+    wake: Sender<()>,
+    woken: Receiver<()>,
+}
+
+impl Default for LocalAgentGroups {
+    fn default() -> Self {
+        let (wake, woken) = bounded(1);
+        Self { log: Mutex::default(), wake, woken }
+    }
+}
+
+impl LocalAgentGroups {
+    /// Begins a turn at once: a worker has connected.
+    pub fn wake(&self) {
+        // One that is waiting already is enough.
+        let _ = self.wake.try_send(());
+    }
+
+    /// The thread: runs until the node stops.
+    pub fn run(self: &Arc<Self>, node: &Node, registry: &Registry) {
+        let scope = scope("Master", "Local agent-groups");
+        let delay = node.settings.master.agent_group_start_delay;
+        info!(
+            target: &*scope,
+            "Sleeping {}s before starting the agent-groups task, waiting for the workers connection.",
+            delay.as_secs_f64()
+        );
+        if !node.shutdown.sleep(&node.clock, delay) {
+            return;
+        }
+        let told = Repeats::default();
+        loop {
+            let workers = registry.workers();
+            if !workers.is_empty() {
+                match guard(|| self.turn(node, &workers, &scope)) {
+                    Ok(Ok(())) => told.clear(),
+                    Ok(Err(error)) => {
+                        let text = format!("The assignments to groups cannot be read: {error}");
+                        let level = told.level(Level::Error, &text, node.clock.now());
+                        ::log::log!(target: &*scope, level, "{text}");
+                    }
+                    Err(panic) => error!(target: &*scope, "The turn failed: {panic}. Please report this."),
+                }
+                memory::give_back();
+            }
+            select! {
+                recv(node.shutdown.channel()) -> _ => return,
+                recv(self.woken) -> _ => (),
+                recv(node.clock.after(node.settings.master.sync_agent_groups)) -> _ => (),
+            }
+        }
+    }
+
+    fn turn(self: &Arc<Self>, node: &Node, workers: &[Arc<Member>], scope: &Scope) -> Result<(), Error> {
+        info!(target: &**scope, "Starting.");
+        let begun = node.clock.now();
+        let seconds = || node.clock.now().duration_since(begun).as_secs_f64();
+        let changes = node.agents.take_group_changes()?;
+        debug!(target: &**scope, "Obtained {} chunks of data in {:.3}s.", changes.chunks.len(), seconds());
+        self.log.lock().push(changes);
+        // One that knows too little gets everything, which is read once for all of these.
+        let missing = |worker: &&Arc<Member>| self.log.lock().lacks_history(&worker.hello.node);
+        let whole = if workers.iter().any(|worker| missing(&worker)) {
+            Some(Arc::new(node.agents.all_groups()?.chunks))
+        } else {
+            None
+        };
+        info!(target: &**scope, "Finished in {:.3}s.", seconds());
+        for worker in workers {
+            if let Err(error) = worker.agent_groups.send_what_is_new(self, whole.clone()) {
+                tell_not_started(scope, worker, &error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell_not_started(scope: &Scope, worker: &Member, error: &io::Error) {
+    error!(target: &**scope, "Nothing can be sent to {} now: {error}. The next turn tries again.", worker.hello.node);
+}

@@ -1,0 +1,62 @@
+//! What the receiving end of agent information or agent groups reports when it has stored them (`spec/protocol.md` 11,
+//! 12): the same on both ways.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::json;
+
+/// The payload of `syn_m_a_e`, `syn_w_g_e` and `syn_wgc_e`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// Chunks that were stored.
+    pub updated_chunks: usize,
+    /// Texts of the database about chunks that it refused.
+    pub error_messages: Vec<String>,
+    /// Seconds.
+    pub time_spent: f64,
+}
+
+impl Report {
+    /// Of something that took so long.
+    pub fn new(updated_chunks: usize, error_messages: Vec<String>, took: Duration) -> Self {
+        Self { updated_chunks, error_messages, time_spent: took.as_secs_f64() }
+    }
+
+    /// As it travels.
+    pub fn to_json(&self) -> String {
+        json::text(self)
+    }
+
+    /// A report that has come.
+    ///
+    /// # Errors
+    /// What is wrong with it; the peer is at fault.
+    pub fn parse(payload: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(payload).map_err(|error| error.to_string())
+    }
+}
+
+/// What came of a message: the report, or the text of the failure that came instead.
+pub type Outcome = Result<Report, String>;
+
+/// What a payload that has come means; a report that cannot be read counts as a failure.
+pub fn outcome(payload: &[u8], failed: bool) -> Outcome {
+    if failed { Err(String::from_utf8_lossy(payload).into_owned()) } else { Report::parse(payload) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_the_form_of_the_original() {
+        let report = Report::new(3, Vec::new(), Duration::from_micros(2900));
+        assert_eq!(report.to_json(), r#"{"updated_chunks": 3, "error_messages": [], "time_spent": 0.0029}"#);
+        assert_eq!(Report::parse(report.to_json().as_bytes()), Ok(report));
+        assert!(outcome(b"nonsense", false).is_err());
+        assert_eq!(outcome(b"why", true), Err("why".to_owned()));
+    }
+}
