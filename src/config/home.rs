@@ -65,6 +65,26 @@ impl Home {
         self.cluster_dir().join("c-internal.sock")
     }
 
+    /// The file of the embedded agent database.
+    pub fn agent_database(&self) -> PathBuf {
+        self.0.join("queue/db/global.db")
+    }
+
+    /// The socket of the agent database.
+    pub fn agent_database_socket(&self) -> PathBuf {
+        self.0.join("queue/db/wdb")
+    }
+
+    /// The HTTP socket of the agent database.
+    pub fn agent_database_http_socket(&self) -> PathBuf {
+        self.0.join("queue/sockets/wdb-http.sock")
+    }
+
+    /// Whether the manager's program `name` is installed.
+    pub fn has_program(&self, name: &str) -> bool {
+        self.0.join("bin").join(name).is_file()
+    }
+
     /// The daemon's log.
     pub fn log_file(&self) -> PathBuf {
         self.0.join("logs/cluster.log")

@@ -3,6 +3,7 @@
 //! The embedded file holds every setting; that of the home, which may be missing, overrides it key by key: objects are
 //! merged, all else is replaced. Times are seconds, with fractions if need be.
 
+mod agent_database;
 mod file_rules;
 mod intervals;
 mod lines;
@@ -10,6 +11,7 @@ mod link;
 mod section;
 mod version;
 
+pub use agent_database::AgentDatabase;
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
 pub use link::{DistributedApi, Link, Local, Native};
@@ -41,6 +43,8 @@ pub struct Settings {
     pub communication: Communication,
     /// Requests of the API between nodes.
     pub distributed_api: DistributedApi,
+    /// Which agent database this node uses.
+    pub agent_database: AgentDatabase,
     /// Connections between nodes.
     pub link: Link,
     /// Connections of local programs.
@@ -99,6 +103,7 @@ impl Settings {
             master: MasterIntervals::read(intervals.section("master")),
             communication: Communication::read(intervals.section("communication")),
             distributed_api: DistributedApi::read(root.section("distributed_api")),
+            agent_database: AgentDatabase::read(&mut root),
             link: Link::read(root.section("link")),
             local: Local::read(root.section("local")),
         };
