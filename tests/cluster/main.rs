@@ -1,5 +1,6 @@
 //! Whole clusters in this process, on loopback sockets and with a clock that the tests move.
 
+mod agents;
 mod files;
 mod health;
 mod link;

@@ -17,19 +17,41 @@ pub enum Answer {
     Err(String),
     /// Several frames: each row as a `due` of its own, then `ok []`.
     Rows(Vec<String>),
+    /// The whole text of an answer that has no status word.
+    Raw(String),
+}
+
+impl Answer {
+    /// The frames that carry it, each at most [`LONGEST`] bytes.
+    pub fn frames(self) -> Vec<Vec<u8>> {
+        let text = |status: &str, payload: &str| {
+            let mut text = if payload.is_empty() { status.to_owned() } else { format!("{status} {payload}") }.into_bytes();
+            text.truncate(LONGEST);
+            text
+        };
+        match self {
+            Self::Ok(payload) => vec![text("ok", &payload)],
+            Self::Due(payload) => vec![text("due", &payload)],
+            Self::Err(payload) => vec![text("err", &payload)],
+            Self::Raw(text) => vec![text.into_bytes()],
+            Self::Rows(rows) => {
+                rows.iter().map(|row| text("due", row)).chain([text("ok", "[]")]).collect()
+            }
+        }
+    }
 }
 
 /// Why a command has no good answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The command is unknown, or misses its argument.
-    #[error("Invalid DB query syntax, near '{0:.32}'")]
+    #[error("Invalid DB query syntax, near '{}'", near(.0))]
     Syntax(String),
     /// The argument is no JSON.
-    #[error("Invalid JSON syntax, near '{0:.32}'")]
+    #[error("Invalid JSON syntax, near '{}'", near(.0))]
     Json(String),
     /// The argument has not the shape of this command.
-    #[error("Invalid JSON data, near '{0:.32}'")]
+    #[error("Invalid JSON data, near '{}'", near(.0))]
     Shape(String),
     /// SQLite refused it.
     #[error("Cannot execute Global database query; {}", message(.0))]
@@ -37,6 +59,11 @@ pub(super) enum Failure {
     /// A text of the command's own.
     #[error("{0}")]
     Text(String),
+}
+
+/// The first 32 bytes of what is complained of.
+pub(super) fn near(text: &str) -> &str {
+    &text[..text.floor_char_boundary(32)]
 }
 
 /// SQLite's own text.

@@ -45,6 +45,14 @@ impl Changes {
         }
     }
 
+    /// Makes `rows` the changed ones: what was done to the others since [`Changes::take`] is known.
+    pub(super) fn replace(&self, rows: impl IntoIterator<Item = i64>) {
+        let mut state = self.0.lock();
+        if state.known {
+            state.rows = rows.into_iter().collect();
+        }
+    }
+
     /// Forgets what is known: the next look is at every row. For a file that was opened anew, or a look that failed.
     pub(super) fn reset(&self) {
         *self.0.lock() = State::default();

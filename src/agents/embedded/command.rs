@@ -1,6 +1,145 @@
 //! Which command is which function (`spec/agentdb.md` 2, 6).
 
-use super::{Answer, Database, answer::Failure};
+use super::{
+    Answer, Database, agents,
+    answer::{Failure, near},
+    groups, info, other, sql,
+};
 
-/// Does one command; `arguments` is what follows its name and one blank.
+/// Does one command; the text is what follows its name and one blank.
 pub(super) type Handler = fn(&Database, arguments: &str) -> Result<Answer, Failure>;
+
+struct Command {
+    name: &'static str,
+    handler: Handler,
+    /// Whether it changes anything.
+    writes: bool,
+    /// Whether it needs something behind its name.
+    arguments: bool,
+}
+
+const fn read(name: &'static str, handler: Handler) -> Command {
+    Command { name, handler, writes: false, arguments: true }
+}
+
+const fn write(name: &'static str, handler: Handler) -> Command {
+    Command { name, handler, writes: true, arguments: true }
+}
+
+impl Command {
+    const fn alone(mut self) -> Self {
+        self.arguments = false;
+        self
+    }
+}
+
+const COMMANDS: [Command; 34] = [
+    // It begins a transaction of its own if it has to.
+    read("sql", sql::sql),
+    write("insert-agent", agents::insert),
+    write("update-agent-name", agents::update_name),
+    write("update-agent-data", agents::update_data),
+    read("get-labels", agents::labels),
+    write("update-keepalive", agents::update_keepalive),
+    write("update-connection-status", agents::update_connection_status),
+    write("update-status-code", agents::update_status_code),
+    write("delete-agent", agents::delete),
+    read("select-agent-name", agents::name),
+    read("select-agent-group", agents::group),
+    read("find-agent", agents::find),
+    read("get-agent-info", agents::info),
+    read("get-all-agents", agents::all),
+    read("get-agents-by-connection-status", agents::by_connection_status),
+    write("disconnect-agents", agents::disconnect),
+    write("reset-agents-connection", agents::reset_connection),
+    write("sync-agent-info-get", info::get).alone(),
+    write("sync-agent-info-set", info::set),
+    read("find-group", groups::find),
+    write("insert-agent-group", groups::insert),
+    read("select-groups", groups::all).alone(),
+    read("select-group-belong", groups::of_agent),
+    read("get-group-agents", groups::agents),
+    write("delete-group", groups::delete),
+    write("set-agent-groups", groups::set),
+    write("sync-agent-groups-get", groups::sync),
+    read("get-groups-integrity", groups::integrity),
+    write("recalculate-agent-group-hashes", groups::recalculate).alone(),
+    read("get-distinct-groups", groups::distinct).alone(),
+    read("get_fragmentation", other::fragmentation).alone(),
+    read("sleep", other::sleep),
+    read("backup", other::not_here),
+    read("vacuum", other::not_here).alone(),
+];
+
+/// Does what a request says.
+pub(super) fn run(database: &Database, request: &str) -> Result<Answer, Failure> {
+    // C programs count the byte that ends their text.
+    let request = request.split('\0').next().unwrap_or_default();
+    let request = request.strip_suffix('\n').unwrap_or(request).trim_start_matches([' ', '\n']);
+    if request.starts_with('{') {
+        return Ok(other::control(request));
+    }
+    let (actor, rest) = split(request);
+    let Some(rest) = rest else { return Err(Failure::Syntax(request.to_owned())) };
+    match actor {
+        "global" => global(database, rest),
+        "wazuhdb" => other::wazuhdb(rest),
+        "agent" => other::agent(database, rest),
+        "task" | "mitre" => Err(Failure::Text(format!("Couldn't open DB {actor}"))),
+        _ => Err(Failure::Text(format!("Invalid DB query actor: '{}'", near(actor)))),
+    }
+}
+
+fn global(database: &Database, rest: &str) -> Result<Answer, Failure> {
+    let (name, arguments) = split(rest);
+    let command = COMMANDS.iter().find(|command| command.name == name);
+    let Some(command) = command.filter(|command| arguments.is_some() || !command.arguments) else {
+        return Err(Failure::Syntax(name.to_owned()));
+    };
+    let arguments = arguments.unwrap_or_default();
+    if command.writes {
+        database.transaction(|database| (command.handler)(database, arguments))
+    } else {
+        (command.handler)(database, arguments)
+    }
+}
+
+/// What stands before the first blank that no backslash precedes, and what stands behind it.
+fn split(text: &str) -> (&str, Option<&str>) {
+    let bytes = text.as_bytes();
+    let blank = (0..bytes.len()).find(|&at| bytes[at] == b' ' && (at == 0 || bytes[at - 1] != b'\\'));
+    blank.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])))
+}
+
+/// A decimal number read as C's `atoi` does: blanks before it and anything behind it are skipped, nothing is 0.
+pub(super) fn integer(text: &str) -> i64 {
+    let text = text.trim_start();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let value = digits.bytes().take_while(u8::is_ascii_digit).fold(0_i64, |value, digit| {
+        value.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
+    });
+    if negative { -value } else { value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_leniently() {
+        let cases = [("1", 1), (" 019x", 19), ("-1", -1), ("", 0), ("x", 0), ("99999999999999999999", i64::MAX)];
+        for (text, number) in cases {
+            assert_eq!(integer(text), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_blank_behind_a_backslash_does_not_end_a_word() {
+        assert_eq!(split(r"a\ b c d"), (r"a\ b", Some("c d")));
+        assert_eq!(split("a"), ("a", None));
+        assert_eq!(split("a "), ("a", Some("")));
+    }
+}

@@ -1,8 +1,18 @@
 //! The open file.
 
-use std::{path::Path, time::UNIX_EPOCH};
+use std::{
+    cell::RefCell,
+    fs::OpenOptions,
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use rusqlite::{Connection, OpenFlags, hooks::Action};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags,
+    hooks::{Action, AuthAction, AuthContext, Authorization},
+};
 
 use super::{
     Answer,
@@ -12,18 +22,29 @@ use super::{
 };
 use crate::{config::NodeType, system::clock::Clock};
 
+/// How long another process may hold the file.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// Statements that stay prepared.
+const STATEMENTS: usize = 128;
+
+/// Mode of the file.
+const MODE: u32 = 0o640;
+
 /// The agent database of this node. One thread owns it.
 pub struct Database {
     pub(super) connection: Connection,
     /// Whose file it is: a worker takes names from the master, and only a master tells others of groups.
     pub(super) role: NodeType,
-    clock: Clock,
     /// For what must go to the master.
     pub(super) info: Changes,
     /// For assignments to groups that workers do not know yet.
     pub(super) assignments: Changes,
     /// For agents that connect for the first time.
     pub(super) connected: Changes,
+    /// The hash of all assignments, while nothing has changed them.
+    pub(super) group_hash: RefCell<Option<Option<String>>>,
+    clock: Clock,
 }
 
 impl Database {
@@ -32,7 +53,60 @@ impl Database {
     /// # Errors
     /// A sentence that says what is wrong with the file and what to do.
     pub fn open(path: &Path, role: NodeType, clock: Clock) -> Result<Self, String> {
-        todo!()
+        let shown = path.display();
+        create(path).map_err(|error| {
+            format!("{shown} cannot be opened for writing: {error}. Are its folder and its owner right?")
+        })?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, &error))?;
+        let mut database = Self {
+            connection,
+            role,
+            info: Changes::default(),
+            assignments: Changes::default(),
+            connected: Changes::default(),
+            group_hash: RefCell::default(),
+            clock,
+        };
+        database.prepare().map_err(|error| unusable(path, &error))?;
+        let version: Option<String> = database
+            .connection
+            .query_row("SELECT value FROM metadata WHERE key = 'db_version'", [], |row| row.get(0))
+            .map_err(|error| unusable(path, &error))?;
+        if version.as_deref() != Some(schema::VERSION) {
+            return Err(format!(
+                "{shown} has the schema version {}, this daemon knows {} only. Let the manager of 4.13 or later upgrade \
+                 it, or move it away: a new one is then made",
+                version.as_deref().unwrap_or("none"),
+                schema::VERSION
+            ));
+        }
+        database.connection.authorizer(Some(forbid)).map_err(|error| unusable(path, &error))?;
+        Ok(database)
+    }
+
+    fn prepare(&mut self) -> rusqlite::Result<()> {
+        let now = self.now();
+        let connection = &mut self.connection;
+        connection.busy_timeout(BUSY)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        connection.pragma_update(None, "foreign_keys", true)?;
+        // One command is one transaction: without a log that is written ahead, each would wait for the disk.
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+        if tables == 0 {
+            let transaction = connection.unchecked_transaction()?;
+            transaction.execute_batch(schema::TABLES)?;
+            transaction.execute(schema::MANAGER, [now])?;
+            transaction.commit()?;
+        }
+        let lists = [self.info.clone(), self.assignments.clone(), self.connected.clone()];
+        connection.update_hook(Some(move |action: Action, _: &str, table: &str, row: i64| {
+            if table == "agent" && action != Action::SQLITE_DELETE {
+                lists.iter().for_each(|list| list.note(row));
+            }
+        }))
     }
 
     /// Unix time in seconds.
@@ -40,8 +114,80 @@ impl Database {
         self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
     }
 
-    /// Does what a request says, in one transaction.
+    /// Does what a request says.
     pub fn answer(&mut self, request: &str) -> Answer {
-        todo!()
+        command::run(self, request).unwrap_or_else(|failure| Answer::Err(failure.to_string()))
     }
+
+    /// Does `work` in one transaction. What it did stays even if it fails halfway, as in the original; what it is not to
+    /// leave halfway it does in savepoints of its own.
+    pub(super) fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let result = work(self);
+        // Some failures, such as a full disk, have ended the transaction already.
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("COMMIT")
+        {
+            let _ = self.connection.execute_batch("ROLLBACK");
+            self.forget();
+            return result.and(Err(error.into()));
+        }
+        result
+    }
+
+    /// What is known beside the file may be wrong from now on.
+    pub(super) fn forget(&self) {
+        self.group_hash.take();
+        [&self.info, &self.assignments, &self.connected].into_iter().for_each(Changes::reset);
+    }
+
+    /// Closes the file and leaves it as one file without a log beside it, which the original's daemon can take over.
+    pub fn close(self) {
+        // If it fails, what is in the log is read at the next start.
+        let _ = self.connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()));
+    }
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(MODE);
+    options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).map(drop)
+}
+
+/// Statements of other programs are to stay in this file: whoever may ask a question here is not to write elsewhere.
+fn forbid(context: AuthContext<'_>) -> Authorization {
+    match context.action {
+        AuthAction::Attach { .. } | AuthAction::Detach { .. } => Authorization::Deny,
+        AuthAction::Pragma { pragma_value: Some(_), pragma_name } if writes(pragma_name) => Authorization::Deny,
+        AuthAction::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => {
+            Authorization::Deny
+        }
+        _ => Authorization::Allow,
+    }
+}
+
+/// Whether giving this pragma a value changes how the file is kept.
+fn writes(pragma: &str) -> bool {
+    ["journal_mode", "synchronous", "foreign_keys", "writable_schema", "locking_mode", "temp_store_directory"]
+        .iter()
+        .any(|name| pragma.eq_ignore_ascii_case(name))
+}
+
+fn unusable(path: &Path, error: &rusqlite::Error) -> String {
+    let (shown, text) = (path.display(), message(error));
+    let remedy = match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            "It is damaged and stays as it is. Put a backup in its place, or move it away: a new one is then made, agents \
+             come back from client.keys, groups that were assigned on this node do not"
+        }
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "Another process holds it; is another database daemon running?"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            "Its folder and the file must be writable for the user of this daemon"
+        }
+        Some(ErrorCode::DiskFull) => "Make room on the disk",
+        _ => "It stays as it is; a newer daemon, or a backup, may help",
+    };
+    format!("{shown} cannot be used: {text}. {remedy}")
 }

@@ -44,6 +44,16 @@ impl Json {
         if let Self::Number(number) = self { Some(i64::from(*number as i32)) } else { None }
     }
 
+    /// A member that is a number, such as a time: longer than 32 bits in the far future.
+    pub(super) fn long_of(&self, name: &str) -> Option<i64> {
+        if let Self::Number(number) = self.get(name)? { Some(*number as i64) } else { None }
+    }
+
+    /// Yes or no.
+    pub(super) fn flag(&self) -> Option<bool> {
+        if let Self::Bool(flag) = self { Some(*flag) } else { None }
+    }
+
     /// An array.
     pub(super) fn array(&self) -> Option<&[Self]> {
         if let Self::Array(values) = self { Some(values) } else { None }

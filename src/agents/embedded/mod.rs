@@ -12,8 +12,16 @@ mod changes;
 mod command;
 mod database;
 mod groups;
+mod info;
 mod json;
+mod other;
+mod owner;
+mod rows;
 mod schema;
+mod sql;
+#[cfg(test)]
+mod tests;
 
 pub use answer::Answer;
 pub use database::Database;
+pub use owner::Embedded;

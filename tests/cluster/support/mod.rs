@@ -1,5 +1,6 @@
 //! Nodes for tests: a home in a temporary folder, a configuration, a clock.
 
+mod database;
 mod raw;
 
 use std::{
@@ -15,6 +16,7 @@ use clusterd::{
     master::Master,
     system::clock::{Clock, FakeClock},
 };
+pub use database::{Database, fake_database};
 pub use raw::RawPeer;
 use serde_json::{Value, json};
 use tempfile::TempDir;

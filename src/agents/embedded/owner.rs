@@ -1,0 +1,224 @@
+//! The `agent-db` thread: the only one that touches the file. Others hand it work and wait for the result.
+
+use std::{
+    io,
+    os::unix::fs::MetadataExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{Level, error, info};
+
+use super::{Answer, Database};
+use crate::{
+    agents::{Backend, Error, Pending, Reply},
+    config::NodeType,
+    logging::{Repeats, Scope, scope},
+    system::{
+        clock::Clock,
+        shutdown::Shutdown,
+        thread::{Group, guard},
+    },
+};
+
+/// Work that waits for the thread. More callers than this wait for room.
+const QUEUE: usize = 64;
+
+/// How long a caller waits for its result.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// From one attempt to open the file to the next.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// How often is looked whether the file is still there.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// Records of one message to the master: the memory that a message takes is bounded, and what is left follows at once.
+const RECORDS: usize = 10_000;
+
+type Work = Box<dyn FnOnce(Result<&mut Database, &str>) + Send>;
+
+/// The handle of the embedded database; cheap to clone.
+#[derive(Clone)]
+pub struct Embedded {
+    queue: Sender<Work>,
+    shutdown: Shutdown,
+}
+
+impl Embedded {
+    /// Starts the thread, which opens the file. A file that cannot be opened is told in the log, and tried again.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(
+        path: PathBuf,
+        role: NodeType,
+        clock: Clock,
+        shutdown: Shutdown,
+        threads: &Group,
+    ) -> io::Result<Self> {
+        let (queue, work) = bounded(QUEUE);
+        let owner = Owner {
+            path,
+            role,
+            clock,
+            database: Err("it has not been opened yet".to_owned()),
+            tried: None,
+            inode: 0,
+            looked: Instant::now(),
+            scope: scope("Cluster", "Agent database"),
+            told: Repeats::default(),
+        };
+        let order = shutdown.clone();
+        threads.spawn("agent-db", move || owner.run(&work, &order))?;
+        Ok(Self { queue, shutdown })
+    }
+
+    /// Does `work` with the database, on its thread.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the file cannot be used, the node stops, or there was no result in time.
+    pub fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Database) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (done, result) = bounded(1);
+        let work: Work = Box::new(move |database| {
+            // A caller that has given up needs no result.
+            let _ = done.send(match database {
+                Ok(database) => Ok(work(database)),
+                Err(reason) => Err(Error::Unavailable(reason.to_owned())),
+            });
+        });
+        let stops = || Error::Unavailable("this node stops".to_owned());
+        let deadline = crossbeam_channel::after(PATIENCE);
+        let late = || Error::Unavailable(format!("it has not answered for {} s", PATIENCE.as_secs()));
+        select! {
+            send(self.queue, work) -> sent => sent.map_err(|_| stops())?,
+            recv(self.shutdown.channel()) -> _ => return Err(stops()),
+            recv(deadline) -> _ => return Err(late()),
+        }
+        select! {
+            recv(result) -> result => result.map_err(|_| Error::Unavailable("the work failed; the log tells why".into()))?,
+            recv(deadline) -> _ => Err(late()),
+        }
+    }
+
+    /// Does what a request of another program says.
+    pub fn answer(&self, request: String) -> Vec<Vec<u8>> {
+        // A request that ends with a line feed has an answer that does.
+        let line = request.split('\0').next().is_some_and(|text| text.ends_with('\n'));
+        let answer = self.with(move |database| database.answer(&request));
+        let mut frames = answer.unwrap_or_else(|_| Answer::Err("Couldn't open DB global".to_owned())).frames();
+        if line {
+            frames.iter_mut().for_each(|frame| frame.push(b'\n'));
+        }
+        frames
+    }
+}
+
+impl Backend for Embedded {
+    fn query(&self, request: &str) -> Result<Reply, Error> {
+        let request = request.to_owned();
+        match self.with(move |database| database.answer(&request))? {
+            Answer::Ok(payload) | Answer::Raw(payload) => Ok(Reply::Ok(payload)),
+            Answer::Due(payload) => Ok(Reply::Due(payload)),
+            Answer::Err(text) => Err(Error::Refused(text)),
+            Answer::Rows(rows) => Ok(Reply::Ok(format!("[{}]", rows.join(",")))),
+        }
+    }
+
+    fn take_pending(&self) -> Result<Pending, Error> {
+        self.with(|database| database.take_pending(RECORDS))?.map_err(Error::Unavailable)
+    }
+
+    fn store(&self, object: &str) -> Result<Option<usize>, Error> {
+        let object = object.to_owned();
+        self.with(move |database| database.store(&object))?.map(Some).map_err(Error::Refused)
+    }
+}
+
+/// What the thread owns.
+struct Owner {
+    path: PathBuf,
+    role: NodeType,
+    clock: Clock,
+    /// The reason if it is not open.
+    database: Result<Database, String>,
+    /// When it was tried to open it.
+    tried: Option<Instant>,
+    /// Of the file that is open.
+    inode: u64,
+    looked: Instant,
+    scope: Scope,
+    told: Repeats,
+}
+
+impl Owner {
+    fn run(mut self, queue: &Receiver<Work>, order: &Shutdown) {
+        self.open();
+        loop {
+            select! {
+                recv(queue) -> work => match work {
+                    Ok(work) => self.work(work),
+                    Err(_) => break,
+                },
+                recv(order.channel()) -> _ => break,
+            }
+        }
+        // Who waits already gets a result.
+        while let Ok(work) = queue.try_recv() {
+            self.work(work);
+        }
+        if let Ok(database) = self.database {
+            database.close();
+        }
+    }
+
+    fn work(&mut self, work: Work) {
+        self.look_at_the_file();
+        let database = self.database.as_mut().map_err(|reason| reason.as_str());
+        if let Err(panic) = guard(|| work(database)) {
+            error!(target: &*self.scope, "A request failed: {panic}. Please report this.");
+            // What it left half done is not to become part of the next.
+            self.close("a request failed");
+        }
+    }
+
+    fn close(&mut self, reason: &str) {
+        self.database = Err(reason.to_owned());
+        self.tried = None;
+    }
+
+    /// Opens the file if it is not open, and anew if somebody has put another in its place.
+    fn look_at_the_file(&mut self) {
+        let now = Instant::now();
+        if self.database.is_ok() && now.duration_since(self.looked) >= GLANCE {
+            self.looked = now;
+            if self.path.metadata().ok().is_none_or(|metadata| metadata.ino() != self.inode) {
+                info!(target: &*self.scope, "{} was removed or replaced; it is opened anew.", self.path.display());
+                self.close("the file was removed");
+            }
+        }
+        if self.database.is_err() && self.tried.is_none_or(|tried| now.duration_since(tried) >= PAUSE) {
+            self.open();
+        }
+    }
+
+    fn open(&mut self) {
+        self.tried = Some(Instant::now());
+        self.database = Database::open(&self.path, self.role, self.clock.clone());
+        match &self.database {
+            Ok(_) => {
+                self.inode = self.path.metadata().map(|metadata| metadata.ino()).unwrap_or_default();
+                self.looked = Instant::now();
+                self.told.clear();
+            }
+            Err(reason) => {
+                let level = self.told.level(Level::Error, reason, Instant::now());
+                log::log!(target: &*self.scope, level, "{reason}.");
+            }
+        }
+    }
+}

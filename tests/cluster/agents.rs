@@ -1,0 +1,269 @@
+//! Agents: what workers tell the master of them, and which groups the master tells the workers of.
+
+use std::{
+    os::unix::fs::symlink,
+    sync::atomic::{AtomicBool, Ordering},
+    sync::{Arc, Condvar, Mutex},
+    time::{Duration, Instant},
+};
+
+use clusterd::system::clock::{Clock, FakeClock};
+use serde_json::{Value, json};
+
+use crate::support::{Database, Node, RawPeer, SECOND, TestHome, advance_until, eventually, fake_database};
+
+/// A home with agents in client.keys and groups in etc/shared.
+fn home(agents: std::ops::RangeInclusive<u32>) -> TestHome {
+    let home = TestHome::new();
+    let keys: String = agents.map(|id| format!("{id:03} agent{id} any {:064x}\n", u64::from(id) * 7919)).collect();
+    home.write("etc/client.keys", keys);
+    for group in ["default", "web", "db"] {
+        home.write(&format!("etc/shared/{group}/agent.conf"), "<agent_config/>");
+    }
+    home
+}
+
+fn settings() -> Value {
+    json!({"intervals": {"master": {"agent_group_start_delay": 1}}})
+}
+
+fn exists(node: &Node, agent: u32) -> bool {
+    Database::of(node).agent(agent) != Value::Null
+}
+
+/// A master and one worker whose databases know the agents of client.keys.
+fn cluster(clock: &Clock, hand: &FakeClock, agents: u32, worker_settings: Value) -> (Node, Node) {
+    let master = Node::master(home(1..=agents), clock, settings());
+    advance_until(hand, SECOND, "the master knows the agents", || exists(&master, agents));
+    let worker = Node::worker(TestHome::new(), clock, worker_settings, "w1", master.port());
+    (master, worker)
+}
+
+#[test]
+fn what_a_worker_knows_of_its_agents_reaches_the_master_and_groups_come_back() {
+    let (clock, hand) = FakeClock::new();
+    let (master, worker) = cluster(&clock, &hand, 3, json!({}));
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 3));
+    let (mut here, mut there) = (Database::of(&worker), Database::of(&master));
+    for id in 1..=2 {
+        here.reports(id, "w1", "Wazuh v4.14.7");
+    }
+    // The master does not know this one.
+    here.tell(r#"global insert-agent {"id":77,"name":"stranger","date_add":1}"#);
+    here.reports(77, "w1", "Wazuh v4.14.7");
+    advance_until(&hand, SECOND, "the master knows of both", || there.agent(2)["connection_status"] == "active");
+
+    let agent = there.agent(1);
+    for (column, value) in [
+        ("os_name", "Ubuntu"),
+        ("os_uname", "Linux |a1 |6.8.0"),
+        ("version", "Wazuh v4.14.7"),
+        ("node_name", "w1"),
+        ("ip", "10.0.0.5"),
+        ("sync_status", "synced"),
+    ] {
+        assert_eq!(agent[column], value, "{column}");
+    }
+    let labels = here.rows("global get-labels 1");
+    assert_eq!(labels.as_array().unwrap().len(), 2);
+    assert_eq!(there.rows("global get-labels 1"), labels);
+    assert_eq!(there.agent(77), Value::Null);
+    assert_eq!(there.agent(3)["connection_status"], "never_connected");
+
+    // They have connected for the first time, so the master puts them into a group, and the worker hears of it.
+    advance_until(&hand, SECOND, "the worker knows the group", || here.agent(2)["group"] == "default");
+    assert_eq!(there.agent(2)["group"], "default");
+    assert_eq!(here.agent(3).get("group"), None);
+    let hash = r#"global sync-agent-groups-get {"get_global_hash":true}"#;
+    eventually("the hashes are equal", || here.ask(hash) == there.ask(hash));
+
+    // A later change of the status only.
+    here.tell(
+        r#"global update-connection-status {"id":1,"connection_status":"disconnected","sync_status":"syncreq_status","status_code":3}"#,
+    );
+    advance_until(&hand, SECOND, "the master knows", || there.agent(1)["connection_status"] == "disconnected");
+    assert_eq!(there.agent(1)["status_code"], 3);
+
+    // Another group, decided on the master.
+    there.tell(r#"global set-agent-groups {"mode":"override","sync_status":"syncreq","data":[{"id":1,"groups":["web","db"]}]}"#);
+    advance_until(&hand, SECOND, "the worker knows", || here.agent(1)["group"] == "web,db");
+    let status = &master.health("w1")["status"];
+    for date in ["date_start", "date_end"] {
+        assert!(status["last_sync_agentgroup"][date].as_str().unwrap().ends_with('Z'), "{status}");
+    }
+    assert!(status["last_sync_agentinfo"]["n_synced_chunks"].as_u64().unwrap() > 0);
+
+    // An agent that is removed on the master is removed everywhere, and what comes late of it is not stored.
+    master.home.write("etc/client.keys", format!("002 agent2 any {:064x}\n", 2 * 7919));
+    advance_until(&hand, SECOND, "it is gone on the master", || there.agent(1) == Value::Null);
+    here.reports(1, "w1", "Wazuh v4.14.8");
+    advance_until(&hand, SECOND, "it is gone on the worker", || here.agent(1) == Value::Null);
+    assert_eq!(there.agent(1), Value::Null);
+    worker.stop();
+    master.stop();
+}
+
+#[test]
+fn a_group_that_was_assigned_while_a_worker_was_away_reaches_it_when_it_comes_back() {
+    let (clock, hand) = FakeClock::new();
+    let (master, worker) = cluster(&clock, &hand, 2, json!({}));
+    let mut there = Database::of(&master);
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+    let sent = || master.health("w1")["status"]["last_sync_agentgroup"]["n_synced_chunks"].as_u64() > Some(0);
+    advance_until(&hand, SECOND, "a first turn", sent);
+    let port = master.port();
+    let home = worker.stop();
+    eventually("the worker has left", || master.workers().is_empty());
+    there.tell(r#"global set-agent-groups {"mode":"append","sync_status":"syncreq","data":[{"id":2,"groups":["web"]}]}"#);
+    // Somebody else is connected, so the database gives the assignment out while the worker is away.
+    let mut other = RawPeer::connect(port);
+    assert_eq!(other.hello("other").0, "ok");
+    assert_eq!(other.ask("echo-c", b"keepalive").0, "ok-m");
+    advance_until(&hand, SECOND, "it was given out", || there.agent(2)["group_sync_status"] == "synced");
+
+    let worker = Node::worker(home, &clock, json!({}), "w1", port);
+    let mut here = Database::of(&worker);
+    advance_until(&hand, SECOND, "the worker knows it", || here.agent(2)["group"] == "web");
+    worker.stop();
+    master.stop();
+}
+
+#[test]
+fn a_worker_whose_groups_differ_asks_for_all_of_them_at_the_fifth_time() {
+    let (clock, hand) = FakeClock::new();
+    let (master, worker) = cluster(&clock, &hand, 2, json!({}));
+    let (mut here, mut there) = (Database::of(&worker), Database::of(&master));
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+    there.tell(r#"global set-agent-groups {"mode":"append","sync_status":"syncreq","data":[{"id":2,"groups":["web"]}]}"#);
+    advance_until(&hand, SECOND, "the worker knows the group", || here.agent(2)["group"] == "web");
+    here.tell(r#"global set-agent-groups {"mode":"override","data":[{"id":2,"name":"agent2","groups":["db"]}]}"#);
+    let whole = || master.health("w1")["status"]["last_sync_full_agentgroup"]["date_end"] != "n/a";
+    assert!(!whole());
+    advance_until(&hand, SECOND, "the whole table has been sent", whole);
+    eventually("it is stored", || here.agent(2)["group"] == "web");
+    worker.stop();
+    master.stop();
+}
+
+#[test]
+fn the_database_of_one_node_serves_another_as_the_external_one() {
+    let (clock, hand) = FakeClock::new();
+    // Of its own cluster; only its database is used.
+    let database = Node::master(TestHome::new(), &clock, settings());
+    let external = TestHome::new();
+    for socket in ["queue/db/wdb", "queue/sockets/wdb-http.sock"] {
+        std::fs::create_dir_all(external.path(socket).parent().unwrap()).unwrap();
+        symlink(database.home.path(socket), external.path(socket)).unwrap();
+    }
+    let master = Node::master(home(1..=2), &clock, settings());
+    advance_until(&hand, SECOND, "the master knows the agents", || exists(&master, 2));
+    let worker = Node::worker(external, &clock, json!({"agent_database": "wazuh-db"}), "w1", master.port());
+    let (mut here, mut there) = (Database::of(&database), Database::of(&master));
+    for group in ["default", "web"] {
+        // Its own folders may have made it already.
+        here.ask(&format!("global insert-agent-group {group}"));
+    }
+    for id in 1..=2 {
+        here.ask(&format!(r#"global insert-agent {{"id":{id},"name":"agent{id}","date_add":1}}"#));
+        here.reports(id, "w1", "Wazuh v4.14.7");
+    }
+    advance_until(&hand, SECOND, "the master knows of both", || there.agent(2)["connection_status"] == "active");
+    assert_eq!(there.rows("global get-labels 2"), here.rows("global get-labels 2"));
+    let (mut ours, mut theirs) = (there.agent(2), here.agent(2));
+    for agent in [&mut ours, &mut theirs] {
+        for own in ["internal_key", "register_ip", "date_add", "group", "group_hash", "group_sync_status", "last_keepalive"] {
+            agent.as_object_mut().unwrap().remove(own);
+        }
+    }
+    assert_eq!(ours, theirs);
+    there.tell(r#"global set-agent-groups {"mode":"override","sync_status":"syncreq","data":[{"id":1,"groups":["web"]}]}"#);
+    advance_until(&hand, SECOND, "the worker's database knows the group", || here.agent(1)["group"] == "web");
+    let hash = r#"global sync-agent-groups-get {"get_global_hash":true}"#;
+    advance_until(&hand, SECOND, "the hashes are equal", || here.ask(hash) == there.ask(hash));
+    worker.stop();
+    master.stop();
+    database.stop();
+}
+
+#[test]
+fn what_the_master_could_not_store_is_sent_again() {
+    let (clock, hand) = FakeClock::new();
+    let database = Node::master(home(1..=1), &clock, settings());
+    advance_until(&hand, SECOND, "the database knows the agent", || exists(&database, 1));
+    let mut there = Database::of(&database);
+    // A master whose database is away.
+    let master = Node::master(home(1..=1), &clock, json!({"agent_database": "wazuh-db"}));
+    let worker = Node::worker(TestHome::new(), &clock, json!({}), "w1", master.port());
+    advance_until(&hand, SECOND, "the worker knows the agent", || exists(&worker, 1));
+    let mut here = Database::of(&worker);
+    here.reports(1, "w1", "Wazuh v4.14.7");
+    let tried = || master.health("w1")["status"]["last_sync_agentinfo"]["date_end_master"] != "n/a";
+    advance_until(&hand, SECOND, "it was tried", tried);
+    eventually("it is to be sent again", || here.agent(1)["sync_status"] == "syncreq");
+    // The database comes.
+    for socket in ["queue/db/wdb", "queue/sockets/wdb-http.sock"] {
+        std::fs::create_dir_all(master.home.path(socket).parent().unwrap()).unwrap();
+        symlink(database.home.path(socket), master.home.path(socket)).unwrap();
+    }
+    advance_until(&hand, SECOND, "it has arrived", || there.agent(1)["os_name"] == "Ubuntu");
+    worker.stop();
+    master.stop();
+    database.stop();
+}
+
+#[test]
+fn a_database_that_does_not_answer_delays_nobody() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    let (asked, go) = (Arc::new(AtomicBool::new(false)), Arc::new((Mutex::new(false), Condvar::new())));
+    let (told, waits) = (asked.clone(), go.clone());
+    fake_database(&home.path("queue/db/wdb"), move |_| {
+        told.store(true, Ordering::Release);
+        let (lock, changed) = &*waits;
+        drop(changed.wait_while(lock.lock().unwrap(), |go| !*go));
+        "ok []".to_owned()
+    });
+    let master = Node::master(home, &clock, json!({"agent_database": "wazuh-db", "intervals": {"master": {"agent_group_start_delay": 1}}}));
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello("w1").0, "ok");
+    assert_eq!(peer.ask("syn_a_w_m_p", b"").1, "True");
+    // It is asked for groups, for agents to store, and for the numbers of the health, and is silent.
+    let (_, id) = peer.ask("new_str", b"40");
+    peer.ask("str_upd", format!("{id} {{\"chunks\": [\"[{{\\\"id\\\":1}}]\"]}}").as_bytes());
+    assert_eq!(peer.ask("syn_a_w_m", id.as_bytes()), ("ok".to_owned(), id));
+    peer.send("get_health", b"null");
+    advance_until(&hand, SECOND / 4, "the database is asked", || asked.load(Ordering::Acquire));
+    assert_eq!(peer.ask("syn_a_w_m_p", b"").1, "False", "what came before is being stored");
+    let mut longest = Duration::ZERO;
+    for _ in 0..20 {
+        let begun = Instant::now();
+        assert_eq!(peer.ask("echo-c", b"keepalive").0, "ok-m");
+        assert_eq!(peer.ask("get_nodes", b"{}").0, "ok");
+        longest = longest.max(begun.elapsed());
+    }
+    assert!(longest < Duration::from_millis(100), "{longest:?}");
+    *go.0.lock().unwrap() = true;
+    go.1.notify_all();
+    drop(peer);
+    master.stop();
+}
+
+#[test]
+fn the_old_form_is_spoken_by_old_versions() {
+    let (clock, hand) = FakeClock::new();
+    let old = |extra: Value| {
+        let mut settings = json!({"version": "4.12.0", "intervals": {"master": {"agent_group_start_delay": 1}}});
+        settings.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        settings
+    };
+    let master = Node::master(home(1..=2), &clock, old(json!({})));
+    advance_until(&hand, SECOND, "the master knows the agents", || exists(&master, 2));
+    let worker = Node::worker(TestHome::new(), &clock, old(json!({})), "w1", master.port());
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+    let (mut here, mut there) = (Database::of(&worker), Database::of(&master));
+    here.reports(2, "w1", "Wazuh v4.12.0");
+    advance_until(&hand, SECOND, "the master knows of it", || there.agent(2)["os_name"] == "Ubuntu");
+    assert_eq!(there.rows("global get-labels 2"), here.rows("global get-labels 2"));
+    worker.stop();
+    master.stop();
+}
