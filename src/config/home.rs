@@ -80,6 +80,16 @@ impl Home {
         self.0.join("queue/sockets/wdb-http.sock")
     }
 
+    /// The keys of the agents.
+    pub fn client_keys(&self) -> PathBuf {
+        self.0.join("etc/client.keys")
+    }
+
+    /// The folder of the groups' folders.
+    pub fn shared_dir(&self) -> PathBuf {
+        self.0.join("etc/shared")
+    }
+
     /// Whether the manager's program `name` is installed.
     pub fn has_program(&self, name: &str) -> bool {
         self.0.join("bin").join(name).is_file()

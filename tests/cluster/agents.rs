@@ -114,7 +114,9 @@ fn a_group_that_was_assigned_while_a_worker_was_away_reaches_it_when_it_comes_ba
     let port = master.port();
     let home = worker.stop();
     eventually("the worker has left", || master.workers().is_empty());
-    there.tell(r#"global set-agent-groups {"mode":"append","sync_status":"syncreq","data":[{"id":2,"groups":["web"]}]}"#);
+    there.tell(
+        r#"global set-agent-groups {"mode":"append","sync_status":"syncreq","data":[{"id":2,"groups":["web"]}]}"#,
+    );
     // Somebody else is connected, so the database gives the assignment out while the worker is away.
     let mut other = RawPeer::connect(port);
     assert_eq!(other.hello("other").0, "ok");
@@ -134,7 +136,9 @@ fn a_worker_whose_groups_differ_asks_for_all_of_them_at_the_fifth_time() {
     let (master, worker) = cluster(&clock, &hand, 2, json!({}));
     let (mut here, mut there) = (Database::of(&worker), Database::of(&master));
     advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
-    there.tell(r#"global set-agent-groups {"mode":"append","sync_status":"syncreq","data":[{"id":2,"groups":["web"]}]}"#);
+    there.tell(
+        r#"global set-agent-groups {"mode":"append","sync_status":"syncreq","data":[{"id":2,"groups":["web"]}]}"#,
+    );
     advance_until(&hand, SECOND, "the worker knows the group", || here.agent(2)["group"] == "web");
     here.tell(r#"global set-agent-groups {"mode":"override","data":[{"id":2,"name":"agent2","groups":["db"]}]}"#);
     let whole = || master.health("w1")["status"]["last_sync_full_agentgroup"]["date_end"] != "n/a";
@@ -171,12 +175,16 @@ fn the_database_of_one_node_serves_another_as_the_external_one() {
     assert_eq!(there.rows("global get-labels 2"), here.rows("global get-labels 2"));
     let (mut ours, mut theirs) = (there.agent(2), here.agent(2));
     for agent in [&mut ours, &mut theirs] {
-        for own in ["internal_key", "register_ip", "date_add", "group", "group_hash", "group_sync_status", "last_keepalive"] {
+        for own in
+            ["internal_key", "register_ip", "date_add", "group", "group_hash", "group_sync_status", "last_keepalive"]
+        {
             agent.as_object_mut().unwrap().remove(own);
         }
     }
     assert_eq!(ours, theirs);
-    there.tell(r#"global set-agent-groups {"mode":"override","sync_status":"syncreq","data":[{"id":1,"groups":["web"]}]}"#);
+    there.tell(
+        r#"global set-agent-groups {"mode":"override","sync_status":"syncreq","data":[{"id":1,"groups":["web"]}]}"#,
+    );
     advance_until(&hand, SECOND, "the worker's database knows the group", || here.agent(1)["group"] == "web");
     let hash = r#"global sync-agent-groups-get {"get_global_hash":true}"#;
     advance_until(&hand, SECOND, "the hashes are equal", || here.ask(hash) == there.ask(hash));
@@ -223,7 +231,11 @@ fn a_database_that_does_not_answer_delays_nobody() {
         drop(changed.wait_while(lock.lock().unwrap(), |go| !*go));
         "ok []".to_owned()
     });
-    let master = Node::master(home, &clock, json!({"agent_database": "wazuh-db", "intervals": {"master": {"agent_group_start_delay": 1}}}));
+    let master = Node::master(
+        home,
+        &clock,
+        json!({"agent_database": "wazuh-db", "intervals": {"master": {"agent_group_start_delay": 1}}}),
+    );
     let mut peer = RawPeer::connect(master.port());
     assert_eq!(peer.hello("w1").0, "ok");
     assert_eq!(peer.ask("syn_a_w_m_p", b"").1, "True");

@@ -77,7 +77,15 @@ pub(super) fn insert(database: &Database, arguments: &str) -> Result<Answer, Fai
         database,
         "INSERT INTO agent (id, name, ip, register_ip, internal_key, date_add, `group`)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![id, name, agent.text_of("ip"), agent.text_of("register_ip"), agent.text_of("internal_key"), date_add, group],
+        params![
+            id,
+            name,
+            agent.text_of("ip"),
+            agent.text_of("register_ip"),
+            agent.text_of("internal_key"),
+            date_add,
+            group
+        ],
     )
 }
 
@@ -176,8 +184,7 @@ pub(super) fn update_status_code(database: &Database, arguments: &str) -> Result
     let agent = parse(arguments)?;
     let required = (agent.number_of("id"), agent.number_of("status_code"), agent.text_of("sync_status"));
     let (Some(id), Some(code), Some(sync)) = required else { return Err(shape(arguments)()) };
-    let sql =
-        format!("UPDATE agent SET sync_status = {PRECEDENCE}, status_code = ?3, version = ?4 WHERE id = ?1");
+    let sql = format!("UPDATE agent SET sync_status = {PRECEDENCE}, status_code = ?3, version = ?4 WHERE id = ?1");
     execute(database, &sql, params![id, sync, code, agent.text_of("version")])
 }
 

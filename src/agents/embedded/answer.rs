@@ -25,7 +25,8 @@ impl Answer {
     /// The frames that carry it, each at most [`LONGEST`] bytes.
     pub fn frames(self) -> Vec<Vec<u8>> {
         let text = |status: &str, payload: &str| {
-            let mut text = if payload.is_empty() { status.to_owned() } else { format!("{status} {payload}") }.into_bytes();
+            let mut text =
+                if payload.is_empty() { status.to_owned() } else { format!("{status} {payload}") }.into_bytes();
             text.truncate(LONGEST);
             text
         };
@@ -34,9 +35,7 @@ impl Answer {
             Self::Due(payload) => vec![text("due", &payload)],
             Self::Err(payload) => vec![text("err", &payload)],
             Self::Raw(text) => vec![text.into_bytes()],
-            Self::Rows(rows) => {
-                rows.iter().map(|row| text("due", row)).chain([text("ok", "[]")]).collect()
-            }
+            Self::Rows(rows) => rows.iter().map(|row| text("due", row)).chain([text("ok", "[]")]).collect(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod changes;
 mod command;
 mod database;
 mod groups;
+pub mod housekeeping;
 mod info;
 mod json;
 mod other;

@@ -51,13 +51,7 @@ impl Embedded {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(
-        path: PathBuf,
-        role: NodeType,
-        clock: Clock,
-        shutdown: Shutdown,
-        threads: &Group,
-    ) -> io::Result<Self> {
+    pub fn start(path: PathBuf, role: NodeType, clock: Clock, shutdown: Shutdown, threads: &Group) -> io::Result<Self> {
         let (queue, work) = bounded(QUEUE);
         let owner = Owner {
             path,
@@ -79,10 +73,7 @@ impl Embedded {
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the file cannot be used, the node stops, or there was no result in time.
-    pub fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Database) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    pub fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Database) -> T + Send + 'static) -> Result<T, Error> {
         let (done, result) = bounded(1);
         let work: Work = Box::new(move |database| {
             // A caller that has given up needs no result.

@@ -78,15 +78,24 @@ impl Fixture {
                 self.hand.advance(Duration::from_secs_f64(seconds));
             }
             let input = stage["input"].as_str().unwrap();
-            let input =
-                if input.contains("[GLOBAL_HASH]") { input.replace("[GLOBAL_HASH]", &self.global_hash()) } else { input.to_owned() };
+            let input = if input.contains("[GLOBAL_HASH]") {
+                input.replace("[GLOBAL_HASH]", &self.global_hash())
+            } else {
+                input.to_owned()
+            };
             let output = stage["output"].as_str().unwrap();
-            let output =
-                if output.contains("[GLOBAL_HASH]") { output.replace("[GLOBAL_HASH]", &self.global_hash()) } else { output.to_owned() };
+            let output = if output.contains("[GLOBAL_HASH]") {
+                output.replace("[GLOBAL_HASH]", &self.global_hash())
+            } else {
+                output.to_owned()
+            };
             let answer = self.ask(&input);
             let good = if stage["regex"] == true { matches(&output, &answer) } else { answer == output };
             if !good {
-                failed.push(format!("{} > {}\n  asked    {input}\n  expected {output}\n  got      {answer}", case["name"], stage["stage"]));
+                failed.push(format!(
+                    "{} > {}\n  asked    {input}\n  expected {output}\n  got      {answer}",
+                    case["name"], stage["stage"]
+                ));
             }
         }
         let rows = case["final_agent_row"].is_object().then(|| vec![case["final_agent_row"].clone()]);

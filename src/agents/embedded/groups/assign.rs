@@ -4,12 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{hash, id_of, names};
 use crate::{
-    agents::embedded::{
-        Answer, Database,
-        agents::parse,
-        answer::Failure,
-        json::Json,
-    },
+    agents::embedded::{Answer, Database, agents::parse, answer::Failure, json::Json},
     config::NodeType,
 };
 

@@ -60,9 +60,7 @@ pub(in crate::agents::embedded) fn sync(database: &Database, arguments: &str) ->
         Some("all") => all(database, &question).and_then(|found| fill(database, &question, found)),
         Some("sync_status") => pending(database, &question).and_then(|found| fill(database, &question, found)),
         Some(_) => {
-            return Err(Failure::Text(
-                "Could not obtain a response from wdb_global_sync_agent_groups_get".to_owned(),
-            ));
+            return Err(Failure::Text("Could not obtain a response from wdb_global_sync_agent_groups_get".to_owned()));
         }
     };
     chunk.map_err(|error| {
@@ -96,7 +94,8 @@ fn pending(database: &Database, question: &Question) -> rusqlite::Result<Vec<Fou
     let latest = database.now() - question.delta;
     let mut found = Vec::new();
     for id in ids {
-        let columns = |row: &rusqlite::Row<'_>| Ok((Found { id: row.get(0)?, name: row.get(1)? }, row.get::<_, i64>(2)?));
+        let columns =
+            |row: &rusqlite::Row<'_>| Ok((Found { id: row.get(0)?, name: row.get(1)? }, row.get::<_, i64>(2)?));
         if let Some((agent, date_add)) = statement.query_row([id], columns).optional()? {
             // It is still to be told of, in this answer or in a later one.
             database.assignments.note(id);

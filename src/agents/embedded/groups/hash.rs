@@ -25,9 +25,8 @@ fn of_names(names: &str) -> String {
 pub(super) fn recompute(database: &Database, agent: i64, sync_status: &str) -> rusqlite::Result<()> {
     let names = names_of(database, agent)?.join(",");
     let names = (!names.is_empty()).then_some(names);
-    let mut statement = database
-        .connection
-        .prepare_cached("SELECT `group`, group_hash, group_sync_status FROM agent WHERE id = ?1")?;
+    let mut statement =
+        database.connection.prepare_cached("SELECT `group`, group_hash, group_sync_status FROM agent WHERE id = ?1")?;
     type Columns = (Option<String>, Option<String>, String);
     let before: Option<Columns> =
         statement.query_row([agent], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;

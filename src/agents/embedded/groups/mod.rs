@@ -10,11 +10,8 @@ mod names;
 
 use rusqlite::{OptionalExtension, params};
 
-pub(super) use self::{
-    assign::set,
-    collect::sync,
-    names::is_valid as is_valid_name,
-};
+pub(in crate::agents) use self::assign::{Assignment, Mode};
+pub(super) use self::{assign::set, collect::sync, names::is_valid as is_valid_name};
 use super::{
     Answer, Database,
     agents::{sized, told},

@@ -24,9 +24,7 @@ fn fault(name: &str) -> Option<String> {
         }
         "." => Some("'.' represents the current directory in unix systems".to_owned()),
         ".." => Some("'..' represents the parent directory in unix systems".to_owned()),
-        _ if name.is_empty() || !name.bytes().all(is_letter) => {
-            Some(format!("'{name}' contains invalid characters"))
-        }
+        _ if name.is_empty() || !name.bytes().all(is_letter) => Some(format!("'{name}' contains invalid characters")),
         _ => None,
     }
 }

@@ -14,15 +14,13 @@ const RECORD: &str = "SELECT id, name, ip, os_name, os_version, os_major, os_min
     os_uname, os_arch, version, config_sum, merged_sum, manager_host, node_name, last_keepalive, connection_status,
     disconnection_time, group_config_status, status_code FROM agent WHERE id = ?1";
 const KEEPALIVE: &str = "SELECT id, version FROM agent WHERE id = ?1";
-const STATUS: &str =
-    "SELECT id, version, connection_status, disconnection_time, status_code FROM agent WHERE id = ?1";
+const STATUS: &str = "SELECT id, version, connection_status, disconnection_time, status_code FROM agent WHERE id = ?1";
 
 /// Numbers are always told.
 const NUMBERS: [&str; 4] = ["id", "last_keepalive", "disconnection_time", "status_code"];
 
 /// The lists of the object and what belongs into them.
-const LISTS: [(&str, &str); 3] =
-    [("syncreq", RECORD), ("syncreq_keepalive", KEEPALIVE), ("syncreq_status", STATUS)];
+const LISTS: [(&str, &str); 3] = [("syncreq", RECORD), ("syncreq_keepalive", KEEPALIVE), ("syncreq_status", STATUS)];
 
 impl Database {
     /// Takes at most `limit` records of what the master must know. Looks at rows that have changed, and at all of them
@@ -42,9 +40,7 @@ impl Database {
     fn collect(&self, limit: usize) -> rusqlite::Result<Pending> {
         let (wanted, later) = self.wanted(limit)?;
         let mut object = "{".to_owned();
-        let mut labels = self
-            .connection
-            .prepare_cached("SELECT key, value FROM labels WHERE id = ?1 ORDER BY key")?;
+        let mut labels = self.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1 ORDER BY key")?;
         let mut sent = self.connection.prepare_cached("UPDATE agent SET sync_status = 'synced' WHERE id = ?1")?;
         for (list, (name, record)) in LISTS.iter().enumerate() {
             let mut statement = self.connection.prepare_cached(record)?;

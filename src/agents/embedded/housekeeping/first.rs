@@ -1,0 +1,72 @@
+//! A group for each agent that connects for the first time: that of its registration, or `default`. The workers hear of
+//! it like of any other assignment.
+
+use rusqlite::OptionalExtension;
+
+use super::{Failed, Rows};
+use crate::agents::embedded::{
+    Database,
+    answer::Failure,
+    changes::Changed,
+    groups::{self, Assignment, Mode},
+};
+
+/// Agents that are assigned at a time.
+const BATCH: usize = 1_000;
+
+/// Assigns those that have connected since the turn before.
+pub(super) fn turn(database: &impl Rows) -> Result<(), Failed> {
+    while database.with(assign)?? {}
+    Ok(())
+}
+
+/// Assigns some agents; whether there are more.
+fn assign(database: &Database) -> Result<bool, Failure> {
+    let looked = look(database).inspect_err(|_| database.connected.reset())?;
+    let (now, later) = looked.split_at(looked.len().min(BATCH));
+    database.transaction(|database| {
+        for (agent, registered) in now {
+            assign_one(database, *agent, registered.as_deref())?;
+        }
+        Ok(())
+    })?;
+    // What was done just now has changed these rows again, and says nothing new of them.
+    database.connected.replace(later.iter().map(|(agent, _)| *agent));
+    Ok(!later.is_empty())
+}
+
+/// Agents that have connected and belong to no group, with the groups of their registration.
+fn look(database: &Database) -> Result<Vec<(i64, Option<String>)>, Failure> {
+    const WITHOUT: &str = "id > 0 AND connection_status <> 'never_connected'
+        AND NOT EXISTS (SELECT 1 FROM belongs WHERE id_agent = agent.id)";
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    match database.connected.take() {
+        Changed::All => {
+            let sql = format!("SELECT id, `group` FROM agent WHERE {WITHOUT}");
+            Ok(database.connection.prepare_cached(&sql)?.query_map([], row)?.collect::<Result<_, _>>()?)
+        }
+        Changed::Rows(ids) => {
+            let sql = format!("SELECT id, `group` FROM agent WHERE id = ?1 AND {WITHOUT}");
+            let mut statement = database.connection.prepare_cached(&sql)?;
+            let mut found = Vec::new();
+            for id in ids {
+                found.extend(statement.query_row([id], row).optional()?);
+            }
+            Ok(found)
+        }
+    }
+}
+
+fn assign_one(database: &Database, agent: i64, registered: Option<&str>) -> Result<(), Failure> {
+    let mut names = Vec::new();
+    for name in registered.unwrap_or_default().split(',') {
+        if groups::id_of(database, name)?.is_some() {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        names.push("default");
+    }
+    let assignment = Assignment { agent, name: None, groups: &names };
+    assignment.apply(database, Mode::EmptyOnly, "syncreq", &mut true).map(drop)
+}

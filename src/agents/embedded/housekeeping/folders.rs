@@ -1,0 +1,98 @@
+//! A group for each folder in etc/shared (`spec/agentdb.md` 7.11).
+
+use std::{collections::BTreeSet, io, path::PathBuf};
+
+use log::info;
+
+use super::{Failed, Rows, stamp::Stamp};
+use crate::agents::embedded::{Answer, Database, answer::Failure, groups};
+
+/// The group that agents without one belong to; it is always there.
+const DEFAULT: &str = "default";
+
+/// Turns that a folder must be missing before its group goes: a folder may be replaced.
+const MISSING: u32 = 10;
+
+/// The folder of the groups' folders.
+pub(super) struct Folders {
+    path: PathBuf,
+    done: Option<Stamp>,
+    /// Groups without a folder, and the turns since.
+    missing: BTreeSet<String>,
+    turns: u32,
+}
+
+impl Folders {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, done: None, missing: BTreeSet::new(), turns: 0 }
+    }
+
+    /// Makes the groups those of the folders, if anything has changed. If there is no folder at all, something else is
+    /// wrong, and no group goes.
+    pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), Failed> {
+        let stamp = match Stamp::of(&self.path) {
+            Ok(stamp) => Some(stamp),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Failed::File { path: self.path.clone(), error }),
+        };
+        if stamp == self.done && self.done.is_some() && self.missing.is_empty() {
+            return Ok(());
+        }
+        let folders = self.list().map_err(|error| Failed::File { path: self.path.clone(), error })?;
+        let keeps_all = folders.is_empty();
+        let missing = database.with(move |database| make(database, &folders))??;
+        let missing = if keeps_all { BTreeSet::new() } else { missing };
+        if missing != self.missing {
+            (self.missing, self.turns) = (missing, 0);
+        } else if !self.missing.is_empty() {
+            self.turns += 1;
+            if self.turns >= MISSING {
+                let gone = std::mem::take(&mut self.missing);
+                info!(target: "[Cluster] [Agent database]", "Groups without a folder are removed: {gone:?}");
+                database.with(move |database| remove(database, &gone))??;
+            }
+        }
+        self.done = stamp;
+        Ok(())
+    }
+
+    fn list(&self) -> io::Result<BTreeSet<String>> {
+        let entries = match self.path.read_dir() {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(error),
+        };
+        let mut folders = BTreeSet::new();
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().into_string().ok().filter(|name| groups::is_valid_name(name));
+            if entry.file_type()?.is_dir() {
+                folders.extend(name);
+            }
+        }
+        Ok(folders)
+    }
+}
+
+/// Makes the groups that are not there; gives those that have no folder.
+fn make(database: &Database, folders: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    let mut statement = database.connection.prepare_cached("SELECT name FROM `group`")?;
+    let groups: BTreeSet<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let wanted = || folders.iter().map(String::as_str).chain([DEFAULT]);
+    if wanted().any(|name| !groups.contains(name)) {
+        database.transaction(|database| {
+            for name in wanted().filter(|name| !groups.contains(*name)) {
+                groups::insert(database, name)?;
+            }
+            Ok(())
+        })?;
+    }
+    Ok(groups.into_iter().filter(|name| name != DEFAULT && !folders.contains(name)).collect())
+}
+
+fn remove(database: &Database, groups: &BTreeSet<String>) -> Result<(), Failure> {
+    for name in groups {
+        let _: Answer = database.transaction(|database| groups::delete(database, name))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The `housekeeping` thread: what the manager's other programs do with the agent database, as long as they are not
+//! installed.
+//!
+//! | duty | where | instead of |
+//! |---|---|---|
+//! | [`keys`]: a row for each key in client.keys | worker, master | `wazuh-modulesd`, `wazuh-authd` |
+//! | [`folders`]: a group for each folder in etc/shared | both | `wazuh-modulesd` |
+//! | [`first`]: a group for an agent that connects for the first time | master | `wazuh-remoted` |
+//!
+//! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read. Each duty
+//! gives the thread of the database away after a bounded number of rows.
+
+mod first;
+mod folders;
+mod keys;
+mod stamp;
+
+use log::{Level, error};
+
+use super::{Database, Embedded};
+use crate::{
+    agents::Error,
+    config::NodeType,
+    logging::{Repeats, scope},
+    node::Node,
+    system::thread::guard,
+};
+use folders::Folders;
+use keys::Keys;
+
+/// From one turn to the next.
+const TURN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Does work on the thread of the database.
+trait Rows {
+    fn with<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, Error>;
+}
+
+impl Rows for Embedded {
+    fn with<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, Error> {
+        Self::with(self, |database| work(database))
+    }
+}
+
+/// What could not be done; the next turn tries again.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Database(#[from] Error),
+    #[error("{0}")]
+    Rows(String),
+    #[error("{path} cannot be read: {error}. Nothing is removed while it is so")]
+    File { path: std::path::PathBuf, error: std::io::Error },
+}
+
+impl From<super::answer::Failure> for Failed {
+    fn from(failure: super::answer::Failure) -> Self {
+        Self::Rows(failure.to_string())
+    }
+}
+
+/// The thread: runs until the node stops.
+pub fn run(node: &Node, database: &Embedded) {
+    let home = &node.home;
+    let is_master = node.cluster.node_type == NodeType::Master;
+    let registrar = if is_master { "wazuh-authd" } else { "wazuh-modulesd" };
+    let mut keys = (!home.has_program(registrar)).then(|| Keys::new(home.client_keys(), is_master));
+    let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir()));
+    let assigns = is_master && !home.has_program("wazuh-remoted");
+    let (scope, told) = (scope("Cluster", "Agent database"), Repeats::default());
+    loop {
+        let turn = || -> Result<(), Failed> {
+            // Groups come before the agents that belong to them.
+            folders.as_mut().map_or(Ok(()), |folders| folders.turn(database))?;
+            keys.as_mut().map_or(Ok(()), |keys| keys.turn(database))?;
+            if assigns { first::turn(database) } else { Ok(()) }
+        };
+        match guard(turn) {
+            Ok(Ok(())) => told.clear(),
+            // The owner of the file has told why.
+            Ok(Err(Failed::Database(_))) => (),
+            Ok(Err(failed)) => {
+                let text = failed.to_string();
+                log::log!(target: &*scope, told.level(Level::Error, &text, node.clock.now()), "{text}.");
+            }
+            Err(panic) => error!(target: &*scope, "Housekeeping failed: {panic}. Please report this."),
+        }
+        if !node.shutdown.sleep(&node.clock, TURN) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+use std::{fs, path::Path};
+
+use super::*;
+use crate::system::clock::Clock;
+
+/// A database that is used on the thread of the test.
+struct Here(Database);
+
+impl Rows for Here {
+    fn with<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, Error> {
+        Ok(work(&self.0))
+    }
+}
+
+impl Here {
+    fn new(folder: &Path, role: NodeType) -> Self {
+        Self(Database::open(&folder.join("global.db"), role, Clock::real()).unwrap())
+    }
+
+    fn ask(&mut self, request: &str) -> String {
+        String::from_utf8(self.0.answer(request).frames().concat()).unwrap()
+    }
+}
+
+fn keys(agents: impl IntoIterator<Item = u32>) -> String {
+    agents.into_iter().map(|id| format!("{id:03} agent{id} any key{id}\n")).collect()
+}
+
+#[test]
+fn rows_follow_the_keys_and_many_do_not_vanish_at_the_first_look() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false));
+    // Without the file nothing is to be done.
+    duty.turn(&database).unwrap();
+    fs::write(&path, keys(1..=2500)).unwrap();
+    duty.turn(&database).unwrap();
+    assert_eq!(
+        database.ask("global sql SELECT count(*) AS n FROM agent WHERE internal_key = 'key' || id"),
+        r#"ok [{"n":2500}]"#
+    );
+    fs::write(&path, keys(2..=2501)).unwrap();
+    duty.turn(&database).unwrap();
+    assert_eq!(database.ask("global select-agent-name 1"), "ok []");
+    assert_eq!(database.ask("global select-agent-name 2501"), r#"ok [{"name":"agent2501"}]"#);
+    // Nothing but the manager and one agent would be left.
+    fs::write(&path, keys([7])).unwrap();
+    for _ in 0..SECOND_LOOKS {
+        duty.turn(&database).unwrap();
+        assert_eq!(database.ask("global select-agent-name 2"), r#"ok [{"name":"agent2"}]"#);
+    }
+    duty.turn(&database).unwrap();
+    assert_eq!(database.ask("global get-all-agents last_id -1"), r#"ok [{"id":0},{"id":7}]"#);
+    fs::remove_file(&path).unwrap();
+    duty.turn(&database).unwrap();
+    assert_eq!(database.ask("global get-all-agents last_id 0"), r#"ok [{"id":7}]"#);
+}
+
+const SECOND_LOOKS: u32 = 10;
+
+#[test]
+fn an_agent_that_the_master_named_before_its_key_came_gets_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false));
+    database.ask("global insert-agent-group default");
+    let set = r#"global set-agent-groups {"mode":"override","data":[{"id":1,"name":"a","groups":["default"]}]}"#;
+    assert_eq!(database.ask(set), "ok");
+    fs::write(&path, keys([1])).unwrap();
+    duty.turn(&database).unwrap();
+    let info = database.ask("global get-agent-info 1");
+    assert!(info.contains(r#""internal_key":"key1""#) && info.contains(r#""group":"default""#), "{info}");
+}
+
+#[test]
+fn on_a_master_a_key_waits_for_the_registrar() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true));
+    fs::write(&path, keys([1])).unwrap();
+    duty.turn(&database).unwrap();
+    assert_eq!(database.ask("global select-agent-name 1"), "ok []");
+    duty.turn(&database).unwrap();
+    assert_eq!(database.ask("global select-agent-name 1"), r#"ok [{"name":"agent1"}]"#);
+}
+
+#[test]
+fn groups_follow_the_folders_and_never_all_of_them_vanish() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Folders::new(shared.clone()));
+    let mut turn = |database: &mut Here| {
+        duty.turn(database).unwrap();
+        database.ask("global select-groups")
+    };
+    assert_eq!(turn(&mut database), r#"ok [{"name":"default"}]"#);
+    for name in ["web", "db", "not a group"] {
+        fs::create_dir_all(shared.join(name)).unwrap();
+    }
+    fs::write(shared.join("file"), "").unwrap();
+    assert_eq!(turn(&mut database), r#"ok [{"name":"default"},{"name":"db"},{"name":"web"}]"#);
+    fs::remove_dir(shared.join("db")).unwrap();
+    for _ in 0..10 {
+        assert!(turn(&mut database).contains("db"), "it may come back");
+    }
+    assert_eq!(turn(&mut database), r#"ok [{"name":"default"},{"name":"web"}]"#);
+    fs::rename(&shared, folder.path().join("away")).unwrap();
+    for _ in 0..30 {
+        assert!(turn(&mut database).contains("web"));
+    }
+}
+
+#[test]
+fn an_agent_that_connects_gets_the_groups_of_its_registration() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut database = Here::new(folder.path(), NodeType::Master);
+    for group in ["default", "web", "db"] {
+        database.ask(&format!("global insert-agent-group {group}"));
+    }
+    let insert =
+        |id: u32, group: &str| format!(r#"global insert-agent {{"id":{id},"name":"a{id}","date_add":1{group}}}"#);
+    for (id, group) in [(1, r#","group":"db,web""#), (2, ""), (3, r#","group":"nosuch""#), (4, "")] {
+        database.ask(&insert(id, group));
+    }
+    first::turn(&database).unwrap();
+    for id in 1..=3 {
+        let status = r#""connection_status":"active","sync_status":"synced""#;
+        database.ask(&format!(r#"global update-keepalive {{"id":{id},{status}}}"#));
+    }
+    first::turn(&database).unwrap();
+    let mut groups = |id| database.ask(&format!("global select-group-belong {id}"));
+    assert_eq!(
+        [1, 2, 3, 4].map(&mut groups),
+        [r#"ok ["db","web"]"#, r#"ok ["default"]"#, r#"ok ["default"]"#, "ok []"]
+    );
+    let changes = database.ask(r#"global sync-agent-groups-get {"condition":"sync_status"}"#);
+    assert!(changes.contains(r#"{"id":1,"name":"a1","groups":["db","web"]}"#), "{changes}");
+}
