@@ -17,6 +17,7 @@ mod info;
 mod json;
 mod other;
 mod owner;
+mod routes;
 mod rows;
 mod schema;
 mod sql;
