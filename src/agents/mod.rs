@@ -8,6 +8,7 @@
 //! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
 
 pub mod embedded;
+pub mod listing;
 mod store;
 pub mod wazuh_db;
 

@@ -4,12 +4,16 @@ use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use crate::agents::listing::STATUSES;
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) action: Action,
     /// The names after `-fn`; none means every node.
     pub(super) nodes: Vec<String>,
+    /// The states after `-fs`; none means every state.
+    pub(super) statuses: Vec<String>,
     pub(super) json: bool,
     pub(super) debug: bool,
     pub(super) home: Option<PathBuf>,
@@ -22,13 +26,16 @@ pub(super) enum Action {
     Version,
     Nodes,
     Health { more: bool },
+    Agents,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Id {
     ListNodes,
     Health,
+    ListAgents,
     FilterNode,
+    FilterStatus,
     Debug,
     Json,
     Home,
@@ -52,11 +59,13 @@ const fn flag(id: Id, short: &'static str, long: &'static str, value: &'static s
     Flag { id, short, long, value, help }
 }
 
-pub(super) const FLAGS: [Flag; 9] = [
+pub(super) const FLAGS: [Flag; 11] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
     flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
-    flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with -l and -i."),
-    flag(Id::Json, "", "json", "", "Print one JSON document, with -l and -i."),
+    flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
+    flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with -l, -i and -a."),
+    flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
+    flag(Id::Json, "", "json", "", "Print one JSON document, with -l, -i and -a."),
     flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
     flag(Id::Debug, "d", "debug", "", "Show on stderr what is sent and received, and the causes of an error."),
     flag(Id::Usage, "u", "usage", "", "Show examples."),
@@ -75,10 +84,14 @@ pub(super) enum Fault {
     NotMore(String),
     #[error("-fn needs the name of at least one node")]
     NoNode,
-    #[error("-l, -i, -u and -V do not go together; choose one")]
+    #[error("-fs needs at least one of {}", STATUSES.join(", "))]
+    NoStatus,
+    #[error("'{0}' is no status of an agent; known are {known}", known = STATUSES.join(", "))]
+    UnknownStatus(String),
+    #[error("-l, -i, -a, -u and -V do not go together; choose one")]
     SeveralActions,
-    #[error("{0} goes with -l or -i only")]
-    NothingToApplyTo(&'static str),
+    #[error("{0} goes with {1} only")]
+    NothingToApplyTo(&'static str, &'static str),
     #[error("{0}")]
     Other(String),
 }
@@ -93,17 +106,29 @@ impl From<lexopt::Error> for Fault {
 /// follows it.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Fault> {
     let mut parser = Parser::from_args(arguments);
-    let mut request = Request { action: Action::Help, nodes: Vec::new(), json: false, debug: false, home: None };
+    let mut request = Request {
+        action: Action::Help,
+        nodes: Vec::new(),
+        statuses: Vec::new(),
+        json: false,
+        debug: false,
+        home: None,
+    };
     let mut action = None;
     while let Some(id) = next(&mut parser)? {
         let chosen = match id {
             Id::Help => return Ok(request),
             Id::ListNodes => Action::Nodes,
             Id::Health => Action::Health { more: more(&mut parser)? },
+            Id::ListAgents => Action::Agents,
             Id::Usage => Action::Usage,
             Id::Version => Action::Version,
             Id::FilterNode => {
-                names(&mut parser, &mut request.nodes)?;
+                names(&mut parser, &mut request.nodes, || Fault::NoNode)?;
+                continue;
+            }
+            Id::FilterStatus => {
+                names(&mut parser, &mut request.statuses, || Fault::NoStatus)?;
                 continue;
             }
             Id::Json => {
@@ -125,18 +150,25 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         }
         action = Some(chosen);
     }
-    let asks = matches!(action, Some(Action::Nodes | Action::Health { .. }));
+    const ASKING: &str = "-l, -i or -a";
+    let asks = matches!(action, Some(Action::Nodes | Action::Health { .. } | Action::Agents));
     if !asks && !request.nodes.is_empty() {
-        return Err(Fault::NothingToApplyTo("-fn"));
+        return Err(Fault::NothingToApplyTo("-fn", ASKING));
     }
     if !asks && request.json {
-        return Err(Fault::NothingToApplyTo("--json"));
+        return Err(Fault::NothingToApplyTo("--json", ASKING));
+    }
+    if action != Some(Action::Agents) && !request.statuses.is_empty() {
+        return Err(Fault::NothingToApplyTo("-fs", "-a"));
+    }
+    if let Some(unknown) = request.statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) {
+        return Err(Fault::UnknownStatus(unknown.clone()));
     }
     request.action = action.unwrap_or(Action::Help);
     Ok(request)
 }
 
-/// The next option. `-fn` is one option here as in the original; to the parser it is `-f` with the value `n`.
+/// The next option. `-fn` and `-fs` are options here as in the original; to the parser each is `-f` with a value.
 fn next(parser: &mut Parser) -> Result<Option<Id>, Fault> {
     let (typed, found) = match parser.next()? {
         None => return Ok(None),
@@ -173,14 +205,14 @@ fn more(parser: &mut Parser) -> Result<bool, Fault> {
     }
 }
 
-fn names(parser: &mut Parser, nodes: &mut Vec<String>) -> Result<(), Fault> {
-    for value in parser.values().map_err(|_| Fault::NoNode)? {
+fn names(parser: &mut Parser, names: &mut Vec<String>, none: fn() -> Fault) -> Result<(), Fault> {
+    for value in parser.values().map_err(|_| none())? {
         let name = value.string()?;
         if name.is_empty() {
-            return Err(Fault::NoNode);
+            return Err(none());
         }
-        if !nodes.contains(&name) {
-            nodes.push(name);
+        if !names.contains(&name) {
+            names.push(name);
         }
     }
     Ok(())
@@ -196,7 +228,7 @@ mod tests {
 
     fn request(action: Action, nodes: &[&str]) -> Request {
         let nodes = nodes.iter().map(|&name| name.to_owned()).collect();
-        Request { action, nodes, json: false, debug: false, home: None }
+        Request { action, nodes, statuses: Vec::new(), json: false, debug: false, home: None }
     }
 
     #[test]
@@ -221,6 +253,12 @@ mod tests {
             ("--health=more", request(health(true), &[])),
             ("-di more", Request { debug: true, ..request(health(true), &[]) }),
             ("-i --json", Request { json: true, ..request(health(false), &[]) }),
+            ("-a", request(Action::Agents, &[])),
+            ("--list-agents -fn w1", request(Action::Agents, &["w1"])),
+            ("-a -fs active pending", {
+                let statuses = vec!["active".into(), "pending".into()];
+                Request { statuses, ..request(Action::Agents, &[]) }
+            }),
             ("-l --home /opt/w", Request { home: Some("/opt/w".into()), ..request(Action::Nodes, &[]) }),
         ];
         for (line, expected) in cases {
@@ -232,8 +270,12 @@ mod tests {
     fn wrong_command_lines_are_named() {
         let unknown = |option: &str| Fault::UnknownOption(option.into());
         let cases = [
-            ("-a", unknown("-a")),
-            ("-fs active", unknown("-fs")),
+            ("-x", unknown("-x")),
+            ("-fs active", Fault::NothingToApplyTo("-fs", "-a")),
+            ("-l -fs active", Fault::NothingToApplyTo("-fs", "-a")),
+            ("-a -fs", Fault::NoStatus),
+            ("-a -fs gone", Fault::UnknownStatus("gone".into())),
+            ("-a -l", Fault::SeveralActions),
             ("-f", unknown("-f")),
             ("-fnw1 -l", unknown("-fnw1")),
             ("--list", unknown("--list")),
@@ -245,8 +287,8 @@ mod tests {
             ("-fn -l", Fault::NoNode),
             ("-l -i", Fault::SeveralActions),
             ("-i -i more", Fault::SeveralActions),
-            ("-fn w1", Fault::NothingToApplyTo("-fn")),
-            ("-u --json", Fault::NothingToApplyTo("--json")),
+            ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i or -a")),
+            ("-u --json", Fault::NothingToApplyTo("--json", "-l, -i or -a")),
         ];
         for (line, expected) in cases {
             assert_eq!(read(line), Err(expected), "{line}");

@@ -13,6 +13,9 @@ pub(super) enum Failure {
     /// The daemon gave no result.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// The master is an original one, which lists agents to its own tools only.
+    #[error("Error {MALFORMED} - {}", self.message())]
+    OriginalMaster,
     /// The daemon's result has not the shape that it should have; its version may be another.
     #[error("Error {MALFORMED} - {}", self.message())]
     Malformed {
@@ -33,13 +36,14 @@ impl Failure {
     fn code(&self) -> u32 {
         match self {
             Self::Ask(error) => error.code(),
-            Self::Malformed { .. } => MALFORMED,
+            Self::Malformed { .. } | Self::OriginalMaster => MALFORMED,
         }
     }
 
     fn message(&self) -> String {
         match self {
             Self::Ask(error) => error.message(),
+            Self::OriginalMaster => "the master of this cluster cannot list agents to this program".to_owned(),
             Self::Malformed { what, .. } => format!("the answer of the daemon to {what} is not understood"),
         }
     }
@@ -63,9 +67,10 @@ impl Failure {
             (Self::Ask(AskError::Timeout { .. } | AskError::Closed { .. }), _) => {
                 "try again; if it stays so, logs/cluster.log tells what the daemon is doing"
             }
+            (Self::OriginalMaster, _) => "it is an original one: run its own cluster_control there, or ask its API",
             (Self::Malformed { .. }, _) => "use the cluster_control that was installed with the daemon",
             (_, NO_NODE) => "'cluster_control -l' shows the nodes that are connected",
-            (_, 2005) => "the daemon could not ask wazuh-db for the number of agents: is it running?",
+            (_, 2005) => "the daemon could not ask the agent database; logs/cluster.log tells why",
             (_, NO_MASTER) => {
                 "check <nodes> and <port> of <cluster> in etc/ossec.conf; logs/cluster.log tells why the master \
                  cannot be reached"

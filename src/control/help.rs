@@ -19,6 +19,14 @@ Parts of a line of -i (dates in UTC, 'n/a' if it never happened):
   Agent-groups full  End of the last transfer of all agent groups to the worker.
   Last keep alive    When the worker last said that it is there.
 
+Columns of -a:
+  ID         Number of the agent; 000 is the manager itself.
+  NAME       Its name.
+  IP         Its address, or that of its registration.
+  STATUS     active, disconnected, never_connected or pending.
+  VERSION    Version of the agent, 'unknown' before it has connected.
+  NODE NAME  The node that it reports to.
+
 A worker is in sync when its last integrity check came after its last transfer of files and so found no difference.
 The master always is.
 ";
@@ -27,6 +35,7 @@ const JSON: &str = "\
 JSON (indented by two blanks):
   -l --json       an array of nodes: name, type, version, ip, in_sync (null if the health of the node is unknown)
   -i --json       the health as the daemon gives it, with in_sync for each node and for all; 'more' changes nothing
+  -a --json       an array of agents: id, name, ip, status, version, node_name (null if it is not known)
   on an error     {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain text on stderr
 ";
 
@@ -53,12 +62,13 @@ pub(super) fn help() -> String {
     text
 }
 
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 8] = [
     ("cluster_control -l", "Which nodes are connected?"),
     ("cluster_control -l -fn w1 w2", "The same of two nodes only."),
     ("cluster_control -i", "When was each worker last synchronized?"),
     ("cluster_control -i more -fn w1", "Everything that is known about one worker."),
     ("cluster_control -i --json", "The same of all nodes, for programs."),
+    ("cluster_control -a -fs disconnected -fn w1", "Which agents has one worker lost?"),
     ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
     ("cluster_control -d -l", "Why does it not work?"),
 ];

@@ -1,7 +1,7 @@
 //! The program `cluster_control`.
 //!
 //! ```text
-//! arguments ──► Request ──► nodes / health ──► LocalClient ──► daemon
+//! arguments ──► Request ──► nodes / health / agents ──► LocalClient ──► daemon
 //!                                │
 //!                                ▼
 //!                 Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
@@ -9,6 +9,7 @@
 //! It asks the daemon of this machine and shows what it says, in the tables of the original or as JSON. Nothing is
 //! written before all is known, so an error never follows half a table.
 
+mod agents;
 mod arguments;
 mod exit;
 mod failure;
@@ -81,6 +82,7 @@ fn obey(request: &Request) -> Output {
         Action::Usage => return Output::text(help::examples()),
         Action::Version => return Output::text(help::version()),
         Action::Nodes => nodes::show(&client(request), &request.nodes, request.json),
+        Action::Agents => agents::show(&client(request), &request.nodes, &request.statuses, request.json),
         Action::Health { more } => health::show(&client(request), &request.nodes, *more, request.json),
     };
     outcome.unwrap_or_else(|failure| failure.output(request))

@@ -54,6 +54,31 @@ fn answer(message: &Message, health: &Value) -> Result<Value, ErrorObject> {
             let items: Vec<_> = items.map(|(name, role)| node(name, role)).collect();
             Ok(json!({"totalItems": items.len(), "items": items}))
         }
+        b"get_agents" => {
+            let agent = |id: i64, name: &str, ip: &str, node: &str| {
+                json!({"id": id, "name": name, "ip": ip, "status": "active", "node_name": node,
+                    "version": if id == 0 { "" } else { "Wazuh v4.14.7" }})
+            };
+            let all = [
+                (0, "localhost", "127.0.0.1", "unknown"),
+                (1, "agent1", "10.0.0.5", "pw1"),
+                (2, "agent2", "10.0.0.5", "pw1"),
+                (3, "agent3", "10.0.0.5", "pw1"),
+            ];
+            let filter = &asked["filter"];
+            let fits = |name: &str, values: &Value| {
+                values.as_array().is_none_or(|values| values.is_empty() || values.contains(&json!(name)))
+            };
+            let items = all.into_iter().filter(|(_, _, _, node)| fits(node, &filter["nodes"]));
+            let items = items.filter(|_| fits("active", &filter["statuses"]));
+            // Two pages.
+            let after = asked["after"].as_i64();
+            let items: Vec<_> = items.filter(|(id, ..)| after.is_none_or(|after| *id > after)).collect();
+            let more = after.is_none() && items.len() > 2;
+            let shown = if more { &items[..2] } else { &items[..] };
+            let shown: Vec<_> = shown.iter().map(|(id, name, ip, node)| agent(*id, name, ip, node)).collect();
+            Ok(json!({"items": shown, "more": more}))
+        }
         _ => {
             let mut health = health.clone();
             health["nodes"].as_object_mut().unwrap().retain(|name, _| wanted(&asked, name));
@@ -92,7 +117,16 @@ fn refusing(code: u32) -> FakeDaemon {
 fn tables_are_those_of_the_original_byte_for_byte() {
     let (pm, pw1) = (master(health(ON_MASTER)), worker(health(ON_WORKER)));
     for (daemon, node) in [(&pm, "pm"), (&pw1, "pw1")] {
-        for (line, file) in [("-l", "l"), ("-l -fn pw1", "l-fn_pw1"), ("-i", "i"), ("-i more", "i_more")] {
+        for (line, file) in [
+            ("-l", "l"),
+            ("-l -fn pw1", "l-fn_pw1"),
+            ("-i", "i"),
+            ("-i more", "i_more"),
+            ("-a", "a"),
+            ("-a -fn pw1", "a-fn_pw1"),
+            ("-a -fs active", "a-fs_active"),
+            ("-a -fs never_connected", "a-fs_never_connected"),
+        ] {
             let captured = format!("tests/fixtures/vectors/cluster_control/{node}-{file}.txt");
             let captured = fs::read_to_string(captured).unwrap();
             let output = run_in(daemon.home(), line);
@@ -227,9 +261,30 @@ fn health_that_fails_after_the_list_is_an_error() {
 }
 
 #[test]
+fn agents_are_a_document_too_and_an_original_master_does_not_know_them() {
+    let daemon = master(health(ON_MASTER));
+    let list: Value = serde_json::from_str(&run_in(daemon.home(), "-a --json").out).unwrap();
+    assert_eq!(list.as_array().unwrap().len(), 4);
+    let none = Value::Null;
+    assert_eq!(
+        list[0],
+        json!({"id": "000", "name": "localhost", "ip": "127.0.0.1", "status": "active", "version": none, "node_name": "unknown"})
+    );
+    let original =
+        FakeDaemon::start(|_| vec![Reply::Answer(Command::Err, b"unknown command 'b'get_agents''".to_vec())]);
+    let output = run_in(original.home(), "-a");
+    assert!(
+        output.err.contains("cannot list agents") && output.err.contains("Remedy: it is an original one"),
+        "{}",
+        output.err
+    );
+    assert_eq!(output.exit, Exit::CannotAsk);
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2_and_names_the_option() {
-    let output = run(["-a".into()]);
-    assert_eq!(output.err, "ERROR: the option -a is not known\nTry 'cluster_control -h'.\n");
+    let output = run(["-x".into()]);
+    assert_eq!(output.err, "ERROR: the option -x is not known\nTry 'cluster_control -h'.\n");
     assert_eq!((output.out.as_str(), output.exit), ("", Exit::WrongUsage));
 }
 

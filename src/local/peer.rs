@@ -9,8 +9,7 @@ use super::{Role, requests};
 use crate::{
     connection::{Connection, Handler},
     logging::{Scope, scope},
-    session::unknown_command,
-    system::thread::guard,
+    session::{later, unknown_command},
     wire::{Class, Command, ErrorObject, Message, Request},
 };
 
@@ -34,17 +33,10 @@ impl Peer {
         counter: u32,
         work: impl FnOnce() -> Result<String, ErrorObject> + Send + 'static,
     ) {
-        let answering = connection.clone();
-        let run = move || match guard(work) {
-            Ok(result) => answering.answer_with(counter, result),
-            Err(panic) => answering.refuse(counter, &ErrorObject::unexpected(panic)),
-        };
-        if let Err(error) = self.role.node().local_requests.spawn("request", run) {
-            connection.refuse(counter, &ErrorObject::unexpected(error.to_string()));
-        }
+        later(&self.role.node().local_requests, connection, counter, work);
     }
 
-    /// A worker hands `get_nodes` and `get_health` to its master: the program is told at once that this was done, and the
+    /// A worker hands `get_nodes` and its like to its master: the program is told at once that this was done, and the
     /// answer follows as a request of ours (`spec/protocol.md` 13.2).
     fn forward(&self, connection: &Connection, counter: u32, command: Command, payload: Vec<u8>) {
         let Role::Worker(worker) = &self.role else { return };
@@ -97,12 +89,22 @@ impl Handler for Peer {
             (Request::Nodes(arguments), Role::Master(master)) => {
                 connection.answer_with(counter, master.nodes(arguments))
             }
-            (Request::Health(filter), Role::Master(master)) => connection.answer_with(counter, master.health(filter)),
+            (Request::Health(filter), Role::Master(master)) => {
+                let (master, filter) = (master.clone(), filter.to_vec());
+                self.later(connection, counter, move || master.health(&filter));
+            }
+            (Request::Agents(question), Role::Master(_)) => {
+                let (store, question) = (node.agents.clone(), question.to_vec());
+                self.later(connection, counter, move || store.page(&question));
+            }
             (Request::Nodes(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Nodes, payload.to_vec());
             }
             (Request::Health(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Health, payload.to_vec());
+            }
+            (Request::Agents(payload), Role::Worker(_)) => {
+                self.forward(connection, counter, Command::Agents, payload.to_vec());
             }
             _ => unknown_command(connection, counter, command),
         }

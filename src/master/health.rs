@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Master, Member};
 use crate::{
+    agents::listing::unavailable,
     system::clock::iso_utc,
     tasks::integrity::status::{Counts, date},
     wire::{ErrorObject, json},
@@ -46,30 +47,31 @@ impl Master {
     /// The answer to `get_health` with this filter.
     ///
     /// # Errors
-    /// When the filter is none; the asking program is at fault.
+    /// When the filter is none, then the asking program is at fault; or when the agent database cannot be asked.
     pub fn health(&self, filter: &[u8]) -> Result<String, ErrorObject> {
         let filter = Filter::parse(filter)?;
+        let active = self.node.agents.active_agents().map_err(unavailable)?;
+        let active = |name: &str| active.get(name).copied().unwrap_or_default();
         let mut nodes = Map::new();
         for worker in self.registry.workers().iter().filter(|worker| filter.takes(&worker.hello.node, false)) {
-            nodes.insert(worker.hello.node.clone(), worker_health(worker));
+            nodes.insert(worker.hello.node.clone(), worker_health(worker, active(&worker.hello.node)));
         }
         let workers = nodes.len();
         let name = &self.node.cluster.node_name;
         if filter.takes(name, true) {
             let version = self.node.settings.version.to_string();
             let address = self.node.cluster.nodes.first().cloned().unwrap_or_default();
-            nodes.insert(name.clone(), json!({"info": info(name, "master", &version, &address)}));
+            nodes.insert(name.clone(), json!({"info": info(name, "master", &version, &address, active(name))}));
         }
         Ok(json::text(&json!({"n_connected_nodes": workers, "nodes": nodes})))
     }
 }
 
-fn info(name: &str, node_type: &str, version: &str, address: &str) -> Value {
-    // Agents belong to the agent database, which this node does not have yet.
-    json!({"name": name, "type": node_type, "version": version, "ip": address, "n_active_agents": 0})
+fn info(name: &str, node_type: &str, version: &str, address: &str, active: u64) -> Value {
+    json!({"name": name, "type": node_type, "version": version, "ip": address, "n_active_agents": active})
 }
 
-fn worker_health(worker: &Member) -> Value {
+fn worker_health(worker: &Member, active: u64) -> Value {
     let hello = &worker.hello;
     let integrity = worker.integrity.status();
     let mut sync = integrity.sync.to_json();
@@ -83,7 +85,7 @@ fn worker_health(worker: &Member) -> Value {
         json!({"date_start": start, "date_end": end, "n_synced_chunks": status.chunks})
     });
     json!({
-        "info": info(&hello.node, &hello.node_type, &hello.version, &worker.address.to_string()),
+        "info": info(&hello.node, &hello.node_type, &hello.version, &worker.address.to_string(), active),
         "status": {
             "sync_integrity_free": integrity.free,
             "last_check_integrity": integrity.check.to_json(),

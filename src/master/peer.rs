@@ -13,7 +13,7 @@ use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
     files::{ChecksumKind, MAX_METADATA},
     logging::{Scope, scope},
-    session::{Transfers, hello, native, unknown_command},
+    session::{Transfers, hello, later, native, unknown_command},
     wire::{Command, ErrorObject, Hello, Message, Request},
 };
 
@@ -231,7 +231,14 @@ impl Peer {
                 connection.answer(counter, Command::Ok, "Request received correctly");
             }
             Request::Nodes(arguments) => connection.answer_with(counter, self.master.nodes(arguments)),
-            Request::Health(filter) => connection.answer_with(counter, self.master.health(filter)),
+            Request::Health(filter) => {
+                let (master, filter) = (self.master.clone(), filter.to_vec());
+                later(&self.master.node.requests, connection, counter, move || master.health(&filter));
+            }
+            Request::Agents(question) => {
+                let (store, question) = (self.master.node.agents.clone(), question.to_vec());
+                later(&self.master.node.requests, connection, counter, move || store.page(&question));
+            }
             _ => unknown_command(connection, counter, command),
         }
     }

@@ -1,7 +1,9 @@
 //! What the two ends of a link agree on before they work, and the requests that every handler answers alike.
 
 pub mod hello;
+mod later;
 pub mod native;
 mod transfers;
 
+pub use later::later;
 pub use transfers::{Transfers, unknown_command};

@@ -82,6 +82,8 @@ pub enum Request<'a> {
     IntegrityInSync,
     Nodes(&'a [u8]),
     Health(&'a [u8]),
+    /// Ours: the agents of the cluster.
+    Agents(&'a [u8]),
     Config,
     Hash,
     Unknown,
@@ -169,6 +171,7 @@ impl<'a> Request<'a> {
             b"syn_m_c_ok" => Self::IntegrityInSync,
             b"get_nodes" => Self::Nodes(payload),
             b"get_health" => Self::Health(payload),
+            b"get_agents" => Self::Agents(payload),
             b"get_config" => Self::Config,
             b"get_hash" => Self::Hash,
             _ => Self::Unknown,

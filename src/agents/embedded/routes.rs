@@ -24,9 +24,7 @@ pub fn route(database: &Database, method: &str, path: &str, body: &str) -> (u16,
         ("GET", ["v1", "agents", "ids", "groups", name]) => ids_of_group(database, name),
         ("GET", ["v1", "agents", "sync"]) => pending(database),
         ("GET", ["v1", "agents", id, "groups"]) => groups_of(database, id),
-        ("POST", ["v1", "agents", "sync"]) => {
-            database.store(body).map(|_| String::new()).map_err(Failure::Text)
-        }
+        ("POST", ["v1", "agents", "sync"]) => database.store(body).map(|_| String::new()).map_err(Failure::Text),
         ("POST", ["v1", "agents", "summary"]) => summary(database, body),
         ("POST", ["v1", "agents", "restartinfo"]) => restart_info(database, body),
         _ => return (404, String::new()),
@@ -204,8 +202,7 @@ mod tests {
     #[test]
     fn routes_answer_as_those_of_the_original() {
         let folder = tempfile::tempdir().unwrap();
-        let mut database =
-            Database::open(&folder.path().join("global.db"), NodeType::Master, Clock::real()).unwrap();
+        let mut database = Database::open(&folder.path().join("global.db"), NodeType::Master, Clock::real()).unwrap();
         let get = |database: &Database, path: &str| route(database, "GET", path, "");
         assert_eq!(get(&database, "/v1/agents/ids"), (200, "[]".to_owned()));
         assert_eq!(get(&database, "/v1/agents/ids/groups"), (200, "{}".to_owned()));
@@ -218,7 +215,11 @@ mod tests {
             r#"set-agent-groups {"mode":"append","data":[{"id":1,"groups":["default","web"]},{"id":10,"groups":["web"]}]}"#,
             r#"update-agent-data {"id":1,"connection_status":"active","group_config_status":"synced","os_platform":"ubuntu","version":"Wazuh v4.14.7"}"#,
         ] {
-            assert_eq!(database.answer(&format!("global {request}")), super::super::Answer::Ok(String::new()), "{request}");
+            assert_eq!(
+                database.answer(&format!("global {request}")),
+                super::super::Answer::Ok(String::new()),
+                "{request}"
+            );
         }
         for (path, body) in [
             ("/v1/agents/ids", "[1,2,10]"),
@@ -241,7 +242,11 @@ mod tests {
             ("restartinfo", r#"{"ids":[0],"negate":true}"#, r#"{"items":[{"id":1,"version":"Wazuh v4.14.7"}]}"#),
             ("restartinfo", r#"{"ids":[2],"negate":false}"#, r#"{"items":[]}"#),
         ] {
-            assert_eq!(route(&database, "POST", &format!("/v1/agents/{path}"), body), (200, answer.to_owned()), "{path} {body}");
+            assert_eq!(
+                route(&database, "POST", &format!("/v1/agents/{path}"), body),
+                (200, answer.to_owned()),
+                "{path} {body}"
+            );
         }
         assert_eq!(get(&database, "/v1/agents/x/groups").0, 500);
         assert_eq!(get(&database, "/v1/nothing").0, 404);

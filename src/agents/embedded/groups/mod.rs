@@ -11,8 +11,7 @@ mod names;
 use rusqlite::{OptionalExtension, params};
 
 pub(in crate::agents) use self::assign::{Assignment, Mode};
-pub(super) use self::{
-    hash::names_of,assign::set, collect::sync, names::is_valid as is_valid_name};
+pub(super) use self::{assign::set, collect::sync, hash::names_of, names::is_valid as is_valid_name};
 use super::{
     Answer, Database,
     agents::{sized, told},
