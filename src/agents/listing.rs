@@ -170,7 +170,8 @@ mod tests {
         let (_trigger, order) = shutdown::channel();
         let path = folder.path().join("global.db");
         let threads = Group::new(1);
-        let database = Embedded::start(path, NodeType::Master, Clock::real(), order, &threads).unwrap();
+        let (database, owner) = Embedded::new(path, NodeType::Master, Clock::real(), order);
+        owner.start(&threads).unwrap();
         let store = Store::new(database);
         let fill = "INSERT INTO agent (id, name, date_add, register_ip, node_name, connection_status, version)
             WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < 1000)

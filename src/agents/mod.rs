@@ -8,9 +8,13 @@
 //! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
 
 pub mod embedded;
+mod http_head;
 pub mod listing;
+mod sockets;
 mod store;
+mod timed;
 pub mod wazuh_db;
+mod wdb_frame;
 
 pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of};
 

@@ -45,7 +45,7 @@ fn ask(client: &LocalClient, filter: Filter) -> Result<Vec<Agent>, Failure> {
 /// A master that is not ours does not know the question.
 fn too_old(error: AskError) -> Failure {
     match error {
-        AskError::Refused(refused) if refused.message().starts_with("unknown command") => Failure::OriginalMaster,
+        AskError::Refused(refused) if refused.message().contains("unknown command") => Failure::OriginalMaster,
         other => Failure::Ask(other),
     }
 }

@@ -11,8 +11,12 @@ use log::{debug, info, warn};
 
 use super::failed;
 use crate::{
-    agents::{self, Backend, Reply, Store},
-    config::{Config, NodeType},
+    agents::{
+        Store,
+        embedded::{Embedded, Owner, housekeeping, server::Servers},
+        wazuh_db::WazuhDb,
+    },
+    config::{Cluster, Config, Home, NodeType, settings::AgentDatabase},
     files::{Item, Items, Names, recover},
     local::{Role, Server},
     logging::scope,
@@ -32,6 +36,12 @@ use crate::{
 /// How long the threads may take to end.
 const STOP: Duration = Duration::from_secs(10);
 
+/// How long, of that, the agent database waits for those who use it.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+
+/// How long an external agent database may take to answer.
+const DATABASE: Duration = Duration::from_secs(40);
+
 /// Requests of all local programs that may take long at a time.
 const LOCAL_REQUESTS: usize = 32;
 
@@ -44,7 +54,16 @@ pub struct Prepared {
     local: Server,
     listener: Option<Listener>,
     trigger: Trigger,
+    database: Database,
     lock: directory::Lock,
+}
+
+/// The agent database of a node, which ends after everybody who uses it.
+struct Database {
+    store: Store,
+    /// What is served if it is the embedded one.
+    embedded: Option<(Embedded, Owner, Servers)>,
+    trigger: Trigger,
 }
 
 /// A node that runs. Dropping it stops it.
@@ -52,6 +71,8 @@ pub struct Running {
     role: Role,
     threads: Group,
     trigger: Option<Trigger>,
+    /// Those of the agent database.
+    database: (Group, Option<Trigger>),
     stoppers: Vec<Box<dyn FnOnce() + Send>>,
     address: Option<SocketAddr>,
     /// Keeps a second daemon off the same home; the last to go.
@@ -67,6 +88,7 @@ impl Prepared {
         let Config { home, cluster, settings } = config;
         let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
         let (trigger, token) = shutdown::channel();
+        let database = Database::new(&home, &cluster, settings.agent_database, &clock)?;
         let peers = settings.link.max_workers + settings.link.max_unauthenticated + settings.local.max_clients;
         let peers = peers as usize;
         let node = Arc::new(Node {
@@ -75,7 +97,7 @@ impl Prepared {
             cluster,
             settings,
             items,
-            agents: Store::new(NotYet),
+            agents: database.store.clone(),
             clock,
             shutdown: token,
             connections: Group::new(2 * peers),
@@ -101,7 +123,7 @@ impl Prepared {
             NodeType::Master => Role::Master(Master::new(node)),
             NodeType::Worker => Role::Worker(Worker::new(node)),
         };
-        Ok(Self { role, local, listener, trigger, lock })
+        Ok(Self { role, local, listener, trigger, database, lock })
     }
 
     /// Starts the threads.
@@ -109,15 +131,23 @@ impl Prepared {
     /// # Errors
     /// When the system refuses one; those that were started end again.
     pub fn start(self) -> io::Result<Running> {
-        let Self { role, local, listener, trigger, lock } = self;
+        let Self { role, local, listener, trigger, database, lock } = self;
         let mut running = Running {
             role,
             threads: Group::new(64),
             trigger: Some(trigger),
+            database: (Group::new(1), Some(database.trigger)),
             stoppers: Vec::new(),
             address: None,
             _lock: lock,
         };
+        if let Some((embedded, owner, servers)) = database.embedded {
+            let node = running.role.node().clone();
+            owner.start(&running.database.0)?;
+            running.stoppers.push(Box::new(servers.stopper()?));
+            servers.start(embedded.clone(), &node.clock, &node.shutdown, &running.threads)?;
+            running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded))?;
+        }
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
         match &running.role {
@@ -131,6 +161,29 @@ impl Prepared {
             }
         }
         Ok(running)
+    }
+}
+
+impl Database {
+    fn new(home: &Home, cluster: &Cluster, choice: AgentDatabase, clock: &Clock) -> Result<Self, String> {
+        let (trigger, order) = shutdown::channel();
+        let external = match choice {
+            AgentDatabase::Auto => home.has_program("wazuh-db"),
+            AgentDatabase::Embedded => false,
+            AgentDatabase::WazuhDb => true,
+        };
+        if external {
+            let store = Store::new(WazuhDb::new(home, DATABASE, &order));
+            return Ok(Self { store, embedded: None, trigger });
+        }
+        let servers = Servers::bind(home).map_err(|error| {
+            format!(
+                "the agent database cannot be served: {error}. If the manager's own database daemon is to be used, write \
+                 \"agent_database\": \"wazuh-db\" into etc/cluster.json"
+            )
+        })?;
+        let (embedded, owner) = Embedded::new(home.agent_database(), cluster.node_type, clock.clone(), order);
+        Ok(Self { store: Store::new(embedded.clone()), embedded: Some((embedded, owner, servers)), trigger })
     }
 }
 
@@ -156,12 +209,13 @@ impl Running {
         for stop in self.stoppers.drain(..) {
             stop();
         }
-        let deadline = Instant::now() + STOP;
+        let (grace, deadline) = (Instant::now() + LAST_WRITES, Instant::now() + STOP);
         let node = self.role.node();
-        self.threads.join(deadline)
-            + node.connections.join(deadline)
-            + node.requests.join(deadline)
-            + node.local_requests.join(deadline)
+        let groups = [&self.threads, &node.connections, &node.requests, &node.local_requests];
+        // What was taken from the agent database and not delivered is given back to it, so it is to be there till then.
+        groups.iter().for_each(|group| _ = group.join(grace));
+        drop(self.database.1.take());
+        groups.iter().map(|group| group.join(deadline)).sum::<usize>() + self.database.0.join(deadline)
     }
 }
 
@@ -222,19 +276,4 @@ fn items(rules: &crate::config::settings::FileRules) -> Result<Items, crate::fil
         remove_empty_directories: rule.remove_subdirs_if_empty,
     };
     Items::new(rules.items.iter().map(item).collect(), rules.excluded_files.clone(), rules.excluded_extensions.clone())
-}
-
-/// Stands where the agent database will be.
-struct NotYet;
-
-impl Backend for NotYet {
-    fn query(&self, _: &str) -> Result<Reply, agents::Error> {
-        Err(agents::Error::Unavailable("it does not exist yet".into()))
-    }
-    fn take_pending(&self) -> Result<agents::Pending, agents::Error> {
-        Err(agents::Error::Unavailable("it does not exist yet".into()))
-    }
-    fn store(&self, _: &str) -> Result<Option<usize>, agents::Error> {
-        self.query("").map(|_| None)
-    }
 }

@@ -205,7 +205,9 @@ fn what_the_master_could_not_store_is_sent_again() {
     advance_until(&hand, SECOND, "the worker knows the agent", || exists(&worker, 1));
     let mut here = Database::of(&worker);
     here.reports(1, "w1", "Wazuh v4.14.7");
-    let tried = || master.health("w1")["status"]["last_sync_agentinfo"]["date_end_master"] != "n/a";
+    // The health needs the database too.
+    let workers = || master.as_master().registry.workers();
+    let tried = || workers().iter().any(|worker| worker.agent_info.status().span.end.is_some());
     advance_until(&hand, SECOND, "it was tried", tried);
     eventually("it is to be sent again", || here.agent(1)["sync_status"] == "syncreq");
     // The database comes.

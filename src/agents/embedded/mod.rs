@@ -20,10 +20,11 @@ mod owner;
 mod routes;
 mod rows;
 mod schema;
+pub mod server;
 mod sql;
 #[cfg(test)]
 mod tests;
 
 pub use answer::Answer;
 pub use database::Database;
-pub use owner::Embedded;
+pub use owner::{Embedded, Owner};

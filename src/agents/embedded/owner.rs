@@ -10,7 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, error, info};
 
-use super::{Answer, Database};
+use super::{Answer, Database, routes::route, server::Serve};
 use crate::{
     agents::{Backend, Error, Pending, Reply},
     config::NodeType,
@@ -47,11 +47,9 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the thread, which opens the file. A file that cannot be opened is told in the log, and tried again.
-    ///
-    /// # Errors
-    /// When the thread cannot be started.
-    pub fn start(path: PathBuf, role: NodeType, clock: Clock, shutdown: Shutdown, threads: &Group) -> io::Result<Self> {
+    /// The handle and the thread's part of the database in this file; nothing is opened yet, and work waits until
+    /// [`Owner::start`]. `order` ends it, after those who use it.
+    pub fn new(path: PathBuf, role: NodeType, clock: Clock, order: Shutdown) -> (Self, Owner) {
         let (queue, work) = bounded(QUEUE);
         let owner = Owner {
             path,
@@ -63,10 +61,10 @@ impl Embedded {
             looked: Instant::now(),
             scope: scope("Cluster", "Agent database"),
             told: Repeats::default(),
+            work,
+            order: order.clone(),
         };
-        let order = shutdown.clone();
-        threads.spawn("agent-db", move || owner.run(&work, &order))?;
-        Ok(Self { queue, shutdown })
+        (Self { queue, shutdown: order }, owner)
     }
 
     /// Does `work` with the database, on its thread.
@@ -95,17 +93,18 @@ impl Embedded {
             recv(deadline) -> _ => Err(late()),
         }
     }
+}
 
-    /// Does what a request of another program says.
-    pub fn answer(&self, request: String) -> Vec<Vec<u8>> {
-        // A request that ends with a line feed has an answer that does.
-        let line = request.split('\0').next().is_some_and(|text| text.ends_with('\n'));
+impl Serve for Embedded {
+    fn answer(&self, request: String) -> Answer {
         let answer = self.with(move |database| database.answer(&request));
-        let mut frames = answer.unwrap_or_else(|_| Answer::Err("Couldn't open DB global".to_owned())).frames();
-        if line {
-            frames.iter_mut().for_each(|frame| frame.push(b'\n'));
-        }
-        frames
+        answer.unwrap_or_else(|_| Answer::Err("Couldn't open DB global".to_owned()))
+    }
+
+    fn route(&self, method: &str, path: &str, body: String) -> (u16, String) {
+        let (method, path) = (method.to_owned(), path.to_owned());
+        let answer = self.with(move |database| route(database, &method, &path, &body));
+        answer.unwrap_or((500, String::new()))
     }
 }
 
@@ -130,8 +129,8 @@ impl Backend for Embedded {
     }
 }
 
-/// What the thread owns.
-struct Owner {
+/// What the `agent-db` thread owns.
+pub struct Owner {
     path: PathBuf,
     role: NodeType,
     clock: Clock,
@@ -144,11 +143,22 @@ struct Owner {
     looked: Instant,
     scope: Scope,
     told: Repeats,
+    work: Receiver<Work>,
+    order: Shutdown,
 }
 
 impl Owner {
-    fn run(mut self, queue: &Receiver<Work>, order: &Shutdown) {
+    /// Starts the thread, which opens the file. A file that cannot be opened is told in the log, and tried again.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(self, threads: &Group) -> io::Result<()> {
+        threads.spawn("agent-db", move || self.run())
+    }
+
+    fn run(mut self) {
         self.open();
+        let (queue, order) = (self.work.clone(), self.order.clone());
         loop {
             select! {
                 recv(queue) -> work => match work {

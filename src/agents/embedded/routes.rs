@@ -89,7 +89,7 @@ fn summary(database: &Database, body: &str) -> Result<String, Failure> {
     let [statuses, operating_systems, group_sizes] = [
         "SELECT connection_status, count(*) FROM agent WHERE id > 0 {} GROUP BY 1",
         "SELECT os_platform, count(*) FROM agent WHERE id > 0 AND os_platform <> '' {} GROUP BY 1",
-        "SELECT name, count(*) FROM belongs JOIN `group` ON `group`.id = id_group JOIN agent ON agent.id = id_agent
+        "SELECT `group`.name, count(*) FROM belongs JOIN `group` ON `group`.id = id_group JOIN agent ON agent.id = id_agent
          WHERE agent.id > 0 {} GROUP BY 1",
     ]
     .map(|sql| count(database, sql, wanted.as_deref()));

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Database};
+use super::Database;
 use crate::{
     config::NodeType,
     system::clock::{Clock, FakeClock},

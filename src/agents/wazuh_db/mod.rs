@@ -1,1 +1,104 @@
+//! Client of the original's database daemon, `wazuh-db` (`spec/agentdb.md` 1, 9 and 10).
+//!
+//! ```text
+//!  query ──────────────────► queue/db/wdb                 connections that stay, one for each caller at a time
+//!  take_pending, store ────► queue/sockets/wdb-http.sock  a connection for each call; since 4.13
+//! ```
 
+mod endpoint;
+mod http;
+mod pool;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use super::{Backend, Error, Pending, Reply, sockets, wdb_frame::LONGEST};
+use crate::{config::Home, system::shutdown::Shutdown};
+use endpoint::Endpoint;
+use pool::Pool;
+
+/// The original's limit for reading over HTTP; what is written may take as long as a command.
+const READING: Duration = Duration::from_secs(10);
+
+const SYNC: &str = "/v1/agents/sync";
+
+/// The agent database of the original, which runs beside this daemon.
+///
+/// Every call ends within its limit, and within a second after the order to stop. Callers do not wait for each other.
+pub struct WazuhDb {
+    wdb: Pool,
+    http: Endpoint,
+    limit: Duration,
+}
+
+impl WazuhDb {
+    /// A client in the installation `home`; nothing is opened before the first call. `limit` is for each call, from
+    /// connecting to the end of the answer; the original uses 40 s.
+    pub fn new(home: &Home, limit: Duration, shutdown: &Shutdown) -> Self {
+        let endpoint = |path| Endpoint::new(path, shutdown.clone());
+        Self { wdb: Pool::new(endpoint(sockets::wdb(home))), http: endpoint(sockets::http(home)), limit }
+    }
+
+    /// Whether the database speaks HTTP, which it does since 4.13. If not, [`Backend::take_pending`] and
+    /// [`Backend::store`] are of no use.
+    pub fn has_http(&self) -> bool {
+        self.http.exists()
+    }
+
+    fn ask(&self, method: &str, body: &str, limit: Duration) -> Result<String, Error> {
+        let response = http::ask(&self.http, Instant::now() + limit, method, SYNC, body.as_bytes());
+        let (status, text) = response.map_err(|error| self.http.unavailable(&error, limit))?;
+        match status {
+            200..400 => Ok(text),
+            _ => Err(Error::Refused(format!(
+                "wazuh-db refused {method} {SYNC} with status {status}{}{text}; the reason stands in logs/ossec.log",
+                if text.is_empty() { "" } else { ": " }
+            ))),
+        }
+    }
+}
+
+impl Backend for WazuhDb {
+    fn query(&self, request: &str) -> Result<Reply, Error> {
+        check(request).map_err(Error::Refused)?;
+        let answer = self.wdb.exchange(request.as_bytes(), Instant::now() + self.limit, reply);
+        answer.map_err(|error| self.wdb.endpoint.unavailable(&error, self.limit))?
+    }
+
+    fn take_pending(&self) -> Result<Pending, Error> {
+        let text = self.ask("GET", "", self.limit.min(READING))?;
+        if text.trim_start().starts_with('{') {
+            // It gives everything at once.
+            return Ok(Pending { object: text, more: false });
+        }
+        Err(Error::Unavailable(format!("wazuh-db answered GET {SYNC} with no JSON object: '{text:.32}'")))
+    }
+
+    fn store(&self, object: &str) -> Result<Option<usize>, Error> {
+        self.ask("POST", object, self.limit).map(|_| None)
+    }
+}
+
+/// What the database would not read to its end is not sent.
+fn check(request: &str) -> Result<(), String> {
+    match request.len() {
+        0 => Err("an empty request cannot be sent to wazuh-db".into()),
+        1..=LONGEST if request.contains('\0') => Err(format!("'{request:.32}' has a NUL, where wazuh-db would cut it")),
+        1..=LONGEST => Ok(()),
+        length => Err(format!("'{request:.32}' has {length} bytes; wazuh-db takes {LONGEST} at most")),
+    }
+}
+
+/// What a frame says; none if it is no answer.
+fn reply(frame: &[u8]) -> Option<Result<Reply, Error>> {
+    let text = String::from_utf8_lossy(frame);
+    let text = text.split('\0').next().unwrap_or_default();
+    let (status, payload) = text.split_once(' ').unwrap_or((text, ""));
+    match status {
+        "ok" => Some(Ok(Reply::Ok(payload.to_owned()))),
+        "due" => Some(Ok(Reply::Due(payload.to_owned()))),
+        "err" => Some(Err(Error::Refused(payload.to_owned()))),
+        _ => None,
+    }
+}

@@ -1,0 +1,129 @@
+//! The sockets at which the other programs of the manager find the agent database (`spec/agentdb.md` 1 and 9).
+//!
+//! ```text
+//!  wdb-listen       ─► accepts at queue/db/wdb,                wdb       one thread for each program: frame, answer
+//!  wdb-http-listen  ─► accepts at queue/sockets/wdb-http.sock, wdb-http  one thread for each program: request, response
+//! ```
+//! On the order to stop, the listening threads end, shut the sockets of their programs and join the threads of those.
+
+#[cfg(test)]
+pub(in crate::agents) mod fake;
+mod http;
+mod listener;
+#[cfg(test)]
+mod tests;
+mod wdb;
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use super::Answer;
+use crate::{
+    agents::{sockets, timed::Timed},
+    config::Home,
+    logging::scope,
+    system::{clock::Clock, shutdown::Shutdown, thread},
+};
+use listener::Listener;
+
+/// What the servers ask. A call may wait, and only its own program waits with it.
+pub trait Serve: Clone + Send + 'static {
+    /// Does what one request of the command socket says.
+    fn answer(&self, request: String) -> Answer;
+
+    /// The status and the JSON, or nothing, for an HTTP request. The path is decoded and without a query.
+    fn route(&self, method: &str, path: &str, body: String) -> (u16, String);
+}
+
+/// What a program may take of the servers.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Programs at one socket at a time.
+    clients: usize,
+    /// From the first byte of a request to its last.
+    request: Duration,
+    /// For each [`PIECE`] of an answer.
+    answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { clients: 256, request: Duration::from_secs(30), answer: Duration::from_secs(5) }
+    }
+}
+
+/// Holds the longest frame.
+const PIECE: usize = 128 * 1024;
+
+/// The bound sockets of the agent database.
+pub struct Servers {
+    wdb: Listener,
+    http: Listener,
+    limits: Limits,
+}
+
+impl Servers {
+    /// Binds both sockets, mode 0660, and creates the directories that are missing. What an earlier daemon left is
+    /// replaced; what a living one serves is not.
+    ///
+    /// # Errors
+    /// When another program serves one of them, or a directory may not be written. The text names the socket.
+    pub fn bind(home: &Home) -> io::Result<Self> {
+        let wdb = Listener::bind("wdb", sockets::wdb(home), 0o750)?;
+        let http = Listener::bind("wdb-http", sockets::http(home), 0o770)?;
+        Ok(Self { wdb, http, limits: Limits::default() })
+    }
+
+    /// Makes the blocked accepts return; to be called after the order to stop.
+    ///
+    /// # Errors
+    /// When a socket cannot be cloned.
+    pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
+        let (wdb, http) = (self.wdb.stopper()?, self.http.stopper()?);
+        Ok(move || {
+            wdb();
+            http();
+        })
+    }
+
+    /// Starts the two listening threads in `threads`. They end after the threads of their programs.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        self,
+        serve: impl Serve,
+        clock: &Clock,
+        shutdown: &Shutdown,
+        threads: &thread::Group,
+    ) -> io::Result<()> {
+        let Self { wdb, http, limits } = self;
+        let (clock, shutdown, also) = (clock.clone(), shutdown.clone(), serve.clone());
+        let (again, stop) = (clock.clone(), shutdown.clone());
+        threads.spawn("wdb-listen", move || {
+            wdb.run(limits, &clock, &shutdown, move |stream| wdb::talk(stream, &serve, limits));
+        })?;
+        threads.spawn("wdb-http-listen", move || {
+            http.run(limits, &again, &stop, move |stream| http::talk(stream, &also, limits));
+        })
+    }
+}
+
+/// Writes an answer, or what there is of it. A program that does not take it is not waited for.
+fn send(stream: &mut Timed<'_>, bytes: &[u8], limits: Limits) -> io::Result<()> {
+    bytes.chunks(PIECE).try_for_each(|piece| {
+        stream.within(limits.answer);
+        stream.write_all(piece)
+    })
+}
+
+/// Runs a request; one that panics is logged, and only itself fails.
+fn guard<T>(request: impl FnOnce() -> T) -> Option<T> {
+    let told = |panic: &String| {
+        let scope = scope("Agent Database", "Main");
+        log::error!(target: &*scope, "A request failed: {panic}. Please report this.");
+    };
+    thread::guard(request).inspect_err(told).ok()
+}
