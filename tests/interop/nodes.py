@@ -1,10 +1,13 @@
 """Our daemon as a child process, each with a home and an address of its own."""
+import contextlib
 import itertools
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -36,7 +39,8 @@ def until(look, what="the condition"):
 class Node:
     """A daemon in a temporary home; a context manager that starts and stops it."""
 
-    def __init__(self, node_type, name, host, port=PORT, files=None, key=KEY):
+    def __init__(self, node_type, name, host, port=PORT, files=None, key=KEY, version="4.14.7",
+                 groups_after=0.2):
         self.name, self.host, self.port, self.key = name, host, port, key
         self._directory = tempfile.TemporaryDirectory()
         self.home = pathlib.Path(self._directory.name)
@@ -48,8 +52,10 @@ class Node:
             f"<bind_addr>{host}</bind_addr><nodes><node>{host}</node></nodes></cluster></ossec_config>")
         (self.home / "etc/local_internal_options.conf").write_text("wazuh_clusterd.debug=1\n")
         (self.home / "etc/cluster.json").write_text(json.dumps({
-            "intervals": {"worker": {"sync_integrity": 0.2, "connection_retry": 0.2},
-                          "master": {"recalculate_integrity": 0.2}},
+            "version": version,
+            "intervals": {"worker": {"sync_integrity": 0.2, "connection_retry": 0.2, "sync_agent_info": 0.2},
+                          "master": {"recalculate_integrity": 0.2, "sync_agent_groups": 0.2,
+                                     "agent_group_start_delay": groups_after}},
             "link": {"reconnect_min": 0.05}}))
         for path, content in (files or {}).items():
             self.write(path, content)
@@ -92,6 +98,28 @@ class Node:
         if (self.home / "etc/client.keys").exists():
             found["etc/client.keys"] = (self.home / "etc/client.keys").read_bytes()
         return found
+
+    def database(self, *requests):
+        """Sends requests to the agent database of this node as its programs do; gives the answers."""
+        def exactly(stream, count):
+            data = stream.recv(count, socket.MSG_WAITALL)
+            assert len(data) == count, "the database closed the connection"
+            return data
+
+        def ask(stream, request):
+            stream.sendall(struct.pack("<I", len(request.encode())) + request.encode())
+            return exactly(stream, struct.unpack("<I", exactly(stream, 4))[0]).decode()
+
+        with contextlib.closing(socket.socket(socket.AF_UNIX)) as stream:
+            stream.settimeout(LIMIT)
+            stream.connect(str(self.home / "queue/db/wdb"))
+            return [ask(stream, request) for request in requests]
+
+    def rows(self, request):
+        """The rows of one answer."""
+        answer, = self.database("global " + request)
+        assert answer.startswith("ok "), f"{request}: {answer}"
+        return json.loads(answer[3:])
 
     def log(self):
         try:

@@ -21,6 +21,9 @@ use pool::Pool;
 /// The original's limit for reading over HTTP; what is written may take as long as a command.
 const READING: Duration = Duration::from_secs(10);
 
+/// The one command whose answer has several frames, which a [`Reply`] has no room for.
+const STREAMED: &str = "global get-all-agents context";
+
 const SYNC: &str = "/v1/agents/sync";
 
 /// The agent database of the original, which runs beside this daemon.
@@ -85,6 +88,9 @@ fn check(request: &str) -> Result<(), String> {
     match request.len() {
         0 => Err("an empty request cannot be sent to wazuh-db".into()),
         1..=LONGEST if request.contains('\0') => Err(format!("'{request:.32}' has a NUL, where wazuh-db would cut it")),
+        1..=LONGEST if request.trim_start().starts_with(STREAMED) => {
+            Err(format!("'{STREAMED}' answers with many frames; ask for pages with last_id"))
+        }
         1..=LONGEST => Ok(()),
         length => Err(format!("'{request:.32}' has {length} bytes; wazuh-db takes {LONGEST} at most")),
     }

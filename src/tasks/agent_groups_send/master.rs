@@ -25,6 +25,10 @@ use crate::{
     wire::Command,
 };
 
+/// How often in a row what a worker's database refused is sent again. A group may be known there a little later than
+/// the assignment to it: its folder comes with the next integrity check.
+const TRIES: u32 = 6;
+
 /// The agent groups of one connected worker.
 pub struct AgentGroups {
     node: Arc<Node>,
@@ -46,6 +50,8 @@ struct Way {
 #[derive(Default)]
 struct State {
     busy: bool,
+    /// Messages in a row of which the worker refused something.
+    refused: u32,
     status: Status,
 }
 
@@ -157,8 +163,11 @@ impl AgentGroups {
                 }
                 info!(target: &*way.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
                 way.finished(start, self.node.clock.wall(), updated_chunks);
-                // What was refused would be refused again; what was not stored for another reason may be stored later.
-                updated_chunks + error_messages.len() >= chunks.len()
+                let mut state = way.state.lock();
+                state.refused = if error_messages.is_empty() { 0 } else { state.refused + 1 };
+                let given_up = state.refused > TRIES;
+                state.refused = if given_up { 0 } else { state.refused };
+                updated_chunks >= chunks.len() || given_up
             }
             Err(_) if self.connection.is_closed() => false,
             Err(reason) => {

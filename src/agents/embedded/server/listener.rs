@@ -16,7 +16,10 @@ use std::{
 };
 
 use log::{Level, debug, info, log};
-use nix::sys::socket::{Shutdown as Ways, shutdown as shut};
+use nix::{
+    errno::Errno,
+    sys::socket::{AddressFamily, Shutdown as Ways, SockFlag, SockType, UnixAddr, connect, shutdown as shut, socket},
+};
 
 use super::Limits;
 use crate::{
@@ -144,9 +147,17 @@ fn prepare(path: &Path, mode: u32) -> io::Result<()> {
     directory::create(parent.parent().unwrap_or(parent), 0o750)?;
     directory::create(parent, mode)?;
     let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-    if is_socket && UnixStream::connect(path).is_ok() {
+    if is_socket && is_served(path)? {
         let text = "another program, such as wazuh-db, serves it; stop that one first";
         return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
     }
     if is_socket { remove_file(path) } else { Ok(()) }
+}
+
+/// Whether somebody accepts at `path`, or at least has not closed it: one that hangs with a full queue is alive.
+fn is_served(path: &Path) -> io::Result<bool> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let outcome = connect(socket.as_raw_fd(), &UnixAddr::new(path)?);
+    Ok(matches!(outcome, Ok(()) | Err(Errno::EAGAIN)))
 }

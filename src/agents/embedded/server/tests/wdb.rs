@@ -1,6 +1,6 @@
 use std::{io::Write, time::Duration};
 
-use super::{super::fake::*, *};
+use super::super::fake::*;
 
 const SHORT: Duration = Duration::from_millis(100);
 
