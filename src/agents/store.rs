@@ -182,14 +182,14 @@ impl Store {
         groups(self.parts(request, |_| request.to_owned())?)
     }
 
-    /// All assignments to groups, without the hash.
+    /// All assignments to groups, with the hash of all of them if it is wanted.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn all_groups(&self) -> Result<Groups, Error> {
+    pub fn all_groups(&self, with_hash: bool) -> Result<Groups, Error> {
         let request = |last: i64| {
             format!(
-                r#"global sync-agent-groups-get {{"condition":"all","set_synced":false,"get_global_hash":false,"last_id":{last}}}"#
+                r#"global sync-agent-groups-get {{"condition":"all","set_synced":false,"get_global_hash":{with_hash},"last_id":{last}}}"#
             )
         };
         let parts = self.parts(&request(0), |part| request(last_agent(part)))?;

@@ -120,7 +120,7 @@ impl AgentGroups {
             if let Err(error) = this.node.agents.recalculate_group_hashes() {
                 warn!(target: &*way.scope, "The group hashes were not recalculated: {error}");
             }
-            match this.node.agents.all_groups() {
+            match this.node.agents.all_groups(false) {
                 Ok(groups) if groups.chunks.is_empty() => debug!(target: &*way.scope, "There are no agents."),
                 Ok(groups) => drop(this.send(way, groups.chunks.iter().collect())),
                 Err(error) => error!(target: &*way.scope, "The assignments to groups cannot be read: {error}"),

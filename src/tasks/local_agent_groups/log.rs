@@ -61,13 +61,13 @@ impl Log {
         self.delivered.get(worker).is_none_or(|turn| *turn < self.forgotten)
     }
 
-    /// What `worker` is to get now, if anything; `whole` is the whole table as it was after the latest turn. None also
-    /// when it needs the whole table and there is none.
+    /// What `worker` is to get now, if anything; `whole` is the whole table, with its hash, as it was after the latest
+    /// turn. None also when it needs the whole table and there is none.
     pub fn parcel(&self, worker: &str, whole: Option<&Arc<Vec<String>>>) -> Option<Parcel> {
-        let latest = self.latest.clone();
         if self.lacks_history(worker) {
-            return whole.map(|whole| Parcel { turn: self.turn, parts: vec![whole.clone(), latest] });
+            return whole.map(|whole| Parcel { turn: self.turn, parts: vec![whole.clone()] });
         }
+        let latest = self.latest.clone();
         let has = self.delivered.get(worker).copied().filter(|turn| *turn < self.turn)?;
         let missed = self.earlier.iter().filter(|(turn, _)| *turn > has).map(|(_, chunks)| chunks.clone());
         let parts: Vec<_> = missed.chain([latest]).filter(|chunks| !chunks.is_empty()).collect();
@@ -106,7 +106,7 @@ mod tests {
         log.push(groups("a", true));
         assert!(log.lacks_history("w"));
         assert_eq!(log.parcel("w", None), None);
-        assert_eq!(texts(log.parcel("w", Some(&whole))).unwrap(), "whole a");
+        assert_eq!(texts(log.parcel("w", Some(&whole))).unwrap(), "whole");
         log.delivered("w", 1);
         assert_eq!(log.parcel("w", None), None);
         log.push(groups("hash", false));

@@ -93,7 +93,7 @@ impl LocalAgentGroups {
         // One that knows too little gets everything, which is read once for all of these.
         let missing = |worker: &&Arc<Member>| self.log.lock().lacks_history(&worker.hello.node);
         let whole = if workers.iter().any(|worker| missing(&worker)) {
-            Some(Arc::new(node.agents.all_groups()?.chunks))
+            Some(Arc::new(node.agents.all_groups(true)?.chunks))
         } else {
             None
         };
