@@ -142,8 +142,10 @@ impl Database {
     }
 
     /// Closes the file and leaves it as one file without a log beside it, which the original's daemon can take over.
-    pub fn close(self) {
-        // If it fails, what is in the log is read at the next start.
+    pub fn close(mut self) {
+        self.connection.flush_prepared_statement_cache();
+        // This is not a statement of another program. If it fails, what is in the log is read at the next start.
+        let _ = self.connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>);
         let _ = self.connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()));
     }
 }
