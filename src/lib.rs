@@ -22,13 +22,23 @@
 //!                    publishes one manifest for all workers
 //!  integrity         while a worker is being checked:   ◄── manifest ──  integrity    every 9 s: may I? compare me!
 //!                    compare, pack, send                 ── files ────►               verify, stage, journal, rename
+//!  agent_info        stores what the worker knows        ◄── string ───  agent_info   every 10 s: what has changed of
+//!                    of its agents                                                    the agents that report here
+//!  local_groups      every 10 s: new assignments of
+//!                    agents to groups, once for all
+//!  groups_send       one for each worker that lacks      ── string ──►  agent_groups stores them, compares the hash of
+//!                    some                                                             all
 //!  keep_alive        every 60 s: who was silent          ◄── echo-c ───  keep_alive   every 60 s: I live; do you?
 //!                    for 120 s is closed
+//!
+//!  agent-db ─► owns the embedded agent database; wdb, wdb-http ─► serve it to the manager's other programs, one thread
+//!  for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //! ```
 //!
-//! Short-lived threads, of bounded number, do what takes long: `integrity` on the master, `hello` while a ghost is asked
-//! whether it lives, `request` for what local programs ask.
+//! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
+//! `hello` while a ghost is asked whether it lives, `request` for what needs the agent database or a scan. No thread that
+//! reads a connection ever asks the agent database: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` (readers clone the `Arc` and drop the lock), and channels.
@@ -46,13 +56,15 @@
 //! # The end
 //!
 //! SIGTERM drops one sender; every wait of every thread ends with that ([`system::shutdown`]), connections close
-//! themselves, and the threads are joined under one deadline. An update of files that has begun is carried to its end. A
+//! themselves, and the threads are joined under one deadline. The agent database ends last, because what was taken from it
+//! and not delivered is given back to it. An update of files that has begun is carried to its end. A
 //! panic in a request or in one turn of a task is caught and logged; anywhere else it ends the process, because a node
 //! with a thread missing only looks alive.
 //!
 //! # The rooms
 //!
-//! Dependencies point downwards; [`files`], [`config`] and [`system`] know nothing of the network.
+//! Dependencies point downwards; [`files`], [`config`] and [`system`] know nothing of the network, and [`agents`] knows only
+//! its own sockets.
 //!
 //! | room | what it holds |
 //! |---|---|
@@ -60,10 +72,11 @@
 //! | [`control`] | the program `cluster_control` |
 //! | [`local`] | the control socket: server, requests, and a client |
 //! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
-//! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::integrity`], [`tasks::local_integrity`] |
+//! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
 //! | [`session`] | hello, the agreement of native nodes, requests that every handler answers alike |
 //! | [`connection`] | one peer: reader, writer, pending requests, file and string transfer |
 //! | [`wire`] [`crypto`] | frames, typed requests, errors · Fernet; no I/O, no clock |
+//! | [`agents`] | the agent database: embedded and served, or a client of the original's |
 //! | [`files`] | which files, manifest, scan and checksum cache, archive, staged and journaled apply |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`node`] | what the rooms of one node share |

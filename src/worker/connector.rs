@@ -196,6 +196,9 @@ fn lines() -> (Inboxes, Lines) {
     )
 }
 
+/// What a task of a connection does until that closes.
+type Task = Box<dyn FnOnce(&Worker, &Connection) + Send>;
+
 fn start_tasks(
     worker: &Arc<Worker>,
     master: &Connection,
@@ -203,7 +206,7 @@ fn start_tasks(
     features: Features,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let mut tasks = Vec::new();
-    let mut start = |name, task: Box<dyn FnOnce(&Worker, &Connection) + Send>| {
+    let mut start = |name, task: Task| {
         let (this, connection) = (worker.clone(), master.clone());
         let started = spawn(name, move || task(&this, &connection));
         // Those that were started end with the connection.

@@ -12,6 +12,7 @@ use crate::{
 };
 
 struct Fixture {
+    #[expect(dead_code, reason = "it goes with the test")]
     folder: TempDir,
     database: Database,
     hand: FakeClock,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rusqlite::{CachedStatement, OptionalExtension, Row};
+use rusqlite::{CachedStatement, Row};
 
 use crate::agents::{
     Pending,
@@ -38,7 +38,7 @@ impl Database {
     }
 
     fn collect(&self, limit: usize) -> rusqlite::Result<Pending> {
-        let (wanted, later) = self.wanted(limit)?;
+        let Wanted { now: wanted, later } = self.wanted(limit)?;
         let mut object = "{".to_owned();
         let mut labels = self.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1 ORDER BY key")?;
         let mut sent = self.connection.prepare_cached("UPDATE agent SET sync_status = 'synced' WHERE id = ?1")?;
@@ -69,21 +69,15 @@ impl Database {
         Ok(Pending { object, more })
     }
 
-    /// Agents that are to be told of, with their list, and those for which there is no room now.
-    fn wanted(&self, limit: usize) -> rusqlite::Result<(Vec<(i64, usize)>, Vec<i64>)> {
-        let (mut wanted, mut later) = (Vec::new(), Vec::new());
-        let mut take = |id: i64, status: &str| match LISTS.iter().position(|(name, _)| *name == status) {
-            Some(list) if wanted.len() < limit => wanted.push((id, list)),
-            Some(_) => later.push(id),
-            None => (),
-        };
+    fn wanted(&self, limit: usize) -> rusqlite::Result<Wanted> {
+        let mut wanted = Wanted::default();
         match self.info.take() {
             Changed::All => {
                 let sql = "SELECT id, sync_status FROM agent WHERE id > 0 AND sync_status <> 'synced' ORDER BY id";
                 let mut statement = self.connection.prepare_cached(sql)?;
                 let mut rows = statement.query([])?;
                 while let Some(row) = rows.next()? {
-                    take(row.get(0)?, row.get_ref(1)?.as_str()?);
+                    wanted.add(row.get(0)?, row.get_ref(1)?.as_str()?, limit);
                 }
             }
             Changed::Rows(ids) => {
@@ -91,11 +85,33 @@ impl Database {
                     self.connection.prepare_cached("SELECT sync_status FROM agent WHERE id = ?1 AND id > 0")?;
                 for id in ids {
                     // It may have been removed since.
-                    statement.query_row([id], |row| Ok(take(id, row.get_ref(0)?.as_str()?))).optional()?;
+                    let mut rows = statement.query([id])?;
+                    if let Some(row) = rows.next()? {
+                        wanted.add(id, row.get_ref(0)?.as_str()?, limit);
+                    }
                 }
             }
         }
-        Ok((wanted, later))
+        Ok(wanted)
+    }
+}
+
+/// Agents that the master is to be told of.
+#[derive(Default)]
+struct Wanted {
+    /// With the list that each belongs to.
+    now: Vec<(i64, usize)>,
+    /// There is no room for them now.
+    later: Vec<i64>,
+}
+
+impl Wanted {
+    fn add(&mut self, id: i64, status: &str, limit: usize) {
+        match LISTS.iter().position(|(name, _)| *name == status) {
+            Some(list) if self.now.len() < limit => self.now.push((id, list)),
+            Some(_) => self.later.push(id),
+            None => (),
+        }
     }
 }
 
