@@ -22,7 +22,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The frames that carry it, each at most [`LONGEST`] bytes.
+    /// The frames that carry it, each at most 65 536 bytes.
     pub fn frames(self) -> Vec<Vec<u8>> {
         let text = |status: &str, payload: &str| {
             let mut text =

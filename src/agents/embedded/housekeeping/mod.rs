@@ -3,9 +3,9 @@
 //!
 //! | duty | where | instead of |
 //! |---|---|---|
-//! | [`keys`]: a row for each key in client.keys | worker, master | `wazuh-modulesd`, `wazuh-authd` |
-//! | [`folders`]: a group for each folder in etc/shared | both | `wazuh-modulesd` |
-//! | [`first`]: a group for an agent that connects for the first time | master | `wazuh-remoted` |
+//! | `keys`: a row for each key in client.keys | worker, master | `wazuh-modulesd`, `wazuh-authd` |
+//! | `folders`: a group for each folder in etc/shared | both | `wazuh-modulesd` |
+//! | `first`: a group for an agent that connects for the first time | master | `wazuh-remoted` |
 //!
 //! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read. Each duty
 //! gives the thread of the database away after a bounded number of rows.
