@@ -62,7 +62,9 @@ pub struct Prepared {
 struct Database {
     store: Store,
     /// What is served if it is the embedded one.
-    embedded: Option<(Embedded, Owner, Servers)>,
+    embedded: Option<(Embedded, Owner)>,
+    /// Its sockets, as soon as they are bound.
+    servers: Option<Servers>,
     trigger: Trigger,
 }
 
@@ -88,7 +90,7 @@ impl Prepared {
         let Config { home, cluster, settings } = config;
         let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
         let (trigger, token) = shutdown::channel();
-        let database = Database::new(&home, &cluster, settings.agent_database, &clock)?;
+        let mut database = Database::new(&home, &cluster, settings.agent_database, &clock);
         let peers = settings.link.max_workers + settings.link.max_unauthenticated + settings.local.max_clients;
         let peers = peers as usize;
         let node = Arc::new(Node {
@@ -114,6 +116,7 @@ impl Prepared {
         let local = Server::bind(&node).map_err(|error| {
             failed("Could not create server: the control socket cannot be bound:", &node.home.control_socket(), &error)
         })?;
+        database.bind(&node.home)?;
         clean(&node);
         let listener = match node.cluster.node_type {
             NodeType::Master => Some(bind(&node)?),
@@ -141,7 +144,7 @@ impl Prepared {
             address: None,
             _lock: lock,
         };
-        if let Some((embedded, owner, servers)) = database.embedded {
+        if let (Some((embedded, owner)), Some(servers)) = (database.embedded, database.servers) {
             let node = running.role.node().clone();
             owner.start(&running.database.0)?;
             running.stoppers.push(Box::new(servers.stopper()?));
@@ -165,7 +168,7 @@ impl Prepared {
 }
 
 impl Database {
-    fn new(home: &Home, cluster: &Cluster, choice: AgentDatabase, clock: &Clock) -> Result<Self, String> {
+    fn new(home: &Home, cluster: &Cluster, choice: AgentDatabase, clock: &Clock) -> Self {
         let (trigger, order) = shutdown::channel();
         let external = match choice {
             AgentDatabase::Auto => home.has_program("wazuh-db"),
@@ -174,16 +177,28 @@ impl Database {
         };
         if external {
             let store = Store::new(WazuhDb::new(home, DATABASE, &order));
-            return Ok(Self { store, embedded: None, trigger });
+            return Self { store, embedded: None, servers: None, trigger };
+        }
+        let (embedded, owner) = Embedded::new(home.agent_database(), cluster.node_type, clock.clone(), order);
+        Self { store: Store::new(embedded.clone()), embedded: Some((embedded, owner)), servers: None, trigger }
+    }
+
+    /// Binds the sockets of the embedded database.
+    fn bind(&mut self, home: &Home) -> Result<(), String> {
+        if self.embedded.is_none() {
+            return Ok(());
         }
         let servers = Servers::bind(home).map_err(|error| {
-            format!(
-                "the agent database cannot be served: {error}. If the manager's own database daemon is to be used, write \
-                 \"agent_database\": \"wazuh-db\" into etc/cluster.json"
-            )
+            let remedy = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    " If that one is to be used, write \"agent_database\": \"wazuh-db\" into etc/cluster.json"
+                }
+                _ => "",
+            };
+            format!("the agent database cannot be served: {error}.{remedy}")
         })?;
-        let (embedded, owner) = Embedded::new(home.agent_database(), cluster.node_type, clock.clone(), order);
-        Ok(Self { store: Store::new(embedded.clone()), embedded: Some((embedded, owner, servers)), trigger })
+        self.servers = Some(servers);
+        Ok(())
     }
 }
 

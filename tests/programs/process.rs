@@ -224,8 +224,9 @@ fn a_home_without_rights() {
     let cases: [(&[&str], &str); 4] = [
         (&[], "logs/cluster.log cannot be written: Permission denied (os error 13). Is"),
         (&["logs"], "Could not create server: the control socket cannot be bound:"),
-        (&["logs", "queue/cluster"], "the pid file cannot be written to"),
-        (&["logs", "queue/cluster", "var/run", "0"], "let the user of the daemon read it"),
+        (&["logs", "queue/cluster"], "the agent database cannot be served"),
+        (&["logs", "queue", "queue/cluster"], "the pid file cannot be written to"),
+        (&["logs", "queue", "queue/cluster", "var/run", "0"], "let the user of the daemon read it"),
     ];
     for (given, expected) in cases {
         let home = Home::worker("w1", Address::new());

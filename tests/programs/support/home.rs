@@ -158,7 +158,15 @@ impl Home {
 
     /// All that is in and around the home but the log, received files and pid files.
     pub fn snapshot(&self) -> Snapshot {
-        let varies = ["home/logs/cluster.log", "home/queue/cluster", "home/var/run", "stdout", "stderr"];
+        let varies = [
+            "home/logs/cluster.log",
+            "home/queue/cluster",
+            "home/queue/db",
+            "home/queue/sockets",
+            "home/var/run",
+            "stdout",
+            "stderr",
+        ];
         snapshot(self.outside.path(), &varies)
     }
 
