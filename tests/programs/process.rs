@@ -221,7 +221,7 @@ fn a_home_without_rights() {
         return skip("only root can take another user");
     }
     const NOBODY: u32 = 65_534;
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
         (&[], "logs/cluster.log cannot be written: Permission denied (os error 13). Is"),
         (&["logs"], "Could not create server: the control socket cannot be bound:"),
         (&["logs", "queue/cluster"], "the agent database cannot be served"),
