@@ -37,6 +37,7 @@ lint:
 bench: build
 	$(CARGO) bench --locked --bench sync
 	$(CARGO) bench --locked --bench parts
+	$(CARGO) bench --locked --bench agents
 
 clean:
 	$(CARGO) clean

@@ -28,6 +28,9 @@ const BUSY: Duration = Duration::from_secs(2);
 /// Statements that stay prepared.
 const STATEMENTS: usize = 128;
 
+/// KiB of pages that are kept in memory: changes of a thousand agents in a hundred thousand fit.
+const CACHE: i64 = 8 * 1024;
+
 /// Mode of the file.
 const MODE: u32 = 0o640;
 
@@ -94,6 +97,7 @@ impl Database {
         // One command is one transaction: without a log that is written ahead, each would wait for the disk.
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -CACHE)?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
         if tables == 0 {
             let transaction = connection.unchecked_transaction()?;

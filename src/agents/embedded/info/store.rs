@@ -110,18 +110,19 @@ impl Database {
     fn store_object(&self, object: &Object<'_>) -> rusqlite::Result<usize> {
         let mut unknown = 0;
         let mut update = self.connection.prepare_cached(
-            "UPDATE agent SET name = ?2, ip = ?3, os_name = ?4, os_version = ?5, os_major = ?6, os_minor = ?7,
-                 os_codename = ?8, os_build = ?9, os_platform = ?10, os_uname = ?11, os_arch = ?12, version = ?13,
-                 config_sum = ?14, merged_sum = ?15, manager_host = ?16, node_name = ?17, last_keepalive = ?18,
-                 connection_status = ?19, disconnection_time = ?20, group_config_status = ?21, status_code = ?22,
-                 sync_status = 'synced'
+            "UPDATE agent SET os_name = ?2, os_version = ?3, os_major = ?4, os_minor = ?5, os_codename = ?6,
+                 os_build = ?7, os_platform = ?8, os_uname = ?9, os_arch = ?10, version = ?11, config_sum = ?12,
+                 merged_sum = ?13, manager_host = ?14, node_name = ?15, last_keepalive = ?16, connection_status = ?17,
+                 disconnection_time = ?18, group_config_status = ?19, status_code = ?20, sync_status = 'synced'
              WHERE id = ?1 AND id > 0",
         )?;
+        // These have indexes, which would be written even where nothing changes.
+        let mut rename = self
+            .connection
+            .prepare_cached("UPDATE agent SET name = ?2, ip = ?3 WHERE id = ?1 AND (name IS NOT ?2 OR ip IS NOT ?3)")?;
         for record in &object.syncreq {
             let changed = update.execute(params![
                 record.id,
-                record.name,
-                record.ip,
                 record.os_name,
                 record.os_version,
                 record.os_major,
@@ -146,6 +147,7 @@ impl Database {
                 unknown += 1;
                 continue;
             }
+            rename.execute(params![record.id, record.name, record.ip])?;
             let labels = record.labels.iter().map(|label| (&*label.key, &*label.value));
             if let Err(error) = replace_labels(self, record.id, labels) {
                 log::warn!(
