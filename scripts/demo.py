@@ -18,6 +18,7 @@ import shutil
 import signal
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -31,14 +32,15 @@ PATIENCE = 30  # seconds that a step may take
 STOP_WITHIN = 2  # seconds that a daemon may take to end
 RULESET_DIRECTORIES = ("rules", "decoders", "lists")
 
-# The cluster looks every second, not every eight or nine. There is no wazuh-db here, so nothing is asked of it.
-NEVER = 86400
+# The cluster looks every second, not every eight to ten.
 CLUSTER_JSON = {
     "intervals": {
-        "worker": {"sync_integrity": 1, "keep_alive": 3, "connection_retry": 1, "sync_agent_info": NEVER},
-        "master": {"recalculate_integrity": 1, "sync_agent_groups": NEVER, "agent_group_start_delay": NEVER},
+        "worker": {"sync_integrity": 1, "keep_alive": 3, "connection_retry": 1, "sync_agent_info": 1},
+        "master": {"recalculate_integrity": 1, "sync_agent_groups": 1, "agent_group_start_delay": 1},
     }
 }
+
+AGENTS = range(101, 401)  # that report to the workers, one half to each
 
 OSSEC_CONF = """\
 <ossec_config>
@@ -89,6 +91,15 @@ def show(demo):
     stop_a_worker(demo)
     change_without_it(demo)
     restart_the_worker(demo)
+
+    heading("Agents")
+    give_keys_to_agents(demo)
+    let_agents_report(demo)
+    show_some_agents(demo)
+    show_the_default_group(demo)
+    move_an_agent(demo)
+    lose_an_agent(demo)
+    remove_an_agent(demo)
 
     heading("What cluster_control says")
     wait_for_in_sync(demo)
@@ -276,6 +287,100 @@ def restart_the_worker(demo):
     report(f"{worker.name} started again and equal", since(start))
 
 
+def give_keys_to_agents(demo):
+    """No other program of a manager runs here, so the daemon itself makes the rows of the agent databases."""
+    demo.master.append("etc/client.keys", "".join(map(key_of_agent, AGENTS)))
+    known = f"SELECT count(*) AS n FROM agent WHERE id BETWEEN {AGENTS[0]} AND {AGENTS[-1]}"
+
+    def left():
+        counts = {node.name: node.rows(f"sql {known}")[0]["n"] for node in demo.nodes}
+        return "" if set(counts.values()) == {len(AGENTS)} else f"agents in the databases: {counts}"
+
+    seconds = wait(f"{len(AGENTS)} new agents are in the databases of all nodes", left, *demo.nodes)
+    report(f"{len(AGENTS)} new agents: keys on all nodes, rows in their databases", seconds)
+
+
+def let_agents_report(demo):
+    for worker, agents in zip(demo.workers, halves(AGENTS)):
+        for agent in agents:
+            worker.tell(f"global update-agent-data {json.dumps(what_agents_say(agent, worker))}")
+    active = "SELECT count(*) AS n FROM agent WHERE os_name = 'Ubuntu' AND connection_status = 'active'"
+
+    def left():
+        count = demo.master.rows(f"sql {active}")[0]["n"]
+        return "" if count == len(AGENTS) else f"the master knows of {count}"
+
+    seconds = wait(f"the master knows what {len(AGENTS)} agents have told the workers", left, *demo.nodes)
+    report(f"{len(AGENTS)} agents report to two workers; the master knows them all", seconds)
+
+
+def show_some_agents(demo):
+    start = time.monotonic()
+    listed = json.loads(demo.master.control("-a", "-fs", "active", "--json").stdout)
+    for worker, agents in zip(demo.workers, halves(AGENTS)):
+        seen = [agent for agent in listed if agent["node_name"] == worker.name]
+        if len(seen) != len(agents):
+            raise Failed(f"cluster_control -a shows {len(agents)} agents of {worker.name}", len(seen), demo.master)
+    health = json.loads(demo.workers[0].control("-i", "--json").stdout)["nodes"]
+    counts = {node.name: health[node.name]["info"]["n_active_agents"] for node in demo.workers}
+    if set(counts.values()) != {len(AGENTS) // 2}:
+        raise Failed("the health counts the active agents of each worker", counts, demo.master)
+    show_output(demo.master, "-a", "-fs", "active", "-fn", "worker-2", first=4)
+    row = demo.master.rows(f"get-agent-info {AGENTS[-1]}")[0]
+    about = " ".join(row[part] for part in ("name", "os_name", "os_version", "connection_status", "node_name"))
+    report(f"in the master's database: {about}", since(start))
+
+
+def show_the_default_group(demo):
+    """The master decides when an agent connects for the first time."""
+    seconds = wait_for_groups(demo, AGENTS[0], "default")
+    wait_for_groups(demo, AGENTS[-1], "default")
+    report("agents that connect for the first time are in the group default, on all nodes", seconds)
+
+
+def move_an_agent(demo):
+    agent = AGENTS[0]
+    data = json.dumps([{"id": agent, "groups": ["web-servers", "databases"]}])
+    demo.master.tell(f'global set-agent-groups {{"mode":"override","sync_status":"syncreq","data":{data}}}')
+    seconds = wait_for_groups(demo, agent, "web-servers,databases")
+    report(f"agent {agent} moved to web-servers and databases on the master; the workers know", seconds)
+
+
+def lose_an_agent(demo):
+    worker, agent = demo.workers[0], AGENTS[1]
+    status = {"id": agent, "connection_status": "disconnected", "sync_status": "syncreq_status", "status_code": 4}
+    worker.tell(f"global update-connection-status {json.dumps(status)}")
+
+    def left():
+        row = demo.master.rows(f"get-agent-info {agent}")[0]
+        return "" if row["connection_status"] == "disconnected" else f"it is {row['connection_status']}"
+
+    seconds = wait(f"the master knows that agent {agent} is gone", left, *demo.nodes)
+    report(f"agent {agent} is lost by {worker.name}; the master knows", seconds)
+
+
+def remove_an_agent(demo):
+    """What a worker still tells of it must not bring it back."""
+    worker, agent = demo.workers[0], AGENTS[2]
+    lines = demo.master.path("etc/client.keys").read_text().splitlines(keepends=True)
+    demo.master.write("etc/client.keys", "".join(line for line in lines if not line.startswith(f"{agent:03} ")))
+    # The worker hears of it later, with the file.
+    worker.tell(f"global update-agent-data {json.dumps(what_agents_say(agent, worker))}")
+
+    def left():
+        return ", ".join(node.name for node in demo.nodes if node.rows(f"get-agent-info {agent}"))
+
+    seconds = wait(f"agent {agent} is removed from the databases of all nodes", left, *demo.nodes)
+    worker.tell(f'global insert-agent {{"id":{agent},"name":"agent-{agent}","date_add":1}}')
+    worker.tell(f"global update-agent-data {json.dumps(what_agents_say(agent, worker))}")
+    told = "1 agents do not exist on this master and were left out"
+    seconds += wait("the master refuses the late report", lambda: demo.master.log_lacks(told), *demo.nodes)
+    if demo.master.rows(f"get-agent-info {agent}"):
+        raise Failed(f"agent {agent} stays removed on the master", "it is back", demo.master)
+    worker.tell(f"global delete-agent {agent}")
+    report(f"agent {agent} removed on the master, gone everywhere; a late report of it is refused", seconds)
+
+
 def wait_for_in_sync(demo):
     def not_in_sync():
         answer = demo.master.control("-l")
@@ -355,6 +460,29 @@ PRIVATE = (
     "etc/lists/hosts.lock",
     "var/multigroups/notes.txt",
 )
+
+
+def halves(agents):
+    return agents[: len(agents) // 2], agents[len(agents) // 2 :]
+
+
+def what_agents_say(agent, worker):
+    """What the program that talks to agents tells the database of its node."""
+    return {
+        "id": agent, "version": "Wazuh v4.14.7", "config_sum": "", "merged_sum": "", "manager_host": worker.name,
+        "node_name": worker.name, "agent_ip": f"10.0.0.{agent % 250 + 1}", "connection_status": "active",
+        "sync_status": "syncreq", "group_config_status": "synced", "os_name": "Ubuntu", "os_version": "24.04",
+        "os_major": "24", "os_minor": "04", "os_codename": "noble", "os_platform": "ubuntu", "os_build": "",
+        "os_uname": f"Linux |agent-{agent} |6.8.0 |x86_64", "os_arch": "x86_64", "labels": f'"site":demo{agent % 3}',
+    }
+
+
+def wait_for_groups(demo, agent, groups):
+    def left():
+        seen = {node.name: node.rows(f"get-agent-info {agent}")[0].get("group") for node in demo.nodes}
+        return "" if set(seen.values()) == {groups} else f"the groups of agent {agent}: {seen}"
+
+    return wait(f"all nodes know that agent {agent} belongs to {groups}", left, *demo.nodes)
 
 
 def put_group(node, name):
@@ -572,6 +700,34 @@ class Node:
         except subprocess.TimeoutExpired:
             raise Failed(f"cluster_control {' '.join(arguments)} answers", f"nothing in {PATIENCE} s", self) from None
 
+    def ask(self, request):
+        """Sends a request to the agent database as the manager's other programs do; gives the answer."""
+        def exactly(stream, count):
+            data = stream.recv(count, socket.MSG_WAITALL)
+            if len(data) < count:
+                raise Failed(f"the agent database of {self.name} answers", "it closed the connection", self)
+            return data
+
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(PATIENCE)
+            stream.connect(str(self.path("queue/db/wdb")))
+            stream.sendall(struct.pack("<I", len(request)) + request.encode())
+            return exactly(stream, struct.unpack("<I", exactly(stream, 4))[0]).decode()
+
+    def tell(self, request):
+        answer = self.ask(request)
+        if answer != "ok":
+            raise Failed(f"the agent database of {self.name} does: {request[:60]}", answer, self)
+
+    def rows(self, request):
+        answer = self.ask(f"global {request}")
+        if not answer.startswith("ok "):
+            raise Failed(f"the agent database of {self.name} answers {request[:60]}", answer, self)
+        return json.loads(answer[3:])
+
+    def log_lacks(self, text):
+        return "" if any(text in line for line in self.log_lines()) else f"no line '{text}' in the log of {self.name}"
+
     def log_lines(self):
         """The daemon's log; if it has none yet, what it said when it was started."""
         for name in ("logs/cluster.log", "logs/output.txt"):
@@ -582,6 +738,8 @@ class Node:
     def leftovers(self):
         """Files that nobody wanted: what an unfinished or uncleaned synchronisation would leave in the home."""
         wanted = {*self.own, *file_set(self)}
+        # The agent database and its log.
+        wanted |= {f"queue/db/global.db{ending}" for ending in ("", "-wal", "-shm")}
         places = [self.path(place) for place in ("etc", "queue", "var/multigroups")]
         files = [str(path.relative_to(self.home)) for place in places for path in place.rglob("*") if path.is_file()]
         return [f"{self.name}/{name}" for name in files if name not in wanted]
@@ -653,16 +811,19 @@ def report(text, seconds, name=""):
     print(f"  {green('✓ ') if COLOURS else ''}{text:<{WIDTH}} {seconds:>6.2f} s", flush=True)
 
 
-def show_output(node, option):
-    """Runs cluster_control for the reader's eyes."""
-    start = time.monotonic()
-    answer = node.control(option)
+def show_output(node, *options, first=None):
+    """Runs cluster_control for the reader's eyes, which see the `first` lines."""
+    start, option = time.monotonic(), " ".join(options)
+    answer = node.control(*options)
     if answer.returncode or not answer.stdout.strip():
         seen = f"exit {answer.returncode}: {answer.stdout.strip()} {answer.stderr.strip()}"
         raise Failed(f"cluster_control {option} on {node.name} ends with 0", seen, node)
     report(f"cluster_control {option} on {node.name}:", since(start))
-    for line in answer.stdout.rstrip().splitlines():
+    lines = answer.stdout.rstrip().splitlines()
+    for line in lines[:first]:
         print(f"      {line}".rstrip(), flush=True)
+    if lines[first or len(lines) :]:
+        print(f"      … and {len(lines) - first} more", flush=True)
 
 
 def describe(files):

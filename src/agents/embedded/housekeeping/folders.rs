@@ -78,14 +78,10 @@ impl Folders {
 fn make(database: &Database, folders: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
     let mut statement = database.connection.prepare_cached("SELECT name FROM `group`")?;
     let groups: BTreeSet<String> = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let wanted = || folders.iter().map(String::as_str).chain([DEFAULT]);
-    if wanted().any(|name| !groups.contains(name)) {
-        database.transaction(|database| {
-            for name in wanted().filter(|name| !groups.contains(*name)) {
-                groups::insert(database, name)?;
-            }
-            Ok(())
-        })?;
+    let wanted: BTreeSet<&str> = folders.iter().map(String::as_str).chain([DEFAULT]).collect();
+    let new: Vec<&str> = wanted.into_iter().filter(|name| !groups.contains(*name)).collect();
+    if !new.is_empty() {
+        database.transaction(|database| new.iter().try_for_each(|name| groups::insert(database, name).map(drop)))?;
     }
     Ok(groups.into_iter().filter(|name| name != DEFAULT && !folders.contains(name)).collect())
 }
