@@ -18,12 +18,20 @@ use super::{
     Answer,
     answer::{Failure, message},
     changes::Changes,
-    command, schema,
+    command,
+    limit::Limit,
+    schema,
 };
-use crate::{config::NodeType, system::clock::Clock};
+use crate::{
+    config::NodeType,
+    system::{clock::Clock, random},
+};
 
 /// How long another process may hold the file.
 const BUSY: Duration = Duration::from_secs(2);
+
+/// Steps of SQLite's machine from one look at the time limit to the next: about a millisecond.
+const STEPS: i32 = 100_000;
 
 /// Statements that stay prepared.
 const STATEMENTS: usize = 128;
@@ -47,6 +55,10 @@ pub struct Database {
     pub(super) connected: Changes,
     /// The hash of all assignments, while nothing has changed them.
     pub(super) group_hash: RefCell<Option<Option<String>>>,
+    /// For statements of other programs.
+    pub(super) limit: Limit,
+    /// Another one each time that a file is opened: what was known of the one before is not known of this.
+    pub(super) instance: u32,
     clock: Clock,
 }
 
@@ -69,6 +81,8 @@ impl Database {
             assignments: Changes::default(),
             connected: Changes::default(),
             group_hash: RefCell::default(),
+            limit: Limit::default(),
+            instance: random::number(),
             clock,
         };
         database.prepare().map_err(|error| unusable(path, &error))?;
@@ -105,6 +119,8 @@ impl Database {
             transaction.execute(schema::MANAGER, [now])?;
             transaction.commit()?;
         }
+        let limit = self.limit.clone();
+        connection.progress_handler(STEPS, Some(move || limit.passed()))?;
         let lists = [self.info.clone(), self.assignments.clone(), self.connected.clone()];
         connection.update_hook(Some(move |action: Action, _: &str, table: &str, row: i64| {
             if table == "agent" && action != Action::SQLITE_DELETE {
@@ -164,7 +180,7 @@ fn create(path: &Path) -> io::Result<()> {
 fn forbid(context: AuthContext<'_>) -> Authorization {
     match context.action {
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => Authorization::Deny,
-        AuthAction::Pragma { pragma_value: Some(_), pragma_name } if writes(pragma_name) => Authorization::Deny,
+        AuthAction::Pragma { pragma_value: Some(_), pragma_name } if !asks(pragma_name) => Authorization::Deny,
         AuthAction::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => {
             Authorization::Deny
         }
@@ -172,9 +188,9 @@ fn forbid(context: AuthContext<'_>) -> Authorization {
     }
 }
 
-/// Whether giving this pragma a value changes how the file is kept.
-fn writes(pragma: &str) -> bool {
-    ["journal_mode", "synchronous", "foreign_keys", "writable_schema", "locking_mode", "temp_store_directory"]
+/// Whether this pragma only asks, although it has an argument.
+fn asks(pragma: &str) -> bool {
+    ["table_info", "table_xinfo", "index_list", "index_info", "foreign_key_list", "quick_check", "integrity_check"]
         .iter()
         .any(|name| pragma.eq_ignore_ascii_case(name))
 }

@@ -1,33 +1,41 @@
-//! The cases of the original's own tests (`tests/fixtures/vectors/wdb_global_cases.json`), and the bad days of a file.
+//! Long answers, the states of an agent, and the bad days of a file. The original's own cases are run through the socket,
+//! in `tests/cluster/database.rs`.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Database;
+use super::{Answer, Database, Embedded};
 use crate::{
+    agents::{AgentInfo, Backend, Error, Form, Store},
     config::NodeType,
-    system::clock::{Clock, FakeClock},
+    system::{
+        clock::Clock,
+        shutdown::{self, Trigger},
+        thread::Group,
+    },
 };
 
 struct Fixture {
-    #[expect(dead_code, reason = "it goes with the test")]
     folder: TempDir,
     database: Database,
-    hand: FakeClock,
 }
 
-fn open(folder: &Path, role: NodeType, clock: Clock) -> Result<Database, String> {
-    Database::open(&folder.join("global.db"), role, clock)
+fn open(folder: &Path) -> Result<Database, String> {
+    Database::open(&folder.join("global.db"), NodeType::Worker, Clock::real())
 }
 
 /// A new database with the group `default`.
-fn fixture(role: NodeType) -> Fixture {
+fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
-    let (clock, hand) = FakeClock::new();
-    let database = open(folder.path(), role, clock).unwrap();
-    let mut fixture = Fixture { folder, database, hand };
+    let database = open(folder.path()).unwrap();
+    let mut fixture = Fixture { folder, database };
     fixture.tell("global insert-agent-group default");
     fixture
 }
@@ -42,122 +50,271 @@ impl Fixture {
         assert_eq!(self.ask(request), "ok", "{request}");
     }
 
-    fn agent(&mut self, id: i64) -> Value {
-        let answer = self.ask(&format!("global get-agent-info {id}"));
-        serde_json::from_str::<Value>(answer.strip_prefix("ok ").unwrap()).unwrap()[0].clone()
+    #[track_caller]
+    fn rows(&mut self, request: &str) -> Value {
+        let answer = self.ask(request);
+        serde_json::from_str(answer.strip_prefix("ok ").unwrap_or_else(|| panic!("{request}: {answer}"))).unwrap()
     }
 
-    fn set_up(&mut self, case: &Value) {
-        for group in case["setup"]["groups"].as_array().into_iter().flatten() {
-            self.ask(&format!("global insert-agent-group {}", group.as_str().unwrap()));
+    /// Agents 1 to `count`, pending, each with a label and in the group `default`.
+    fn fill(&mut self, count: u32) {
+        let numbers = format!("WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < {count})");
+        for sql in [
+            "INSERT INTO agent (id, name, date_add, sync_status, version) {} SELECT id, 'agent' || id, 1, 'syncreq', 'v' FROM n",
+            "INSERT INTO labels (id, key, value) {} SELECT id, 'key', 'value' || id FROM n",
+            "INSERT INTO belongs (id_agent, id_group, priority) {} SELECT id, 1, 0 FROM n",
+        ] {
+            assert_eq!(self.ask(&format!("global sql {}", sql.replace("{}", &numbers))), "ok []");
         }
-        for agent in case["setup"]["agents"].as_array().into_iter().flatten() {
-            let id = agent["id"].as_i64().unwrap();
-            let name = agent["name"].as_str().map_or_else(|| format!("Agent-test{id}"), str::to_owned);
-            let now = self.database.now();
-            self.tell(&format!(r#"global insert-agent {{"id":{id},"name":"{name}","date_add":{now}}}"#));
-            if agent["groups"].is_array() {
-                let status = agent["group_sync_status"].as_str().unwrap_or("synced");
-                let groups = &agent["groups"];
-                self.tell(&format!(
-                    r#"global set-agent-groups {{"mode":"append","sync_status":"{status}","data":[{{"id":{id},"groups":{groups}}}]}}"#
-                ));
+        self.tell("global recalculate-agent-group-hashes");
+    }
+
+    /// Asks until an answer is complete; `next` makes the request that follows a part. Gives the ids.
+    fn parts(&mut self, first: &str, next: impl Fn(i64) -> String) -> Vec<i64> {
+        let (mut ids, mut request) = (Vec::new(), first.to_owned());
+        loop {
+            let answer = self.ask(&request);
+            assert!(answer.len() <= 65_536, "{}", answer.len());
+            let (status, rows) = answer.split_once(' ').unwrap();
+            let rows: Value = serde_json::from_str(rows).unwrap();
+            let rows = if rows[0]["data"].is_array() { rows[0]["data"].clone() } else { rows };
+            ids.extend(rows.as_array().unwrap().iter().map(|row| row["id"].as_i64().unwrap()));
+            match status {
+                "due" => request = next(*ids.last().unwrap()),
+                _ => return ids,
             }
         }
     }
-
-    fn global_hash(&mut self) -> String {
-        let answer = self.ask(r#"global sync-agent-groups-get {"get_global_hash":true}"#);
-        let json: Value = serde_json::from_str(&answer[3..]).unwrap();
-        json[0]["hash"].as_str().unwrap_or_default().to_owned()
-    }
-
-    fn run(&mut self, case: &Value) -> Vec<String> {
-        let mut failed = Vec::new();
-        for stage in case["stages"].as_array().unwrap() {
-            if let Some(seconds) = stage["wait_before_seconds"].as_f64() {
-                self.hand.advance(Duration::from_secs_f64(seconds));
-            }
-            let input = stage["input"].as_str().unwrap();
-            let input = if input.contains("[GLOBAL_HASH]") {
-                input.replace("[GLOBAL_HASH]", &self.global_hash())
-            } else {
-                input.to_owned()
-            };
-            let output = stage["output"].as_str().unwrap();
-            let output = if output.contains("[GLOBAL_HASH]") {
-                output.replace("[GLOBAL_HASH]", &self.global_hash())
-            } else {
-                output.to_owned()
-            };
-            let answer = self.ask(&input);
-            let good = if stage["regex"] == true { matches(&output, &answer) } else { answer == output };
-            if !good {
-                failed.push(format!(
-                    "{} > {}\n  asked    {input}\n  expected {output}\n  got      {answer}",
-                    case["name"], stage["stage"]
-                ));
-            }
-        }
-        let rows = case["final_agent_row"].is_object().then(|| vec![case["final_agent_row"].clone()]);
-        let rows = rows.or_else(|| case["final_agent_rows"].as_array().cloned());
-        for expected in rows.into_iter().flatten() {
-            let agent = self.agent(expected["agent_id"].as_i64().unwrap());
-            for (column, value) in expected.as_object().unwrap() {
-                if !matches!(column.as_str(), "agent_id" | "log_warning") && agent[column] != *value {
-                    failed.push(format!("{}: {column} is {}, not {value}", case["name"], agent[column]));
-                }
-            }
-        }
-        failed
-    }
-}
-
-/// `*` stands for any text; the pattern may be only the beginning, and brackets do not count.
-fn matches(pattern: &str, text: &str) -> bool {
-    let bare = |text: &str| text.replace(['[', ']', '(', ')'], "");
-    let (pattern, text) = (bare(pattern), bare(text));
-    let mut rest = text.as_str();
-    for (at, part) in pattern.split('*').enumerate() {
-        match rest.find(part) {
-            Some(found) if at > 0 || found == 0 => rest = &rest[found + part.len()..],
-            _ => return false,
-        }
-    }
-    true
-}
-
-fn cases(suite: &str) -> Vec<Value> {
-    let text = fs::read_to_string("tests/fixtures/vectors/wdb_global_cases.json").unwrap();
-    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
-    all.into_iter().filter(|case| case["suite"] == suite).collect()
 }
 
 #[test]
-fn the_cases_in_sequence_are_answered_as_by_the_original() {
-    let mut fixture = fixture(NodeType::Master);
-    // What the manager itself has told before.
-    fixture.tell(
-        r#"global update-agent-data {"id":0,"connection_status":"active","group_config_status":"synced","sync_status":"synced"}"#,
+fn long_lists_come_in_parts_that_fit_a_frame_and_nothing_is_lost_between_them() {
+    let mut fixture = fixture();
+    fixture.fill(6000);
+    let all: Vec<i64> = (1..=6000).collect();
+    let next = |last: i64| format!("global get-all-agents last_id {last}");
+    assert_eq!(fixture.parts(&next(0), next), all);
+    let next = |last: i64| format!(r#"global sync-agent-groups-get {{"condition":"all","last_id":{last}}}"#);
+    assert_eq!(fixture.parts(&next(0), next), all);
+    let ask = || "global sync-agent-info-get {}".to_owned();
+    assert_eq!(fixture.parts(&ask(), |_| ask()), all);
+    assert_eq!(fixture.ask(&ask()), "ok []", "what was given out counts as sent");
+    // Answers to plain SQL are cut at exactly the longest frame.
+    assert_eq!(fixture.ask("global sql SELECT * FROM agent").len(), 65_536);
+    fixture.ask("global sql UPDATE agent SET group_sync_status = 'syncreq' WHERE id > 0");
+    let ask = || r#"global sync-agent-groups-get {"condition":"sync_status","set_synced":true}"#.to_owned();
+    assert_eq!(fixture.parts(&ask(), |_| ask()), all);
+    assert_eq!(fixture.ask(&ask()), r#"ok [{"data":[]}]"#);
+    // One more is found without looking at the others.
+    fixture.tell(r#"global set-agent-groups {"mode":"override","sync_status":"syncreq","data":[{"id":7,"name":"a","groups":["default"]}]}"#);
+    assert_eq!(fixture.parts(&ask(), |_| ask()), [7]);
+}
+
+#[test]
+fn what_must_go_to_the_master_is_never_made_less() {
+    let states = ["synced", "syncreq_keepalive", "syncreq_status", "syncreq"];
+    let mut fixture = fixture();
+    fixture.tell(r#"global insert-agent {"id":1,"name":"a","date_add":1}"#);
+    for (strength, before) in states.iter().enumerate() {
+        for (wanted, asked) in states.iter().enumerate() {
+            fixture.ask(&format!("global sql UPDATE agent SET sync_status = '{before}' WHERE id = 1"));
+            fixture.tell(&format!(
+                r#"global update-keepalive {{"id":1,"connection_status":"active","sync_status":"{asked}"}}"#
+            ));
+            let after = fixture.rows("global sql SELECT sync_status FROM agent WHERE id = 1");
+            let expected = if wanted == 0 { "synced" } else { states[wanted.max(strength)] };
+            assert_eq!(after[0]["sync_status"], expected, "{before} and {asked}");
+        }
+    }
+    let answer = fixture.ask(r#"global update-keepalive {"id":1,"connection_status":"gone","sync_status":"synced"}"#);
+    assert!(
+        answer.starts_with("err Cannot execute Global database query; CHECK constraint failed: connection_status IN"),
+        "{answer}"
     );
-    let cases = cases("global_messages");
-    assert_eq!(cases.len(), 13);
-    let failed: Vec<String> = cases.iter().flat_map(|case| fixture.run(case)).collect();
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
-fn the_cases_on_groups_are_answered_as_by_the_original() {
-    let mut count = 0;
-    let mut failed = Vec::new();
-    for suite in ["set_agent_groups", "sync_agent_groups_get", "get_groups_integrity"] {
-        for case in cases(suite) {
-            let mut fixture = fixture(NodeType::Master);
-            fixture.set_up(&case);
-            failed.extend(fixture.run(&case));
-            count += 1;
-        }
+fn agent_information_comes_in_parts_and_can_be_put_back() {
+    let mut fixture = fixture();
+    fixture.fill(25);
+    let count = |pending: &str, list: &str| {
+        serde_json::from_str::<Value>(pending).unwrap()[list].as_array().map_or(0, Vec::len)
+    };
+    let first = fixture.database.take_pending(10).unwrap();
+    assert_eq!((count(&first.object, "syncreq"), first.more), (10, true));
+    // An agent that changes meanwhile is not forgotten.
+    fixture.tell(r#"global update-keepalive {"id":3,"connection_status":"active","sync_status":"syncreq_keepalive"}"#);
+    let second = fixture.database.take_pending(100).unwrap();
+    assert_eq!(
+        (count(&second.object, "syncreq"), count(&second.object, "syncreq_keepalive"), second.more),
+        (15, 1, false)
+    );
+    assert_eq!(fixture.database.take_pending(100).unwrap().object, "{}");
+    let record: Value = serde_json::from_str(&first.object).unwrap();
+    assert_eq!(record["syncreq"][0]["labels"][0]["value"], "value1");
+    assert_eq!(record["syncreq"][0]["status_code"], 0);
+    assert_eq!(record["syncreq"][0].get("os_name"), None, "what says nothing is left out");
+}
+
+#[test]
+fn what_other_programs_send_stays_in_this_file_and_leaves_nothing_open() {
+    let mut fixture = fixture();
+    let elsewhere = fixture.folder.path().join("elsewhere.db");
+    for statement in [
+        format!("ATTACH '{}' AS other", elsewhere.display()),
+        format!("VACUUM INTO '{}'", elsewhere.display()),
+        "PRAGMA journal_mode = DELETE".to_owned(),
+        "PRAGMA query_only = 1".to_owned(),
+        "PRAGMA max_page_count = 1".to_owned(),
+        "SELECT load_extension('x')".to_owned(),
+        "BEGIN".to_owned(),
+        "SAVEPOINT s".to_owned(),
+        "COMMIT".to_owned(),
+        "nonsense".to_owned(),
+        String::new(),
+    ] {
+        let answer = fixture.ask(&format!("global sql {statement}"));
+        assert!(answer.starts_with("err "), "{statement}: {answer}");
+        fixture.tell(r#"global update-agent-name {"id":0,"name":"manager"}"#);
     }
-    assert_eq!(count, 62);
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(!elsewhere.exists());
+    assert_eq!(fixture.ask("global sql PRAGMA synchronous"), r#"ok [{"synchronous":1}]"#);
+    assert_eq!(fixture.ask("global sql UPDATE agent SET name = 'm' WHERE id = 0; DROP TABLE agent"), "ok []");
+    assert_eq!(fixture.ask("global select-agent-name 0"), r#"ok [{"name":"m"}]"#);
+}
+
+#[test]
+fn a_statement_without_end_is_interrupted() {
+    let fixture = fixture();
+    let begun = Instant::now();
+    fixture.database.limit.set(Duration::from_millis(50));
+    let endless = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n) SELECT max(id) FROM n";
+    let ended = fixture.database.connection.query_row(endless, [], |row| row.get::<_, i64>(0));
+    assert!(ended.is_err());
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named_with_the_reason_and_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("global.db");
+    let refused = |folder: &Path| open(folder).err().unwrap();
+    let nowhere = refused(&folder.path().join("missing"));
+    assert!(nowhere.contains("missing/global.db cannot be opened for writing"), "{nowhere}");
+    fs::write(&path, "rubbish ".repeat(1000)).unwrap();
+    let damaged = refused(folder.path());
+    assert!(damaged.contains("global.db cannot be used: file is not a database. It is damaged"), "{damaged}");
+    assert_eq!(fs::read(&path).unwrap().len(), 8000, "it stays as it is");
+    fs::remove_file(&path).unwrap();
+    let mut database = open(folder.path()).unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    database.answer("global sql UPDATE metadata SET value = '6' WHERE key = 'db_version'");
+    database.close();
+    let old = refused(folder.path());
+    assert!(old.contains("has the schema version 6, this daemon knows 7 only"), "{old}");
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+    assert!(refused(folder.path()).contains("cannot be opened"));
+}
+
+#[test]
+fn a_locked_file_and_a_full_one_are_told_and_heal() {
+    let mut fixture = fixture();
+    let other = rusqlite::Connection::open(fixture.folder.path().join("global.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let insert = |id: u32| format!(r#"global insert-agent {{"id":{id},"name":"{}","date_add":1}}"#, "a".repeat(1000));
+    assert_eq!(fixture.ask(&insert(1)), "err Cannot execute Global database query; database is locked");
+    assert_eq!(fixture.ask("global get-agent-info 1"), "ok []", "reading goes on");
+    other.execute_batch("COMMIT").unwrap();
+    fixture.tell(&insert(1));
+
+    // As many pages as there are.
+    let _ = fixture
+        .database
+        .connection
+        .authorizer(None::<fn(rusqlite::hooks::AuthContext<'_>) -> rusqlite::hooks::Authorization>);
+    let pages: i64 = fixture.database.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let limit = |fixture: &Fixture, pages: i64| {
+        let connection = &fixture.database.connection;
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    };
+    limit(&fixture, pages);
+    let mut answers = (2..100).map(|id| fixture.ask(&insert(id)));
+    let full = answers.find(|answer| answer != "ok").unwrap();
+    assert_eq!(full, "err Cannot execute Global database query; database or disk is full");
+    assert_eq!(fixture.rows("global get-agent-info 1")[0]["id"], 1);
+    limit(&fixture, 1_000_000);
+    fixture.tell(&insert(100));
+}
+
+/// The embedded database with its thread.
+fn embedded(folder: &Path) -> (Embedded, Group, Trigger) {
+    let (trigger, order) = shutdown::channel();
+    let (embedded, owner) = Embedded::new(folder.join("global.db"), NodeType::Worker, Clock::real(), order);
+    let threads = Group::new(1);
+    owner.start(&threads).unwrap();
+    (embedded, threads, trigger)
+}
+
+#[test]
+fn a_request_that_panics_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, threads, trigger) = embedded(folder.path());
+    let insert = r#"global insert-agent {"id":1,"name":"a","date_add":1}"#;
+    embedded.query(insert).unwrap();
+    let failed = embedded.with(|database| {
+        database.connection.execute_batch("BEGIN; DELETE FROM agent").unwrap();
+        panic!("as ordered")
+    });
+    let failed: Result<(), Error> = failed;
+    assert!(matches!(failed, Err(Error::Unavailable(_))), "{failed:?}");
+    // What it began is not there, and the others go on.
+    assert_eq!(
+        embedded.query(insert),
+        Err(Error::Refused("Cannot execute Global database query; UNIQUE constraint failed: agent.id".into()))
+    );
+    drop(trigger);
+    assert_eq!(threads.join(Instant::now() + Duration::from_secs(10)), 0);
+    assert_eq!(embedded.query(insert), Err(Error::Unavailable("this node stops".into())));
+}
+
+#[test]
+fn what_did_not_arrive_is_pending_again_in_both_forms() {
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, _threads, _trigger) = embedded(folder.path());
+    let store = Store::new(embedded.clone());
+    for id in 1..=3 {
+        embedded.query(&format!(r#"global insert-agent {{"id":{id},"name":"a{id}","date_add":1}}"#)).unwrap();
+    }
+    let pending = |form| store.take_info(form).unwrap();
+    let change = |id: u32, sync: &str| {
+        let status = format!(r#""connection_status":"active","sync_status":"{sync}""#);
+        embedded.query(&format!(r#"global update-keepalive {{"id":{id},{status}}}"#)).unwrap();
+    };
+    let states = || embedded.query("global sql SELECT sync_status AS s FROM agent WHERE id > 0 ORDER BY id").unwrap();
+    let all = ["syncreq", "syncreq_status", "syncreq_keepalive"];
+    all.iter().zip(1..).for_each(|(sync, id)| change(id, sync));
+    let before = states();
+    let info: AgentInfo = pending(Form::Object).unwrap();
+    assert_eq!((info.count, info.more), (3, false));
+    assert_eq!(pending(Form::Object), None);
+    // This one needs less than before; the other would need more.
+    change(1, "syncreq_keepalive");
+    store.put_back(&info).unwrap();
+    assert_eq!(states(), before);
+    assert_eq!(pending(Form::Object).unwrap().count, 3);
+    change(2, "syncreq");
+    let info = pending(Form::Texts).unwrap();
+    assert_eq!(info.count, 1);
+    assert_eq!(pending(Form::Texts), None);
+    store.put_back(&info).unwrap();
+    assert_eq!(pending(Form::Texts).unwrap(), info);
+}
+
+#[test]
+fn answers_have_the_frames_of_the_protocol() {
+    assert_eq!(Answer::Ok(String::new()).frames(), [b"ok".to_vec()]);
+    assert_eq!(Answer::Due("[]".into()).frames(), [b"due []".to_vec()]);
+    let rows = Answer::Rows(vec![r#"{"id":0}"#.into()]).frames();
+    assert_eq!(rows, [b"due {\"id\":0}".to_vec(), b"ok []".to_vec()]);
 }

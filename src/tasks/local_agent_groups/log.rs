@@ -56,6 +56,11 @@ impl Log {
         }
     }
 
+    /// Nothing is known any more of what workers have: each gets the whole table.
+    pub fn forget(&mut self) {
+        self.delivered.clear();
+    }
+
     /// Whether only the whole table brings this worker up to date.
     pub fn lacks_history(&self, worker: &str) -> bool {
         self.delivered.get(worker).is_none_or(|turn| *turn < self.forgotten)
@@ -118,6 +123,8 @@ mod tests {
         assert_eq!(texts(log.parcel("w", None)).unwrap(), "b c hash2");
         log.delivered("w", 5);
         assert_eq!(log.parcel("w", Some(&whole)), None);
+        log.forget();
+        assert_eq!(texts(log.parcel("w", Some(&whole))).unwrap(), "whole");
     }
 
     #[test]

@@ -67,6 +67,8 @@ impl LocalAgentGroups {
                 match guard(|| self.turn(node, &workers, &scope)) {
                     Ok(Ok(())) => told.clear(),
                     Ok(Err(error)) => {
+                        // Some of it may have been given out and lost.
+                        self.log.lock().forget();
                         let text = format!("The assignments to groups cannot be read: {error}");
                         let level = told.level(Level::Error, &text, node.clock.now());
                         ::log::log!(target: &*scope, level, "{text}");

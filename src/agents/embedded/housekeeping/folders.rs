@@ -27,6 +27,11 @@ impl Folders {
         Self { path, done: None, missing: BTreeSet::new(), turns: 0 }
     }
 
+    /// The groups are not those of the folders any more.
+    pub(super) fn forget(&mut self) {
+        self.done = None;
+    }
+
     /// Makes the groups those of the folders, if anything has changed. If there is no folder at all, something else is
     /// wrong, and no group goes.
     pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), Failed> {

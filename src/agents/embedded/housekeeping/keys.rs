@@ -61,6 +61,11 @@ impl Keys {
         Self { path, waits, done: None, seen: None, suspicious: 0, told_missing: false }
     }
 
+    /// The rows are not those of the file any more.
+    pub(super) fn forget(&mut self) {
+        self.done = None;
+    }
+
     /// Makes the rows those of the file, if it has changed.
     pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), Failed> {
         let stamp = match Stamp::of(&self.path) {

@@ -67,9 +67,16 @@ pub fn run(node: &Node, database: &Embedded) {
     let mut keys = (!home.has_program(registrar)).then(|| Keys::new(home.client_keys(), is_master));
     let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir()));
     let assigns = is_master && !home.has_program("wazuh-remoted");
+    let mut instance = None;
     let (scope, told) = (scope("Cluster", "Agent database"), Repeats::default());
     loop {
         let turn = || -> Result<(), Failed> {
+            let now = Some(database.with(|database| database.instance)?);
+            if std::mem::replace(&mut instance, now) != now {
+                // A new file has no rows yet.
+                keys.iter_mut().for_each(Keys::forget);
+                folders.iter_mut().for_each(Folders::forget);
+            }
             // Groups come before the agents that belong to them.
             folders.as_mut().map_or(Ok(()), |folders| folders.turn(database))?;
             keys.as_mut().map_or(Ok(()), |keys| keys.turn(database))?;
