@@ -6,7 +6,7 @@ use std::{fs, time::Duration};
 use clusterd::system::clock::FakeClock;
 use serde_json::{Value, json};
 
-use crate::support::{Database, Node, TestHome, eventually};
+use crate::support::{Database, Node, SECOND, TestHome, advance_until, eventually};
 
 /// A node whose database nobody else uses.
 struct Fixture {
@@ -165,4 +165,44 @@ fn a_file_that_cannot_be_used_is_told_and_stays_and_the_node_goes_on() {
     // Somebody moves it away: a new one is made without a restart.
     fs::remove_file(master.home.path("queue/db/global.db")).unwrap();
     eventually("the database works", || database.ask("global get-agent-info 1") == "ok []");
+}
+
+#[test]
+fn a_file_that_is_lost_is_made_anew_with_the_agents_of_the_keys() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/client.keys", "001 agent1 any k1\n002 agent2 any k2\n");
+    home.write("etc/shared/web/agent.conf", "");
+    let master = Node::master(home, &clock, json!({}));
+    let mut database = Database::of(&master);
+    advance_until(&hand, SECOND, "the agents are known", || database.agent(2)["name"] == "agent2");
+    for file in ["global.db", "global.db-wal", "global.db-shm"] {
+        fs::remove_file(master.home.path("queue/db").join(file)).unwrap();
+    }
+    let path = master.home.path("queue/db/global.db");
+    advance_until(&hand, SECOND, "there is a new file", || path.exists());
+    advance_until(&hand, SECOND, "the agents are known again", || database.agent(2)["name"] == "agent2");
+    assert_eq!(database.rows("global find-group web").as_array().unwrap().len(), 1);
+    master.stop();
+}
+
+#[test]
+fn half_a_request_and_a_long_one_hinder_nobody() {
+    use std::io::{Read, Write};
+    let fixture = Fixture::new();
+    let connect = || std::os::unix::net::UnixStream::connect(fixture.node.home.path("queue/db/wdb")).unwrap();
+    let mut slow: Vec<_> = (0..20).map(|_| connect()).collect();
+    slow.iter_mut().for_each(|stream| stream.write_all(b"\x20\0\0\0global ").unwrap());
+    let mut long = connect();
+    long.write_all(&65_537_u32.to_le_bytes()).unwrap();
+    assert_eq!(long.read(&mut [0; 1]).unwrap(), 0, "it is closed without an answer");
+    let mut other = Database::of(&fixture.node);
+    for _ in 0..100 {
+        assert_eq!(other.ask("global find-group nosuch"), "ok []");
+    }
+    slow[0].write_all(b"find-group nosuch        ").unwrap();
+    let mut answer = [0; 9];
+    slow[0].read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"\x05\0\0\0ok []");
+    fixture.node.stop();
 }
