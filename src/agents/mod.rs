@@ -10,7 +10,6 @@
 pub mod embedded;
 mod http_head;
 pub mod listing;
-mod sockets;
 mod store;
 mod timed;
 pub mod wazuh_db;

@@ -1,22 +1,13 @@
 //! The `local` thread: accepts local programs.
 
 use std::{
-    fs::{Permissions, remove_file, set_permissions},
     io,
-    os::{
-        fd::AsRawFd,
-        unix::{
-            fs::{FileTypeExt, PermissionsExt},
-            net::{UnixListener, UnixStream},
-        },
-    },
-    path::{Path, PathBuf},
+    os::unix::net::UnixStream,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use log::{debug, info, warn};
-use nix::sys::socket::{Shutdown, shutdown};
 use parking_lot::Mutex;
 
 use super::{Role, peer::Peer};
@@ -24,7 +15,7 @@ use crate::{
     connection::{Connection, Socket},
     logging::scope,
     node::Node,
-    system::{random, thread},
+    system::{random, thread, unix_socket::Bound},
     tasks::keep_alive::supervision::{self, Supervised},
 };
 
@@ -32,20 +23,7 @@ use crate::{
 const REST: Duration = Duration::from_millis(500);
 
 /// The bound control socket.
-pub struct Server {
-    listener: UnixListener,
-    _file: SocketFile,
-}
-
-/// Removes the file of the socket when nobody serves it any more, or never did: programs are to see that at once.
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // The next start replaces what is left.
-        let _ = remove_file(&self.0);
-    }
-}
+pub struct Server(Bound);
 
 /// The local programs that are connected.
 pub type Clients = Arc<Mutex<Vec<Client>>>;
@@ -66,18 +44,7 @@ impl Server {
     /// # Errors
     /// When another daemon serves it, or the directory may not be written.
     pub fn bind(node: &Node) -> io::Result<Self> {
-        let path = node.home.control_socket();
-        if is_socket(&path) {
-            if UnixStream::connect(&path).is_ok() {
-                let text = "another daemon serves it; stop that one first";
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-            }
-            remove_file(&path)?;
-        }
-        let listener = UnixListener::bind(&path)?;
-        let file = SocketFile(path);
-        set_permissions(&file.0, Permissions::from_mode(0o660))?;
-        Ok(Self { listener, _file: file })
+        Bound::new(node.home.control_socket()).map(Self)
     }
 
     /// Makes a blocked accept return.
@@ -85,11 +52,7 @@ impl Server {
     /// # Errors
     /// When the socket cannot be cloned.
     pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
-        let socket = self.listener.try_clone()?;
-        Ok(move || {
-            // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
-            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
-        })
+        self.0.stopper()
     }
 
     /// Starts the threads `local` and `local_alive`.
@@ -116,21 +79,17 @@ impl Server {
         let node = role.node();
         let scope = scope("Local Server", "Main");
         loop {
-            let accepted = self.listener.accept();
+            let accepted = self.0.accept();
             if node.shutdown.ordered() {
                 break;
             }
-            let served = accepted.and_then(|(stream, _)| serve(role, stream, clients));
+            let served = accepted.and_then(|stream| serve(role, stream, clients));
             if let Err(error) = served {
                 warn!(target: &*scope, "A local program cannot be served: {error}");
                 node.shutdown.sleep(&node.clock, REST);
             }
         }
     }
-}
-
-fn is_socket(path: &Path) -> bool {
-    path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {

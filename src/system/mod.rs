@@ -11,4 +11,5 @@ pub mod process;
 pub mod random;
 pub mod shutdown;
 pub mod thread;
+pub mod unix_socket;
 pub mod user;

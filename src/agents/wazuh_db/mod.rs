@@ -13,7 +13,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use super::{Backend, Error, Pending, Reply, sockets, wdb_frame::LONGEST};
+use super::{Backend, Error, Pending, Reply, wdb_frame::LONGEST};
 use crate::{config::Home, system::shutdown::Shutdown};
 use endpoint::Endpoint;
 use pool::Pool;
@@ -40,7 +40,11 @@ impl WazuhDb {
     /// connecting to the end of the answer; the original uses 40 s.
     pub fn new(home: &Home, limit: Duration, shutdown: &Shutdown) -> Self {
         let endpoint = |path| Endpoint::new(path, shutdown.clone());
-        Self { wdb: Pool::new(endpoint(sockets::wdb(home))), http: endpoint(sockets::http(home)), limit }
+        Self {
+            wdb: Pool::new(endpoint(home.agent_database_socket())),
+            http: endpoint(home.agent_database_http_socket()),
+            limit,
+        }
     }
 
     /// Whether the database speaks HTTP, which it does since 4.13. If not, [`Backend::take_pending`] and

@@ -132,14 +132,14 @@ fn a_database_that_was_started_again_is_found() {
         assert_eq!(client.query("echo 1"), ok("1"));
         run.stop();
     }
-    drop(listen(crate::agents::sockets::wdb(&Home::new(directory.path()))));
+    drop(listen(Home::new(directory.path()).agent_database_socket()));
     assert!(unavailable(client.query("echo 2")).contains("nobody serves"));
 }
 
 #[test]
 fn a_request_is_sent_again_only_if_nothing_of_its_answer_came() {
     let directory = tempfile::tempdir().unwrap();
-    let listener = listen(crate::agents::sockets::wdb(&Home::new(directory.path())));
+    let listener = listen(Home::new(directory.path()).agent_database_socket());
     let (client, _trigger) = client(&directory, LONG);
     let next = move || -> (UnixStream, Option<Vec<u8>>) {
         let (mut stream, _) = listener.accept().unwrap();
@@ -175,7 +175,7 @@ fn a_request_is_sent_again_only_if_nothing_of_its_answer_came() {
 #[test]
 fn what_was_not_asked_for_is_no_answer_to_the_next_request() {
     let directory = tempfile::tempdir().unwrap();
-    let listener = listen(crate::agents::sockets::wdb(&Home::new(directory.path())));
+    let listener = listen(Home::new(directory.path()).agent_database_socket());
     let (client, _trigger) = client(&directory, LONG);
     let server = spawn(move || {
         let serve = |answers: &[&[u8]]| {
@@ -196,7 +196,7 @@ fn what_was_not_asked_for_is_no_answer_to_the_next_request() {
 #[test]
 fn garbage_over_http_is_no_answer() {
     let directory = tempfile::tempdir().unwrap();
-    let listener = listen(crate::agents::sockets::http(&Home::new(directory.path())));
+    let listener = listen(Home::new(directory.path()).agent_database_http_socket());
     let (client, _trigger) = client(&directory, LONG);
     let answers =
         [("", "closed"), ("ok\n\n", "no sense"), ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no JSON object")];
@@ -218,7 +218,7 @@ fn garbage_over_http_is_no_answer() {
 #[test]
 fn silence_over_http_has_a_limit() {
     let directory = tempfile::tempdir().unwrap();
-    let _listener = listen(crate::agents::sockets::http(&Home::new(directory.path())));
+    let _listener = listen(Home::new(directory.path()).agent_database_http_socket());
     let (client, _trigger) = client(&directory, Duration::from_millis(100));
     assert!(unavailable(client.take_pending()).contains("within 0.1 s"));
     assert!(unavailable(client.store("{}")).contains("within 0.1 s"));
@@ -228,7 +228,7 @@ fn silence_over_http_has_a_limit() {
 fn the_order_to_stop_ends_every_wait() {
     let directory = tempfile::tempdir().unwrap();
     let home = Home::new(directory.path());
-    let _silent = (listen(crate::agents::sockets::wdb(&home)), listen(crate::agents::sockets::http(&home)));
+    let _silent = (listen(home.agent_database_socket()), listen(home.agent_database_http_socket()));
     let (client, trigger) = client(&directory, LONG);
     scope(|scope| {
         let waits = [

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Answer, Limits, Serve, Servers};
 use crate::{
-    agents::{sockets, wdb_frame as frame},
+    agents::wdb_frame as frame,
     config::Home,
     system::{
         clock::Clock,
@@ -120,11 +120,11 @@ impl Run {
     }
 
     pub(super) fn wdb(&self) -> Program {
-        Program::connect(sockets::wdb(&self.home))
+        Program::connect(self.home.agent_database_socket())
     }
 
     pub(super) fn http(&self) -> Program {
-        Program::connect(sockets::http(&self.home))
+        Program::connect(self.home.agent_database_http_socket())
     }
 }
 

@@ -1,30 +1,19 @@
 //! One bound socket and the programs that are connected to it.
 
 use std::{
-    fs::{Permissions, remove_file, set_permissions},
     io,
-    os::{
-        fd::AsRawFd,
-        unix::{
-            fs::{FileTypeExt, PermissionsExt},
-            net::{UnixListener, UnixStream},
-        },
-    },
-    path::{Path, PathBuf},
+    os::unix::net::UnixStream,
+    path::PathBuf,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use log::{Level, debug, info, log};
-use nix::{
-    errno::Errno,
-    sys::socket::{AddressFamily, Shutdown as Ways, SockFlag, SockType, UnixAddr, connect, shutdown as shut, socket},
-};
 
 use super::Limits;
 use crate::{
     logging::{Repeats, Scope, scope},
-    system::{clock::Clock, directory, shutdown::Shutdown, thread::Group},
+    system::{clock::Clock, directory, shutdown::Shutdown, thread::Group, unix_socket::Bound},
 };
 
 /// How long the thread rests when the system has no room for another connection.
@@ -35,38 +24,23 @@ const END: Duration = Duration::from_secs(60);
 
 pub(super) struct Listener {
     name: &'static str,
-    socket: UnixListener,
-    file: SocketFile,
-}
-
-/// Removes the file of the socket when nobody serves it any more, or never did: programs are to see that at once.
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // The next start replaces what is left.
-        let _ = remove_file(&self.0);
-    }
+    socket: Bound,
 }
 
 impl Listener {
     /// Binds `path`; its directory is created with `mode`.
     pub(super) fn bind(name: &'static str, path: PathBuf, mode: u32) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        prepare(&path, mode).map_err(named)?;
-        let socket = UnixListener::bind(&path).map_err(named)?;
-        let file = SocketFile(path.clone());
-        set_permissions(&path, Permissions::from_mode(0o660)).map_err(named)?;
-        Ok(Self { name, socket, file })
+        let parent = path.parent().unwrap_or(&path);
+        let made =
+            directory::create(parent.parent().unwrap_or(parent), 0o750).and_then(|()| directory::create(parent, mode));
+        let socket = made.and_then(|()| Bound::new(path.clone()));
+        let socket = socket.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+        Ok(Self { name, socket })
     }
 
     /// Makes a blocked accept return.
     pub(super) fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
-        let socket = self.socket.try_clone()?;
-        Ok(move || {
-            // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
-            let _ = shut(socket.as_raw_fd(), Ways::Both);
-        })
+        self.socket.stopper()
     }
 
     /// Accepts programs until the order to stop and lets each `talk` on a thread of its own.
@@ -77,7 +51,7 @@ impl Listener {
         shutdown: &Shutdown,
         talk: impl Fn(&UnixStream) -> io::Result<()> + Clone + Send + 'static,
     ) {
-        let (scope, path) = (scope("Agent Database", self.name), self.file.0.display());
+        let (scope, path) = (scope("Agent Database", self.name), self.socket.path().display());
         info!(target: &*scope, "Serving on {path}");
         let (mut clients, told) = (Clients::new(self.name, limits.clients, scope.clone()), Repeats::default());
         loop {
@@ -86,7 +60,7 @@ impl Listener {
                 break;
             }
             let failed = accepted.is_err();
-            if let Err(error) = accepted.and_then(|(stream, _)| clients.admit(stream, talk.clone())) {
+            if let Err(error) = accepted.and_then(|stream| clients.admit(stream, talk.clone())) {
                 let text = format!("A program cannot be served at {path}: {error}");
                 log!(target: &*scope, told.level(Level::Warn, &text, clock.now()), "{text}");
                 if failed {
@@ -139,25 +113,4 @@ impl Clients {
         }
         self.threads.join(Instant::now() + END);
     }
-}
-
-/// Creates the directories of the socket and removes what nobody serves any more.
-fn prepare(path: &Path, mode: u32) -> io::Result<()> {
-    let parent = path.parent().unwrap_or(path);
-    directory::create(parent.parent().unwrap_or(parent), 0o750)?;
-    directory::create(parent, mode)?;
-    let is_socket = path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket());
-    if is_socket && is_served(path)? {
-        let text = "another program, such as wazuh-db, serves it; stop that one first";
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
-    }
-    if is_socket { remove_file(path) } else { Ok(()) }
-}
-
-/// Whether somebody accepts at `path`, or at least has not closed it: one that hangs with a full queue is alive.
-fn is_served(path: &Path) -> io::Result<bool> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
-    let outcome = connect(socket.as_raw_fd(), &UnixAddr::new(path)?);
-    Ok(matches!(outcome, Ok(()) | Err(Errno::EAGAIN)))
 }

@@ -21,7 +21,7 @@ use std::{
 
 use super::Answer;
 use crate::{
-    agents::{sockets, timed::Timed},
+    agents::timed::Timed,
     config::Home,
     logging::scope,
     system::{clock::Clock, shutdown::Shutdown, thread},
@@ -71,8 +71,8 @@ impl Servers {
     /// # Errors
     /// When another program serves one of them, or a directory may not be written. The text names the socket.
     pub fn bind(home: &Home) -> io::Result<Self> {
-        let wdb = Listener::bind("wdb", sockets::wdb(home), 0o750)?;
-        let http = Listener::bind("wdb-http", sockets::http(home), 0o770)?;
+        let wdb = Listener::bind("wdb", home.agent_database_socket(), 0o750)?;
+        let http = Listener::bind("wdb-http", home.agent_database_http_socket(), 0o770)?;
         Ok(Self { wdb, http, limits: Limits::default() })
     }
 

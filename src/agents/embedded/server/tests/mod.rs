@@ -22,11 +22,11 @@ fn sockets_replace_what_is_dead_and_nothing_else() {
     run.stop();
     assert_eq!((mode("queue/db/wdb"), mode("queue/sockets/wdb-http.sock")), (None, None));
 
-    drop(UnixListener::bind(sockets::wdb(&home)).unwrap());
+    drop(UnixListener::bind(home.agent_database_socket()).unwrap());
     drop(Servers::bind(&home).unwrap());
-    std::fs::write(sockets::wdb(&home), "no socket").unwrap();
+    std::fs::write(home.agent_database_socket(), "no socket").unwrap();
     assert!(Servers::bind(&home).is_err());
-    assert_eq!(std::fs::read(sockets::wdb(&home)).unwrap(), b"no socket");
+    assert_eq!(std::fs::read(home.agent_database_socket()).unwrap(), b"no socket");
 }
 
 #[test]
