@@ -373,7 +373,7 @@ def remove_an_agent(demo):
     seconds = wait(f"agent {agent} is removed from the databases of all nodes", left, *demo.nodes)
     worker.tell(f'global insert-agent {{"id":{agent},"name":"agent-{agent}","date_add":1}}')
     worker.tell(f"global update-agent-data {json.dumps(what_agents_say(agent, worker))}")
-    told = "1 agents do not exist on this master and were left out"
+    told = "Left out, because they do not exist on this master"
     seconds += wait("the master refuses the late report", lambda: demo.master.log_lacks(told), *demo.nodes)
     if demo.master.rows(f"get-agent-info {agent}"):
         raise Failed(f"agent {agent} stays removed on the master", "it is back", demo.master)

@@ -78,21 +78,28 @@ impl Store {
     }
 
     /// Sends commands until an answer is complete; `next` makes the one that follows a part.
-    fn parts(&self, first: &str, mut next: impl FnMut(&str) -> String) -> Result<Vec<String>, Error> {
+    fn parts(&self, first: &str, next: impl FnMut(&str) -> String) -> Result<Vec<String>, Error> {
+        let (parts, end) = self.parts_so_far(first, next);
+        end.map(|()| parts)
+    }
+
+    /// The parts that came, and whether that is all.
+    fn parts_so_far(&self, first: &str, mut next: impl FnMut(&str) -> String) -> (Vec<String>, Result<(), Error>) {
         let (mut parts, mut request) = (Vec::new(), first.to_owned());
         for _ in 0..PARTS {
-            match self.0.query(&request)? {
-                Reply::Ok(part) => {
+            match self.0.query(&request) {
+                Ok(Reply::Ok(part)) => {
                     parts.push(part);
-                    return Ok(parts);
+                    return (parts, Ok(()));
                 }
-                Reply::Due(part) => {
+                Ok(Reply::Due(part)) => {
                     request = next(&part);
                     parts.push(part);
                 }
+                Err(error) => return (parts, Err(error)),
             }
         }
-        Err(Error::Refused(format!("the agent database gives no end of '{first}'")))
+        (parts, Err(Error::Refused(format!("the agent database gives no end of '{first}'"))))
     }
 
     /// Takes what the master must know of the agents of this node; it counts as sent. None if there is nothing.
@@ -108,8 +115,12 @@ impl Store {
             }
             Form::Texts => {
                 let request = "global sync-agent-info-get {}";
-                let mut parts = self.parts(request, |_| request.to_owned())?;
+                let (mut parts, end) = self.parts_so_far(request, |_| request.to_owned());
                 parts.retain(|part| part != "[]");
+                // What came counts as sent already, so it is sent; the next turn shows whether the error stays.
+                if parts.is_empty() {
+                    end?;
+                }
                 let chunks = serde_json::to_string(&parts).unwrap_or_default();
                 Ok((!parts.is_empty()).then_some(AgentInfo { chunks, count: parts.len(), more: false }))
             }

@@ -9,7 +9,7 @@ use super::{Role, requests};
 use crate::{
     connection::{Connection, Handler},
     logging::{Scope, scope},
-    session::{later, unknown_command},
+    session::{Later, unknown_command},
     wire::{Class, Command, ErrorObject, Message, Request},
 };
 
@@ -18,12 +18,13 @@ pub struct Peer {
     role: Role,
     scope: Scope,
     last: Arc<Mutex<Instant>>,
+    long: Later,
 }
 
 impl Peer {
     /// The end of a connection that was just accepted; `last` is when it last said that it lives.
     pub fn new(role: Role, id: &str, last: Arc<Mutex<Instant>>) -> Self {
-        Self { role, scope: scope(&format!("Local {id}"), "Main"), last }
+        Self { role, scope: scope(&format!("Local {id}"), "Main"), last, long: Later::default() }
     }
 
     /// Asks on a thread of its own, and answers.
@@ -33,7 +34,7 @@ impl Peer {
         counter: u32,
         work: impl FnOnce() -> Result<String, ErrorObject> + Send + 'static,
     ) {
-        later(&self.role.node().local_requests, connection, counter, work);
+        self.long.answer(&self.role.node().local_requests, connection, counter, work);
     }
 
     /// A worker hands `get_nodes` and its like to its master: the program is told at once that this was done, and the

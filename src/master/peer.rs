@@ -13,7 +13,7 @@ use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
     files::{ChecksumKind, MAX_METADATA},
     logging::{Scope, scope},
-    session::{Transfers, hello, later, native, unknown_command},
+    session::{Later, Transfers, hello, native, unknown_command},
     wire::{Command, ErrorObject, Hello, Message, Request},
 };
 
@@ -33,6 +33,8 @@ pub struct Peer {
     /// Whether the first request after hello has come; the agreement of native nodes is only that one.
     begun: bool,
     transfers: Option<Transfers>,
+    /// What it asks and what takes long.
+    long: Later,
 }
 
 impl Peer {
@@ -47,6 +49,7 @@ impl Peer {
             said_hello: false,
             begun: false,
             transfers: None,
+            long: Later::default(),
         }
     }
 }
@@ -233,11 +236,11 @@ impl Peer {
             Request::Nodes(arguments) => connection.answer_with(counter, self.master.nodes(arguments)),
             Request::Health(filter) => {
                 let (master, filter) = (self.master.clone(), filter.to_vec());
-                later(&self.master.node.requests, connection, counter, move || master.health(&filter));
+                self.long.answer(&self.master.node.requests, connection, counter, move || master.health(&filter));
             }
             Request::Agents(question) => {
                 let (store, question) = (self.master.node.agents.clone(), question.to_vec());
-                later(&self.master.node.requests, connection, counter, move || store.page(&question));
+                self.long.answer(&self.master.node.requests, connection, counter, move || store.page(&question));
             }
             _ => unknown_command(connection, counter, command),
         }

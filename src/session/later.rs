@@ -1,24 +1,45 @@
 //! Requests that take long: the thread that reads a connection is not to wait for them.
 
+use std::sync::Arc;
+
 use crate::{
     connection::Connection,
     system::thread::{Group, guard},
     wire::ErrorObject,
 };
 
-/// Does `work` on a thread of its own and answers with what comes of it.
-pub fn later(
-    threads: &Group,
-    connection: &Connection,
-    counter: u32,
-    work: impl FnOnce() -> Result<String, ErrorObject> + Send + 'static,
-) {
-    let answering = connection.clone();
-    let run = move || match guard(work) {
-        Ok(result) => answering.answer_with(counter, result),
-        Err(panic) => answering.refuse(counter, &ErrorObject::unexpected(panic)),
-    };
-    if let Err(error) = threads.spawn("request", run) {
-        connection.refuse(counter, &ErrorObject::unexpected(error.to_string()));
+/// Requests of one connection that may be under way at a time: one peer is not to take the threads of all others.
+const AT_A_TIME: usize = 4;
+
+/// The long requests of one connection.
+#[derive(Default)]
+pub struct Later(Arc<()>);
+
+impl Later {
+    /// Does `work` on a thread of its own and answers with what comes of it.
+    pub fn answer(
+        &self,
+        threads: &Group,
+        connection: &Connection,
+        counter: u32,
+        work: impl FnOnce() -> Result<String, ErrorObject> + Send + 'static,
+    ) {
+        // Each holds a reference until it is done.
+        let (answering, under_way) = (connection.clone(), self.0.clone());
+        if Arc::strong_count(&under_way) > AT_A_TIME + 1 {
+            let text = format!("{AT_A_TIME} requests of this connection are under way already");
+            return connection.refuse(counter, &ErrorObject::unexpected(text));
+        }
+        let run = move || {
+            let result = guard(work);
+            drop(under_way);
+            match result {
+                Ok(result) => answering.answer_with(counter, result),
+                Err(panic) => answering.refuse(counter, &ErrorObject::unexpected(panic)),
+            }
+        };
+        if let Err(error) = threads.spawn("request", run) {
+            connection.refuse(counter, &ErrorObject::unexpected(error.to_string()));
+        }
     }
 }

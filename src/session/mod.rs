@@ -5,5 +5,5 @@ mod later;
 pub mod native;
 mod transfers;
 
-pub use later::later;
+pub use later::Later;
 pub use transfers::{Transfers, unknown_command};

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -36,6 +36,8 @@ pub struct AgentGroups {
     connection: Connection,
     /// What is new, and the whole table.
     ways: [Way; 2],
+    /// When the whole table was asked for last.
+    asked: Mutex<Option<Instant>>,
     told: Repeats,
 }
 
@@ -75,7 +77,14 @@ impl AgentGroups {
         };
         let ways =
             [way("Agent-groups send", Command::AgentGroups), way("Agent-groups send full", Command::AgentGroupsWhole)];
-        Arc::new(Self { node, worker: worker.to_owned(), connection, ways, told: Repeats::default() })
+        Arc::new(Self {
+            node,
+            worker: worker.to_owned(),
+            connection,
+            ways,
+            asked: Mutex::default(),
+            told: Repeats::default(),
+        })
     }
 
     /// For `get_health`: what is new, and the whole table.
@@ -109,11 +118,20 @@ impl AgentGroups {
         .map(drop)
     }
 
-    /// `syn_w_g_c`: sends the whole table; gives a task id. One that is being sent already is enough.
+    /// `syn_w_g_c`: sends the whole table; gives a task id. One that is being sent, or was sent in this turn of the local
+    /// agent-groups thread, is enough: it costs the database much.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn send_whole(self: &Arc<Self>) -> io::Result<String> {
+        let now = self.node.clock.now();
+        let recent = |begun: &Instant| now.duration_since(*begun) < self.node.settings.master.sync_agent_groups;
+        let mut asked = self.asked.lock();
+        if asked.as_ref().is_some_and(recent) {
+            return Ok(random::uuid());
+        }
+        *asked = Some(now);
+        drop(asked);
         self.begin(true, |this| {
             let way = this.way(true);
             // A table with wrong hashes would never match; that the database cannot do it is not worth stopping for.

@@ -125,7 +125,7 @@ impl AgentInfo {
             log::log!(target: &*self.scope, level, "The agent database did not store this worker's agents: {reason}");
         }
         if let Some(unknown @ 1..) = stored.unknown {
-            let text = format!("{unknown} agents do not exist on this master and were left out.");
+            let text = format!("Left out, because they do not exist on this master: {unknown} agents.");
             log::log!(target: &*self.scope, self.told.level(Level::Warn, &text, now), "{text}");
         }
     }

@@ -82,7 +82,7 @@ fn set_one(database: &Database, agent: &Json) -> Result<(), Failure> {
     let texts: String = TEXTS.iter().enumerate().map(|(at, name)| format!("{name} = ?{}, ", at + 5)).collect();
     let sql = format!(
         "UPDATE agent SET {texts} last_keepalive = ?2, disconnection_time = ?3, status_code = ?4, sync_status = 'synced'
-         WHERE id = ?1"
+         WHERE id = ?1 AND id > 0"
     );
     let mut statement = database.connection.prepare_cached(&sql)?;
     statement.raw_bind_parameter(1, id)?;
