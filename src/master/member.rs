@@ -2,7 +2,10 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Instant, SystemTime},
 };
 
@@ -35,6 +38,7 @@ pub struct Member {
     /// What it is told of groups.
     pub agent_groups: Arc<AgentGroups>,
     features: Mutex<Features>,
+    settled: AtomicBool,
     last_keep_alive: Mutex<(Instant, SystemTime)>,
 }
 
@@ -46,8 +50,18 @@ impl Member {
         let agent_info = AgentInfo::new(node.clone(), &hello.node, connection.clone());
         let agent_groups = AgentGroups::new(node, &hello.node, connection.clone());
         let integrity = Integrity::new(shared, &hello.node, connection.clone());
-        let (features, last_keep_alive) = (Mutex::default(), Mutex::new(now));
-        Arc::new(Self { hello, address, connection, integrity, agent_info, agent_groups, features, last_keep_alive })
+        let (features, settled, last_keep_alive) = (Mutex::default(), AtomicBool::new(false), Mutex::new(now));
+        Arc::new(Self {
+            hello,
+            address,
+            connection,
+            integrity,
+            agent_info,
+            agent_groups,
+            features,
+            settled,
+            last_keep_alive,
+        })
     }
 
     /// What both ends have agreed on; nothing on a classic link.
@@ -58,6 +72,17 @@ impl Member {
     /// Sets what both ends have agreed on.
     pub fn agree(&self, features: Features) {
         *self.features.lock() = features;
+    }
+
+    /// Both ends know by now what they speak; whether they did not before. Until then the master asks nothing of its own
+    /// (`spec/native.md` 1).
+    pub fn settle(&self) -> bool {
+        !self.settled.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether both ends know what they speak.
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
     }
 
     /// A keep-alive has come.

@@ -80,10 +80,14 @@ impl Handler for Peer {
                     worker.keep_alive(&self.master.node.clock);
                 }
                 connection.answer(counter, Command::OkMaster, body);
+                self.settle();
             }
             Request::Hello(hello) => self.hello(connection, counter, hello),
             _ => match (self.worker.get().cloned(), self.transfers.is_some()) {
-                (Some(worker), true) => self.worker_request(connection, counter, &worker, &request, command),
+                (Some(worker), true) => {
+                    self.worker_request(connection, counter, &worker, &request, command);
+                    self.settle();
+                }
                 _ => connection.refuse(counter, &ErrorObject::unexpected("say hello first")),
             },
         }
@@ -152,6 +156,13 @@ impl Peer {
         }
     }
 
+    /// From the first request on that is not hello, the master may ask the worker.
+    fn settle(&self) {
+        if self.worker.get().is_some_and(|worker| worker.settle()) {
+            self.master.local_agent_groups.wake();
+        }
+    }
+
     fn worker_request(
         &mut self,
         connection: &Connection,
@@ -161,10 +172,6 @@ impl Peer {
         command: crate::wire::CommandField,
     ) {
         let first = !std::mem::replace(&mut self.begun, true);
-        if first {
-            // Not before: a native worker says nothing, and hears nothing, until both have agreed.
-            self.master.local_agent_groups.wake();
-        }
         if let (Request::Native(offer), true) = (request, first) {
             return self.agree(connection, counter, worker, offer);
         }

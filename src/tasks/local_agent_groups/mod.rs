@@ -93,8 +93,9 @@ impl LocalAgentGroups {
         debug!(target: &**scope, "Obtained {} chunks of data in {:.3}s.", changes.chunks.len(), seconds());
         self.log.lock().push(changes);
         // One that knows too little gets everything, which is read once for all of these.
-        let missing = |worker: &&Arc<Member>| self.log.lock().lacks_history(&worker.hello.node);
-        let whole = if workers.iter().any(|worker| missing(&worker)) {
+        let workers: Vec<_> = workers.iter().filter(|worker| worker.is_settled()).collect();
+        let missing = |worker: &Arc<Member>| self.log.lock().lacks_history(&worker.hello.node);
+        let whole = if workers.iter().any(|worker| missing(worker)) {
             Some(Arc::new(node.agents.all_groups(true)?.chunks))
         } else {
             None

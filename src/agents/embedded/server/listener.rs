@@ -51,7 +51,7 @@ impl Listener {
         shutdown: &Shutdown,
         talk: impl Fn(&UnixStream) -> io::Result<()> + Clone + Send + 'static,
     ) {
-        let (scope, path) = (scope("Agent Database", self.name), self.socket.path().display());
+        let (scope, path) = (scope("Cluster", "Agent database"), self.socket.path().display());
         info!(target: &*scope, "Serving on {path}");
         let (mut clients, told) = (Clients::new(self.name, limits.clients, scope.clone()), Repeats::default());
         loop {

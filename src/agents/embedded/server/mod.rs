@@ -122,7 +122,7 @@ fn send(stream: &mut Timed<'_>, bytes: &[u8], limits: Limits) -> io::Result<()> 
 /// Runs a request; one that panics is logged, and only itself fails.
 fn guard<T>(request: impl FnOnce() -> T) -> Option<T> {
     let told = |panic: &String| {
-        let scope = scope("Agent Database", "Main");
+        let scope = scope("Cluster", "Agent database");
         log::error!(target: &*scope, "A request failed: {panic}. Please report this.");
     };
     thread::guard(request).inspect_err(told).ok()
