@@ -281,3 +281,36 @@ fn the_old_form_is_spoken_by_old_versions() {
     worker.stop();
     master.stop();
 }
+
+#[test]
+fn a_database_that_refuses_everything_is_told_and_the_cluster_goes_on() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = asked.clone();
+    fake_database(&home.path("queue/db/wdb"), move |request| {
+        heard.lock().unwrap().push(request.to_owned());
+        "err Cannot execute Global database query; no such thing".to_owned()
+    });
+    let master = Node::master(
+        home,
+        &clock,
+        json!({"agent_database": "wazuh-db", "intervals": {"master": {"agent_group_start_delay": 1}}}),
+    );
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello("w1").0, "ok");
+    let (answer, text) = peer.ask("get_health", b"null");
+    assert!(answer == "err" && text.contains("2005") && text.contains("no such thing"), "{text}");
+    let message = br#"{"chunks": ["[{\"id\":1}]", "[{\"id\":2}]"]}"#;
+    let (_, id) = peer.ask("new_str", message.len().to_string().as_bytes());
+    peer.ask("str_upd", &[id.as_bytes(), b" ", message].concat());
+    assert_eq!(peer.ask("syn_a_w_m", id.as_bytes()).0, "ok");
+    let (_, command, report) = peer.receive().unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    assert_eq!((command.as_str(), &report["updated_chunks"]), ("syn_m_a_e", &json!(0)));
+    assert_eq!(report["error_messages"].as_array().unwrap().len(), 2, "one for each chunk");
+    let turns = || asked.lock().unwrap().iter().filter(|request| request.contains("sync-agent-groups-get")).count();
+    advance_until(&hand, SECOND, "the groups are asked for again and again", || turns() > 2);
+    assert_eq!(peer.ask("echo-c", b"keepalive").0, "ok-m");
+    master.stop();
+}

@@ -12,18 +12,31 @@ pub(super) type Handler = fn(&Database, arguments: &str) -> Result<Answer, Failu
 struct Command {
     name: &'static str,
     handler: Handler,
-    /// Whether it changes anything.
-    writes: bool,
+    effect: Effect,
     /// Whether it needs something behind its name.
     arguments: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It changes nothing.
+    Reads,
+    /// What it has changed stays, whatever it answers.
+    Writes,
+    /// It gives rows out and marks them: both or neither.
+    Gives,
+}
+
 const fn read(name: &'static str, handler: Handler) -> Command {
-    Command { name, handler, writes: false, arguments: true }
+    Command { name, handler, effect: Effect::Reads, arguments: true }
 }
 
 const fn write(name: &'static str, handler: Handler) -> Command {
-    Command { name, handler, writes: true, arguments: true }
+    Command { name, handler, effect: Effect::Writes, arguments: true }
+}
+
+const fn give(name: &'static str, handler: Handler) -> Command {
+    Command { name, handler, effect: Effect::Gives, arguments: true }
 }
 
 impl Command {
@@ -50,9 +63,9 @@ const COMMANDS: [Command; 34] = [
     read("get-agent-info", agents::info),
     read("get-all-agents", agents::all),
     read("get-agents-by-connection-status", agents::by_connection_status),
-    write("disconnect-agents", agents::disconnect),
+    give("disconnect-agents", agents::disconnect),
     write("reset-agents-connection", agents::reset_connection),
-    write("sync-agent-info-get", info::get).alone(),
+    give("sync-agent-info-get", info::get).alone(),
     write("sync-agent-info-set", info::set),
     read("find-group", groups::find),
     write("insert-agent-group", groups::insert),
@@ -61,7 +74,7 @@ const COMMANDS: [Command; 34] = [
     read("get-group-agents", groups::agents),
     write("delete-group", groups::delete),
     write("set-agent-groups", groups::set),
-    write("sync-agent-groups-get", groups::sync),
+    give("sync-agent-groups-get", groups::sync),
     read("get-groups-integrity", groups::integrity),
     write("recalculate-agent-group-hashes", groups::recalculate).alone(),
     read("get-distinct-groups", groups::distinct).alone(),
@@ -97,10 +110,10 @@ fn global(database: &Database, rest: &str) -> Result<Answer, Failure> {
         return Err(Failure::Syntax(name.to_owned()));
     };
     let arguments = arguments.unwrap_or_default();
-    if command.writes {
-        database.transaction(|database| (command.handler)(database, arguments))
-    } else {
-        (command.handler)(database, arguments)
+    match command.effect {
+        Effect::Reads => (command.handler)(database, arguments),
+        Effect::Writes => database.transaction(|database| (command.handler)(database, arguments)),
+        Effect::Gives => database.whole(|database| (command.handler)(database, arguments)),
     }
 }
 

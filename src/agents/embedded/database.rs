@@ -144,19 +144,42 @@ impl Database {
     pub(super) fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let result = work(self);
+        self.end(result)
+    }
+
+    /// Does all of `work` or nothing: what is given out and marked as sent must not be lost with an error.
+    pub(super) fn whole<T>(&self, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        match work(self) {
+            Err(failure) => {
+                self.roll_back();
+                Err(failure)
+            }
+            done => self.end(done),
+        }
+    }
+
+    fn end<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
         // Some failures, such as a full disk, have ended the transaction already.
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("COMMIT")
         {
-            let _ = self.connection.execute_batch("ROLLBACK");
-            self.forget();
+            self.roll_back();
             return result.and(Err(error.into()));
         }
         result
     }
 
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit() {
+            // It fails only if there is nothing to roll back.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        self.forget();
+    }
+
     /// What is known beside the file may be wrong from now on.
-    pub(super) fn forget(&self) {
+    fn forget(&self) {
         self.group_hash.take();
         [&self.info, &self.assignments, &self.connected].into_iter().for_each(Changes::reset);
     }

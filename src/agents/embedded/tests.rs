@@ -245,6 +245,24 @@ fn a_locked_file_and_a_full_one_are_told_and_heal() {
     assert_eq!(fixture.rows("global get-agent-info 1")[0]["id"], 1);
     limit(&fixture, 1_000_000);
     fixture.tell(&insert(100));
+
+    // What is given out while the file cannot be written stays to be sent.
+    fixture.ask("global sql UPDATE agent SET sync_status = 'syncreq', group_sync_status = 'syncreq' WHERE id > 0");
+    let trigger = "CREATE TEMP TRIGGER broken BEFORE UPDATE ON agent WHEN old.id = 100
+        BEGIN SELECT raise(ABORT, 'as ordered'); END";
+    fixture.database.connection.execute_batch(trigger).unwrap();
+    assert!(fixture.database.take_pending(1000).is_err());
+    let groups = r#"global sync-agent-groups-get {"condition":"sync_status","set_synced":true}"#;
+    assert!(fixture.ask(groups).starts_with("err "));
+    assert!(fixture.ask("global sync-agent-info-get {}").starts_with("err "));
+    let pending =
+        "global sql SELECT count(*) AS n FROM agent WHERE sync_status = 'syncreq' AND group_sync_status = 'syncreq'";
+    let all = fixture.rows("global sql SELECT count(*) AS n FROM agent WHERE id > 0");
+    assert_eq!(fixture.rows(pending), all);
+    fixture.database.connection.execute_batch("DROP TRIGGER broken").unwrap();
+    let taken = fixture.database.take_pending(1000).unwrap().object;
+    let taken: Value = serde_json::from_str(&taken).unwrap();
+    assert_eq!(taken["syncreq"].as_array().unwrap().len() as u64, all[0]["n"].as_u64().unwrap());
 }
 
 /// The embedded database with its thread.

@@ -29,12 +29,7 @@ impl Database {
     /// # Errors
     /// When the database cannot be read or written; nothing counts as sent then.
     pub fn take_pending(&self, limit: usize) -> Result<Pending, String> {
-        let taken = self.transaction(|database| Ok(database.collect(limit)?)).map_err(|failure: Failure| {
-            // Not known any more what has changed.
-            self.info.reset();
-            failure.to_string()
-        })?;
-        Ok(taken)
+        self.whole(|database| Ok(database.collect(limit)?)).map_err(|failure: Failure| failure.to_string())
     }
 
     fn collect(&self, limit: usize) -> rusqlite::Result<Pending> {
