@@ -99,6 +99,11 @@ impl Sized {
         fits
     }
 
+    /// Whether nothing has been added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.len() == 1
+    }
+
     /// Whether `bytes` more would fit.
     pub(super) fn fits(&self, bytes: usize) -> bool {
         self.size + bytes < SIZED

@@ -105,6 +105,15 @@ fn long_lists_come_in_parts_that_fit_a_frame_and_nothing_is_lost_between_them() 
     let ask = || r#"global sync-agent-groups-get {"condition":"sync_status","set_synced":true}"#.to_owned();
     assert_eq!(fixture.parts(&ask(), |_| ask()), all);
     assert_eq!(fixture.ask(&ask()), r#"ok [{"data":[]}]"#);
+    // One that fits nowhere does not hold up the others.
+    fixture.ask("global sql UPDATE agent SET name = replace(hex(zeroblob(40000)), '0', 'x'), group_sync_status = 'syncreq', sync_status = 'syncreq' WHERE id = 8");
+    fixture
+        .ask("global sql UPDATE agent SET group_sync_status = 'syncreq', sync_status = 'syncreq' WHERE id IN (6, 9)");
+    assert_eq!(fixture.parts(&ask(), |_| ask()), [6, 9]);
+    let texts = || "global sync-agent-info-get {}".to_owned();
+    assert_eq!(fixture.parts(&texts(), |_| texts()), [6, 9]);
+    fixture.ask("global sql UPDATE agent SET name = 'a' WHERE id = 8");
+    assert_eq!(fixture.parts(&ask(), |_| ask()), [8]);
     // One more is found without looking at the others.
     fixture.tell(r#"global set-agent-groups {"mode":"override","sync_status":"syncreq","data":[{"id":7,"name":"a","groups":["default"]}]}"#);
     assert_eq!(fixture.parts(&ask(), |_| ask()), [7]);

@@ -121,10 +121,18 @@ fn fill(database: &Database, question: &Question, found: Vec<Found>) -> rusqlite
         }
         element.push_str("]}");
         complete = array.push(&element);
-        if !complete {
+        if complete {
+            given.push(id);
+        } else if given.is_empty() {
+            // It would never fit, and whoever asks would ask for ever.
+            log::error!(
+                target: "[Cluster] [Agent database]",
+                "Agent {id:03} has too long a name to be told to other nodes; it is left out."
+            );
+            complete = true;
+        } else {
             break;
         }
-        given.push(id);
     }
     if question.set_synced {
         let mut sent =

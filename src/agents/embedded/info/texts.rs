@@ -44,6 +44,14 @@ pub(in crate::agents::embedded) fn get(database: &Database, arguments: &str) -> 
             complete = array.push(&record);
             if complete {
                 ids.push(id);
+            } else if array.is_empty() {
+                // It would never fit, and whoever asks would ask for ever.
+                log::error!(
+                    target: "[Cluster] [Agent database]",
+                    "What is known of agent {id:03} is too long to be told to other nodes; it is left out."
+                );
+                ids.push(id);
+                complete = true;
             }
         }
         drop(rows);
