@@ -78,6 +78,7 @@
 //! | [`wire`] [`crypto`] | frames, typed requests, errors · Fernet; no I/O, no clock |
 //! | [`agents`] | the agent database: embedded and served, or a client of the original's |
 //! | [`files`] | which files, manifest, scan and checksum cache, archive, staged and journaled apply |
+//! | [`sockets`] | the UNIX sockets where the manager's programs and this daemon meet |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`node`] | what the rooms of one node share |
 //! | [`logging`] | `cluster.log` |
@@ -95,6 +96,7 @@ pub mod logging;
 pub mod master;
 pub mod node;
 pub mod session;
+pub mod sockets;
 pub mod system;
 pub mod tasks;
 pub mod wire;

@@ -11,9 +11,7 @@ pub mod embedded;
 mod http_head;
 pub mod listing;
 mod store;
-mod timed;
 pub mod wazuh_db;
-mod wdb_frame;
 
 pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of};
 

@@ -5,8 +5,10 @@ use std::{
     time::Instant,
 };
 
-use super::Endpoint;
-use crate::agents::{http_head as head, timed::Timed};
+use crate::{
+    agents::http_head as head,
+    sockets::{Endpoint, Timed},
+};
 
 /// The longest body, in bytes. The original knows no limit.
 const LONGEST: u64 = 256 * 1024 * 1024;

@@ -5,7 +5,6 @@
 //!  take_pending, store ────► queue/sockets/wdb-http.sock  a connection for each call; since 4.13
 //! ```
 
-mod endpoint;
 mod http;
 mod pool;
 #[cfg(test)]
@@ -13,9 +12,12 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use super::{Backend, Error, Pending, Reply, wdb_frame::LONGEST};
-use crate::{config::Home, system::shutdown::Shutdown};
-use endpoint::Endpoint;
+use super::{Backend, Error, Pending, Reply};
+use crate::{
+    config::Home,
+    sockets::{Endpoint, frame::LONGEST},
+    system::shutdown::Shutdown,
+};
 use pool::Pool;
 
 /// The original's limit for reading over HTTP; what is written may take as long as a command.
@@ -39,7 +41,7 @@ impl WazuhDb {
     /// A client in the installation `home`; nothing is opened before the first call. `limit` is for each call, from
     /// connecting to the end of the answer; the original uses 40 s.
     pub fn new(home: &Home, limit: Duration, shutdown: &Shutdown) -> Self {
-        let endpoint = |path| Endpoint::new(path, shutdown.clone());
+        let endpoint = |path| Endpoint::new("wazuh-db", path, shutdown.clone());
         Self {
             wdb: Pool::new(endpoint(home.agent_database_socket())),
             http: endpoint(home.agent_database_http_socket()),
@@ -55,7 +57,7 @@ impl WazuhDb {
 
     fn ask(&self, method: &str, body: &str, limit: Duration) -> Result<String, Error> {
         let response = http::ask(&self.http, Instant::now() + limit, method, SYNC, body.as_bytes());
-        let (status, text) = response.map_err(|error| self.http.unavailable(&error, limit))?;
+        let (status, text) = response.map_err(|error| Error::Unavailable(self.http.explain(&error, limit)))?;
         match status {
             200..400 => Ok(text),
             _ => Err(Error::Refused(format!(
@@ -70,7 +72,7 @@ impl Backend for WazuhDb {
     fn query(&self, request: &str) -> Result<Reply, Error> {
         check(request).map_err(Error::Refused)?;
         let answer = self.wdb.exchange(request.as_bytes(), Instant::now() + self.limit, reply);
-        answer.map_err(|error| self.wdb.endpoint.unavailable(&error, self.limit))?
+        answer.map_err(|error| Error::Unavailable(self.wdb.endpoint.explain(&error, self.limit)))?
     }
 
     fn take_pending(&self) -> Result<Pending, Error> {

@@ -12,8 +12,7 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use super::Endpoint;
-use crate::agents::{timed::Timed, wdb_frame as frame};
+use crate::sockets::{Endpoint, Timed, frame};
 
 /// Connections that are kept while nobody uses them. The original has few threads for all its clients.
 const KEPT: usize = 4;

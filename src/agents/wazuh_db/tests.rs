@@ -8,10 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    agents::{
-        embedded::server::fake::{Fake, LONG, Run},
-        wdb_frame as frame,
-    },
+    agents::embedded::server::fake::{Fake, LONG, Run},
+    sockets::frame,
     system::shutdown::{self, Trigger},
 };
 

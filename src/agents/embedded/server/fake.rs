@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use super::{Answer, Limits, Serve, Servers};
 use crate::{
-    agents::wdb_frame as frame,
     config::Home,
+    sockets::frame,
     system::{
         clock::Clock,
         shutdown::{self, Trigger},

@@ -9,24 +9,19 @@
 #[cfg(test)]
 pub(in crate::agents) mod fake;
 mod http;
-mod listener;
 #[cfg(test)]
 mod tests;
 mod wdb;
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::io;
 
 use super::Answer;
 use crate::{
-    agents::timed::Timed,
     config::Home,
-    logging::scope,
+    logging::{Scope, scope},
+    sockets::{Limits, Listener},
     system::{clock::Clock, shutdown::Shutdown, thread},
 };
-use listener::Listener;
 
 /// What the servers ask. A call may wait, and only its own program waits with it.
 pub trait Serve: Clone + Send + 'static {
@@ -36,26 +31,6 @@ pub trait Serve: Clone + Send + 'static {
     /// The status and the JSON, or nothing, for an HTTP request. The path is decoded and without a query.
     fn route(&self, method: &str, path: &str, body: String) -> (u16, String);
 }
-
-/// What a program may take of the servers.
-#[derive(Clone, Copy)]
-struct Limits {
-    /// Programs at one socket at a time.
-    clients: usize,
-    /// From the first byte of a request to its last.
-    request: Duration,
-    /// For each [`PIECE`] of an answer.
-    answer: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { clients: 256, request: Duration::from_secs(30), answer: Duration::from_secs(5) }
-    }
-}
-
-/// Holds the longest frame.
-const PIECE: usize = 128 * 1024;
 
 /// The bound sockets of the agent database.
 pub struct Servers {
@@ -71,8 +46,8 @@ impl Servers {
     /// # Errors
     /// When another program serves one of them, or a directory may not be written. The text names the socket.
     pub fn bind(home: &Home) -> io::Result<Self> {
-        let wdb = Listener::bind("wdb", home.agent_database_socket(), 0o750)?;
-        let http = Listener::bind("wdb-http", home.agent_database_http_socket(), 0o770)?;
+        let wdb = Listener::bind("wdb", log_scope(), home.agent_database_socket(), 0o750)?;
+        let http = Listener::bind("wdb-http", log_scope(), home.agent_database_http_socket(), 0o770)?;
         Ok(Self { wdb, http, limits: Limits::default() })
     }
 
@@ -111,19 +86,14 @@ impl Servers {
     }
 }
 
-/// Writes an answer, or what there is of it. A program that does not take it is not waited for.
-fn send(stream: &mut Timed<'_>, bytes: &[u8], limits: Limits) -> io::Result<()> {
-    bytes.chunks(PIECE).try_for_each(|piece| {
-        stream.within(limits.answer);
-        stream.write_all(piece)
-    })
-}
-
 /// Runs a request; one that panics is logged, and only itself fails.
 fn guard<T>(request: impl FnOnce() -> T) -> Option<T> {
     let told = |panic: &String| {
-        let scope = scope("Cluster", "Agent database");
-        log::error!(target: &*scope, "A request failed: {panic}. Please report this.");
+        log::error!(target: &*log_scope(), "A request failed: {panic}. Please report this.");
     };
     thread::guard(request).inspect_err(told).ok()
+}
+
+fn log_scope() -> Scope {
+    scope("Cluster", "Agent database")
 }

@@ -2,8 +2,8 @@
 
 use std::{io, os::unix::net::UnixStream};
 
-use super::{Answer, Limits, Serve, guard, send};
-use crate::agents::{timed::Timed, wdb_frame as frame};
+use super::{Answer, Serve, guard};
+use crate::sockets::{Limits, Timed, frame, send};
 
 /// Serves the program until it goes.
 ///

@@ -8,8 +8,8 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use super::{Limits, Serve, guard, send};
-use crate::agents::timed::Timed;
+use super::{Serve, guard};
+use crate::sockets::{Limits, Timed, send};
 use request::{Fault, Request};
 
 /// Serves the program until it goes.

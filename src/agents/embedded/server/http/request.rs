@@ -2,8 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::super::{Limits, send};
-use crate::agents::{http_head as head, timed::Timed};
+use crate::{
+    agents::http_head as head,
+    sockets::{Limits, Timed, send},
+};
 
 /// The longest body, in bytes: what is known of some ten thousand agents.
 const LONGEST: u64 = 64 * 1024 * 1024;

@@ -12,7 +12,7 @@ use log::{Level, debug, info, log};
 
 use super::Limits;
 use crate::{
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope},
     system::{clock::Clock, directory, shutdown::Shutdown, thread::Group, unix_socket::Bound},
 };
 
@@ -22,36 +22,46 @@ const REST: Duration = Duration::from_millis(500);
 /// Longer than any request of a program: whoever joins the listening thread decides how long to wait.
 const END: Duration = Duration::from_secs(60);
 
-pub(super) struct Listener {
+/// A socket of ours, bound.
+pub struct Listener {
     name: &'static str,
+    scope: Scope,
     socket: Bound,
 }
 
 impl Listener {
-    /// Binds `path`; its directory is created with `mode`.
-    pub(super) fn bind(name: &'static str, path: PathBuf, mode: u32) -> io::Result<Self> {
+    /// Binds `path`, mode 0660; its directory is created with `mode`. `name` is that of the threads of its programs, and
+    /// `scope` that of its lines in the log. What an earlier daemon left is replaced; what a living one serves is not.
+    ///
+    /// # Errors
+    /// When another program serves it, or a directory may not be written. The text names the socket.
+    pub fn bind(name: &'static str, scope: Scope, path: PathBuf, mode: u32) -> io::Result<Self> {
         let parent = path.parent().unwrap_or(&path);
         let made =
             directory::create(parent.parent().unwrap_or(parent), 0o750).and_then(|()| directory::create(parent, mode));
         let socket = made.and_then(|()| Bound::new(path.clone()));
         let socket = socket.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        Ok(Self { name, socket })
+        Ok(Self { name, scope, socket })
     }
 
-    /// Makes a blocked accept return.
-    pub(super) fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
+    /// Makes a blocked accept return; to be called after the order to stop.
+    ///
+    /// # Errors
+    /// When the socket cannot be cloned.
+    pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
         self.socket.stopper()
     }
 
-    /// Accepts programs until the order to stop and lets each `talk` on a thread of its own.
-    pub(super) fn run(
+    /// Accepts programs until the order to stop and lets each `talk` on a thread of its own; then shuts their sockets and
+    /// joins their threads.
+    pub fn run(
         self,
         limits: Limits,
         clock: &Clock,
         shutdown: &Shutdown,
         talk: impl Fn(&UnixStream) -> io::Result<()> + Clone + Send + 'static,
     ) {
-        let (scope, path) = (scope("Cluster", "Agent database"), self.socket.path().display());
+        let (scope, path) = (self.scope.clone(), self.socket.path().display());
         info!(target: &*scope, "Serving on {path}");
         let (mut clients, told) = (Clients::new(self.name, limits.clients, scope.clone()), Repeats::default());
         loop {

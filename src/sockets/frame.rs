@@ -1,15 +1,15 @@
-//! Frames of the command socket (`spec/agentdb.md` 1): the length, 4 bytes, little-endian, then the payload.
+//! Frames of the sockets of the manager's programs (`spec/agentdb.md` 1, `spec/registration.md` 2): the length, 4 bytes, little-endian, then the payload.
 
 use std::io::{self, Read, Write};
 
 /// The longest payload, in bytes.
-pub(super) const LONGEST: usize = 65_536;
+pub const LONGEST: usize = 65_536;
 
 /// Writes a frame; a payload that is too long is cut.
 ///
 /// # Errors
 /// Those of the writer.
-pub(super) fn write(to: &mut impl Write, payload: &[u8]) -> io::Result<()> {
+pub fn write(to: &mut impl Write, payload: &[u8]) -> io::Result<()> {
     let payload = &payload[..payload.len().min(LONGEST)];
     let length = payload.len() as u32;
     to.write_all(&[&length.to_le_bytes(), payload].concat())
@@ -20,7 +20,7 @@ pub(super) fn write(to: &mut impl Write, payload: &[u8]) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] for a length that is not possible, [`io::ErrorKind::UnexpectedEof`] for half a frame,
 /// and those of the reader.
-pub(super) fn read<R: Read>(from: &mut R, begun: impl FnOnce(&mut R)) -> io::Result<Option<Vec<u8>>> {
+pub fn read<R: Read>(from: &mut R, begun: impl FnOnce(&mut R)) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; 4];
     let count = from.read(&mut length)?;
     if count == 0 {

@@ -9,10 +9,10 @@ use std::{
 use crate::system::shutdown::Shutdown;
 
 /// How long the order to stop may go unseen by a wait that nobody else ends.
-pub(super) const SLICE: Duration = Duration::from_millis(500);
+const SLICE: Duration = Duration::from_millis(500);
 
 /// A stream with one deadline for all that is read and written until the next is set.
-pub(super) struct Timed<'a> {
+pub struct Timed<'a> {
     stream: &'a UnixStream,
     deadline: Option<Instant>,
     shutdown: Option<&'a Shutdown>,
@@ -20,22 +20,22 @@ pub(super) struct Timed<'a> {
 
 impl<'a> Timed<'a> {
     /// Without a deadline; somebody else shuts the stream when the process ends.
-    pub(super) fn new(stream: &'a UnixStream) -> Self {
+    pub fn new(stream: &'a UnixStream) -> Self {
         Self { stream, deadline: None, shutdown: None }
     }
 
     /// With a deadline, and ended by the order to stop.
-    pub(super) fn until_shutdown(stream: &'a UnixStream, deadline: Instant, shutdown: &'a Shutdown) -> Self {
+    pub fn until_shutdown(stream: &'a UnixStream, deadline: Instant, shutdown: &'a Shutdown) -> Self {
         Self { stream, deadline: Some(deadline), shutdown: Some(shutdown) }
     }
 
     /// Gives what follows this long from now on.
-    pub(super) fn within(&mut self, limit: Duration) {
+    pub fn within(&mut self, limit: Duration) {
         self.deadline = Some(Instant::now() + limit);
     }
 
     /// Gives what follows all the time it wants.
-    pub(super) fn for_ever(&mut self) {
+    pub fn for_ever(&mut self) {
         self.deadline = None;
     }
 

@@ -1,0 +1,93 @@
+//! The socket of a program of the manager: connecting to it, and the sentences for what can go wrong there.
+
+use std::{
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{fs::FileTypeExt, net::UnixStream},
+    },
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+use super::{
+    Timed, frame,
+    timed::{is_again, turn},
+};
+use crate::system::shutdown::Shutdown;
+
+/// Where a program serves, and the order to stop, which ends every wait for it.
+pub struct Endpoint {
+    program: &'static str,
+    path: PathBuf,
+    /// The order to stop.
+    pub shutdown: Shutdown,
+}
+
+impl Endpoint {
+    /// The socket `path` of `program`.
+    pub fn new(program: &'static str, path: PathBuf, shutdown: Shutdown) -> Self {
+        Self { program, path, shutdown }
+    }
+
+    /// Whether there is a socket.
+    pub fn exists(&self) -> bool {
+        self.path.metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
+    }
+
+    /// Asks one thing on a connection of its own: a frame there, a frame back.
+    ///
+    /// # Errors
+    /// Those of the connection, for [`Endpoint::explain`].
+    pub fn ask(&self, request: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
+        let stream = self.connect(deadline)?;
+        let mut timed = Timed::until_shutdown(&stream, deadline, &self.shutdown);
+        frame::write(&mut timed, request)?;
+        frame::read(&mut timed, |_| ())?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    /// A new connection. A program that hangs lets its queue of new connections fill, and then `connect` waits, too.
+    ///
+    /// # Errors
+    /// Those of the connection, for [`Endpoint::explain`].
+    pub fn connect(&self, deadline: Instant) -> io::Result<UnixStream> {
+        let address = UnixAddr::new(&self.path)?;
+        let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        let stream = UnixStream::from(fd);
+        loop {
+            stream.set_write_timeout(turn(Some(deadline), Some(&self.shutdown))?)?;
+            match connect(stream.as_raw_fd(), &address).map_err(io::Error::from) {
+                Ok(()) => return Ok(stream),
+                Err(error) if is_again(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What `error` means to whoever reads it; `limit` is the time that the program had.
+    pub fn explain(&self, error: &io::Error, limit: Duration) -> String {
+        use io::ErrorKind as Kind;
+        let (program, path) = (self.program, self.path.display());
+        match error.kind() {
+            Kind::NotFound | Kind::NotADirectory => format!("{path} does not exist. Is {program} running?"),
+            Kind::ConnectionRefused => format!("nobody serves {path}. Is {program} running?"),
+            Kind::PermissionDenied => {
+                format!("{path} may not be used by this process. Does it run as the user of the manager?")
+            }
+            Kind::TimedOut => {
+                let seconds = limit.as_secs_f64();
+                format!("{program} did not answer at {path} within {seconds} s. Is it busy, or does it hang?")
+            }
+            Kind::ConnectionAborted => error.to_string(),
+            Kind::BrokenPipe | Kind::ConnectionReset | Kind::UnexpectedEof => {
+                format!("{program} closed the connection at {path} before it had answered. Is it stopping?")
+            }
+            Kind::InvalidData => {
+                format!("what serves {path} gave an answer that makes no sense ({error}). Is it {program}?")
+            }
+            _ => format!("{path}: {error}. Is {program} running?"),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The UNIX sockets at which the manager's programs and this daemon meet: frames, deadlines, one way to serve and one to
+//! ask. Not the control socket, which has frames of its own ([`crate::local`]).
+
+mod endpoint;
+pub mod frame;
+mod listener;
+mod timed;
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+pub use endpoint::Endpoint;
+pub use listener::Listener;
+pub use timed::Timed;
+
+/// What a program may take of a server.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// Programs at one socket at a time.
+    pub clients: usize,
+    /// From the first byte of a request to its last.
+    pub request: Duration,
+    /// For each [`PIECE`] of an answer.
+    pub answer: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { clients: 256, request: Duration::from_secs(30), answer: Duration::from_secs(5) }
+    }
+}
+
+/// Holds the longest frame.
+const PIECE: usize = 128 * 1024;
+
+/// Writes an answer, or what there is of it. A program that does not take it is not waited for.
+///
+/// # Errors
+/// Those of the stream.
+pub fn send(stream: &mut Timed<'_>, bytes: &[u8], limits: Limits) -> io::Result<()> {
+    bytes.chunks(PIECE).try_for_each(|piece| {
+        stream.within(limits.answer);
+        stream.write_all(piece)
+    })
+}
