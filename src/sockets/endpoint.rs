@@ -26,6 +26,16 @@ pub struct Endpoint {
     pub shutdown: Shutdown,
 }
 
+/// Why a program gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unanswered {
+    /// A sentence for whoever reads it.
+    pub reason: String,
+    /// Whether the program got the whole request: it may have done what was asked.
+    pub sent: bool,
+}
+
 impl Endpoint {
     /// The socket `path` of `program`.
     pub fn new(program: &'static str, path: PathBuf, shutdown: Shutdown) -> Self {
@@ -37,15 +47,19 @@ impl Endpoint {
         self.path.metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
     }
 
-    /// Asks one thing on a connection of its own: a frame there, a frame back.
+    /// Asks one thing on a connection of its own, within `limit`: a frame there, a frame back.
     ///
     /// # Errors
-    /// Those of the connection, for [`Endpoint::explain`].
-    pub fn ask(&self, request: &[u8], deadline: Instant) -> io::Result<Vec<u8>> {
-        let stream = self.connect(deadline)?;
+    /// [`Unanswered`].
+    pub fn ask(&self, request: &[u8], limit: Duration) -> Result<Vec<u8>, Unanswered> {
+        let deadline = Instant::now() + limit;
+        let failed = |sent: bool| move |error| Unanswered { reason: self.explain(&error, limit), sent };
+        let stream = self.connect(deadline).map_err(failed(false))?;
         let mut timed = Timed::until_shutdown(&stream, deadline, &self.shutdown);
-        frame::write(&mut timed, request)?;
-        frame::read(&mut timed, |_| ())?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        frame::write(&mut timed, request).map_err(failed(false))?;
+        frame::read(&mut timed, |_| ())
+            .and_then(|answer| answer.ok_or_else(|| io::ErrorKind::UnexpectedEof.into()))
+            .map_err(failed(true))
     }
 
     /// A new connection. A program that hangs lets its queue of new connections fill, and then `connect` waits, too.

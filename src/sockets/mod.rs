@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Unanswered};
 pub use listener::Listener;
 pub use timed::Timed;
 
