@@ -73,6 +73,8 @@
 //! | [`local`] | the control socket: server, requests, and a client |
 //! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
 //! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
+//! | [`redirection`] | requests of local programs that another node answers, and their way back |
+//! | [`api`] | requests of the API, executed by a program that understands them |
 //! | [`session`] | hello, the agreement of native nodes, requests that every handler answers alike |
 //! | [`connection`] | one peer: reader, writer, pending requests, file and string transfer |
 //! | [`wire`] [`crypto`] | frames, typed requests, errors · Fernet; no I/O, no clock |
@@ -85,6 +87,7 @@
 //! | [`system`] | clock, threads, shutdown, disk, user; the only home of `unsafe` |
 
 pub mod agents;
+pub mod api;
 pub mod config;
 pub mod connection;
 pub mod control;
@@ -95,6 +98,7 @@ pub mod local;
 pub mod logging;
 pub mod master;
 pub mod node;
+pub mod redirection;
 pub mod session;
 pub mod sockets;
 pub mod system;

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     agents::Store,
+    api::Api,
     config::{Cluster, Home, Settings},
     connection::Options,
     crypto::Fernet,
     files::Items,
+    redirection::Waiting,
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
 };
 
@@ -29,6 +31,10 @@ pub struct Node {
     pub clock: Clock,
     /// The order to stop.
     pub shutdown: Shutdown,
+    /// Local programs that wait for other nodes.
+    pub waiting: Waiting,
+    /// Requests of the API that this node executes.
+    pub api: Api,
     /// Readers and writers of connections.
     pub connections: Group,
     /// Short-lived threads for what other nodes ask and what takes long.

@@ -77,6 +77,14 @@ impl Store {
         }
     }
 
+    /// Sends one command of somebody else, as it stands.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn command(&self, request: &str) -> Result<Reply, Error> {
+        self.0.query(request)
+    }
+
     /// Sends commands until an answer is complete; `next` makes the one that follows a part.
     fn parts(&self, first: &str, next: impl FnMut(&str) -> String) -> Result<Vec<String>, Error> {
         let (parts, end) = self.parts_so_far(first, next);

@@ -80,6 +80,26 @@ impl Home {
         self.0.join("queue/sockets/wdb-http.sock")
     }
 
+    /// The socket of the registrar.
+    pub fn registration_socket(&self) -> PathBuf {
+        self.0.join("queue/sockets/auth")
+    }
+
+    /// The socket of the program that talks with the agents.
+    pub fn remoted_socket(&self) -> PathBuf {
+        self.0.join("queue/sockets/remote")
+    }
+
+    /// The socket of the program that keeps the tasks of upgrades.
+    pub fn task_manager_socket(&self) -> PathBuf {
+        self.0.join("queue/tasks/task")
+    }
+
+    /// The socket of the program that applies the rules.
+    pub fn analysis_socket(&self) -> PathBuf {
+        self.0.join("queue/sockets/analysis")
+    }
+
     /// The keys of the agents.
     pub fn client_keys(&self) -> PathBuf {
         self.0.join("etc/client.keys")

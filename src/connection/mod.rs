@@ -258,6 +258,13 @@ impl Connection {
         Ok(Begun { connection: self.clone(), command, waiting, timeout })
     }
 
+    /// Sends a request whose answer nobody waits for. Never waits; false if the peer has closed, or takes nothing.
+    pub fn tell(&self, command: Command, payload: impl Into<Vec<u8>>) -> bool {
+        let counter = self.0.pending.open().counter;
+        let message = Outgoing::Message { counter, command: CommandField::new(command), payload: payload.into() };
+        !self.is_closed() && self.way_of(&message).try_send(message).is_ok()
+    }
+
     /// Sends the answer to the request with this counter.
     pub fn answer(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>) {
         self.send(Outgoing::Message { counter, command: CommandField::new(command), payload: payload.into() });

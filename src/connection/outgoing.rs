@@ -1,7 +1,7 @@
 //! Files and strings that this side sends (`spec/protocol.md` 8.1, 9).
 
 use std::{
-    io::{self, Write},
+    io::{self, Read, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -110,18 +110,26 @@ impl Write for FileSender<'_> {
     }
 }
 
-/// Sends `content` as a string; gives the id under which the peer keeps it.
+/// Sends `length` bytes of `content` as a string; gives the id under which the peer keeps it.
 ///
 /// # Errors
-/// When the peer refuses it, does not answer, or gives an id that is none.
-pub fn send_string(connection: &Connection, content: &[u8]) -> Result<String, RequestError> {
-    let id = connection.request(Command::NewString, content.len().to_string()).inspect_err(|_| {
+/// When the peer refuses it, does not answer, or gives an id that is none, and when `content` cannot be read.
+pub fn send_string(connection: &Connection, length: usize, mut content: impl Read) -> Result<String, RequestError> {
+    let id = connection.request(Command::NewString, length.to_string()).inspect_err(|_| {
         // The peer may have made room for it and only its answer was lost.
-        let _ = connection.request(Command::StringFailed, content.len().to_string());
+        let _ = connection.request(Command::StringFailed, length.to_string());
     })?;
     let id = String::from_utf8(id).map_err(|_| RequestError::Unexpected("a string id that is not text".into()))?;
-    for chunk in content.chunks(CHUNK) {
-        connection.request(Command::StringUpdate, [id.as_bytes(), b" ", chunk].concat())?;
+    let mut left = length;
+    while left > 0 {
+        let (mut payload, count) = (format!("{id} ").into_bytes(), left.min(CHUNK));
+        let start = payload.len();
+        payload.resize(start + count, 0);
+        content
+            .read_exact(&mut payload[start..])
+            .map_err(|error| RequestError::Closed { reason: format!("what was to be sent cannot be read: {error}") })?;
+        connection.request(Command::StringUpdate, payload)?;
+        left -= count;
     }
     Ok(id)
 }

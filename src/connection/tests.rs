@@ -264,7 +264,7 @@ fn a_path_that_is_not_allowed_is_refused_at_once() {
 #[test]
 fn a_string_is_given_an_id() {
     let (one, _two) = pair(true);
-    let id = send_string(&one.connection, &vec![b'x'; 1_200_000]).unwrap();
+    let id = send_string(&one.connection, 1_200_000, &vec![b'x'; 1_200_000][..]).unwrap();
     assert!(id.parse::<u32>().is_ok());
     let too_long = one.connection.request(Command::NewString, (crate::wire::MESSAGE_LIMIT + 1).to_string());
     assert!(matches!(too_long, Err(RequestError::Unexpected(_))));

@@ -16,12 +16,14 @@ use crate::{
         embedded::{Embedded, Owner, housekeeping, server::Servers},
         wazuh_db::WazuhDb,
     },
+    api::{self, Api},
     config::{Cluster, Config, Home, NodeType, settings::AgentDatabase},
     files::{Item, Items, Names, recover},
     local::{Role, Server},
     logging::scope,
     master::{Listener, Master},
     node::Node,
+    redirection::Waiting,
     system::{
         clock::Clock,
         directory,
@@ -100,6 +102,8 @@ impl Prepared {
             settings,
             items,
             agents: database.store.clone(),
+            waiting: Waiting::default(),
+            api: Api::default(),
             clock,
             shutdown: token,
             connections: Group::new(2 * peers),
@@ -151,6 +155,7 @@ impl Prepared {
             servers.start(embedded.clone(), &node.clock, &node.shutdown, &running.threads)?;
             running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded))?;
         }
+        api::start(running.role.node(), &running.threads)?;
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
         match &running.role {

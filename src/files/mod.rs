@@ -28,7 +28,7 @@ pub mod remote;
 pub mod scan;
 
 pub use self::{
-    apply::{Failure, Outcome, Recovery, Target, Update, What, recover},
+    apply::{Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
     archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
     checksum::{Checksum, ChecksumKind},
     compare::{Difference, compare},

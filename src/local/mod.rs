@@ -1,8 +1,10 @@
 //! The control socket `queue/cluster/c-internal.sock`: how local programs ask the daemon (`spec/protocol.md` 13).
 
 pub mod client;
+mod forward;
 mod peer;
 mod requests;
+mod send_file;
 mod server;
 
 use std::sync::Arc;

@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Instant};
 use log::{debug, warn};
 use parking_lot::Mutex;
 
-use super::{Role, requests};
+use super::{Role, forward, requests};
 use crate::{
     connection::{Connection, Handler},
     logging::{Scope, scope},
     session::{Later, unknown_command},
-    wire::{Class, Command, ErrorObject, Message, Request},
+    wire::{Command, ErrorObject, Message, Request},
 };
 
 /// Handles the requests of one local program.
@@ -25,6 +25,11 @@ impl Peer {
     /// The end of a connection that was just accepted; `last` is when it last said that it lives.
     pub fn new(role: Role, id: &str, last: Arc<Mutex<Instant>>) -> Self {
         Self { role, scope: scope(&format!("Local {id}"), "Main"), last, long: Later::default() }
+    }
+
+    /// What this node is.
+    pub fn role(&self) -> &Role {
+        &self.role
     }
 
     /// Asks on a thread of its own, and answers.
@@ -42,7 +47,7 @@ impl Peer {
     fn forward(&self, connection: &Connection, counter: u32, command: Command, payload: Vec<u8>) {
         let Role::Worker(worker) = &self.role else { return };
         let Some(master) = worker.master() else {
-            return connection.refuse(counter, &ErrorObject::new(Class::Cluster, 3023));
+            return connection.refuse(counter, &forward::not_connected());
         };
         connection.answer(counter, Command::Ok, "Sent request to master node");
         let (client, scope) = (connection.clone(), self.scope.clone());
@@ -107,7 +112,11 @@ impl Handler for Peer {
             (Request::Agents(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Agents, payload.to_vec());
             }
-            _ => unknown_command(connection, counter, command),
+            (request, _) => {
+                if !forward::take(self, connection, counter, &request) {
+                    unknown_command(connection, counter, command);
+                }
+            }
         }
     }
 

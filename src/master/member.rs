@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     connection::Connection,
+    redirection::{Daemons, SendSync},
     session::native::Features,
     system::clock::Clock,
     tasks::{
@@ -20,7 +21,7 @@ use crate::{
         agent_info::master::AgentInfo,
         integrity::master::{Integrity, Shared},
     },
-    wire::Hello,
+    wire::{Command, Hello},
 };
 
 /// From its accepted hello until its connection ends.
@@ -37,6 +38,8 @@ pub struct Member {
     pub agent_info: Arc<AgentInfo>,
     /// What it is told of groups.
     pub agent_groups: Arc<AgentGroups>,
+    /// What it asks of the programs of this node.
+    pub send_sync: Arc<SendSync>,
     features: Mutex<Features>,
     settled: AtomicBool,
     last_keep_alive: Mutex<(Instant, SystemTime)>,
@@ -44,10 +47,17 @@ pub struct Member {
 
 impl Member {
     /// A worker that has just said hello.
-    pub fn new(hello: Hello, address: IpAddr, connection: Connection, shared: Arc<Shared>) -> Arc<Self> {
+    pub fn new(
+        hello: Hello,
+        address: IpAddr,
+        connection: Connection,
+        shared: Arc<Shared>,
+        daemons: Arc<Daemons>,
+    ) -> Arc<Self> {
         let node = shared.node.clone();
         let now = (node.clock.now(), node.clock.wall());
         let agent_info = AgentInfo::new(node.clone(), &hello.node, connection.clone());
+        let send_sync = SendSync::new(node.clone(), daemons, &hello.node, connection.clone());
         let agent_groups = AgentGroups::new(node, &hello.node, connection.clone());
         let integrity = Integrity::new(shared, &hello.node, connection.clone());
         let (features, settled, last_keep_alive) = (Mutex::default(), AtomicBool::new(false), Mutex::new(now));
@@ -58,6 +68,7 @@ impl Member {
             integrity,
             agent_info,
             agent_groups,
+            send_sync,
             features,
             settled,
             last_keep_alive,
@@ -83,6 +94,14 @@ impl Member {
     /// Whether both ends know what they speak.
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Acquire)
+    }
+
+    /// Tells it that the files of the master have changed and are of this generation now, if that was agreed on and both
+    /// know (`spec/native.md` 2).
+    pub fn push(&self, generation: u64) {
+        let agreed = self.is_settled() && self.features().push;
+        // A worker that takes nothing compares itself at its next turn, if it lives.
+        let _ = agreed && self.connection.tell(Command::IntegrityChanged, generation.to_string());
     }
 
     /// A keep-alive has come.

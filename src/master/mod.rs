@@ -21,6 +21,7 @@ use crate::{
     files::MemberCache,
     logging::{Repeats, scope},
     node::Node,
+    redirection::Daemons,
     system::thread,
     tasks::{
         integrity,
@@ -44,6 +45,7 @@ pub struct Master {
     /// Assignments of agents to groups, and which worker has them.
     pub local_agent_groups: Arc<LocalAgentGroups>,
     integrity: Arc<integrity::master::Shared>,
+    daemons: Arc<Daemons>,
     /// What was said of peers that are not workers.
     told: Repeats,
 }
@@ -57,8 +59,10 @@ impl Master {
             local: local_integrity.clone(),
             members: MemberCache::new(MEMBER_CACHE),
         });
+        let daemons = Arc::new(Daemons::new(&node));
         Arc::new(Self {
             node,
+            daemons,
             registry: Registry::default(),
             local_integrity,
             local_agent_groups: Arc::default(),
@@ -75,8 +79,11 @@ impl Master {
         info!(target: &*scope("Master", "Main"), "Serving on {}", listener.address_text());
         let this = self.clone();
         threads.spawn("keep_alive", move || supervision::run(&this.node, "Master", || this.supervised()))?;
-        let (node, local) = (self.node.clone(), self.local_integrity.clone());
-        threads.spawn("local_integrity", move || local.run(&node))?;
+        let this = self.clone();
+        threads.spawn("local_integrity", move || {
+            let push = |worker: &Arc<Member>| worker.push(this.local_integrity.generation());
+            this.local_integrity.run(&this.node, || this.registry.workers().iter().for_each(push));
+        })?;
         let this = self.clone();
         threads.spawn("local_groups", move || this.local_agent_groups.run(&this.node, &this.registry))?;
         let this = self.clone();

@@ -13,8 +13,8 @@ use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
     files::{ChecksumKind, MAX_METADATA},
     logging::{Scope, scope},
-    session::{Later, Transfers, hello, native, unknown_command},
-    wire::{Command, ErrorObject, Hello, Message, Request},
+    session::{self, Later, Transfers, hello, native, unknown_command},
+    wire::{Command, ErrorObject, Hello, Message, Request, Routed},
 };
 
 /// The longest archive with the manifest of a worker: never longer than what it holds, but for its name.
@@ -97,6 +97,7 @@ impl Handler for Peer {
         match self.worker.get() {
             Some(worker) => {
                 self.scope = scope_of(worker);
+                self.master.node.waiting.lost(&worker.connection, reason);
                 if self.master.registry.remove(worker) {
                     // What it sent had no name, so the folder is empty; invented names are to leave no traces. A worker
                     // that has taken this one's place keeps it.
@@ -149,7 +150,13 @@ impl Peer {
         }
         let join =
             Join { master: self.master.clone(), connection: connection.clone(), counter, joined: self.worker.clone() };
-        let worker = Member::new(hello, self.address.ip(), connection.clone(), self.master.integrity.clone());
+        let worker = Member::new(
+            hello,
+            self.address.ip(),
+            connection.clone(),
+            self.master.integrity.clone(),
+            self.master.daemons.clone(),
+        );
         join.run(worker);
         if self.worker.get().is_some() {
             self.place = None;
@@ -158,8 +165,9 @@ impl Peer {
 
     /// From the first request on that is not hello, the master may ask the worker.
     fn settle(&self) {
-        if self.worker.get().is_some_and(|worker| worker.settle()) {
+        if let Some(worker) = self.worker.get().filter(|worker| worker.settle()) {
             self.master.local_agent_groups.wake();
+            worker.push(self.master.local_integrity.generation());
         }
     }
 
@@ -245,6 +253,19 @@ impl Peer {
                 let (master, filter) = (self.master.clone(), filter.to_vec());
                 self.long.answer(&self.master.node.requests, connection, counter, move || master.health(&filter));
             }
+            Request::SendSync(payload) => match Routed::parse(payload) {
+                Ok(request) => {
+                    connection.answer(counter, Command::Ok, "Added request to SendSync requests queue");
+                    worker.send_sync.request(request);
+                }
+                Err(malformed) => connection.refuse(counter, &ErrorObject::unexpected(malformed.to_string())),
+            },
+            Request::Api(payload) => session::api::request(&self.master.node, connection, counter, payload),
+            Request::ApiResult(result) => {
+                let string = transfers.take_string(result.content);
+                session::api::result(&self.master.node, connection, counter, result.name, string);
+            }
+            Request::ApiFailed(failure) => session::api::failed(&self.master.node, connection, counter, *failure),
             Request::Agents(question) => {
                 let (store, question) = (self.master.node.agents.clone(), question.to_vec());
                 self.long.answer(&self.master.node.requests, connection, counter, move || store.page(&question));

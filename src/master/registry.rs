@@ -43,6 +43,11 @@ impl Registry {
         workers.len() < before
     }
 
+    /// The worker of this name.
+    pub fn find(&self, name: &str) -> Option<Arc<Member>> {
+        self.0.read().iter().find(|worker| worker.hello.node == name).cloned()
+    }
+
     /// All that are connected now.
     pub fn workers(&self) -> Vec<Arc<Member>> {
         self.0.read().clone()

@@ -14,6 +14,9 @@ use crate::{files::ChecksumKind, system::random, wire::json};
 /// Manifests carry MD5 instead of BLAKE2b-512.
 const CHECKSUM_MD5: &str = "checksum=md5";
 
+/// The master tells when its files have changed.
+const PUSH: &str = "push";
+
 /// Nonces are 16 random bytes; this is the length of their text.
 const NONCE: usize = 22;
 
@@ -22,6 +25,8 @@ const NONCE: usize = 22;
 pub struct Features {
     /// Whether manifests carry MD5.
     pub checksum_md5: bool,
+    /// Whether the master tells when its files have changed.
+    pub push: bool,
 }
 
 impl Features {
@@ -33,11 +38,12 @@ impl Features {
     /// Those of `names` that this daemon knows and that `allowed` (cluster.json, `link.features`) permits.
     fn take(names: &[String], allowed: &[String]) -> Self {
         let has = |feature: &str| names.iter().any(|n| n == feature) && allowed.iter().any(|a| a == feature);
-        Self { checksum_md5: has(CHECKSUM_MD5) }
+        Self { checksum_md5: has(CHECKSUM_MD5), push: has(PUSH) }
     }
 
     fn names(self) -> Vec<String> {
-        if self.checksum_md5 { vec![CHECKSUM_MD5.to_owned()] } else { Vec::new() }
+        let all = [(CHECKSUM_MD5, self.checksum_md5), (PUSH, self.push)];
+        all.into_iter().filter(|(_, taken)| *taken).map(|(name, _)| name.to_owned()).collect()
     }
 }
 

@@ -19,6 +19,11 @@ impl Transfers {
         Self { files, strings: IncomingStrings::default() }
     }
 
+    /// Takes the string with this id.
+    pub fn take_string(&mut self, id: &[u8]) -> Option<Vec<u8>> {
+        std::str::from_utf8(id).ok().and_then(|id| self.strings.take(id))
+    }
+
     /// Answers `request` if it belongs to a transfer; false if it does not. Files are taken only while one is expected.
     pub fn request(&mut self, connection: &Connection, counter: u32, request: &Request<'_>, expected: bool) -> bool {
         match request {

@@ -7,7 +7,10 @@ use std::{
     path::Path,
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg, OFlag, open, openat},
+    sys::stat::Mode,
+};
 
 /// Creates `path` with this mode, whatever the umask; one that exists stays as it is.
 ///
@@ -19,6 +22,21 @@ pub fn create(path: &Path, mode: u32) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Opens the regular file `relative` below `root` for reading, over no link. The caller has checked that no component of
+/// the path is `..`.
+///
+/// # Errors
+/// Those of the system; also when it is no regular file.
+pub fn open_beneath(root: &Path, relative: &str) -> io::Result<File> {
+    let no_link = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let mut current = open(root, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    for name in relative.split('/') {
+        current = openat(&current, name, no_link, Mode::empty())?;
+    }
+    let file = File::from(current);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 /// Keeps other processes that ask for the same from using a directory; dropping it, or the end of the process, lets
@@ -51,4 +69,24 @@ pub fn empty(path: &Path, keep: impl Fn(&std::ffi::OsStr) -> bool) -> io::Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn files_are_opened_below_the_root_and_over_no_link() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("a")).unwrap();
+        std::fs::write(root.path().join("a/file"), "x").unwrap();
+        symlink("/etc", root.path().join("etc")).unwrap();
+        symlink("a/file", root.path().join("link")).unwrap();
+        assert!(open_beneath(root.path(), "a/file").is_ok());
+        for bad in ["a", "a/none", "etc/passwd", "link", "a/file/x"] {
+            assert!(open_beneath(root.path(), bad).is_err(), "{bad}");
+        }
+    }
 }

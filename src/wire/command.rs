@@ -57,6 +57,15 @@ pub enum Command {
     Config,
     Hash,
     ControlResult,
+    IntegrityChanged,
+    SendSync,
+    SendSyncResult,
+    SendSyncFailed,
+    Api,
+    ApiForward,
+    ApiResult,
+    ApiFailed,
+    FileSent,
 }
 
 impl Command {
@@ -106,6 +115,15 @@ impl Command {
             Self::Config => "get_config",
             Self::Hash => "get_hash",
             Self::ControlResult => "control_res",
+            Self::IntegrityChanged => "int_changed",
+            Self::SendSync => "sendsync",
+            Self::SendSyncResult => "sendsyn_res",
+            Self::SendSyncFailed => "sendsyn_err",
+            Self::Api => "dapi",
+            Self::ApiForward => "dapi_fwd",
+            Self::ApiResult => "dapi_res",
+            Self::ApiFailed => "dapi_err",
+            Self::FileSent => "send_f_res",
         }
     }
 }

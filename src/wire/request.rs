@@ -86,7 +86,53 @@ pub enum Request<'a> {
     Agents(&'a [u8]),
     Config,
     Hash,
+    /// Ours: the files of the master have changed.
+    IntegrityChanged,
+    /// For a program of the master's manager. On the control socket the whole payload, between nodes behind an origin.
+    SendSync(&'a [u8]),
+    /// The same, of a program that is told at once that its request is under way.
+    SendAsync(&'a [u8]),
+    /// The string with this id is the answer to a request of `origin`.
+    SendSyncResult(Routed<'a>),
+    SendSyncFailed(Routed<'a>),
+    /// A request of the API. On the control socket the whole payload, between nodes behind an origin.
+    Api(&'a [u8]),
+    /// A request of the API for the node named in front of it.
+    ApiForward(Routed<'a>),
+    ApiResult(Routed<'a>),
+    ApiFailed(Routed<'a>),
+    ReloadRuleset,
+    /// The file with this absolute path is to be sent to a node.
+    SendFile {
+        path: &'a str,
+        node: &'a str,
+    },
     Unknown,
+}
+
+/// `<name> <content>`: a payload with the name of whom it is for, or from, in front.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed<'a> {
+    /// A node, or the request that waits on one.
+    pub name: &'a str,
+    /// What is behind the first blank.
+    pub content: &'a [u8],
+}
+
+impl<'a> Routed<'a> {
+    /// Splits `payload` at its first blank.
+    ///
+    /// # Errors
+    /// When there is none, or the name is not text.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, MalformedRequest> {
+        let (name, content) = split(payload)?;
+        Ok(Self { name: text(name)?, content })
+    }
+
+    /// The payload that [`Routed::parse`] splits.
+    pub fn payload(name: &str, content: &[u8]) -> Vec<u8> {
+        [name.as_bytes(), b" ", content].concat()
+    }
 }
 
 /// `<task id> <path>`: the file of a task has been sent.
@@ -101,6 +147,10 @@ pub struct Ended<'a> {
 #[error("{0}")]
 pub struct MalformedRequest(&'static str);
 
+/// The longest request of the API, in bytes: it may carry a file.
+pub const LONGEST_API: usize = 64 * 1024 * 1024;
+/// The longest request for a program of the manager: what a program written in C sends at most, and an origin.
+const LONGEST_SEND: usize = 1_000_000 + 64;
 const NOT_TWO_PARTS: MalformedRequest = MalformedRequest("the payload is to be two parts with a blank between them");
 /// No request but those that carry content is longer: parsed JSON takes up to 20 times its length.
 const SMALL: usize = 64 * 1024;
@@ -114,8 +164,13 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`MalformedRequest`], when the payload does not fit the command.
     pub fn parse(command: CommandField, payload: &'a [u8]) -> Result<Self, MalformedRequest> {
-        let bulk = matches!(command.name(), b"echo" | b"echo-c" | b"echo-m" | b"file_upd" | b"str_upd");
-        if !bulk && payload.len() > SMALL {
+        let longest = match command.name() {
+            b"echo" | b"echo-c" | b"echo-m" | b"file_upd" | b"str_upd" => usize::MAX,
+            b"dapi" | b"dapi_fwd" => LONGEST_API,
+            b"sendsync" | b"sendasync" => LONGEST_SEND,
+            _ => SMALL,
+        };
+        if payload.len() > longest {
             return Err(MalformedRequest("the payload is longer than this request can be"));
         }
         Ok(match command.name() {
@@ -174,6 +229,23 @@ impl<'a> Request<'a> {
             b"get_agents" => Self::Agents(payload),
             b"get_config" => Self::Config,
             b"get_hash" => Self::Hash,
+            b"int_changed" => Self::IntegrityChanged,
+            b"sendsync" => Self::SendSync(payload),
+            b"sendasync" => Self::SendAsync(payload),
+            b"sendsyn_res" => Self::SendSyncResult(Routed::parse(payload)?),
+            b"sendsyn_err" => Self::SendSyncFailed(Routed::parse(payload)?),
+            b"dapi" => Self::Api(payload),
+            b"dapi_fwd" => Self::ApiForward(Routed::parse(payload)?),
+            b"dapi_res" => Self::ApiResult(Routed::parse(payload)?),
+            b"dapi_err" => Self::ApiFailed(Routed::parse(payload)?),
+            b"sendrreload" => Self::ReloadRuleset,
+            b"send_file" => {
+                let (path, node) = split(payload)?;
+                if node.contains(&b' ') {
+                    return Err(MalformedRequest("the payload is to be an absolute path without blanks, and a node"));
+                }
+                Self::SendFile { path: text(path)?, node: text(node)? }
+            }
             _ => Self::Unknown,
         })
     }

@@ -102,6 +102,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
         recv(node.shutdown.channel()) -> _ => master.0.close("this node stops"),
     }
     *worker.master.write() = None;
+    node.waiting.lost(&master.0, "the connection to the master was lost before it had answered");
     for task in tasks? {
         // A task that panicked has ended the process.
         let _ = task.join();
@@ -217,7 +218,8 @@ fn start_tasks(
         "integrity",
         Box::new(move |this, master| {
             let kind = features.checksum();
-            integrity::Integrity::new(&this.node, master, &this.scanner, &this.disk, kind).run(&lines.integrity);
+            let means = (&this.disk, &this.reload);
+            integrity::Integrity::new(&this.node, master, &this.scanner, means, kind).run(&lines.integrity);
         }),
     )?;
     start(

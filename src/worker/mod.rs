@@ -2,6 +2,7 @@
 
 mod backoff;
 mod connector;
+mod parcels;
 mod peer;
 
 use std::{io, sync::Arc};
@@ -12,7 +13,9 @@ use crate::{
     connection::Connection,
     files::Scanner,
     node::Node,
+    sockets::Endpoint,
     system::{disk::Disk, thread},
+    tasks::integrity::worker::Reload,
 };
 
 /// A worker of a cluster.
@@ -22,6 +25,8 @@ pub struct Worker {
     /// The scanner of the worker's own files. Its cache outlives connections. Held by one walk at a time, and by nobody
     /// who holds another lock.
     pub scanner: Mutex<Scanner>,
+    /// Whether the ruleset is to be loaded anew.
+    pub reload: Reload,
     disk: Disk,
     master: RwLock<Option<Connection>>,
 }
@@ -30,7 +35,14 @@ impl Worker {
     /// The worker of `node`, not yet connected.
     pub fn new(node: Arc<Node>) -> Arc<Self> {
         let scanner = Mutex::new(Scanner::new(node.home.path(), node.items.clone()));
-        Arc::new(Self { node, scanner, disk: Disk::default(), master: RwLock::default() })
+        let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
+        Arc::new(Self {
+            node,
+            scanner,
+            reload: Reload::new(analysis),
+            disk: Disk::default(),
+            master: RwLock::default(),
+        })
     }
 
     /// Starts its thread `connect`, which starts those of each connection.

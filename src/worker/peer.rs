@@ -5,11 +5,13 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use log::{debug, error};
 
+use super::parcels::Parcels;
 use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles},
     logging::{Scope, scope},
     node::Node,
-    session::{Transfers, unknown_command},
+    redirection::{self, Kind},
+    session::{self, Transfers, unknown_command},
     tasks::{
         agent_groups_send::worker as agent_groups,
         agent_info::worker as agent_info,
@@ -20,8 +22,10 @@ use crate::{
 
 /// Handles the requests of the master.
 pub struct Peer {
+    node: Arc<Node>,
     scope: Scope,
     transfers: Transfers,
+    parcels: Parcels,
     inboxes: Inboxes,
     told: Sender<String>,
 }
@@ -42,7 +46,8 @@ impl Peer {
         let name = &node.cluster.node_name;
         let limits = FileLimits { size: node.settings.communication.max_zip_size, open: 2 };
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
-        Self { scope: scope(&format!("Worker {name}"), "Main"), transfers: Transfers::new(files), inboxes, told }
+        let scope = scope(&format!("Worker {name}"), "Main");
+        Self { node: node.clone(), scope, transfers: Transfers::new(files), parcels: Parcels::new(node), inboxes, told }
     }
 }
 
@@ -56,6 +61,9 @@ impl Handler for Peer {
                 return connection.refuse(counter, &ErrorObject::unexpected(malformed.to_string()));
             }
         };
+        if self.parcels.request(connection, counter, &request, &self.scope) {
+            return;
+        }
         if self.transfers.request(connection, counter, &request, self.inboxes.integrity.expects_file()) {
             return;
         }
@@ -114,6 +122,25 @@ impl Handler for Peer {
                     Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
                 }
             }
+            Request::IntegrityChanged => {
+                connection.answer(counter, Command::Ok, "Thanks");
+                self.inboxes.integrity.changed();
+            }
+            Request::SendSyncResult(result) => {
+                connection.answer(counter, Command::Ok, "Response forwarded to worker");
+                let answer = self.transfers.take_string(result.content);
+                redirection::answered(&self.node, connection, result.name, answer);
+            }
+            Request::SendSyncFailed(failure) => {
+                connection.answer(counter, Command::Ok, "SendSync error forwarded to worker");
+                redirection::failed(&self.node, connection, failure, Kind::is_send);
+            }
+            Request::Api(payload) => session::api::request(&self.node, connection, counter, payload),
+            Request::ApiResult(result) => {
+                let answer = self.transfers.take_string(result.content);
+                session::api::result(&self.node, connection, counter, result.name, answer);
+            }
+            Request::ApiFailed(failure) => session::api::failed(&self.node, connection, counter, failure),
             Request::CancelTask { task, error } => {
                 // What a worker sends is a manifest: it is gone before anybody can cancel it.
                 error!(target: &*self.scope, "The master cancelled the task {task}: '{error}'");

@@ -5,13 +5,16 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 1] = ["checksum=md5"];
+const FEATURES: [&str; 2] = ["checksum=md5", "push"];
 
 /// `distributed_api`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DistributedApi {
-    /// Whether requests of the API are passed to other nodes.
+    /// Whether a worker passes requests of the API to the master; otherwise it executes them itself.
     pub enabled: bool,
+    /// The program that executes requests of the API, and its arguments; empty for none. It gets a request on its standard
+    /// input and gives the answer on its standard output, both JSON.
+    pub executor: Vec<String>,
 }
 
 /// `link`: ours.
@@ -59,7 +62,12 @@ pub struct Local {
 
 impl DistributedApi {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let api = Self { enabled: section.flag("enabled") };
+        let what = "a list: the absolute path of a program, then its arguments; or [] for none";
+        let executor = section.texts("executor", what, |word| !word.contains('\0'));
+        if executor.first().is_some_and(|program| !program.starts_with('/')) {
+            section.fault("executor", "does not begin with an absolute path", &executor[0], &format!("write {what}"));
+        }
+        let api = Self { enabled: section.flag("enabled"), executor };
         section.finish();
         api
     }

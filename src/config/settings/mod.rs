@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(settings.communication.zip_limit_tolerance, 0.2);
         assert_eq!(
             (settings.link.native, &settings.link.features[..]),
-            (Native::Auto, &["checksum=md5".to_owned()][..])
+            (Native::Auto, &["checksum=md5".to_owned(), "push".to_owned()][..])
         );
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
         assert_eq!(settings.files.items.len(), 6);
@@ -210,7 +210,8 @@ mod tests {
             (r#"{"intervals": {"communication": {"compress_level": 10}}}"#, "compress_level", "from 0 to 9"),
             (r#"{"intervals": {"communication": {"max_zip_size": 4096}}}"#, "min_zip_size is larger", "31457280, 4096"),
             (r#"{"link": {"native": "yes"}}"#, "link > native", "write auto, never or require"),
-            (r#"{"link": {"features": ["push"]}}"#, "link > features", "checksum=md5"),
+            (r#"{"link": {"features": ["pull"]}}"#, "link > features", "checksum=md5, push"),
+            (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
             (r#"{"lokal": 1}"#, "lokal is not a setting", "known here are: version, files"),

@@ -24,7 +24,8 @@ use crate::files::items::{ItemId, Items};
 /// Where the journal stands, relative to the home.
 pub(super) const PATH: &str = "queue/cluster/apply.journal";
 const DIRECTORIES: [&str; 2] = ["queue", "cluster"];
-const NAME: &str = "apply.journal";
+/// Its name. Whoever could write it would have files renamed at the next start.
+pub const NAME: &str = "apply.journal";
 /// Under this name it is written.
 const UNFINISHED: &str = "apply.journal.tmp";
 /// A journal of a million steps with long paths is below this.

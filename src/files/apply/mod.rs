@@ -25,6 +25,8 @@ mod space;
 mod stage;
 mod tree;
 
+pub use journal::NAME as JOURNAL;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;

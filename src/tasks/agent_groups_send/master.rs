@@ -205,7 +205,7 @@ impl AgentGroups {
         let chunks = serde_json::to_string(chunks).map_err(|error| error.to_string())?;
         let message = message::write(SET_COMMAND, SET_PAYLOAD, &chunks);
         drop(chunks);
-        let id = send_string(&self.connection, message.as_bytes()).map_err(|error| error.to_string())?;
+        let id = send_string(&self.connection, message.len(), message.as_bytes()).map_err(|error| error.to_string())?;
         drop(message);
         self.connection.request(way.command, id).map_err(|error| error.to_string())?;
         select! {

@@ -155,7 +155,7 @@ impl<'a> Thread<'a> {
         // What came too late for an earlier message is not the answer to this one.
         while self.outcomes.0.try_recv().is_ok() {}
         let message = message::write("global sync-agent-info-set", "{}", &info.chunks);
-        let id = send_string(self.master, message.as_bytes())?;
+        let id = send_string(self.master, message.len(), message.as_bytes())?;
         drop(message);
         self.master.request(Command::AgentInfo, id)?;
         let report = select! {

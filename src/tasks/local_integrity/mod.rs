@@ -32,6 +32,7 @@ const CLASSIC_TURNS: u64 = 64;
 pub struct LocalIntegrity {
     manifest: RwLock<Option<Arc<Manifest>>>,
     turn: AtomicU64,
+    generation: AtomicU64,
     /// The turn after which somebody last asked for BLAKE2b-512; 0 for never.
     blake2b_asked: AtomicU64,
     wake: Sender<()>,
@@ -47,6 +48,7 @@ impl LocalIntegrity {
         Self {
             manifest: RwLock::new(None),
             turn: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             blake2b_asked: AtomicU64::new(0),
             wake,
             woken,
@@ -73,6 +75,11 @@ impl LocalIntegrity {
         self.turn.load(Ordering::Acquire)
     }
 
+    /// How often the manifest has changed.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Lets a run begin now instead of at the end of the period.
     pub fn run_soon(&self) {
         // A full channel means that a run has been ordered already.
@@ -84,12 +91,12 @@ impl LocalIntegrity {
         self.scanner.lock().scan(kind == ChecksumKind::Blake2b)
     }
 
-    /// The thread.
-    pub fn run(&self, node: &Node) {
+    /// The thread. `changed` is called after a run that found a difference.
+    pub fn run(&self, node: &Node, changed: impl Fn()) {
         let scope = scope("Master", "Local integrity");
         let mut unreadable = HashSet::new();
         loop {
-            if let Err(panic) = guard(|| self.turn_once(node, &scope, &mut unreadable)) {
+            if let Err(panic) = guard(|| self.turn_once(node, &scope, &mut unreadable, &changed)) {
                 error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
             }
             select! {
@@ -111,7 +118,7 @@ impl LocalIntegrity {
         node.settings.master.recalculate_integrity
     }
 
-    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut HashSet<String>) {
+    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut HashSet<String>, changed: &impl Fn()) {
         info!(target: &**scope, "Starting.");
         let start = node.clock.now();
         let scan = self.scan(self.wanted());
@@ -126,8 +133,14 @@ impl LocalIntegrity {
         *unreadable = now;
         let count = scan.manifest.entries().len();
         *self.manifest.write() = Some(scan.manifest);
+        if scan.changed {
+            self.generation.fetch_add(1, Ordering::AcqRel);
+        }
         self.turn.fetch_add(1, Ordering::AcqRel);
         let took = node.clock.now().duration_since(start).as_secs_f64();
         info!(target: &**scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
+        if scan.changed {
+            changed();
+        }
     }
 }

@@ -6,6 +6,8 @@ use crate::{connection::ReceivedFile, system::random, wire::ErrorObject};
 
 /// What the master says, in the order in which it says it.
 pub(super) enum Event {
+    /// The master's files have changed.
+    Changed,
     InSync,
     SyncBegins(String),
     Archive(ReceivedFile),
@@ -33,6 +35,11 @@ pub fn channel() -> (Inbox, Events) {
 pub struct Busy;
 
 impl Inbox {
+    /// `int_changed`. A thread that is so busy that its line is full compares itself soon anyway.
+    pub fn changed(&self) {
+        let _ = self.send(Event::Changed);
+    }
+
     /// `syn_m_c_ok`.
     ///
     /// # Errors

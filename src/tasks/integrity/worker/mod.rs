@@ -3,13 +3,17 @@
 //! One thread does all of it, so nothing is checked while something is applied. The session only hands it what the
 //! master says.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, select};
 use log::{Level, debug, error, info, warn};
 use parking_lot::Mutex;
 
 mod inbox;
+mod reload;
 
 use super::{archive_path, sending::write_manifest};
 use crate::{
@@ -22,6 +26,14 @@ use crate::{
 };
 use inbox::Event;
 pub use inbox::{Busy, Events, Inbox, channel};
+pub use reload::Reload;
+
+/// How soon it is asked again for a check that the master refused though it had said that its files changed: the check
+/// before is coming to its end there.
+const SOON: Duration = Duration::from_millis(50);
+
+/// How often in a row, at most.
+const TRIES: u32 = 20;
 
 /// The integrity thread of a worker, as long as it is connected.
 pub struct Integrity<'a> {
@@ -29,6 +41,7 @@ pub struct Integrity<'a> {
     master: &'a Connection,
     scanner: &'a Mutex<Scanner>,
     disk: &'a Disk,
+    reload: &'a Reload,
     kind: ChecksumKind,
     check_scope: Scope,
     sync_scope: Scope,
@@ -36,6 +49,8 @@ pub struct Integrity<'a> {
     checking: Option<Instant>,
     /// The synchronisation whose archive is on its way, and when it must have come.
     receiving: Option<(String, Receiver<Instant>)>,
+    /// Checks that may still be asked for at once, because the master's files have changed since the last one.
+    due: u32,
     unreadable: usize,
     /// What could not be applied.
     told: Repeats,
@@ -47,7 +62,7 @@ impl<'a> Integrity<'a> {
         node: &'a Node,
         master: &'a Connection,
         scanner: &'a Mutex<Scanner>,
-        disk: &'a Disk,
+        (disk, reload): (&'a Disk, &'a Reload),
         kind: ChecksumKind,
     ) -> Self {
         let tag = format!("Worker {}", node.cluster.node_name);
@@ -56,11 +71,13 @@ impl<'a> Integrity<'a> {
             master,
             scanner,
             disk,
+            reload,
             kind,
             check_scope: scope(&tag, "Integrity check"),
             sync_scope: scope(&tag, "Integrity sync"),
             checking: None,
             receiving: None,
+            due: 0,
             unreadable: 0,
             told: Repeats::default(),
         }
@@ -79,6 +96,9 @@ impl<'a> Integrity<'a> {
                         if let Err(panic) = guard(|| self.take(event)) {
                             error!(target: &*self.sync_scope, "The synchronisation failed: {panic}. Please report this.");
                         }
+                        if self.due > 0 {
+                            tick = self.next_check();
+                        }
                     }
                     Err(_) => return,
                 },
@@ -96,7 +116,13 @@ impl<'a> Integrity<'a> {
     }
 
     fn next_check(&self) -> Receiver<Instant> {
-        self.node.clock.after(self.node.settings.worker.sync_integrity)
+        // The end of the check or synchronisation that is under way is an event, after which this is called again.
+        let busy = self.checking.is_some() || self.receiving.is_some();
+        match self.due {
+            TRIES if !busy => crossbeam_channel::after(Duration::ZERO),
+            1..TRIES if !busy => self.node.clock.after(SOON),
+            _ => self.node.clock.after(self.node.settings.worker.sync_integrity),
+        }
     }
 
     fn check(&mut self) {
@@ -114,6 +140,7 @@ impl<'a> Integrity<'a> {
     fn try_check(&mut self) -> Result<(), RequestError> {
         let answer = self.master.request(Command::IntegrityPermission, "")?;
         if answer != b"True" {
+            self.due = self.due.saturating_sub(1);
             debug!(
                 target: &*self.check_scope,
                 "Master didn't grant permission to start a new synchronization: b'{}'",
@@ -123,6 +150,7 @@ impl<'a> Integrity<'a> {
         }
         debug!(target: &*self.check_scope, "Permission to synchronize granted.");
         info!(target: &*self.check_scope, "Starting.");
+        self.due = 0;
         self.checking = Some(self.node.clock.now());
         let manifest = self.scan();
         let task = self.master.request(Command::IntegrityCheck, "")?;
@@ -161,7 +189,11 @@ impl<'a> Integrity<'a> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::InSync => self.finish_check("Sync not required."),
+            Event::Changed => self.due = TRIES,
+            Event::InSync => {
+                self.finish_check("Sync not required.");
+                self.reload.carry_out(&self.check_scope);
+            }
             Event::SyncBegins(task) => {
                 self.finish_check("Sync required.");
                 let limit = self.node.settings.communication.timeout_receiving_file;
@@ -171,6 +203,7 @@ impl<'a> Integrity<'a> {
                 self.receiving = None;
                 self.synchronise(file);
                 memory::give_back();
+                self.reload.carry_out(&self.sync_scope);
             }
             Event::SyncFailed(error) => {
                 self.receiving = None;

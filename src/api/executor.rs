@@ -1,0 +1,129 @@
+//! One process for one request.
+//!
+//! Its standard input, output and error are files without a name: nobody has to read while it writes, and what it writes
+//! costs no memory.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus},
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, bounded, select};
+use nix::{
+    sys::{
+        signal::{Signal, killpg},
+        wait::{Id, WaitPidFlag, waitid},
+    },
+    unistd::Pid,
+};
+
+use crate::{
+    node::Node,
+    system::{shutdown::Never, thread::spawn},
+};
+
+/// The longest answer, in bytes.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// How much a program may write to its standard error, and how much of its end is told.
+const COMPLAINTS: (u64, usize) = (1024 * 1024, 1024);
+
+/// How often it is looked how much it has written.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Executes `request`; gives the length of the answer and the answer. Ends the program when `gone` closes.
+///
+/// # Errors
+/// What whoever asked is told: the program's own words on its standard error, or what became of it.
+pub fn execute(node: &Node, request: File, gone: &Receiver<Never>) -> Result<(usize, File), String> {
+    let [program, arguments @ ..] = &node.settings.distributed_api.executor[..] else {
+        return Err("Error 1000 - there is no executor".into());
+    };
+    let internal = |error: io::Error| format!("Error 1000 - the executor {program} cannot be run: {error}");
+    let scratch = || tempfile::tempfile_in(node.home.cluster_dir()).map_err(internal);
+    let (output, complaints) = (scratch()?, scratch()?);
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(request)
+        .stdout(output.try_clone().map_err(internal)?)
+        .stderr(complaints.try_clone().map_err(internal)?)
+        .env_clear()
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("WAZUH_HOME", node.home.path())
+        .current_dir(node.home.path())
+        .process_group(0)
+        .spawn()
+        .map_err(internal)?;
+    let status = supervise(node, child, gone, &output, &complaints).map_err(|error| format!("Error {error}"))?;
+    let length = output.metadata().map_err(internal)?.len();
+    if !status.success() || length == 0 {
+        let said = tail(complaints).map_err(internal)?;
+        let silent = || format!("Error 1000 - the executor {program} ended with {status} and without an answer");
+        return Err(if said.is_empty() { silent() } else { said });
+    }
+    let mut output = output;
+    output.rewind().map_err(internal)?;
+    Ok((usize::try_from(length).unwrap_or(usize::MAX), output))
+}
+
+/// Waits for the end of the program, and brings it about when its time is over.
+fn supervise(
+    node: &Node,
+    mut child: Child,
+    gone: &Receiver<Never>,
+    output: &File,
+    complaints: &File,
+) -> Result<ExitStatus, String> {
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let (tell, ended) = bounded(1);
+    // The process stays a zombie until it is waited for below, so its number cannot be that of another meanwhile.
+    let waiting = spawn("dapi-wait", move || {
+        let result = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
+        let _ = tell.send(result.is_ok());
+    });
+    let limit = node.settings.communication.timeout_dapi_request;
+    let late = node.clock.after(limit);
+    let verdict = loop {
+        if waiting.is_err() {
+            break Err("1000 - no thread can be started for the executor".to_owned());
+        }
+        select! {
+            recv(ended) -> _ => break Ok(()),
+            recv(late) -> _ => {
+                break Err(format!("3021 - the executor did not answer within {} s", limit.as_secs_f64()));
+            }
+            recv(gone) -> _ => break Err("3023 - nobody waits for the answer any more".into()),
+            recv(node.shutdown.channel()) -> _ => break Err("3023 - this node stops".into()),
+            recv(crossbeam_channel::after(LOOK)) -> _ => {
+                let length = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
+                if length(output) > LONGEST || length(complaints) > COMPLAINTS.0 {
+                    break Err(format!("1000 - the executor wrote more than {LONGEST} bytes"));
+                }
+            }
+        }
+    };
+    // What it started may still run, even when it has ended itself. It fails only if nobody of its group is left.
+    let _ = killpg(pid, Signal::SIGKILL);
+    if let Ok(waiting) = waiting {
+        let _ = waiting.join();
+    }
+    let status = child.wait().map_err(|error| format!("1000 - the executor cannot be waited for: {error}"))?;
+    verdict.and_then(|()| {
+        let length = output.metadata().map_or(0, |metadata| metadata.len());
+        if length > LONGEST { Err(format!("1000 - the answer has more than {LONGEST} bytes")) } else { Ok(status) }
+    })
+}
+
+/// The end of what a program complained of, in one line.
+fn tail(mut complaints: File) -> io::Result<String> {
+    let length = complaints.metadata()?.len();
+    let start = length.saturating_sub(COMPLAINTS.1 as u64);
+    complaints.seek(io::SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    complaints.take(COMPLAINTS.1 as u64).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned())
+}

@@ -1,0 +1,74 @@
+//! Passes requests of local programs to another node, and its answers back to the very program.
+
+use std::sync::Arc;
+
+use log::{debug, warn};
+
+use super::{Kind, Program};
+use crate::{
+    connection::{Connection, RequestError},
+    node::Node,
+    wire::{Command, Routed},
+};
+
+/// Passes a request of `program` to the node at the other end of `to`, as `command`, and sees to it that the program gets
+/// an answer unless it goes.
+///
+/// # Errors
+/// A text, when it cannot even be tried; the caller tells the program.
+pub fn send(
+    node: &Arc<Node>,
+    program: Program,
+    to: &Connection,
+    command: Command,
+    content: &[u8],
+) -> Result<(), String> {
+    let name = node.waiting.add(program, to).ok_or("too many requests wait for other nodes already")?;
+    let payload = Routed::payload(&name, content);
+    let (this, asked, waits) = (node.clone(), to.clone(), name.clone());
+    let run = move || {
+        let Err(error) = asked.request(command, payload) else { return };
+        // If the answer was faster, or the program was told already that the node is lost, nothing is left to say.
+        let Some(program) = this.waiting.take(&waits, &asked, |_| true) else { return };
+        match error {
+            RequestError::Refused(error) => program.refused(&error.to_string()),
+            RequestError::Timeout { .. } | RequestError::Closed { .. } | RequestError::Unexpected(_) => {
+                program.unknown(&error.to_string());
+            }
+        }
+    };
+    node.local_requests.spawn("request", run).map_err(|error| {
+        node.waiting.take(&name, to, |_| true);
+        error.to_string()
+    })
+}
+
+/// `sendsyn_res`: gives `answer`, which came from the other end of `from`, to the program whose request has this name.
+pub fn answered(node: &Node, from: &Connection, name: &str, answer: Option<Vec<u8>>) {
+    match (node.waiting.take(name, from, Kind::is_send), answer) {
+        (Some(program), Some(answer)) => program.answered(answer),
+        (Some(program), None) => program.unknown("the other node did not send the text of its answer"),
+        (None, _) => debug!(target: "[Cluster] [Main]", "No program waits for the answer to {name} any more."),
+    }
+}
+
+/// `dapi_res`: the same for the API. False if no program waits for it.
+pub fn api_answered(node: &Node, from: &Connection, name: &str, answer: Option<Vec<u8>>) -> bool {
+    let Some(program) = node.waiting.take(name, from, Kind::is_api) else { return false };
+    let Some(answer) = answer else {
+        program.refused("the other node did not send the text of its answer");
+        return true;
+    };
+    let deliver = move || program.api_answered(answer.len(), &answer[..]);
+    if let Err(error) = node.local_requests.spawn("request", deliver) {
+        warn!(target: "[Cluster] [Main]", "An answer of the API cannot be delivered: {error}");
+    }
+    true
+}
+
+/// `sendsyn_err` and `dapi_err`: the node at the other end of `from` has not done a request of this kind. False if no
+/// program waits for it.
+pub fn failed(node: &Node, from: &Connection, request: Routed<'_>, kind: fn(Kind) -> bool) -> bool {
+    let program = node.waiting.take(request.name, from, kind);
+    program.inspect(|program| program.refused(&String::from_utf8_lossy(request.content))).is_some()
+}

@@ -1,0 +1,111 @@
+//! Files that somebody on the master sends to this node with `send_file` (`spec/protocol.md` 13.10).
+//!
+//! They have their place in `queue/cluster`, under the name that they were sent by, and are removed at the next start. A
+//! file appears whole, or not at all.
+
+use std::{io, path::PathBuf};
+
+use log::info;
+
+use crate::{
+    connection::{Connection, FileLimits, FileRefused, IncomingFiles, ReceivedFile},
+    files::JOURNAL,
+    logging::Scope,
+    node::Node,
+    wire::{Command, Request},
+};
+
+/// Where a path begins, without its leading slash.
+const PREFIX: &str = "queue/cluster/";
+
+/// Entries that the directory may have; a master cannot fill it for ever.
+const ENTRIES: usize = 64;
+
+/// The files that are on their way on one connection.
+pub struct Parcels {
+    files: IncomingFiles,
+    directory: PathBuf,
+}
+
+impl Parcels {
+    /// None yet.
+    pub fn new(node: &Node) -> Self {
+        let directory = node.home.cluster_dir();
+        let limits = FileLimits { size: node.settings.communication.max_zip_size, open: 1 };
+        Self { files: IncomingFiles::new(directory.clone(), PREFIX.into(), limits), directory }
+    }
+
+    /// Answers `request` if it belongs to such a file, that is if its path names one in the directory itself.
+    pub fn request(&mut self, connection: &Connection, counter: u32, request: &Request<'_>, scope: &Scope) -> bool {
+        let (result, command, text) = match request {
+            Request::NewFile(path) if name(path).is_some() => {
+                (self.begin(path), Command::OkFile, "Ready to receive new file")
+            }
+            Request::FileUpdate { path, data } if name(path).is_some() => {
+                (self.files.append(path, data), Command::Ok, "File updated")
+            }
+            Request::FileEnd { path, sha256 } if name(path).is_some() => {
+                (self.end(path, sha256, scope), Command::Ok, "File received correctly")
+            }
+            _ => return false,
+        };
+        match result {
+            Ok(()) => connection.answer(counter, command, text),
+            Err(refused) => connection.answer(counter, Command::Err, refused.payload()),
+        }
+        true
+    }
+
+    fn begin(&mut self, path: &[u8]) -> Result<(), FileRefused> {
+        let entries = std::fs::read_dir(&self.directory).map_err(|error| self.storage(error))?.count();
+        if entries >= ENTRIES {
+            return Err(FileRefused::TooMany);
+        }
+        // What was given up before is not wanted any more.
+        self.files.clear();
+        self.files.begin(path)
+    }
+
+    fn end(&mut self, path: &[u8], sha256: &[u8; 32], scope: &Scope) -> Result<(), FileRefused> {
+        self.files.end(path, sha256)?;
+        let (Some(name), Some(file)) = (name(path), self.files.take(path)) else { return Err(FileRefused::NotOpen) };
+        self.keep(name, file).map_err(|error| self.storage(error))?;
+        info!(target: &**scope, "The master has sent the file '{}'.", self.directory.join(name).display());
+        Ok(())
+    }
+
+    fn keep(&self, name: &str, mut received: ReceivedFile) -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        io::copy(&mut received.file, &mut file)?;
+        file.as_file().sync_all()?;
+        file.persist(self.directory.join(name))?;
+        Ok(())
+    }
+
+    fn storage(&self, error: io::Error) -> FileRefused {
+        FileRefused::Storage { directory: self.directory.display().to_string(), error }
+    }
+}
+
+/// The name of the file if it is to lie in the directory itself, and is not one of the daemon's own.
+fn name(path: &[u8]) -> Option<&str> {
+    let name = std::str::from_utf8(path).ok()?.trim_start_matches('/').strip_prefix(PREFIX)?;
+    let own = name.is_empty() || name.starts_with('.') || name.starts_with(JOURNAL) || name.ends_with(".sock");
+    (!own && !name.contains(['/', '\0']) && name.len() <= 255).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_new_names_in_the_directory_itself_are_taken() {
+        assert_eq!(name(b"/queue/cluster/report.bin"), Some("report.bin"));
+        for bad in ["/queue/cluster/w1/a.zip", "/queue/cluster/", "/queue/cluster/c-internal.sock", "/etc/passwd"] {
+            assert_eq!(name(bad.as_bytes()), None, "{bad}");
+        }
+        for bad in ["/queue/cluster/..", "/queue/cluster/apply.journal", "/queue/cluster/../x", "/queue/cluster/\0"] {
+            assert_eq!(name(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}
