@@ -161,11 +161,13 @@ struct Begun {
 impl Begun {
     fn wait(self) -> Answer {
         let Self { connection, command, waiting, timeout } = self;
-        select! {
-            recv(waiting.answer) -> answer => interpret(answer.map_err(|_| connection.closed_error())?),
-            recv(connection.closed()) -> _ => Err(connection.closed_error()),
-            recv(timeout) -> _ => Err(RequestError::Timeout { command }),
-        }
+        let failure = select! {
+            recv(waiting.answer) -> answer => return interpret(answer.map_err(|_| connection.closed_error())?),
+            recv(connection.closed()) -> _ => connection.closed_error(),
+            recv(timeout) -> _ => RequestError::Timeout { command },
+        };
+        // The answer may have come at the same moment, and it says what was done.
+        waiting.answer.try_recv().map_or(Err(failure), interpret)
     }
 }
 

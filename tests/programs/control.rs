@@ -31,6 +31,7 @@ fn one_when_nothing_runs() {
 #[test]
 fn three_before_a_worker_is_in_sync_and_zero_after() {
     let master = Home::master();
+    master.write("etc/rules/a.xml", "a rule");
     let _master = Daemon::start(&master);
     assert_eq!(code(&master, &["-l"]), Some(0), "a master alone is in sync");
     let unchecked = Peer::join(master.address, "w0");
@@ -42,7 +43,6 @@ fn three_before_a_worker_is_in_sync_and_zero_after() {
     drop(unchecked);
 
     let worker = Home::worker("w1", master.address);
-    master.write("etc/rules/a.xml", "a rule");
     let _worker = Daemon::start(&worker);
     until("the worker in sync", || (code(&master, &["-i", "-fn", "w1"]) == Some(0)).then_some(()));
     assert!(worker.path("etc/rules/a.xml").exists());
