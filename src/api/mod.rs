@@ -71,9 +71,14 @@ impl Default for Api {
 impl Api {
     /// Takes a request, which was acknowledged already. Never waits for its execution.
     pub fn execute(&self, node: &Node, asker: Asker, request: &[u8]) {
-        if let Err(reason) = self.take(node, asker, request) {
-            reason.0.failed(&reason.1);
+        if let Err((asker, reason)) = self.take(node, asker, request) {
+            asker.failed(&reason);
         }
+    }
+
+    /// Whether a request of this peer waits or is being executed.
+    pub fn has(&self, peer: &Connection) -> bool {
+        self.peers.lock().iter().any(|other| other.is(peer))
     }
 
     fn take(&self, node: &Node, asker: Asker, request: &[u8]) -> Result<(), (Asker, String)> {

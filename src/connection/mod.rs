@@ -150,8 +150,8 @@ impl RequestError {
     }
 }
 
-/// A request that has been sent.
-struct Begun {
+/// A request that has been sent and whose answer has not been waited for. Dropping it forgets it.
+pub struct Begun {
     connection: Connection,
     command: Command,
     waiting: Waiting,
@@ -159,7 +159,11 @@ struct Begun {
 }
 
 impl Begun {
-    fn wait(self) -> Answer {
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn wait(self) -> Answer {
         let Self { connection, command, waiting, timeout } = self;
         let failure = select! {
             recv(waiting.answer) -> answer => return interpret(answer.map_err(|_| connection.closed_error())?),
@@ -247,7 +251,15 @@ impl Connection {
         self.begin_request(limit, command, payload.into())?.wait()
     }
 
-    /// Sends a request whose answer is waited for later.
+    /// Sends a request whose answer is waited for later. Requests of one thread, unless they are large, arrive in the
+    /// order in which they were begun.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn begin(&self, command: Command, payload: impl Into<Vec<u8>>) -> Result<Begun, RequestError> {
+        self.begin_request(self.0.request_timeout, command, payload.into())
+    }
+
     fn begin_request(&self, limit: Duration, command: Command, payload: Vec<u8>) -> Result<Begun, RequestError> {
         let waiting = self.0.pending.open();
         let timeout = self.0.clock.after(limit);

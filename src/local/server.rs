@@ -67,8 +67,10 @@ impl Server {
         threads.spawn("local_alive", move || {
             supervision::run(&node, "Local Server", || {
                 let clients = supervised.lock().clone();
-                let supervise = |Client { connection, last }| Supervised { connection, last: *last.lock() };
-                clients.into_iter().map(supervise).collect()
+                // Who waits for this node, or through it for another, is not to be blamed for its silence.
+                let waits = |client: &Client| node.waiting.has(&client.connection) || node.api.has(&client.connection);
+                let idle = clients.into_iter().filter(|client| !waits(client));
+                idle.map(|Client { connection, last }| Supervised { connection, last: *last.lock() }).collect()
             });
         })?;
         let role = role.clone();

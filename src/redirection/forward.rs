@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::bounded;
 use log::{debug, warn};
 
 use super::{Kind, Program};
 use crate::{
-    connection::{Connection, RequestError},
+    connection::{Begun, Connection, RequestError},
     node::Node,
     wire::{Command, Routed},
 };
 
 /// Passes a request of `program` to the node at the other end of `to`, as `command`, and sees to it that the program gets
-/// an answer unless it goes.
+/// an answer unless it goes. Requests of one program arrive in their order.
 ///
 /// # Errors
 /// A text, when it cannot even be tried; the caller tells the program.
@@ -26,8 +27,10 @@ pub fn send(
     let name = node.waiting.add(program, to).ok_or("too many requests wait for other nodes already")?;
     let payload = Routed::payload(&name, content);
     let (this, asked, waits) = (node.clone(), to.clone(), name.clone());
+    let (hand, begun) = bounded::<Result<Begun, RequestError>>(1);
     let run = move || {
-        let Err(error) = asked.request(command, payload) else { return };
+        let Ok(begun) = begun.recv() else { return };
+        let Err(error) = begun.and_then(Begun::wait) else { return };
         // If the answer was faster, or the program was told already that the node is lost, nothing is left to say.
         let Some(program) = this.waiting.take(&waits, &asked, |_| true) else { return };
         match error {
@@ -40,7 +43,10 @@ pub fn send(
     node.local_requests.spawn("request", run).map_err(|error| {
         node.waiting.take(&name, to, |_| true);
         error.to_string()
-    })
+    })?;
+    // The thread that waits is there, so whatever comes of it is heard.
+    let _ = hand.send(to.begin(command, payload));
+    Ok(())
 }
 
 /// `sendsyn_res`: gives `answer`, which came from the other end of `from`, to the program whose request has this name.

@@ -36,6 +36,11 @@ impl Waiting {
         Some(name.to_string())
     }
 
+    /// Whether a request of this program waits.
+    pub fn has(&self, program: &Connection) -> bool {
+        self.0.lock().values().any(|entry| entry.program.connection.is(program))
+    }
+
     /// The program whose request has this name, if it was `asked` for an answer of `kind`. It waits no more.
     pub fn take(&self, name: &str, asked: &Connection, kind: impl Fn(Kind) -> bool) -> Option<Program> {
         let name: u32 = name.parse().ok()?;

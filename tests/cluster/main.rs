@@ -1,9 +1,12 @@
 //! Whole clusters in this process, on loopback sockets and with a clock that the tests move.
 
 mod agents;
+mod api;
 mod database;
 mod files;
 mod health;
 mod link;
 mod local;
+mod push;
+mod redirection;
 mod support;

@@ -85,13 +85,13 @@ pub fn fake_database(path: &Path, answer: impl Fn(&str) -> String + Send + Sync 
     });
 }
 
-fn write_frame(stream: &mut UnixStream, payload: &[u8]) {
+pub(super) fn write_frame(stream: &mut UnixStream, payload: &[u8]) {
     let frame = [&(payload.len() as u32).to_le_bytes(), payload].concat();
     // Whoever has left needs no answer.
     let _ = stream.write_all(&frame);
 }
 
-fn read_frame(stream: &mut UnixStream) -> Option<Vec<u8>> {
+pub(super) fn read_frame(stream: &mut UnixStream) -> Option<Vec<u8>> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).ok()?;
     let mut payload = vec![0; u32::from_le_bytes(length) as usize];

@@ -1,6 +1,7 @@
 //! Nodes for tests: a home in a temporary folder, a configuration, a clock.
 
 mod database;
+mod program;
 mod raw;
 
 use std::{
@@ -17,6 +18,7 @@ use clusterd::{
     system::clock::{Clock, FakeClock},
 };
 pub use database::{Database, fake_database};
+pub use program::{LocalProgram, manager_program};
 pub use raw::RawPeer;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -1,0 +1,170 @@
+//! Requests of the API, which programs of one node make and another executes.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use clusterd::system::clock::FakeClock;
+use serde_json::json;
+
+use crate::support::{LocalProgram, Node, SECOND, TestHome, advance_until, eventually};
+
+/// A cluster whose nodes execute requests with `script`, and the hand of its clock.
+fn cluster(script: &str) -> (Node, Node, FakeClock) {
+    let (clock, hand) = FakeClock::new();
+    let start = |name: &str, port| {
+        let home = TestHome::new();
+        let program = executor(&home, &format!("node={name}\n{script}"));
+        let settings = json!({"distributed_api": {"executor": [program, "an argument"]}});
+        match port {
+            None => Node::master(home, &clock, settings),
+            Some(port) => Node::worker(home, &clock, settings, name, port),
+        }
+    };
+    let master = start("m", None);
+    let worker = start("w1", Some(master.port()));
+    eventually("the worker connects", || !LocalProgram::of(&worker).ask("get_nodes", "{}").field.starts_with("err"));
+    (master, worker, hand)
+}
+
+fn executor(home: &TestHome, script: &str) -> String {
+    home.write("executor", format!("#!/bin/sh\n{script}\n"));
+    let path = home.path("executor");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.display().to_string()
+}
+
+const QUEUED: &str = "Added request to API requests queue";
+
+#[test]
+fn a_request_is_executed_where_it_belongs_and_the_answer_comes_back() {
+    let (master, worker, _hand) =
+        cluster(r#"printf '{"on": "%s", "argument": "%s", "asked": %s}' $node "$1" "$(cat)""#);
+    let answer = |on: &str, asked: &str| format!(r#"{{"on": "{on}", "argument": "an argument", "asked": {asked}}}"#);
+    for (node, command, payload, first, on) in [
+        (&master, "dapi", r#"{"f": 1}"#, QUEUED, "m"),
+        (&worker, "dapi", r#"{"f": 2}"#, QUEUED, "m"),
+        (&master, "dapi_fwd", r#"w1 {"f": 3}"#, "Request forwarded to worker node", "w1"),
+    ] {
+        let mut program = LocalProgram::of(node);
+        let got = program.ask(command, payload);
+        assert_eq!((got.counter, got.body.as_str()), (7, first));
+        let (got, text) = program.string();
+        assert_eq!((got.field.as_str(), got.body.as_str()), ("dapi_res ---", "11"));
+        assert_eq!(text, answer(on, payload.trim_start_matches("w1 ")));
+    }
+    let got = LocalProgram::of(&master).ask("dapi_fwd", "nonode {}");
+    assert!(got.field.starts_with("err ") && got.body.contains(r#""code": 3022, "extra_message": null"#), "{got:?}");
+}
+
+#[test]
+fn large_requests_and_answers_pass() {
+    let (_master, worker, _hand) = cluster("cat");
+    let request = format!(r#"{{"file": "{}"}}"#, "x".repeat(6 << 20));
+    let mut program = LocalProgram::of(&worker);
+    assert_eq!(program.ask("dapi", &request).body, QUEUED);
+    assert!(program.string().1 == request);
+}
+
+#[test]
+fn a_refusal_has_the_words_of_the_executor() {
+    let (master, worker, _hand) = cluster(
+        r#"case "$(cat)" in
+           *refuse*) echo "Error 1000 - Function 'status' is not exposed" >&2; exit 1;;
+           *silent*) exit 3;;
+           esac"#,
+    );
+    let refusal = |node: &Node, command: &str, payload: &str| {
+        let mut program = LocalProgram::of(node);
+        program.ask(command, payload);
+        let got = program.next();
+        assert_eq!(got.field, "dapi_err ---");
+        got.body
+    };
+    for (node, command, to) in [(&master, "dapi", ""), (&worker, "dapi", ""), (&master, "dapi_fwd", "w1 ")] {
+        let said = |payload: &str| refusal(node, command, &format!("{to}{payload}"));
+        assert_eq!(said(r#"{"f": "refuse"}"#), "Error 1000 - Function 'status' is not exposed");
+        assert!(said(r#"{"f": "silent"}"#).contains("ended with exit status: 3 and without an answer"));
+        assert!(said("{}").contains("ended with exit status: 0 and without an answer"));
+        assert_eq!(said("not json"), "Expecting value: line 1 column 1 (char 0)");
+    }
+}
+
+#[test]
+fn without_an_executor_the_answer_says_so() {
+    let (clock, _hand) = FakeClock::new();
+    let master = Node::master(TestHome::new(), &clock, json!({}));
+    let mut program = LocalProgram::of(&master);
+    assert_eq!(program.ask("dapi", "{}").body, QUEUED);
+    let got = program.next();
+    assert_eq!(got.field, "dapi_err ---");
+    assert!(got.body.contains("name one in etc/cluster.json, distributed_api.executor"), "{}", got.body);
+}
+
+/// Waits until the process has written its number.
+fn number(home: &TestHome) -> String {
+    let mut number = None;
+    eventually("the executor runs", || {
+        number = home.read("pid").map(|bytes| String::from_utf8(bytes).unwrap()).filter(|text| text.ends_with('\n'));
+        number.is_some()
+    });
+    number.unwrap().trim().to_owned()
+}
+
+fn runs(number: &str) -> bool {
+    Path::new("/proc").join(number).exists()
+}
+
+#[test]
+fn an_executor_that_hangs_is_ended_with_all_that_it_started() {
+    let (master, _worker, hand) = cluster("sleep 1000 & echo $! > pid; wait");
+    let mut program = LocalProgram::of(&master);
+    program.ask("dapi", "{}");
+    let child = number(&master.home);
+    hand.advance(199 * SECOND);
+    assert!(runs(&child));
+    let reader = std::thread::spawn(move || program.next());
+    advance_until(&hand, SECOND, "it is ended", || !runs(&child));
+    let got = reader.join().unwrap();
+    assert_eq!(
+        (got.field.as_str(), got.body.as_str()),
+        ("dapi_err ---", "Error 3021 - the executor did not answer within 200 s")
+    );
+}
+
+#[test]
+fn an_executor_ends_with_whoever_asked_and_with_the_node() {
+    let (master, _worker, _hand) = cluster("echo $$ > pid; exec sleep 1000");
+    let mut program = LocalProgram::of(&master);
+    program.ask("dapi", "{}");
+    let first = number(&master.home);
+    drop(program);
+    eventually("it ends with who asked", || !runs(&first));
+    std::fs::remove_file(master.home.path("pid")).unwrap();
+    let mut program = LocalProgram::of(&master);
+    program.ask("dapi", "{}");
+    let second = number(&master.home);
+    let begun = Instant::now();
+    master.stop();
+    assert!(!runs(&second) && begun.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn one_program_cannot_take_all_executors_of_others() {
+    let (clock, _hand) = FakeClock::new();
+    let home = TestHome::new();
+    let program = executor(&home, "exec sleep 1000");
+    let master = Node::master(home, &clock, json!({"distributed_api": {"executor": [program]}}));
+    let mut greedy = LocalProgram::of(&master);
+    let mut refused = Vec::new();
+    for _ in 0..9 {
+        greedy.send("dapi", b"{}");
+    }
+    while refused.is_empty() {
+        let got = greedy.next();
+        refused.extend((got.field == "dapi_err ---").then_some(got.body));
+    }
+    assert!(refused[0].contains("8 requests of this peer"), "{refused:?}");
+}

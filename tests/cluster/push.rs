@@ -1,0 +1,71 @@
+//! Changes that reach workers at once, with a clock that stands still.
+
+use clusterd::system::clock::FakeClock;
+use serde_json::{Value, json};
+
+use crate::support::{LocalProgram, Node, SECOND, TestHome, advance_until, eventually, manager_program};
+
+#[test]
+fn a_worker_is_in_sync_as_soon_as_it_is_connected_and_after_each_change() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "first");
+    let master = Node::master(home, &clock, json!({}));
+    let workers = ["w1", "w2"].map(|name| Node::worker(TestHome::new(), &clock, json!({}), name, master.port()));
+    for (turn, content) in ["first", "second", "third"].into_iter().enumerate() {
+        if turn > 0 {
+            master.home.write("etc/rules/a.xml", content);
+            master.as_master().local_integrity.run_soon();
+        }
+        for worker in &workers {
+            // Only the wait between two attempts needs the clock.
+            advance_until(&hand, SECOND / 100, "the change arrives", || {
+                worker.home.read("etc/rules/a.xml").as_deref() == Some(content.as_bytes())
+            });
+        }
+    }
+}
+
+#[test]
+fn nothing_is_pushed_where_it_was_not_agreed_on() {
+    let (clock, _hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "first");
+    let master = Node::master(home, &clock, json!({}));
+    let settings = json!({"link": {"features": ["checksum=md5"]}});
+    let worker = Node::worker(TestHome::new(), &clock, settings, "w1", master.port());
+    eventually("the worker connects", || master.workers() == ["w1"]);
+    let master = master.as_master();
+    eventually("both know what they speak", || {
+        master.registry.find("w1").is_some_and(|worker| worker.features().checksum_md5)
+    });
+    assert!(!master.registry.find("w1").unwrap().features().push);
+    // An answer of the worker to a later message shows that it has taken all that came before.
+    master.registry.find("w1").unwrap().push(1);
+    master.registry.find("w1").unwrap().connection.request(clusterd::wire::Command::EchoMaster, "x").unwrap();
+    assert_eq!(worker.home.read("etc/rules/a.xml"), None);
+}
+
+#[test]
+fn the_ruleset_is_loaded_anew_after_the_next_check() {
+    let (clock, hand) = FakeClock::new();
+    let master = Node::master(TestHome::new(), &clock, json!({}));
+    let worker = Node::worker(TestHome::new(), &clock, json!({}), "w1", master.port());
+    let (told, seen) = std::sync::mpsc::channel();
+    manager_program(&worker.home.path("queue/sockets/analysis"), move |request| {
+        told.send(request.to_owned()).unwrap();
+        Some(r#"{"error": 0, "message": "ok"}"#.into())
+    });
+    eventually("the reload is noted", || {
+        LocalProgram::of(&worker).ask("sendrreload", "").body == r#"{"success": true}"#
+    });
+    let mut request = None;
+    advance_until(&hand, SECOND, "the ruleset is loaded", || {
+        request = request.take().or_else(|| seen.try_recv().ok());
+        request.is_some()
+    });
+    let request: Value = serde_json::from_str(&request.unwrap()).unwrap();
+    assert_eq!(request, json!({"version": 1, "origin": {"module": "cluster"}, "command": "reload-ruleset"}));
+    drop(master);
+    eventually("the loss is noticed", || LocalProgram::of(&worker).ask("sendrreload", "").body.contains("3023"));
+}
