@@ -40,7 +40,7 @@ class Node:
     """A daemon in a temporary home; a context manager that starts and stops it."""
 
     def __init__(self, node_type, name, host, port=PORT, files=None, key=KEY, version="4.14.7",
-                 groups_after=0.2):
+                 groups_after=0.2, settings=None):
         self.name, self.host, self.port, self.key = name, host, port, key
         self._directory = tempfile.TemporaryDirectory()
         self.home = pathlib.Path(self._directory.name)
@@ -56,7 +56,7 @@ class Node:
             "intervals": {"worker": {"sync_integrity": 0.2, "connection_retry": 0.2, "sync_agent_info": 0.2},
                           "master": {"recalculate_integrity": 0.2, "sync_agent_groups": 0.2,
                                      "agent_group_start_delay": groups_after}},
-            "link": {"reconnect_min": 0.05}}))
+            "link": {"reconnect_min": 0.05}, **(settings or {})}))
         for path, content in (files or {}).items():
             self.write(path, content)
 

@@ -45,6 +45,12 @@ class Replay:
         field = message["header_command"].encode()
         return self.sock.sendall(peer.HEADER.pack(counter, len(body), field) + body)
 
+    def hello(self, name):
+        """Joins as this worker; the captures of single requests begin later."""
+        body = self.fernet.encrypt(f"{name} wazuh worker 4.14.7".encode())
+        self.sock.sendall(peer.HEADER.pack(1, len(body), b"hello ------") + body)
+        return self.receive()
+
     def receive(self):
         """Counter, the 12 bytes of the command, payload."""
         counter, size, field = peer.HEADER.unpack(self.exactly(peer.HEADER.size))
