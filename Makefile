@@ -3,13 +3,34 @@
 # make bench   how long, and how much memory
 # make lint    format, clippy, documentation
 # make build   the two programs, in target/release
+#
+# make install        puts them, service files and man pages where they belong; DESTDIR, PREFIX, USER, GROUP
+# make uninstall      removes these again
+# make deb, make rpm  a package, in target/package
+# make dist           the source with all crates, in target/package; make dist-check builds it without network
+# make package-test   installs, runs, upgrades and removes the packages in a clean system; as root
 
 CARGO   ?= cargo
 PYTHON  ?= python3
 RULESET ?=
 VENV    := target/venv
 
-.PHONY: build demo test lint bench clean
+
+# Where and for whom it is installed. Assigned, so that variables of the environment with these names do not count.
+PREFIX  = /var/ossec
+USER    = wazuh
+GROUP   = wazuh
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+PACKAGE := PREFIX='$(PREFIX)' USER='$(USER)' GROUP='$(GROUP)' VERSION='$(VERSION)'
+
+# The daemon knows whom it becomes. Only other names are passed on, so that `cargo build` makes the same as `make build`.
+ifneq ($(USER) $(GROUP),wazuh wazuh)
+export WAZUH_USER := $(USER)
+export WAZUH_GROUP := $(GROUP)
+endif
+
+.PHONY: build demo test lint bench clean install uninstall deb rpm dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -38,6 +59,21 @@ bench: build
 	$(CARGO) bench --locked --bench sync
 	$(CARGO) bench --locked --bench parts
 	$(CARGO) bench --locked --bench agents
+
+install:
+	@$(PACKAGE) DESTDIR='$(DESTDIR)' scripts/package/install
+
+uninstall:
+	@$(PACKAGE) DESTDIR='$(DESTDIR)' scripts/package/uninstall
+
+deb rpm: build
+	@$(PACKAGE) scripts/package/$@
+
+dist dist-check:
+	@$(PACKAGE) scripts/package/$@
+
+package-test: deb rpm
+	@$(PACKAGE) scripts/package/test
 
 clean:
 	$(CARGO) clean

@@ -10,7 +10,7 @@
 //! ```text
 //!  MASTER                                                             WORKER
 //!
-//!  main: signals                                                      main: signals
+//!  main: signals, the service manager                                 main: signals, the service manager
 //!  listen ─► accepts, two threads each:                               connect ─► keeps one connection (dial: resolves
 //!                                                                                and connects), two threads:
 //!
@@ -84,7 +84,8 @@
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`node`] | what the rooms of one node share |
 //! | [`logging`] | `cluster.log` |
-//! | [`system`] | clock, threads, shutdown, disk, user; the only home of `unsafe` |
+//! | [`options`] | what the command lines of both programs have in common |
+//! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |
 
 pub mod agents;
 pub mod api;
@@ -98,6 +99,7 @@ pub mod local;
 pub mod logging;
 pub mod master;
 pub mod node;
+pub mod options;
 pub mod redirection;
 pub mod session;
 pub mod sockets;

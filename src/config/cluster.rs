@@ -64,6 +64,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// The address of the master.
+    pub fn master(&self) -> &str {
+        self.nodes.first().map_or("", String::as_str)
+    }
+
     /// A cluster with this key and the defaults of the original in all else. `nodes` then names no real address.
     pub fn new(key: ClusterKey) -> Self {
         Self {

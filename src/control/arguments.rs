@@ -4,7 +4,10 @@ use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use crate::agents::listing::STATUSES;
+use crate::{
+    agents::listing::STATUSES,
+    options::{Flag, flag},
+};
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,8 +32,9 @@ pub(super) enum Action {
     Agents,
 }
 
+/// The options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Id {
+pub(super) enum Id {
     ListNodes,
     Health,
     ListAgents,
@@ -44,22 +48,7 @@ enum Id {
     Help,
 }
 
-/// An option as people type it, and its line in the help.
-pub(super) struct Flag {
-    id: Id,
-    /// Without its dash; empty if there is none.
-    pub(super) short: &'static str,
-    /// Without its dashes.
-    pub(super) long: &'static str,
-    pub(super) value: &'static str,
-    pub(super) help: &'static str,
-}
-
-const fn flag(id: Id, short: &'static str, long: &'static str, value: &'static str, help: &'static str) -> Flag {
-    Flag { id, short, long, value, help }
-}
-
-pub(super) const FLAGS: [Flag; 11] = [
+pub(super) const FLAGS: [Flag<Id>; 11] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
     flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
@@ -173,15 +162,15 @@ fn next(parser: &mut Parser) -> Result<Option<Id>, Fault> {
     let (typed, found) = match parser.next()? {
         None => return Ok(None),
         Some(Arg::Value(value)) => return Err(Fault::Stray(value.to_string_lossy().into_owned())),
-        Some(Arg::Long(name)) => (format!("--{name}"), FLAGS.iter().find(|flag| flag.long == name)),
+        Some(Arg::Long(name)) => (format!("--{name}"), FLAGS.iter().find(|flag| flag.is_long(name))),
         Some(Arg::Short('f')) => {
             let rest = parser.optional_value().unwrap_or_default();
             let name = format!("f{}", rest.to_string_lossy());
-            (format!("-{name}"), FLAGS.iter().find(|flag| flag.short == name))
+            (format!("-{name}"), FLAGS.iter().find(|flag| flag.is_short(&name)))
         }
         Some(Arg::Short(letter)) => {
-            let is_letter = |flag: &&Flag| flag.short.chars().eq([letter]);
-            (format!("-{letter}"), FLAGS.iter().find(is_letter))
+            let name = letter.to_string();
+            (format!("-{name}"), FLAGS.iter().find(|flag| flag.is_short(&name)))
         }
     };
     found.map(|flag| Some(flag.id)).ok_or(Fault::UnknownOption(typed))

@@ -57,7 +57,7 @@ impl Failure {
     fn remedy(&self) -> Option<&'static str> {
         Some(match (self, self.code()) {
             (Self::Ask(AskError::NotRunning { .. }), _) => {
-                "start it with 'wazuh-control start' (the reason why it does not run is in logs/cluster.log), or name \
+                "start it, with 'systemctl start wazuh-clusterd' or the manager's 'wazuh-control start' (the reason why it does not run is in logs/cluster.log), or name \
                  the right installation with --home"
             }
             (Self::Ask(AskError::NotPermitted { .. }), _) => "run it as root or as a member of the group wazuh",

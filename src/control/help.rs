@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{arguments::FLAGS, exit};
+use crate::options;
 
 const COLUMNS: &str = "\
 Columns of -l:
@@ -48,12 +49,8 @@ there, then in /var/ossec. Run as root or as a member of the group wazuh.
 pub(super) fn help() -> String {
     let mut text = String::from("Show the state of the cluster, from any of its nodes.\n\n");
     text.push_str("Usage: cluster_control OPTION...\n\nOptions:\n");
-    for flag in &FLAGS {
-        let short = if flag.short.is_empty() { String::new() } else { format!("-{},", flag.short) };
-        let long = format!("--{} {}", flag.long, flag.value);
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "  {short:<4} {long:<22} {}", flag.help);
-    }
+    text.push_str(&options::help(&FLAGS));
+    // Writing to a string cannot fail.
     let _ = write!(text, "\n{COLUMNS}\n{JSON}\nExit codes:\n");
     for (exit, meaning) in exit::TABLE {
         let _ = writeln!(text, "  {}  {meaning}", exit as u8);

@@ -228,7 +228,7 @@ fn what_cannot_be_asked_is_exit_code_1_and_a_worker_without_master_is_3() {
     for line in ["-l", "-i", "-i more"] {
         let output = run_in(nowhere.path(), line);
         assert!(output.err.starts_with("ERROR: Error 3012 - Cluster is not running: "), "{}", output.err);
-        assert!(output.err.contains("\nRemedy: start it with 'wazuh-control start'"));
+        assert!(output.err.contains("\nRemedy: start it, with 'systemctl start wazuh-clusterd' or "));
         assert_eq!((output.out.as_str(), output.exit), ("", Exit::CannotAsk));
     }
     assert!(run_in(nowhere.path(), "-d -l").err.contains("Caused by: No such file or directory"));

@@ -4,30 +4,52 @@ use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
-pub const HELP: &str = "\
-usage: wazuh-clusterd [-f] [-d] [-t] [-r] [-c FILE] [--home DIR]
-       wazuh-clusterd -V | -h
+use crate::options::{self, Flag, flag};
 
-Keeps this node equal to the other nodes of its cluster.
+/// The options.
+#[derive(Clone, Copy)]
+enum Id {
+    Foreground,
+    Debug,
+    Test,
+    StayRoot,
+    Config,
+    Home,
+    Version,
+    Help,
+}
 
-  -f            stay in the foreground and log to standard error too
-  -d            log at debug level (only where wazuh_clusterd.debug is there and 0)
-  -t            check the configuration and end: 0 if it is good, 1 if not
-  -r            stay root instead of becoming the user 'wazuh'
-  -c FILE       read the <cluster> section of FILE instead of etc/ossec.conf
-  --home DIR    the installation; default: $WAZUH_HOME, the parent directory of the
-                program's, or /var/ossec
-  -V            show the version and the licence
-  -h            show this text
+const FLAGS: [Flag<Id>; 8] = [
+    flag(Id::Foreground, "f", "", "", "Stay in the foreground and log to standard error too."),
+    flag(Id::Debug, "d", "", "", "Log at debug level (only where wazuh_clusterd.debug is there and 0); twice: more."),
+    flag(Id::Test, "t", "", "", "Check the configuration and end: 0 if it is good, 1 if not."),
+    flag(Id::StayRoot, "r", "", "", "Stay root instead of becoming the user of the installation."),
+    flag(Id::Config, "c", "", "FILE", "Read the <cluster> section of FILE instead of etc/ossec.conf."),
+    flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
+    flag(Id::Version, "V", "version", "", "Show the version and the licence."),
+    flag(Id::Help, "h", "help", "", "Show this help."),
+];
 
-exit status:
-  0  it was stopped by SIGINT, the cluster is disabled, or the check was good
-  1  the configuration is wrong, or the daemon could not start; the reason is in
-     logs/cluster.log and on standard error
-  2  the command line is wrong
-  70 a thread failed: please report it
-  143 it was stopped by SIGTERM
+const REST: &str = "\
+The installation is sought in --home, then $WAZUH_HOME, then above the directory of this program if etc/ossec.conf is
+there, then in /var/ossec.
+
+Exit codes:
+  0    it was stopped by SIGINT, the cluster is disabled, or the check was good
+  1    the configuration is wrong, or the daemon could not start; logs/cluster.log and standard error say why
+  2    the command line is wrong
+  70   a thread failed: please report it
+  143  it was stopped by SIGTERM
 ";
+
+/// What `-h` shows.
+pub fn help() -> String {
+    format!(
+        "Keep this node equal to the other nodes of its cluster.\n\nUsage: wazuh-clusterd [OPTION]...\n\n\
+         Options:\n{}\n{REST}",
+        options::help(&FLAGS)
+    )
+}
 
 /// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,16 +76,21 @@ impl Arguments {
         let mut parser = Parser::from_args(arguments);
         let mut parsed = Self::default();
         while let Some(argument) = parser.next()? {
-            match argument {
-                Arg::Short('f') => parsed.foreground = true,
-                Arg::Short('d') => parsed.debug = parsed.debug.saturating_add(1),
-                Arg::Short('t') => parsed.test = true,
-                Arg::Short('r') => parsed.stay_root = true,
-                Arg::Short('c') => parsed.config = Some(parser.value()?.parse()?),
-                Arg::Long("home") => parsed.home = Some(parser.value()?.parse()?),
-                Arg::Short('V') | Arg::Long("version") => return Ok(Order::Version),
-                Arg::Short('h') | Arg::Long("help") => return Ok(Order::Help),
-                other => return Err(other.unexpected()),
+            let flag = match &argument {
+                Arg::Short(letter) => FLAGS.iter().find(|flag| flag.is_short(&letter.to_string())),
+                Arg::Long(name) => FLAGS.iter().find(|flag| flag.is_long(name)),
+                Arg::Value(_) => None,
+            };
+            match flag.map(|flag| flag.id) {
+                Some(Id::Foreground) => parsed.foreground = true,
+                Some(Id::Debug) => parsed.debug = parsed.debug.saturating_add(1),
+                Some(Id::Test) => parsed.test = true,
+                Some(Id::StayRoot) => parsed.stay_root = true,
+                Some(Id::Config) => parsed.config = Some(parser.value()?.parse()?),
+                Some(Id::Home) => parsed.home = Some(parser.value()?.parse()?),
+                Some(Id::Version) => return Ok(Order::Version),
+                Some(Id::Help) => return Ok(Order::Help),
+                None => return Err(argument.unexpected()),
             }
         }
         Ok(Order::Run(parsed))
@@ -94,5 +121,11 @@ mod tests {
         assert_eq!(parse("-x"), Err("invalid option '-x'".into()));
         assert!(parse("-c").is_err());
         assert!(parse("start").is_err());
+        assert_eq!(parse("--=x"), Err("invalid option '--'".into()));
+    }
+
+    #[test]
+    fn the_help_fits_120_columns() {
+        assert!(help().lines().all(|line| line.len() <= 120), "{}", help());
     }
 }

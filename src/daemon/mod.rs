@@ -8,25 +8,28 @@
 mod arguments;
 mod pid_file;
 mod running;
+mod signals;
+mod supervision;
 mod version;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
 use log::{error, info, warn};
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    iterator::Signals,
+    consts::{SIGHUP, SIGTERM},
     low_level::emulate_default_handler,
 };
 
 use crate::{
     config::{Config, Home, NoteLevel, debug_level},
     logging::{self, LogFile, Scope, scope},
-    system::{clock::Clock, memory, process, user},
+    system::{clock::Clock, memory, process, service_manager::ServiceManager, user},
 };
 use arguments::{Arguments, Order};
 use pid_file::PidFile;
 pub use running::{Prepared, Running};
+use signals::Inbox;
+use supervision::Supervision;
 
 /// The configuration is at fault, or the daemon could not start.
 const FAILED: u8 = 1;
@@ -37,7 +40,7 @@ const USAGE: u8 = 2;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     memory::keep_small();
     match Arguments::parse(arguments) {
-        Ok(Order::Help) => print!("{}", arguments::HELP),
+        Ok(Order::Help) => print!("{}", arguments::help()),
         Ok(Order::Version) => print!("{}", version::text()),
         Ok(Order::Run(arguments)) => return run(&arguments),
         Err(error) => {
@@ -101,12 +104,14 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.test {
-        println!("The configuration is good: {} '{}'.", config.cluster.node_type, config.cluster.node_name);
+        // Not on standard output: the manager's control script passes that on as part of its own, which may be JSON.
+        eprintln!("The configuration is good: {} '{}'.", config.cluster.node_type, config.cluster.node_name);
         return Ok(ExitCode::SUCCESS);
     }
     if user::is_root() && !arguments.stay_root {
         let owner = user::owner().ok_or_else(|| {
-            format!("the user and the group '{}' do not exist; create them, or start with -r to stay root", user::NAME)
+            let (user, group) = (user::NAME, user::GROUP);
+            format!("the user '{user}' and the group '{group}' do not both exist; create them, or start with -r to stay root")
         })?;
         user::become_user(owner).map_err(|error| format!("the user '{}' cannot be taken: {error}", user::NAME))?;
     }
@@ -121,13 +126,14 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         false => Some(process::detach().map_err(|error| format!("the background cannot be reached: {error}"))?),
     };
     // From here on a signal ends the daemon in order: what was written to the disk is removed again.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| error.to_string())?;
+    let signals = Inbox::open().map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(&run_dir)?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     if let Some(starter) = starter {
         starter.ready();
     }
-    let signal = wait_for_end(&mut signals, log, scope);
+    let supervision = Supervision::begin(ServiceManager::of_this_process(), running.role());
+    let signal = wait_for_end(&signals, supervision, &running, log, scope);
     let left = running.stop();
     if left > 0 {
         warn!(target: &**scope, "{left} threads have not ended in time.");
@@ -140,25 +146,25 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// Serves signals until one orders to stop; gives that one.
-fn wait_for_end(signals: &mut Signals, log: &LogFile, scope: &Scope) -> i32 {
-    for signal in signals.forever() {
-        match signal {
-            SIGHUP => match log.reopen() {
+/// Serves signals and the service manager until a signal orders to stop; gives that one.
+fn wait_for_end(signals: &Inbox, mut supervision: Supervision, running: &Running, log: &LogFile, scope: &Scope) -> i32 {
+    loop {
+        match signals.next(supervision.period()) {
+            None => supervision.turn(running.role()),
+            Some(SIGHUP) => supervision.reload(|| match log.reopen() {
                 Ok(()) => info!(target: &**scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
                 Err(error) => error!(target: &**scope, "The log cannot be opened again and goes on as it was: {error}"),
-            },
-            SIGTERM => {
-                info!(target: &**scope, "SIGNAL [(15)-(SIGTERM)] received. Exit...");
-                return signal;
-            }
-            _ => {
-                info!(target: &**scope, "SIGINT received. Bye!");
+            }),
+            Some(signal) => {
+                supervision.end();
+                match signal {
+                    SIGTERM => info!(target: &**scope, "SIGNAL [(15)-(SIGTERM)] received. Exit..."),
+                    _ => info!(target: &**scope, "SIGINT received. Bye!"),
+                }
                 return signal;
             }
         }
     }
-    SIGTERM
 }
 
 /// A sentence for a step of the start that failed at a path.

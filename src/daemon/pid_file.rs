@@ -41,15 +41,27 @@ impl Drop for PidFile {
     }
 }
 
+/// Removes every file that names no cluster daemon. One that names a living process of somebody else is the worst of
+/// them: the manager's control script would take that process for the daemon, and kill it.
 fn remove_stale(directory: &Path) {
     let Ok(entries) = directory.read_dir() else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(pid_of) else { continue };
-        if !Path::new("/proc").join(pid.to_string()).exists() {
+        if !is_cluster_daemon(pid) {
             let _ = remove_file(entry.path());
         }
     }
+}
+
+/// Whether this process runs, and its command line is that of a cluster daemon: of ours, or of the original, which is a
+/// script of an interpreter.
+fn is_cluster_daemon(pid: u32) -> bool {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    words.split(|byte| *byte == 0).take(2).any(|word| {
+        let name = word.rsplit(|byte| *byte == b'/').next();
+        matches!(name, Some(b"wazuh-clusterd" | b"wazuh_clusterd.py"))
+    })
 }
 
 /// The process that a file name of the daemon, or of a helper of the original, names.
@@ -63,23 +75,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_files_of_dead_daemons_are_removed() {
+    fn only_files_of_other_daemons_stay() {
         let directory = tempfile::tempdir().unwrap();
         let own = std::process::id();
+        // The words of its command line are those of the original's daemon: an interpreter and its script.
+        let script = directory.path().join("wazuh_clusterd.py");
+        std::fs::write(&script, "read -r line\n").unwrap();
+        let mut original =
+            std::process::Command::new("/bin/sh").arg(&script).stdin(std::process::Stdio::piped()).spawn().unwrap();
         let names = [
-            "wazuh-clusterd-4194999.pid".to_owned(),
-            "wazuh-clusterd_child_1-4194999.pid".to_owned(),
-            format!("wazuh-clusterd_child_1-{own}.pid"),
-            "wazuh-remoted-4194999.pid".to_owned(),
+            ("wazuh-clusterd-4194999.pid".to_owned(), false),
+            ("wazuh-clusterd_child_1-4194999.pid".to_owned(), false),
+            (format!("wazuh-clusterd-{}.pid", std::os::unix::process::parent_id()), false),
+            (format!("wazuh-clusterd_child_1-{}.pid", original.id()), true),
+            ("wazuh-remoted-4194999.pid".to_owned(), true),
         ];
-        for name in &names {
+        for (name, _) in &names {
             std::fs::write(directory.path().join(name), "x").unwrap();
         }
         let file = PidFile::write(directory.path()).unwrap();
-        let exists = |name: &str| directory.path().join(name).exists();
-        assert_eq!(names.iter().map(|name| exists(name)).collect::<Vec<_>>(), [false, false, true, true]);
+        for (name, stays) in &names {
+            assert_eq!(directory.path().join(name).exists(), *stays, "{name}");
+        }
         assert_eq!(std::fs::read_to_string(&file.0).unwrap(), format!("{own}\n"));
         drop(file);
-        assert!(!exists(&format!("wazuh-clusterd-{own}.pid")));
+        assert!(!directory.path().join(format!("wazuh-clusterd-{own}.pid")).exists());
+        // Its input ends with this.
+        drop(original.stdin.take());
+        original.wait().unwrap();
     }
 }

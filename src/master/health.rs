@@ -60,7 +60,7 @@ impl Master {
         let name = &self.node.cluster.node_name;
         if filter.takes(name, true) {
             let version = self.node.settings.version.to_string();
-            let address = self.node.cluster.nodes.first().cloned().unwrap_or_default();
+            let address = self.node.cluster.master().to_owned();
             nodes.insert(name.clone(), json!({"info": info(name, "master", &version, &address, active(name))}));
         }
         Ok(json::text(&json!({"n_connected_nodes": workers, "nodes": nodes})))

@@ -84,7 +84,7 @@ impl Master {
     fn all_nodes(&self) -> Vec<Node> {
         let cluster = &self.node.cluster;
         let version = self.node.settings.version.to_string();
-        let address = cluster.nodes.first().cloned().unwrap_or_default();
+        let address = cluster.master().to_owned();
         let mut nodes = vec![[cluster.node_name.clone(), "master".to_owned(), version, address]];
         nodes.extend(self.registry.workers().iter().map(|worker| {
             let hello = worker.hello.clone();

@@ -9,6 +9,7 @@ pub mod hex;
 pub mod memory;
 pub mod process;
 pub mod random;
+pub mod service_manager;
 pub mod shutdown;
 pub mod thread;
 pub mod unix_socket;

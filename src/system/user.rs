@@ -4,8 +4,17 @@ use std::io;
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
 
-/// The name of the user and of the group of an installation.
-pub const NAME: &str = "wazuh";
+/// The name of the user of an installation; another one is given when the program is built (`make USER=…`).
+pub const NAME: &str = match option_env!("WAZUH_USER") {
+    Some(name) => name,
+    None => "wazuh",
+};
+
+/// The name of its group.
+pub const GROUP: &str = match option_env!("WAZUH_GROUP") {
+    Some(name) => name,
+    None => "wazuh",
+};
 
 /// A user and a group, by number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +33,7 @@ pub fn is_root() -> bool {
 /// The user and group of the installation, if they exist on this machine.
 pub fn owner() -> Option<Owner> {
     let user = User::from_name(NAME).ok().flatten()?;
-    let group = Group::from_name(NAME).ok().flatten()?;
+    let group = Group::from_name(GROUP).ok().flatten()?;
     Some(Owner { uid: user.uid.as_raw(), gid: group.gid.as_raw() })
 }
 

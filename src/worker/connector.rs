@@ -121,7 +121,7 @@ impl Drop for Closing {
 /// Connects on a thread that nobody joins: neither the resolution of a name nor a connection attempt can be called off,
 /// and the order to stop is not to wait for them.
 fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), Failed> {
-    let host = node.cluster.nodes.first().cloned().unwrap_or_default();
+    let host = node.cluster.master().to_owned();
     let port = node.cluster.port;
     let (done, result) = crossbeam_channel::bounded(1);
     let to = host.clone();

@@ -47,7 +47,12 @@ pub struct Home {
 impl Home {
     /// Of a master at an address of its own.
     pub fn master() -> Self {
-        Self::new("master", "m", Address::new())
+        Self::master_at(Address::new())
+    }
+
+    /// Of a master at this address.
+    pub fn master_at(address: Address) -> Self {
+        Self::new("master", "m", address)
     }
 
     /// Of the worker `name`, whose master is at `address`.

@@ -1,0 +1,58 @@
+//! What the process is told by signals, as values that the main thread waits for.
+
+use std::{io, thread::JoinHandle, time::Duration};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::{Handle, Signals},
+};
+
+use crate::system::thread::spawn;
+
+/// Receives SIGTERM, SIGINT and SIGHUP from its making on; dropping it ends its thread.
+pub struct Inbox {
+    received: Receiver<i32>,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Inbox {
+    /// Takes the signals away from their default actions.
+    ///
+    /// # Errors
+    /// When the system refuses a handler or a thread.
+    pub fn open() -> io::Result<Self> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let handle = signals.handle();
+        let (send, received) = bounded(1);
+        let forward = move || signals.forever().take_while(|signal| send.send(*signal).is_ok()).for_each(drop);
+        Ok(Self { received, handle, thread: Some(spawn("signals", forward)?) })
+    }
+
+    /// The next signal; `None` when `patience`, if there is any, has passed before.
+    pub fn next(&self, patience: Option<Duration>) -> Option<i32> {
+        let received = match patience {
+            None => self.received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(patience) => self.received.recv_timeout(patience),
+        };
+        match received {
+            Ok(signal) => Some(signal),
+            Err(RecvTimeoutError::Timeout) => None,
+            // Its thread never ends before this does.
+            Err(RecvTimeoutError::Disconnected) => Some(SIGTERM),
+        }
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.handle.close();
+        // The thread may be waiting for a reader.
+        self.received = never();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has ended the process.
+            let _ = thread.join();
+        }
+    }
+}

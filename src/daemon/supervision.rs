@@ -1,0 +1,79 @@
+//! What the service manager sees of the node: that it lives, and one line of how it is.
+
+use std::time::{Duration, Instant};
+
+use crate::{local::Role, system::service_manager::ServiceManager};
+
+/// How often the line is made anew.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Tells the service manager about the node, in turns of the main thread.
+pub struct Supervision {
+    manager: ServiceManager,
+    /// The line that it knows.
+    told: String,
+    /// When the next sign of life is due, if it wants any.
+    sign: Option<Instant>,
+}
+
+impl Supervision {
+    /// A node that has begun to serve is told as ready.
+    pub fn begin(manager: ServiceManager, role: &Role) -> Self {
+        let sign = manager.watchdog().map(|_| Instant::now());
+        let mut this = Self { manager, told: String::new(), sign };
+        this.turn(role);
+        this.manager.ready();
+        this
+    }
+
+    /// Until the next [`Supervision::turn`]; `None` if nobody wants one.
+    pub fn period(&self) -> Option<Duration> {
+        let until_sign = self.sign.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
+        self.manager.listens().then(|| until_sign.min(LOOK))
+    }
+
+    /// Tells what has changed, and gives a sign of life each time that half of the time for it has passed. It asks the
+    /// node for its state before: a node whose state can never be had gives no more signs.
+    pub fn turn(&mut self, role: &Role) {
+        if !self.manager.listens() {
+            return;
+        }
+        let state = state(role);
+        if state != self.told {
+            self.manager.status(&state);
+            self.told = state;
+        }
+        let now = Instant::now();
+        if let Some(limit) = self.manager.watchdog().filter(|_| self.sign.is_some_and(|due| due <= now)) {
+            self.manager.alive();
+            self.sign = Some(now + limit / 2);
+        }
+    }
+
+    /// Tells that a reload runs, from before `reload` until after it.
+    pub fn reload(&self, reload: impl FnOnce()) {
+        self.manager.reloading();
+        reload();
+        self.manager.ready();
+    }
+
+    /// Tells that the node has begun to stop.
+    pub fn end(&self) {
+        self.manager.stopping();
+    }
+}
+
+fn state(role: &Role) -> String {
+    let cluster = &role.node().cluster;
+    let who = format!("{} '{}'", cluster.node_type, cluster.node_name);
+    match role {
+        Role::Master(master) => match master.registry.workers().len() {
+            1 => format!("{who}: 1 worker is connected"),
+            workers => format!("{who}: {workers} workers are connected"),
+        },
+        Role::Worker(worker) => {
+            let connected = if worker.master().is_some() { "connected" } else { "not connected" };
+            format!("{who}: {connected} to the master, {}:{}", cluster.master(), cluster.port)
+        }
+    }
+}

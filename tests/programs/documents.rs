@@ -1,0 +1,123 @@
+//! What the programs say of themselves: the help, the man page and the completion of each know the same options, and
+//! cluster.json(5) knows every setting.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+use crate::support::finish;
+
+const PROGRAMS: [(&str, &str, &str); 2] = [
+    ("wazuh-clusterd", env!("CARGO_BIN_EXE_wazuh-clusterd"), "_wazuh_clusterd"),
+    ("cluster_control", env!("CARGO_BIN_EXE_cluster_control"), "_cluster_control"),
+];
+
+fn etc(name: &str) -> String {
+    fs::read_to_string(format!("{}/etc/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn run(mut command: Command, arguments: &[&str]) -> String {
+    command.args(arguments);
+    let Output { status, stdout, stderr } = finish(command);
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    String::from_utf8(stdout).unwrap()
+}
+
+/// The words that are options, without what follows them.
+fn options<'a>(words: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    let option = |word: &str| word.trim_end_matches([',', ';', '.']).to_owned();
+    words.into_iter().filter(|word| word.starts_with('-')).map(option).collect()
+}
+
+fn of_help(program: &str) -> BTreeSet<String> {
+    let text = run(Command::new(program), &["-h"]);
+    let (_, rest) = text.split_once("\nOptions:\n").unwrap();
+    let lines = rest.lines().take_while(|line| !line.is_empty());
+    // The short one, the long one and a value come before the text.
+    options(lines.flat_map(|line| line.split_whitespace().take(3)))
+}
+
+/// Those that have a paragraph in its section OPTIONS.
+fn of_man_page(name: &str) -> BTreeSet<String> {
+    let text = etc(&format!("man/{name}.8")).replace("\\-", "-");
+    let (_, rest) = text.split_once("\n.SH OPTIONS\n").unwrap();
+    let (section, _) = rest.split_once("\n.SH ").unwrap();
+    let heads = section.split(".TP\n").skip(1).map(|paragraph| paragraph.lines().next().unwrap());
+    options(heads.flat_map(|head| head.split([' ', '"'])))
+}
+
+/// What bash offers for `words`, the last of which is being typed.
+fn completed(name: &str, function: &str, words: &[&str]) -> Vec<String> {
+    let script = format!(
+        "source {}/etc/completion/{name}; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); {function}; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let mut command = Command::new("bash");
+    command.args(["--norc", "-c", &script, "bash"]);
+    run(command, words).lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn every_option_stands_in_help_man_page_and_completion() {
+    for (name, program, function) in PROGRAMS {
+        let help = of_help(program);
+        assert!(help.len() > 8 && help.contains("-h") && help.contains("--home"), "{help:?}");
+        assert_eq!(of_man_page(name), help, "the man page of {name}");
+        assert_eq!(BTreeSet::from_iter(completed(name, function, &[name, "-"])), help, "the completion of {name}");
+    }
+}
+
+#[test]
+fn values_are_completed_too() {
+    let [(daemon, _, of_daemon), (control, _, of_control)] = PROGRAMS;
+    assert_eq!(completed(control, of_control, &[control, "-a", "--filter"]).len(), 2);
+    assert_eq!(completed(control, of_control, &[control, "-i", "m"]), ["more"]);
+    assert_eq!(completed(control, of_control, &[control, "-fs", "never"]), ["never_connected"]);
+    assert_eq!(completed(control, of_control, &[control, "-fs", "active", "p"]), ["pending"]);
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.t");
+    assert_eq!(completed(daemon, of_daemon, &[daemon, "-c", manifest]), [format!("{manifest}oml")]);
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/sr");
+    for (name, function) in [(daemon, of_daemon), (control, of_control)] {
+        assert_eq!(completed(name, function, &[name, "--home", source]), [format!("{source}c")]);
+    }
+    assert_eq!(completed(control, of_control, &[control, "--wrong"]), Vec::<String>::new());
+}
+
+/// The head of the paragraph of each setting, with its default; those of a directory stand once, for all directories.
+fn heads(path: &str, value: &Value, found: &mut BTreeSet<String>) {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                let of_directory = path == "files" && value.is_object();
+                let name = if of_directory { "DIRECTORY" } else { name };
+                heads(&[path, name].join(".").trim_start_matches('.'), value, found);
+            }
+        }
+        _ if path.starts_with("files.DIRECTORY.") => _ = found.insert(format!(".B {path}")),
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(text).collect();
+            found.insert(format!(".BR {path} \" ({})\"", values.join(", ")));
+        }
+        _ => _ = found.insert(format!(".BR {path} \" ({})\"", text(value))),
+    }
+}
+
+#[test]
+fn cluster_json_5_knows_every_setting_its_default_and_every_directory() {
+    let settings: Value = serde_json::from_str(&etc("cluster.json")).unwrap();
+    let mut expected = BTreeSet::new();
+    heads("", &settings, &mut expected);
+    let directories = settings["files"].as_object().unwrap().iter().filter(|(_, value)| value.is_object());
+    expected.extend(directories.map(|(name, _)| format!(".B {name}")));
+    let page = etc("man/cluster.json.5");
+    let found: BTreeSet<String> =
+        page.split(".TP\n").skip(1).map(|paragraph| paragraph.lines().next().unwrap().to_owned()).collect();
+    assert!(expected.len() > 40);
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,114 @@
+//! What a service manager is told: a socket of the test takes its place.
+
+use std::{os::unix::net::UnixDatagram, time::Duration};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Address, Daemon, Home, LIMIT, clusterd};
+
+/// A service manager that started the daemon of a home.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn start(home: &Home, watchdog: Duration) -> (Self, Daemon) {
+        let path = home.beside("notify");
+        let manager = Self(UnixDatagram::bind(&path).unwrap());
+        manager.0.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut command = clusterd(home);
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        let daemon = Daemon::start_as(home, command);
+        (manager, daemon)
+    }
+
+    fn next(&self) -> String {
+        let mut bytes = [0; 512];
+        let length = self.0.recv(&mut bytes).expect("something is told in time");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    }
+
+    /// Waits for this, over anything else that is told.
+    fn hears(&self, text: &str) {
+        while self.next() != text {}
+    }
+
+    /// The next that is no sign of life.
+    fn next_news(&self) -> String {
+        loop {
+            let text = self.next();
+            if text != "WATCHDOG=1" {
+                return text;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_master_is_ready_when_it_listens_and_tells_of_its_workers() {
+    let master = Home::master();
+    let (manager, daemon) = Manager::start(&master, Duration::from_secs(600));
+    assert_eq!(manager.next(), "STATUS=master 'm': 0 workers are connected");
+    assert_eq!(manager.next(), "WATCHDOG=1");
+    assert_eq!(manager.next(), "READY=1");
+    assert!(std::net::TcpStream::connect(master.address.socket()).is_ok());
+
+    let worker = Home::worker("w1", master.address);
+    let worker_daemon = Daemon::start(&worker);
+    manager.hears("STATUS=master 'm': 1 worker is connected");
+    drop(worker_daemon);
+    manager.hears("STATUS=master 'm': 0 workers are connected");
+
+    daemon.signal(Signal::SIGHUP);
+    let reloading = manager.next();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(manager.next(), "READY=1");
+    daemon.stop();
+    assert_eq!(manager.next(), "STOPPING=1");
+}
+
+#[test]
+fn a_worker_is_ready_without_its_master_and_says_so() {
+    let address = Address::new();
+    let worker = Home::worker("w1", address);
+    let (manager, _daemon) = Manager::start(&worker, Duration::from_secs(600));
+    let (ip, port) = (address.0, address.socket().port());
+    assert_eq!(manager.next(), format!("STATUS=worker 'w1': not connected to the master, {ip}:{port}"));
+    assert_eq!(manager.next(), "WATCHDOG=1");
+    assert_eq!(manager.next(), "READY=1");
+    let master = Home::master_at(address);
+    let master_daemon = Daemon::start(&master);
+    manager.hears(&format!("STATUS=worker 'w1': connected to the master, {ip}:{port}"));
+    master_daemon.kill();
+    manager.hears(&format!("STATUS=worker 'w1': not connected to the master, {ip}:{port}"));
+}
+
+#[test]
+fn signs_of_life_come_in_time_for_the_watchdog() {
+    let home = Home::master();
+    let limit = Duration::from_secs(1);
+    let (manager, daemon) = Manager::start(&home, limit);
+    manager.hears("READY=1");
+    // A sign that is late does not arrive in time: the manager would kill it then.
+    manager.0.set_read_timeout(Some(limit)).unwrap();
+    (0..4).for_each(|_| assert_eq!(manager.next(), "WATCHDOG=1"));
+    // A process that hangs, here because it is halted, gives none.
+    daemon.signal(Signal::SIGSTOP);
+    let mut bytes = [0; 64];
+    while manager.0.recv(&mut bytes).is_ok() {}
+    daemon.signal(Signal::SIGCONT);
+    manager.0.set_read_timeout(Some(LIMIT)).unwrap();
+    daemon.stop();
+    assert_eq!(manager.next_news(), "STOPPING=1");
+}
+
+#[test]
+fn a_watchdog_that_is_meant_for_another_process_is_left_alone() {
+    let home = Home::master();
+    let path = home.beside("notify");
+    let manager = Manager(UnixDatagram::bind(&path).unwrap());
+    manager.0.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut command = clusterd(&home);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1");
+    let _daemon = Daemon::start_as(&home, command);
+    assert_eq!(manager.next(), "STATUS=master 'm': 0 workers are connected");
+    assert_eq!(manager.next(), "READY=1");
+}
