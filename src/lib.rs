@@ -95,6 +95,7 @@ pub mod local;
 pub mod logging;
 pub mod master;
 pub mod node;
+pub mod registration;
 pub mod session;
 pub mod sockets;
 pub mod system;
