@@ -101,6 +101,7 @@ pub mod master;
 pub mod node;
 pub mod options;
 pub mod redirection;
+pub mod registration;
 pub mod session;
 pub mod sockets;
 pub mod system;

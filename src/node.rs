@@ -10,6 +10,7 @@ use crate::{
     crypto::Fernet,
     files::Items,
     redirection::Waiting,
+    registration::Registrar,
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
 };
 
@@ -25,6 +26,8 @@ pub struct Node {
     pub items: Arc<Items>,
     /// The agent database. Asking it may take long: never on the reader of a connection.
     pub agents: Store,
+    /// Who registers agents. Asking may take long, like the agent database.
+    pub registrar: Registrar,
     /// Who is to own the files that are written; none if this process cannot give files away.
     pub owner: Option<Owner>,
     /// For every wait.

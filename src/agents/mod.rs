@@ -7,12 +7,18 @@
 //! ```
 //! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
 
+pub mod client_keys;
 pub mod embedded;
+mod first_groups;
 mod http_head;
 pub mod listing;
+mod registered;
 mod store;
 pub mod wazuh_db;
 
+pub use embedded::is_group_name;
+pub use first_groups::first_groups;
+pub use registered::{Before, NewAgent, Registered};
 pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of};
 
 /// A database that understands the commands of the original.

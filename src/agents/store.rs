@@ -315,7 +315,7 @@ struct GroupChunk<'a> {
     hash: Option<String>,
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {
     serde_json::from_str(text)
         .map_err(|error| Error::Refused(format!("what was to be stored or read is wrong: {error}")))
 }

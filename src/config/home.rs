@@ -105,6 +105,26 @@ impl Home {
         self.0.join("etc/client.keys")
     }
 
+    /// When the agents were registered.
+    pub fn agents_timestamp(&self) -> PathBuf {
+        self.0.join("queue/agents-timestamp")
+    }
+
+    /// What client.keys says and the agent database may not know yet; ours.
+    pub fn agents_pending(&self) -> PathBuf {
+        self.0.join("queue/agents-pending")
+    }
+
+    /// What is kept of the agents' files, by name of the agent.
+    pub fn diff_dir(&self) -> PathBuf {
+        self.0.join("queue/diff")
+    }
+
+    /// Counters of the agents' messages, by id of the agent.
+    pub fn rids_dir(&self) -> PathBuf {
+        self.0.join("queue/rids")
+    }
+
     /// The folder of the groups' folders.
     pub fn shared_dir(&self) -> PathBuf {
         self.0.join("etc/shared")

@@ -2,31 +2,34 @@
 //!
 //! | file | what it gives |
 //! |---|---|
-//! | `etc/ossec.conf` | the `<cluster>` block: who this node is and whom it talks to ([`Cluster`]) |
+//! | `etc/ossec.conf` | the `<cluster>` block: who this node is and whom it talks to ([`Cluster`]); the `<auth>` block: who is registered ([`Auth`]) |
 //! | `etc/cluster.json` | optional; overrides the embedded settings key by key ([`Settings`]) |
-//! | `etc/internal_options.conf` | how much is logged ([`debug_level`]) |
+//! | `etc/internal_options.conf` | how much is logged ([`debug_level`]); whether groups are guessed ([`guesses_groups`]) |
 //!
 //! [`Config::load`] reports all faults at once. It opens no socket and writes no log: notes and faults go back to the
 //! caller.
 
 mod address;
+mod auth;
 mod cluster;
-mod debug;
 mod fault;
 mod home;
+mod internal_options;
 mod key;
 mod ossec_conf;
 pub mod settings;
 mod source;
 mod xml;
 
+pub use auth::{Auth, Force, seconds};
 pub use cluster::{Cluster, NodeType, is_node_name};
-pub use debug::debug_level;
 pub use fault::{Fault, Faults};
 pub use home::Home;
+pub use internal_options::{debug_level, guesses_groups};
 pub use key::ClusterKey;
 pub use settings::Settings;
 
+use ossec_conf::OssecConf;
 use std::path::Path;
 
 /// All that the daemon and its tools are told.
@@ -36,6 +39,8 @@ pub struct Config {
     pub home: Home,
     /// Who this node is.
     pub cluster: Cluster,
+    /// Whom a master registers, if that is left to this daemon.
+    pub auth: Auth,
     /// How it works. The embedded settings if the cluster is disabled.
     pub settings: Settings,
 }
@@ -88,18 +93,27 @@ impl Config {
     /// 15.1).
     pub fn load(home: Home, ossec_conf: Option<&Path>) -> Result<Loaded, Faults> {
         let file = ossec_conf.map_or_else(|| home.ossec_conf(), Path::to_path_buf);
-        let block = ossec_conf::load(&file);
-        if let Ok((cluster, _)) = &block
-            && cluster.disabled
-        {
-            return block
-                .map(|(cluster, notes)| Loaded::new(home, cluster, Settings::default(), notes))
+        let OssecConf { cluster, auth, mut auth_faults } = ossec_conf::load(&file);
+        if let Ok((Cluster { disabled: true, .. }, _)) = &cluster {
+            return cluster
+                .map(|(cluster, notes)| Loaded::new(home, cluster, auth, Settings::default(), notes))
                 .map_err(Faults);
         }
-        match (block, Settings::load(&home.cluster_json())) {
-            (Ok((cluster, notes)), Ok(settings)) => Ok(Loaded::new(home, cluster, settings, notes)),
-            (block, settings) => {
-                let mut faults = block.err().unwrap_or_default();
+        let settings = Settings::load(&home.cluster_json());
+        // What the original's own daemon reads is its own affair.
+        let is_external = |settings: &Settings| settings.registration.is_external(&home, "wazuh-authd");
+        if cluster.as_ref().is_ok_and(|(cluster, _)| cluster.node_type == NodeType::Worker)
+            || settings.as_ref().is_ok_and(is_external)
+        {
+            auth_faults.clear();
+        }
+        match (cluster, settings) {
+            (Ok((cluster, notes)), Ok(settings)) if auth_faults.is_empty() => {
+                Ok(Loaded::new(home, cluster, auth, settings, notes))
+            }
+            (cluster, settings) => {
+                let mut faults = cluster.err().unwrap_or_default();
+                faults.extend(auth_faults);
                 faults.extend(settings.err().into_iter().flat_map(|faults| faults.0));
                 Err(Faults(faults))
             }
@@ -108,8 +122,8 @@ impl Config {
 }
 
 impl Loaded {
-    fn new(home: Home, cluster: Cluster, settings: Settings, notes: Vec<Note>) -> Self {
-        Self { config: Config { home, cluster, settings }, notes }
+    fn new(home: Home, cluster: Cluster, auth: Auth, settings: Settings, notes: Vec<Note>) -> Self {
+        Self { config: Config { home, cluster, auth, settings }, notes }
     }
 }
 
@@ -143,6 +157,29 @@ mod tests {
     fn a_disabled_cluster_has_no_faults() {
         let (_directory, home) = home("<ossec_config></ossec_config>", "not JSON");
         assert!(Config::load(home, None).expect("disabled").config.cluster.disabled);
+    }
+
+    #[test]
+    fn what_is_wrong_with_auth_concerns_only_who_registers_agents() {
+        let text = |node_type: &str| {
+            format!(
+                "<ossec_config><cluster><key>0123456789abcdef0123456789abcdef</key><node_type>{node_type}</node_type>\
+                 <nodes><node>m</node></nodes></cluster><auth><purge>x</purge></auth></ossec_config>"
+            )
+        };
+        let (_directory, home) = home(&text("master"), "{}");
+        let load = || Config::load(home.clone(), None).map_err(|faults| faults.to_string());
+        assert!(load().expect_err("a fault").contains("<purge> of <auth> is not yes or no"));
+        fs::write(home.cluster_json(), "{\"registration\": \"authd\"}").expect("cluster.json");
+        assert!(load().is_ok());
+        fs::write(home.cluster_json(), "{}").expect("cluster.json");
+        fs::create_dir(home.path().join("bin")).expect("bin");
+        fs::write(home.path().join("bin/wazuh-authd"), "").expect("authd");
+        assert!(load().is_ok());
+        fs::write(home.cluster_json(), "{\"registration\": \"embedded\"}").expect("cluster.json");
+        assert!(load().is_err());
+        fs::write(home.ossec_conf(), text("worker")).expect("ossec.conf");
+        assert!(load().is_ok());
     }
 
     #[test]

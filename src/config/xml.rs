@@ -1,25 +1,28 @@
-//! Finding the `<cluster>` block in an `ossec.conf`.
+//! Finding the blocks that concern this daemon in an `ossec.conf`.
 //!
-//! The file is not one XML document: several roots may follow one another, and outside `<cluster>` people write regular
+//! The file is not one XML document: several roots may follow one another, and in other blocks people write regular
 //! expressions with bare `<` and `&`. Both are read here; a tag that does not match is not, because then nobody knows
 //! where the block ends.
 
 use quick_xml::Reader;
-use quick_xml::events::{BytesRef, Event};
+use quick_xml::events::{BytesRef, BytesStart, Event};
 use std::borrow::Cow;
 use zeroize::Zeroizing;
 
 const ROOT: &str = "ossec_config";
-const BLOCK: &str = "cluster";
+const CLUSTER: &str = "cluster";
+const AUTH: &str = "auth";
 /// Bounds what a hostile or broken file costs, and the recursion over what was read.
 const DEEPEST: usize = 128;
 
-/// An element inside `<cluster>`, and the block itself.
+/// An element inside a block, and the block itself.
 #[derive(Debug)]
 pub(super) struct Element {
     pub(super) name: String,
     /// Where its opening tag stands, counted from 1.
     pub(super) line: usize,
+    /// Names and values, in the order of the tag.
+    pub(super) attributes: Vec<(String, String)>,
     /// The element's own text without that of its children. Wiped when dropped, as one of them is the key.
     pub(super) text: Zeroizing<String>,
     pub(super) children: Vec<Element>,
@@ -30,6 +33,8 @@ pub(super) struct Element {
 pub(super) struct Found {
     /// The last `<cluster>` of all roots: it wins as a whole (`spec/protocol.md` 15.1).
     pub(super) cluster: Option<Element>,
+    /// The last `<auth>`, likewise.
+    pub(super) auth: Option<Element>,
     /// Lines of `<cluster>` blocks that stand outside `<ossec_config>`, where nobody reads them.
     pub(super) astray: Vec<usize>,
 }
@@ -42,11 +47,11 @@ pub(super) struct Malformed {
     pub(super) remedy: String,
 }
 
-/// Finds the `<cluster>` block that counts.
+/// Finds the blocks that count.
 ///
 /// # Errors
 /// The first place at which tags do not match or markup does not end.
-pub(super) fn find_cluster(text: &str) -> Result<Found, Malformed> {
+pub(super) fn find_blocks(text: &str) -> Result<Found, Malformed> {
     let text = escape_bare(text);
     let mut reader = Reader::from_str(&text);
     let config = reader.config_mut();
@@ -62,10 +67,10 @@ pub(super) fn find_cluster(text: &str) -> Result<Found, Malformed> {
         line += newlines(&text, counted, start);
         counted = start;
         match reader.read_event() {
-            Ok(Event::Start(tag)) => search.open(tag.name().into_inner(), line)?,
+            Ok(Event::Start(tag)) => search.open(&tag, line)?,
             Ok(Event::End(tag)) => search.close(tag.name().into_inner(), line)?,
             Ok(Event::Empty(tag)) => {
-                search.open(tag.name().into_inner(), line)?;
+                search.open(&tag, line)?;
                 search.close(tag.name().into_inner(), line)?;
             }
             Ok(Event::Text(text)) => search.text(&text),
@@ -97,19 +102,23 @@ struct Search {
 }
 
 impl Search {
-    fn open(&mut self, name: &str, line: usize) -> Result<(), Malformed> {
+    fn open(&mut self, tag: &BytesStart<'_>, line: usize) -> Result<(), Malformed> {
+        let name = tag.name().into_inner();
         if self.open.len() == DEEPEST {
             let problem = format!("more than {DEEPEST} tags are open at once");
             return Err(Malformed { line, problem, remedy: "close the tags before this line".into() });
         }
-        if name == BLOCK && self.open.is_empty() {
+        if name == CLUSTER && self.open.is_empty() {
             self.found.astray.push(line);
         }
-        let block = name == BLOCK && matches!(&self.open[..], [(root, _)] if root == ROOT);
+        let block = matches!(name, CLUSTER | AUTH) && matches!(&self.open[..], [(root, _)] if root == ROOT);
         if block || !self.building.is_empty() {
+            let mut attributes = tag.attributes();
+            let attributes = attributes.with_checks(false).flatten();
             self.building.push(Element {
                 name: name.to_owned(),
                 line,
+                attributes: attributes.map(|one| (one.key.into_inner().to_owned(), one.value.into_owned())).collect(),
                 text: Zeroizing::default(),
                 children: Vec::new(),
             });
@@ -140,6 +149,7 @@ impl Search {
         if let Some(element) = self.building.pop() {
             match self.building.last_mut() {
                 Some(parent) => parent.children.push(element),
+                None if element.name == AUTH => self.found.auth = Some(element),
                 None => self.found.cluster = Some(element),
             }
         }
@@ -225,7 +235,7 @@ mod tests {
 
     /// The block's children as `name=text@line`.
     fn read(text: &str) -> Option<Vec<String>> {
-        let block = find_cluster(text).expect("well-formed").cluster?;
+        let block = find_blocks(text).expect("well-formed").cluster?;
         Some(block.children.iter().map(|e| format!("{}={}@{}", e.name, e.text.trim(), e.line)).collect())
     }
 
@@ -242,7 +252,18 @@ mod tests {
             Some(vec!["name=n@2".to_owned()])
         );
         assert_eq!(read(""), None);
-        assert_eq!(find_cluster("\n<cluster></cluster>").expect("well-formed").astray, [2]);
+        assert_eq!(find_blocks("\n<cluster></cluster>").expect("well-formed").astray, [2]);
+    }
+
+    #[test]
+    fn the_last_auth_is_found_too_with_the_attributes_of_its_options() {
+        let text = "<ossec_config><auth><a/></auth><cluster><auth>no</auth></cluster>\n\
+                    <auth><force><t enabled=\"no\" x='1>2'>1h</t></force></auth></ossec_config>";
+        let found = find_blocks(text).expect("well-formed");
+        let force = &found.auth.expect("auth").children[0];
+        let pairs = [("enabled", "no"), ("x", "1>2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!((force.line, &force.children[0].attributes[..]), (2, &pairs[..]));
+        assert_eq!(found.cluster.expect("cluster").children[0].name, "auth");
     }
 
     #[test]
@@ -279,11 +300,11 @@ mod tests {
             ),
         ];
         for (text, line, problem) in cases {
-            let malformed = find_cluster(text).expect_err(text);
+            let malformed = find_blocks(text).expect_err(text);
             assert_eq!(malformed.line, line, "{text}: {malformed:?}");
             assert!(malformed.problem.contains(problem), "{text}: {malformed:?}");
         }
-        assert!(find_cluster(&"<a>".repeat(1 << 20)).expect_err("deep").problem.contains("128"));
+        assert!(find_blocks(&"<a>".repeat(1 << 20)).expect_err("deep").problem.contains("128"));
     }
 
     /// A file of the largest size must not hold up the start, whatever stands in it.
@@ -292,7 +313,7 @@ mod tests {
         for part in ["&", "<", "<a", "</", "&;", "<a/>", "\\<", "<!-- -->", "a\n", "<a b='", "&amp;"] {
             let text = format!("<ossec_config><cluster>{}", part.repeat((512 << 10) / part.len()));
             let start = std::time::Instant::now();
-            assert!(find_cluster(&text).is_err());
+            assert!(find_blocks(&text).is_err());
             assert!(start.elapsed().as_secs() < 10, "{part}: {:?}", start.elapsed());
         }
     }
@@ -302,7 +323,7 @@ mod tests {
         fn no_text_panics(
             text in "([<>/&;!?a\né\\\\\\[\\]-]|</?cluster>|</?ossec_config>|<!--|-->|<!\\[CDATA\\[|<!DOCTYPE|<\\?xml ){0,40}",
         ) {
-            let _ = find_cluster(&text);
+            let _ = find_blocks(&text);
         }
     }
 }

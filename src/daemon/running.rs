@@ -17,13 +17,14 @@ use crate::{
         wazuh_db::WazuhDb,
     },
     api::{self, Api},
-    config::{Cluster, Config, Home, NodeType, settings::AgentDatabase},
+    config::{Config, Home, NodeType},
     files::{Item, Items, Names, recover},
     local::{Role, Server},
     logging::scope,
     master::{Listener, Master},
     node::Node,
     redirection::Waiting,
+    registration::Service,
     system::{
         clock::Clock,
         directory,
@@ -44,6 +45,9 @@ const LAST_WRITES: Duration = Duration::from_secs(1);
 /// How long an external agent database may take to answer.
 const DATABASE: Duration = Duration::from_secs(40);
 
+/// How long it may take to answer the registrar, for which others wait.
+const REGISTRAR_DATABASE: Duration = Duration::from_secs(5);
+
 /// Requests of all local programs that may take long at a time.
 const LOCAL_REQUESTS: usize = 32;
 
@@ -57,12 +61,15 @@ pub struct Prepared {
     listener: Option<Listener>,
     trigger: Trigger,
     database: Database,
+    registration: Service,
     lock: directory::Lock,
 }
 
 /// The agent database of a node, which ends after everybody who uses it.
 struct Database {
     store: Store,
+    /// For the registrar.
+    registrar_store: Store,
     /// What is served if it is the embedded one.
     embedded: Option<(Embedded, Owner)>,
     /// Its sockets, as soon as they are bound.
@@ -89,10 +96,11 @@ impl Prepared {
     /// # Errors
     /// A sentence that names what could not be had, and what to do.
     pub fn new(config: Config, clock: Clock) -> Result<Self, String> {
-        let Config { home, cluster, settings } = config;
-        let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
         let (trigger, token) = shutdown::channel();
-        let mut database = Database::new(&home, &cluster, settings.agent_database, &clock);
+        let mut database = Database::new(&config, &clock);
+        let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token);
+        let Config { home, cluster, settings, .. } = config;
+        let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
         let peers = settings.link.max_workers + settings.link.max_unauthenticated + settings.local.max_clients;
         let peers = peers as usize;
         let node = Arc::new(Node {
@@ -104,6 +112,7 @@ impl Prepared {
             agents: database.store.clone(),
             waiting: Waiting::default(),
             api: Api::default(),
+            registrar: registration.registrar.clone(),
             clock,
             shutdown: token,
             connections: Group::new(2 * peers),
@@ -121,6 +130,7 @@ impl Prepared {
             failed("Could not create server: the control socket cannot be bound:", &node.home.control_socket(), &error)
         })?;
         database.bind(&node.home)?;
+        registration.bind()?;
         clean(&node);
         let listener = match node.cluster.node_type {
             NodeType::Master => Some(bind(&node)?),
@@ -130,7 +140,7 @@ impl Prepared {
             NodeType::Master => Role::Master(Master::new(node)),
             NodeType::Worker => Role::Worker(Worker::new(node)),
         };
-        Ok(Self { role, local, listener, trigger, database, lock })
+        Ok(Self { role, local, listener, trigger, database, registration, lock })
     }
 
     /// Starts the threads.
@@ -138,7 +148,7 @@ impl Prepared {
     /// # Errors
     /// When the system refuses one; those that were started end again.
     pub fn start(self) -> io::Result<Running> {
-        let Self { role, local, listener, trigger, database, lock } = self;
+        let Self { role, local, listener, trigger, database, registration, lock } = self;
         let mut running = Running {
             role,
             threads: Group::new(64),
@@ -156,6 +166,12 @@ impl Prepared {
             running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded))?;
         }
         api::start(running.role.node(), &running.threads)?;
+        running.stoppers.push(Box::new(registration.stopper()?));
+        let changed = match &running.role {
+            Role::Master(master) => Some(master.local_integrity.clone()),
+            Role::Worker(_) => None,
+        };
+        registration.start(move || changed.iter().for_each(|local| local.wake()), &running.threads)?;
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
         match &running.role {
@@ -173,19 +189,17 @@ impl Prepared {
 }
 
 impl Database {
-    fn new(home: &Home, cluster: &Cluster, choice: AgentDatabase, clock: &Clock) -> Self {
+    fn new(Config { home, cluster, settings, .. }: &Config, clock: &Clock) -> Self {
         let (trigger, order) = shutdown::channel();
-        let external = match choice {
-            AgentDatabase::Auto => home.has_program("wazuh-db"),
-            AgentDatabase::Embedded => false,
-            AgentDatabase::WazuhDb => true,
-        };
-        if external {
-            let store = Store::new(WazuhDb::new(home, DATABASE, &order));
-            return Self { store, embedded: None, servers: None, trigger };
+        if settings.agent_database.is_external(home, "wazuh-db") {
+            let store = |limit| Store::new(WazuhDb::new(home, limit, &order));
+            let (store, registrar_store) = (store(DATABASE), store(REGISTRAR_DATABASE));
+            return Self { store, registrar_store, embedded: None, servers: None, trigger };
         }
         let (embedded, owner) = Embedded::new(home.agent_database(), cluster.node_type, clock.clone(), order);
-        Self { store: Store::new(embedded.clone()), embedded: Some((embedded, owner)), servers: None, trigger }
+        let store = Store::new(embedded.clone());
+        let registrar_store = store.clone();
+        Self { store, registrar_store, embedded: Some((embedded, owner)), servers: None, trigger }
     }
 
     /// Binds the sockets of the embedded database.

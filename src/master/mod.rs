@@ -59,7 +59,7 @@ impl Master {
             local: local_integrity.clone(),
             members: MemberCache::new(MEMBER_CACHE),
         });
-        let daemons = Arc::new(Daemons::new(&node));
+        let daemons = Arc::new(Daemons::new(&node, &local_integrity));
         Arc::new(Self {
             node,
             daemons,

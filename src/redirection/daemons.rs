@@ -7,8 +7,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     agents::{Error, Reply},
+    files::ChecksumKind,
     node::Node,
+    registration::Assigner,
     sockets::{Endpoint, Unanswered, frame},
+    tasks::local_integrity::LocalIntegrity,
 };
 
 /// How long a program may take to answer. One that hangs holds up the requests of its lane for so long.
@@ -89,19 +92,30 @@ struct Envelope<'a> {
 /// The programs of this node.
 pub struct Daemons {
     node: Arc<Node>,
-    registrar: Endpoint,
-    remoted: Endpoint,
+    local_integrity: Arc<LocalIntegrity>,
+    remoted: Remoted,
     task_manager: Endpoint,
 }
 
+/// Who assigns groups to agents that are new.
+enum Remoted {
+    Installed(Endpoint),
+    Embedded(Assigner),
+}
+
 impl Daemons {
-    /// Those of `node`; nothing is opened before the first request.
-    pub fn new(node: &Arc<Node>) -> Self {
+    /// Those of the master `node`; nothing is opened before the first request.
+    pub fn new(node: &Arc<Node>, local_integrity: &Arc<LocalIntegrity>) -> Self {
         let endpoint = |program, path| Endpoint::new(program, path, node.shutdown.clone());
+        let remoted = if node.home.has_program("wazuh-remoted") {
+            Remoted::Installed(endpoint("wazuh-remoted", node.home.remoted_socket()))
+        } else {
+            Remoted::Embedded(Assigner::new(&node.home, node.agents.clone()))
+        };
         Self {
             node: node.clone(),
-            registrar: endpoint("wazuh-authd", node.home.registration_socket()),
-            remoted: endpoint("wazuh-remoted", node.home.remoted_socket()),
+            local_integrity: local_integrity.clone(),
+            remoted,
             task_manager: endpoint("wazuh-modulesd", node.home.task_manager_socket()),
         }
     }
@@ -109,8 +123,14 @@ impl Daemons {
     /// Asks a program. Waits for its answer.
     pub fn ask(&self, daemon: Daemon, content: &[u8]) -> Answered {
         match daemon {
-            Daemon::Registrar => answered(self.registrar.ask(content, PATIENCE)),
-            Daemon::Remoted => answered(self.remoted.ask(content, PATIENCE)),
+            Daemon::Registrar => answered(self.node.registrar.ask(content)),
+            Daemon::Remoted => match &self.remoted {
+                Remoted::Installed(endpoint) => answered(endpoint.ask(content, PATIENCE)),
+                Remoted::Embedded(assigner) => {
+                    let files = self.local_integrity.manifest(ChecksumKind::Md5);
+                    Answered::Answer(assigner.ask(content, files.as_deref()))
+                }
+            },
             Daemon::TaskManager => answered(self.task_manager.ask(content, PATIENCE)),
             Daemon::Database => self.ask_database(content),
         }

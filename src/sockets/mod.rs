@@ -1,8 +1,9 @@
-//! The UNIX sockets at which the manager's programs and this daemon meet: frames, deadlines, one way to serve and one to
-//! ask. Not the control socket, which has frames of its own ([`crate::local`]).
+//! The UNIX sockets at which the manager's programs and this daemon meet: frames, deadlines, their dialect of JSON, one
+//! way to serve and one to ask. Not the control socket, which has frames of its own ([`crate::local`]).
 
 mod endpoint;
 pub mod frame;
+pub(crate) mod json;
 mod listener;
 mod timed;
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 mod local;
 mod text;
-pub use local::log_time;
+pub use local::{local_date, log_time};
 pub use text::{iso_utc, seconds_with_fraction};
 
 /// A source of monotonic time, wall time and timers; cheap to clone.

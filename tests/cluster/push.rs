@@ -15,7 +15,7 @@ fn a_worker_is_in_sync_as_soon_as_it_is_connected_and_after_each_change() {
     for (turn, content) in ["first", "second", "third"].into_iter().enumerate() {
         if turn > 0 {
             master.home.write("etc/rules/a.xml", content);
-            master.as_master().local_integrity.run_soon();
+            master.as_master().local_integrity.wake();
         }
         for worker in &workers {
             // Only the wait between two attempts needs the clock.

@@ -15,7 +15,7 @@ fn cluster(registrar: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -
     let (clock, hand) = FakeClock::new();
     let home = TestHome::new();
     manager_program(&home.path("queue/sockets/auth"), registrar);
-    let settings = json!({});
+    let settings = json!({"registration": "authd"});
     let master = Node::master(home, &clock, settings.clone());
     let worker = Node::worker(TestHome::new(), &clock, settings, "w1", master.port());
     eventually("the worker connects", || !LocalProgram::of(&worker).ask("get_nodes", "{}").field.starts_with("err"));

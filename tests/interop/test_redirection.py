@@ -73,7 +73,7 @@ def node(role, name, host):
     return made
 
 
-SETTINGS = {}
+SETTINGS = {"registration": "authd"}
 
 
 class TestPrograms(unittest.TestCase):

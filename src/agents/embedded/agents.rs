@@ -6,9 +6,9 @@ use super::{
     Answer, Database,
     answer::{Failure, Sized, message},
     command::integer,
-    json::Json,
     rows,
 };
+use crate::sockets::json::Json;
 
 /// The last keep-alive of the manager itself: it is always there.
 const FOR_EVER: i64 = 253_402_300_799;

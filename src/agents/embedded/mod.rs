@@ -14,7 +14,6 @@ mod database;
 mod groups;
 pub mod housekeeping;
 mod info;
-mod json;
 mod limit;
 mod other;
 mod owner;
@@ -28,4 +27,5 @@ mod tests;
 
 pub use answer::Answer;
 pub use database::Database;
+pub use groups::is_valid_name as is_group_name;
 pub use owner::{Embedded, Owner};

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use rusqlite::params_from_iter;
 
-use super::{Database, answer::Failure, groups, json::Json, rows};
+use super::{Database, answer::Failure, groups, rows};
+use crate::sockets::json::Json;
 
 /// Records of one answer to `GET /v1/agents/sync`. Whoever asks here has no way to ask for the rest at once.
 const RECORDS: usize = usize::MAX;

@@ -1,14 +1,15 @@
-//! Reading and checking the `<cluster>` block of `ossec.conf` (`spec/protocol.md` 15.1).
+//! Reading and checking the blocks of `ossec.conf` that concern this daemon.
 //!
-//! Every rule is checked, and every breach is reported, in the order of the original's checks: its first message is our
-//! first. Other daemons read the same block, so it has no option of ours.
+//! `<cluster>` (`spec/protocol.md` 15.1): every rule is checked, and every breach is reported, in the order of the
+//! original's checks: its first message is our first. Other daemons read the same blocks, so they have no option of ours.
 
+mod auth;
 mod check;
 mod published;
 
 use super::fault::{Code, Fault};
 use super::xml::{self, Element};
-use super::{Cluster, ClusterKey, Note, source};
+use super::{Auth, Cluster, ClusterKey, Note, source};
 use check::Check;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -17,20 +18,41 @@ use std::path::Path;
 /// Bytes that an `ossec.conf` may have.
 const LIMIT: u64 = 16 << 20;
 
-/// Reads the block of the file, and checks it if it is not disabled.
-pub(super) fn load(file: &Path) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
+/// What the file says.
+pub(super) struct OssecConf {
+    /// The cluster and what is worth knowing of it, or what is wrong.
+    pub(super) cluster: Result<(Cluster, Vec<Note>), Vec<Fault>>,
+    pub(super) auth: Auth,
+    /// What is wrong with `<auth>`. It concerns this daemon only if it registers agents.
+    pub(super) auth_faults: Vec<Fault>,
+}
+
+/// Reads the blocks of the file; `<cluster>` is checked if it is not disabled.
+pub(super) fn load(file: &Path) -> OssecConf {
     let bytes = source::read(file, LIMIT).map_err(|error| {
         let problem = format!("the file can not be read: {error}");
         vec![Fault::new(Code::Reading, file, problem, source::remedy(&error))]
-    })?;
-    // Other daemons' sections may hold any bytes, and are none of our business.
-    parse(&String::from_utf8_lossy(&bytes), file)
+    });
+    match bytes {
+        // Other daemons' sections may hold any bytes, and are none of our business.
+        Ok(bytes) => parse(&String::from_utf8_lossy(&bytes), file),
+        Err(faults) => OssecConf { cluster: Err(faults), auth: Auth::default(), auth_faults: Vec::new() },
+    }
 }
 
-fn parse(text: &str, file: &Path) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
-    let found = xml::find_cluster(text).map_err(|malformed| {
-        vec![Fault::new(Code::Reading, file, malformed.problem, malformed.remedy).line(malformed.line)]
-    })?;
+fn parse(text: &str, file: &Path) -> OssecConf {
+    let found = match xml::find_blocks(text) {
+        Ok(found) => found,
+        Err(malformed) => {
+            let fault = Fault::new(Code::Reading, file, malformed.problem, malformed.remedy).line(malformed.line);
+            return OssecConf { cluster: Err(vec![fault]), auth: Auth::default(), auth_faults: Vec::new() };
+        }
+    };
+    let (auth, auth_faults) = auth::read(file, found.auth.as_ref());
+    OssecConf { cluster: cluster(found, file), auth, auth_faults }
+}
+
+fn cluster(found: xml::Found, file: &Path) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
     let mut notes = Vec::new();
     for line in found.astray {
         notes.push(Note::warning(format!(
@@ -77,7 +99,7 @@ mod tests {
     const KEY: &str = "0123456789abcdefghijklmnopqrstu_";
 
     fn read(text: &str) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
-        parse(text, Path::new(FILE))
+        parse(text, Path::new(FILE)).cluster
     }
 
     /// A block on line 1 that is right but for `options`, which stand on line 2 and win over the right ones.
@@ -233,7 +255,7 @@ mod tests {
         let files = fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("an entry").path());
         let mut checked = 0;
         for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "conf")) {
-            let shown = match load(&file) {
+            let shown = match load(&file).cluster {
                 Ok((cluster, notes)) => {
                     let options = cluster.to_json(false).into_iter().map(|(name, value)| format!("{name} = {value}"));
                     let notes = notes.iter().map(|note| format!("{:?}: {}", note.level, note.text));
@@ -269,7 +291,7 @@ mod tests {
     fn files_that_can_not_be_read() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("ossec.conf");
-        let fault = |path: &Path| load(path).expect_err("a fault")[0].to_string();
+        let fault = |path: &Path| load(path).cluster.expect_err("a fault")[0].to_string();
         let shown = fault(&file);
         assert!(
             shown.starts_with("Error 3006 - Error reading cluster configuration: ") && shown.contains("create it"),
@@ -279,7 +301,7 @@ mod tests {
         fs::write(&file, vec![b' '; 20 << 20]).expect("written");
         assert!(fault(&file).contains("larger than 16 MiB"));
         fs::write(&file, b"<ossec_config><localfile>\xff\xfe\0</localfile></ossec_config>").expect("written");
-        assert!(load(&file).expect("bytes of others").0.disabled);
+        assert!(load(&file).cluster.expect("bytes of others").0.disabled);
     }
 
     proptest! {

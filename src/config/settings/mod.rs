@@ -3,7 +3,7 @@
 //! The embedded file holds every setting; that of the home, which may be missing, overrides it key by key: objects are
 //! merged, all else is replaced. Times are seconds, with fractions if need be.
 
-mod agent_database;
+mod choice;
 mod file_rules;
 mod intervals;
 mod lines;
@@ -11,7 +11,7 @@ mod link;
 mod section;
 mod version;
 
-pub use agent_database::AgentDatabase;
+pub use choice::Choice;
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
 pub use link::{DistributedApi, Link, Local, Native};
@@ -43,8 +43,10 @@ pub struct Settings {
     pub communication: Communication,
     /// Requests of the API between nodes.
     pub distributed_api: DistributedApi,
-    /// Which agent database this node uses.
-    pub agent_database: AgentDatabase,
+    /// Which agent database this node uses; the external one is `wazuh-db`.
+    pub agent_database: Choice,
+    /// Who registers agents on this node; the external one is `wazuh-authd`.
+    pub registration: Choice,
     /// Connections between nodes.
     pub link: Link,
     /// Connections of local programs.
@@ -103,7 +105,8 @@ impl Settings {
             master: MasterIntervals::read(intervals.section("master")),
             communication: Communication::read(intervals.section("communication")),
             distributed_api: DistributedApi::read(root.section("distributed_api")),
-            agent_database: AgentDatabase::read(&mut root),
+            agent_database: Choice::read(&mut root, "agent_database", "wazuh-db"),
+            registration: Choice::read(&mut root, "registration", "authd"),
             link: Link::read(root.section("link")),
             local: Local::read(root.section("local")),
         };
@@ -214,6 +217,8 @@ mod tests {
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
+            (r#"{"agent_database": "authd"}"#, "agent_database", "write auto, embedded or wazuh-db"),
+            (r#"{"registration": true}"#, "registration", "write auto, embedded or authd"),
             (r#"{"lokal": 1}"#, "lokal is not a setting", "known here are: version, files"),
             (
                 r#"{"files": {"etc/": {"extra_valid": true}}}"#,

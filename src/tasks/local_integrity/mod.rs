@@ -1,6 +1,7 @@
 //! The local integrity thread of the master: which files there are and what their checksums are, once for all workers.
 //!
-//! Period: `master.recalculate_integrity` (8 s) after the end of the run before, the first at start. It publishes an
+//! Period: `master.recalculate_integrity` (8 s) after the end of the run before, the first at start; sooner when somebody
+//! who has changed a file wakes it. It publishes an
 //! `Arc<Manifest>`; readers clone the `Arc` and hold no lock. A worker may ask for one check in each turn, so the end of
 //! a run is also what opens the next turn (`spec/protocol.md` 10.5).
 
@@ -23,6 +24,9 @@ use crate::{
     node::Node,
     system::thread::guard,
 };
+
+/// From the end of a run to the next, at least: many registrations are to be seen by one.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// Turns for which BLAKE2b-512 goes on being calculated after somebody asked for it. A connected worker asks in nearly
 /// every turn.
@@ -66,7 +70,7 @@ impl LocalIntegrity {
         if manifest.has(kind) {
             return Some(manifest);
         }
-        self.run_soon();
+        self.wake();
         None
     }
 
@@ -80,8 +84,8 @@ impl LocalIntegrity {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Lets a run begin now instead of at the end of the period.
-    pub fn run_soon(&self) {
+    /// Lets a run begin now instead of at the end of the period, for files that are known to have changed.
+    pub fn wake(&self) {
         // A full channel means that a run has been ordered already.
         let _ = self.wake.try_send(());
     }
@@ -99,10 +103,15 @@ impl LocalIntegrity {
             if let Err(panic) = guard(|| self.turn_once(node, &scope, &mut unreadable, &changed)) {
                 error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
             }
+            let period = self.period(node);
+            let quiet = QUIET.min(period);
+            if !node.shutdown.sleep(&node.clock, quiet) {
+                return;
+            }
             select! {
                 recv(node.shutdown.channel()) -> _ => return,
                 recv(self.woken) -> _ => (),
-                recv(node.clock.after(self.period(node))) -> _ => (),
+                recv(node.clock.after(period - quiet)) -> _ => (),
             }
         }
     }

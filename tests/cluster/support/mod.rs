@@ -11,7 +11,7 @@ use std::{
 };
 
 use clusterd::{
-    config::{Cluster, ClusterKey, Config, Home, NodeType, Settings},
+    config::{Auth, Cluster, ClusterKey, Config, Home, NodeType, Settings},
     daemon::{Prepared, Running},
     local::Role,
     master::Master,
@@ -158,7 +158,7 @@ pub fn config(home: &TestHome, settings: Value, name: &str, node_type: NodeType,
         nodes: vec!["127.0.0.1".to_owned()],
         ..Cluster::new(ClusterKey::new(KEY).unwrap())
     };
-    Config { home: Home::new(home.path("")), cluster, settings }
+    Config { home: Home::new(home.path("")), cluster, auth: Auth::default(), settings }
 }
 
 fn merge(into: &mut Value, from: Value) {

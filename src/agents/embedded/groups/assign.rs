@@ -4,8 +4,9 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{hash, id_of, names};
 use crate::{
-    agents::embedded::{Answer, Database, agents::parse, answer::Failure, json::Json},
+    agents::embedded::{Answer, Database, agents::parse, answer::Failure},
     config::NodeType,
+    sockets::json::Json,
 };
 
 /// Groups that an agent may belong to.

@@ -3,13 +3,15 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::hash;
-use crate::agents::embedded::{
-    Answer, Database,
-    agents::parse,
-    answer::{Failure, Sized},
-    changes::Changed,
-    json::Json,
-    rows,
+use crate::{
+    agents::embedded::{
+        Answer, Database,
+        agents::parse,
+        answer::{Failure, Sized},
+        changes::Changed,
+        rows,
+    },
+    sockets::json::Json,
 };
 
 /// The bytes around the array of agents: `[{"data":[]}]`.

@@ -11,7 +11,8 @@ mod names;
 use rusqlite::{OptionalExtension, params};
 
 pub(in crate::agents) use self::assign::{Assignment, Mode};
-pub(super) use self::{assign::set, collect::sync, hash::names_of, names::is_valid as is_valid_name};
+pub use self::names::is_valid as is_valid_name;
+pub(super) use self::{assign::set, collect::sync, hash::names_of};
 use super::{
     Answer, Database,
     agents::{sized, told},

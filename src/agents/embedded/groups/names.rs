@@ -4,7 +4,7 @@
 const LONGEST: usize = 255;
 
 /// Whether a group may be called so.
-pub(in crate::agents) fn is_valid(name: &str) -> bool {
+pub fn is_valid(name: &str) -> bool {
     fault(name).is_none()
 }
 

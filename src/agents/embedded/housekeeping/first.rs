@@ -4,11 +4,14 @@
 use rusqlite::OptionalExtension;
 
 use super::{Failed, Rows};
-use crate::agents::embedded::{
-    Database,
-    answer::Failure,
-    changes::Changed,
-    groups::{self, Assignment, Mode},
+use crate::agents::{
+    embedded::{
+        Database,
+        answer::Failure,
+        changes::Changed,
+        groups::{self, Assignment, Mode},
+    },
+    first_groups,
 };
 
 /// Agents that are assigned at a time.
@@ -58,15 +61,8 @@ fn look(database: &Database) -> Result<Vec<(i64, Option<String>)>, Failure> {
 }
 
 fn assign_one(database: &Database, agent: i64, registered: Option<&str>) -> Result<(), Failure> {
-    let mut names = Vec::new();
-    for name in registered.unwrap_or_default().split(',') {
-        if groups::id_of(database, name)?.is_some() {
-            names.push(name);
-        }
-    }
-    if names.is_empty() {
-        names.push("default");
-    }
+    let exists = |name: &str| groups::id_of(database, name).map(|id| id.is_some());
+    let names = first_groups(registered.unwrap_or_default(), None, exists)?;
     let assignment = Assignment { agent, name: None, groups: &names };
     assignment.apply(database, Mode::EmptyOnly, "syncreq", &mut true).map(drop)
 }

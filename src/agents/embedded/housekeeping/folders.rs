@@ -4,8 +4,11 @@ use std::{collections::BTreeSet, io, path::PathBuf};
 
 use log::info;
 
-use super::{Failed, Rows, stamp::Stamp};
-use crate::agents::embedded::{Answer, Database, answer::Failure, groups};
+use super::{Failed, Rows};
+use crate::{
+    agents::embedded::{Answer, Database, answer::Failure, groups},
+    system::stamp::Stamp,
+};
 
 /// The group that agents without one belong to; it is always there.
 const DEFAULT: &str = "default";

@@ -10,11 +10,14 @@ use std::{
 use log::{info, warn};
 use rusqlite::{params, types::ValueRef};
 
-use super::{Failed, Rows, stamp::Stamp};
-use crate::agents::embedded::{Database, answer::Failure};
-
-/// The longest client.keys, in bytes: half a million agents.
-const LONGEST: u64 = 64 * 1024 * 1024;
+use super::{Failed, Rows};
+use crate::{
+    agents::{
+        client_keys::{Key, LONGEST_FILE, Line, lines},
+        embedded::{Database, answer::Failure},
+    },
+    system::stamp::Stamp,
+};
 
 /// Rows that are written at a time.
 const BATCH: usize = 1_000;
@@ -87,6 +90,10 @@ impl Keys {
         }
         let agents = read(&self.path).map_err(|error| Failed::File { path: self.path.clone(), error })?;
         let plan = database.with(move |database| plan(database, agents))??;
+        // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
+        if Stamp::of(&self.path).ok() != Some(stamp) {
+            return Ok(());
+        }
         if plan.rows >= MANY && plan.remove.len() * 2 > plan.rows && self.suspicious < SECOND_LOOK {
             if self.suspicious == 0 {
                 warn!(
@@ -117,22 +124,20 @@ impl Keys {
 /// The agents of the file, by number. Removed ones, comments and lines that are not complete do not count.
 fn read(path: &Path) -> io::Result<BTreeMap<i64, Agent>> {
     let mut bytes = Vec::new();
-    let length = File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if length as u64 > LONGEST {
-        return Err(io::Error::other(format!("it is longer than {LONGEST} bytes")));
+    let length = File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
+    if length as u64 > LONGEST_FILE {
+        return Err(io::Error::other(format!("it is longer than {LONGEST_FILE} bytes")));
     }
-    Ok(parse(&String::from_utf8_lossy(&bytes)))
+    Ok(parse(&bytes))
 }
 
-fn parse(text: &str) -> BTreeMap<i64, Agent> {
-    let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-    let agent = |line: &str| {
-        let [id, name, ip, key] = line.splitn(4, ' ').collect::<Vec<_>>()[..] else { return None };
+fn parse(bytes: &[u8]) -> BTreeMap<i64, Agent> {
+    let agent = |line| {
+        let Line::Agent(Key { id, name, ip, key }) = Line::parse(line) else { return None };
         let number: i64 = id.parse::<u32>().ok().filter(|id| *id > 0)?.into();
-        let live = !name.is_empty() && !name.starts_with(['!', '#']);
-        live.then(|| (number, Agent { name: name.to_owned(), ip: ip.to_owned(), key: key.to_owned() }))
+        Some((number, Agent { name: name.to_owned(), ip: ip.to_owned(), key: key.to_owned() }))
     };
-    complete.lines().filter(|line| !line.starts_with(['#', ' '])).filter_map(agent).collect()
+    lines(bytes).filter(|(_, complete)| *complete).filter_map(|(line, _)| agent(line)).collect()
 }
 
 fn plan(database: &Database, mut agents: BTreeMap<i64, Agent>) -> Result<Plan, Failure> {
@@ -194,11 +199,11 @@ mod tests {
 
     #[test]
     fn removed_agents_comments_and_half_lines_are_no_agents() {
-        let text = "001 web any k1\n# 9 x any k\n 8 x any k\n002 !old any k2\n003 db 10.0.0.0/8 k3 k4\nx y z k\n4 a any\n0 m any k\n005 half any k";
+        let text = b"001 web any k1\n# 9 x any k\n 8 x any k\n002 !old any k2\n003 db 10.0.0.0/8 k3 k4\nx y z k\n4 a any\n0 m any k\n005 half any k";
         let found = parse(text);
         assert_eq!(found.len(), 2);
         assert_eq!(found[&1].name, "web");
         assert_eq!((found[&3].ip.as_str(), found[&3].key.as_str()), ("10.0.0.0/8", "k3 k4"));
-        assert!(parse("").is_empty());
+        assert!(parse(b"").is_empty());
     }
 }

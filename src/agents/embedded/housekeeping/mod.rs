@@ -13,7 +13,6 @@
 mod first;
 mod folders;
 mod keys;
-mod stamp;
 
 use log::{Level, error};
 
@@ -63,8 +62,11 @@ impl From<super::answer::Failure> for Failed {
 pub fn run(node: &Node, database: &Embedded) {
     let home = &node.home;
     let is_master = node.cluster.node_type == NodeType::Master;
-    let registrar = if is_master { "wazuh-authd" } else { "wazuh-modulesd" };
-    let mut keys = (!home.has_program(registrar)).then(|| Keys::new(home.client_keys(), is_master));
+    let keys_are_others = match node.cluster.node_type {
+        NodeType::Master => node.settings.registration.is_external(home, "wazuh-authd"),
+        NodeType::Worker => home.has_program("wazuh-modulesd"),
+    };
+    let mut keys = (!keys_are_others).then(|| Keys::new(home.client_keys(), is_master));
     let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir()));
     let assigns = is_master && !home.has_program("wazuh-remoted");
     let mut instance = None;

@@ -4,13 +4,15 @@
 use rusqlite::params;
 
 use super::TEXTS;
-use crate::agents::embedded::{
-    Answer, Database,
-    agents::{parse, replace_labels},
-    answer::{Failure, Sized},
-    command::integer,
-    json::Json,
-    rows,
+use crate::{
+    agents::embedded::{
+        Answer, Database,
+        agents::{parse, replace_labels},
+        answer::{Failure, Sized},
+        command::integer,
+        rows,
+    },
+    sockets::json::Json,
 };
 
 /// The kinds of records, in the order in which they are given out.

@@ -143,7 +143,7 @@ impl Integrity {
                 debug!(target: &*self.sync_scope, "Zip file sent.");
                 if left_out > 0 {
                     // What changed while it was read has another checksum now; the sooner that is known, the better.
-                    self.shared.local.run_soon();
+                    self.shared.local.wake();
                 }
                 info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
             }

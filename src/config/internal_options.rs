@@ -1,32 +1,42 @@
-//! The debug level of the log.
+//! `etc/internal_options.conf`, overridden by `etc/local_internal_options.conf`.
 
 use super::Home;
 use super::source;
 
-const OPTION: &str = "wazuh_clusterd.debug";
+const DEBUG: &str = "wazuh_clusterd.debug";
+const GUESS: &str = "remoted.guess_agent_group";
 const LARGEST: u8 = 2;
 /// Bytes; the installed file has about 20 KiB.
 const LIMIT: u64 = 1 << 20;
 
-/// The debug level, 0 to 2: `wazuh_clusterd.debug` of `etc/internal_options.conf`, overridden by
-/// `etc/local_internal_options.conf`. `cli`, the number of `-d` given, counts only if that option is 0. As in the
-/// original, an option that is missing or invalid means 0 and `-d` is ignored (`spec/protocol.md` 15.3).
+/// The debug level, 0 to 2: `wazuh_clusterd.debug`. `cli`, the number of `-d` given, counts only if that option is 0. As
+/// in the original, an option that is missing or invalid means 0 and `-d` is ignored (`spec/protocol.md` 15.3).
 pub fn debug_level(home: &Home, cli: u8) -> u8 {
-    let written = ["etc/local_internal_options.conf", "etc/internal_options.conf"].iter().find_map(|file| {
-        let bytes = source::read(&home.path().join(file), LIMIT).ok()?;
-        option(&String::from_utf8_lossy(&bytes)).map(str::to_owned)
-    });
-    match written.and_then(|text| text.parse::<u8>().ok()) {
+    match number(home, DEBUG) {
         Some(0) => cli.min(LARGEST),
         Some(level) if level <= LARGEST => level,
         _ => 0,
     }
 }
 
-/// The text of the option in one file; the last line that sets it counts, since people append.
-fn option(text: &str) -> Option<&str> {
+/// Whether the group of a new agent is guessed from the files that it has: `remoted.guess_agent_group`, which is 0 unless
+/// somebody sets it (`spec/registration.md` 10.1).
+pub fn guesses_groups(home: &Home) -> bool {
+    number(home, GUESS) == Some(1)
+}
+
+fn number(home: &Home, name: &str) -> Option<u8> {
+    let written = ["etc/local_internal_options.conf", "etc/internal_options.conf"].iter().find_map(|file| {
+        let bytes = source::read(&home.path().join(file), LIMIT).ok()?;
+        option(&String::from_utf8_lossy(&bytes), name).map(str::to_owned)
+    });
+    written?.parse().ok()
+}
+
+/// The text of an option in one file; the last line that sets it counts, since people append.
+fn option<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = text.lines().rev().filter_map(|line| line.split_once('='));
-    let (_, value) = lines.find(|(name, _)| name.trim() == OPTION)?;
+    let (_, value) = lines.find(|(other, _)| other.trim() == name)?;
     value.split('#').next().map(str::trim)
 }
 

@@ -1,4 +1,4 @@
-//! JSON as the original reads it (`spec/agentdb.md` 1): members are found whatever their case, the first of several wins,
+//! JSON as the original's programs read it (`spec/agentdb.md` 1): members are found whatever their case, the first of several wins,
 //! numbers may begin with zeros. Callers depend on it: the framework sends `{"id":001}`.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::{
 
 /// A parsed value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Null,
     Bool(bool),
     Number(f64),
@@ -22,50 +22,55 @@ pub(super) enum Json {
 
 impl Json {
     /// Reads one value; blanks and NUL bytes may follow it, nothing else.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let text = text.trim_end_matches([' ', '\t', '\r', '\n', '\0']);
         serde_json::from_str(&without_leading_zeros(text)).ok()
     }
 
+    /// Reads one value and leaves what follows it.
+    pub(crate) fn parse_first(text: &str) -> Option<Self> {
+        serde_json::Deserializer::from_str(&without_leading_zeros(text)).into_iter().next()?.ok()
+    }
+
     /// A member of an object.
-    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         let Self::Object(members) = self else { return None };
         members.iter().find(|(member, _)| member.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// A text.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// A number, as the 32-bit integer that the original makes of it.
-    pub(super) fn number(&self) -> Option<i64> {
+    pub(crate) fn number(&self) -> Option<i64> {
         // `as` saturates, which is what is wanted.
         if let Self::Number(number) = self { Some(i64::from(*number as i32)) } else { None }
     }
 
     /// A member that is a number, such as a time: longer than 32 bits in the far future.
-    pub(super) fn long_of(&self, name: &str) -> Option<i64> {
+    pub(crate) fn long_of(&self, name: &str) -> Option<i64> {
         if let Self::Number(number) = self.get(name)? { Some(*number as i64) } else { None }
     }
 
     /// Yes or no.
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub(crate) fn flag(&self) -> Option<bool> {
         if let Self::Bool(flag) = self { Some(*flag) } else { None }
     }
 
     /// An array.
-    pub(super) fn array(&self) -> Option<&[Self]> {
+    pub(crate) fn array(&self) -> Option<&[Self]> {
         if let Self::Array(values) = self { Some(values) } else { None }
     }
 
     /// A member that is a text.
-    pub(super) fn text_of(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
         self.get(name)?.text()
     }
 
     /// A member that is a number.
-    pub(super) fn number_of(&self, name: &str) -> Option<i64> {
+    pub(crate) fn number_of(&self, name: &str) -> Option<i64> {
         self.get(name)?.number()
     }
 }
@@ -162,6 +167,10 @@ mod tests {
         for bad in ["", "{", "{} x", "[1,]", "nonsense"] {
             assert_eq!(Json::parse(bad), None, "{bad}");
         }
+        for text in ["{} x", "{}{", "{}"] {
+            assert_eq!(Json::parse_first(text), Some(Json::Object(vec![])), "{text}");
+        }
+        assert_eq!(Json::parse_first("{x"), None);
     }
 
     #[test]

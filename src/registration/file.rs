@@ -1,0 +1,204 @@
+//! client.keys on the disk, which others may change too.
+//!
+//! The file is the truth: what is known of it is read again when the file is not the one that was read or written last,
+//! and forgotten when a change could not be written. Only the largest id that was given is remembered apart from it.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use log::info;
+
+use super::table::Table;
+use crate::{
+    agents::client_keys::LONGEST_FILE,
+    system::{disk::Disk, replacement::Replacement, stamp::Stamp},
+};
+
+/// client.keys.
+pub(super) struct KeysFile {
+    path: PathBuf,
+    /// Whether it is to forget agents that are removed.
+    purge: bool,
+    pub(super) disk: Disk,
+    known: Option<Known>,
+    /// The largest id that was given.
+    counter: u32,
+}
+
+struct Known {
+    table: Table,
+    /// None if there is no file.
+    stamp: Option<Stamp>,
+}
+
+/// Why a change is not in the file.
+#[derive(Debug)]
+pub(super) enum NotWritten {
+    /// Somebody else has changed it at the same time: what was to be changed is not up to date.
+    Changed,
+    /// The disk failed.
+    Disk(io::Error),
+}
+
+impl KeysFile {
+    pub(super) fn new(path: PathBuf, purge: bool) -> Self {
+        Self { path, purge, disk: Disk::new(), known: None, counter: 0 }
+    }
+
+    /// Its content now, for changes that [`KeysFile::write`] makes those of the file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is too long.
+    pub(super) fn table(&mut self) -> io::Result<&mut Table> {
+        let stamp = match Stamp::of(&self.path) {
+            Ok(stamp) => Some(stamp),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let before = self.known.take();
+        let is_new = before.is_some();
+        let known = match before.filter(|known| known.stamp == stamp) {
+            Some(known) => known,
+            None => {
+                let mut known = self.read()?;
+                known.table.raise_to(self.counter);
+                self.counter = known.table.counter();
+                if is_new {
+                    let (path, count) = (self.path.display(), known.table.count());
+                    info!(target: "[Cluster] [Registration]", "{path} was changed by another program; it has {count} agents now.");
+                }
+                known
+            }
+        };
+        Ok(&mut self.known.insert(known).table)
+    }
+
+    fn read(&self) -> io::Result<Known> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Known { table: Table::default(), stamp: None });
+            }
+            Err(error) => return Err(error),
+        };
+        // Of before it is read: what is added meanwhile shows in the stamp.
+        let stamp = Stamp::of_file(&file)?;
+        let mut bytes = Vec::new();
+        let length = file.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
+        if length as u64 > LONGEST_FILE {
+            return Err(io::Error::other(format!("it is longer than {LONGEST_FILE} bytes")));
+        }
+        Ok(Known { table: Table::parse(&bytes, self.purge), stamp: Some(stamp) })
+    }
+
+    /// Writes what was changed in the table. After any error the changes are forgotten.
+    ///
+    /// # Errors
+    /// [`NotWritten`].
+    pub(super) fn write(&mut self) -> Result<(), NotWritten> {
+        let Some(Known { table, stamp }) = self.known.take() else { return Err(NotWritten::Changed) };
+        let replacement = Replacement::new(&self.disk, &self.path, table.lines()).map_err(NotWritten::Disk)?;
+        if Stamp::of(&self.path).ok() != stamp {
+            return Err(NotWritten::Changed);
+        }
+        let stamp = Some(replacement.commit().map_err(NotWritten::Disk)?);
+        self.counter = table.counter();
+        self.known = Some(Known { table, stamp });
+        Ok(())
+    }
+
+    /// Forgets all but the largest id: the memory is wanted back, or the table has changes that are not to be.
+    pub(super) fn forget(&mut self) {
+        self.known = None;
+    }
+
+    /// Whether there is something to forget.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use nix::errno::Errno;
+
+    use super::*;
+    use crate::system::disk::faults::Fault;
+
+    fn file(folder: &Path) -> KeysFile {
+        KeysFile::new(folder.join("client.keys"), false)
+    }
+
+    fn add(file: &mut KeysFile, name: &str) -> Result<String, NotWritten> {
+        let table = file.table().unwrap();
+        let at = table.add(None, name, "any", "k").unwrap();
+        let id = table.agent(at).id().to_owned();
+        file.write().map(|()| id)
+    }
+
+    #[test]
+    fn what_others_write_is_seen_and_never_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.keys");
+        let mut file = file(folder.path());
+        assert_eq!(add(&mut file, "a").unwrap(), "001");
+        // An editor that renames, one that writes in place, and one that appends.
+        fs::write(folder.path().join("new"), "001 a any k\n007 b any k\n").unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!(add(&mut file, "c").unwrap(), "008");
+        fs::write(&path, "020 d any k\n").unwrap();
+        assert_eq!(add(&mut file, "e").unwrap(), "021");
+        fs::write(&path, [&fs::read(&path).unwrap()[..], b"030 f any k"].concat()).unwrap();
+        assert_eq!(add(&mut file, "g").unwrap(), "031");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "020 d any k\n021 e any k\n030 f any k\n031 g any k\n");
+        // Ids are not given again, not even when the file is gone.
+        fs::remove_file(&path).unwrap();
+        assert_eq!(add(&mut file, "h").unwrap(), "032");
+
+        // Somebody writes between reading and writing.
+        file.table().unwrap().add(None, "i", "any", "k").unwrap();
+        fs::write(&path, "040 j any k\n").unwrap();
+        assert!(matches!(file.write(), Err(NotWritten::Changed)));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "040 j any k\n");
+        assert_eq!(add(&mut file, "i").unwrap(), "041");
+        // The same, and it was not there before.
+        let mut other = super::KeysFile::new(folder.path().join("other"), false);
+        other.table().unwrap().add(None, "a", "any", "k").unwrap();
+        fs::write(folder.path().join("other"), "001 b any k\n").unwrap();
+        assert!(matches!(other.write(), Err(NotWritten::Changed)));
+        assert_eq!(add(&mut other, "a").unwrap(), "002");
+    }
+
+    #[test]
+    fn a_change_that_cannot_be_written_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = file(folder.path());
+        add(&mut file, "a").unwrap();
+        let before = file.disk.faults.done();
+        add(&mut file, "b").unwrap();
+        let steps = file.disk.faults.done() - before;
+        for at in 0..steps {
+            file.disk = Disk::new();
+            file.disk.faults.plan = Some((at, Fault::Once(Errno::ENOSPC)));
+            assert!(matches!(add(&mut file, "x"), Err(NotWritten::Disk(_))), "{at}");
+            let written = fs::read_to_string(folder.path().join("client.keys")).unwrap();
+            // The last step is what makes it durable.
+            let expected =
+                if at + 1 == steps { "001 a any k\n002 b any k\n003 x any k\n" } else { "001 a any k\n002 b any k\n" };
+            assert_eq!(written, expected, "{at}");
+        }
+        assert_eq!(add(&mut file, "c").unwrap(), "004", "an id that nobody has got is given");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("client.keys")).unwrap();
+        assert!(file(folder.path()).table().is_err());
+    }
+}

@@ -1,0 +1,224 @@
+//! `queue/agents-pending`: what client.keys says already and the agent database may not know yet.
+//!
+//! It is written before client.keys, so whatever ends this process between the two files and the rows, the next start
+//! makes the rows, with the groups that an agent asked for, which stand nowhere else. What the database was told stays for
+//! two minutes: that of the original writes to the disk a minute later. The keys are not in it, only their hashes.
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `+ ID HASH DATE GROUPS` | the agent with this id and key hash was registered at DATE, Unix seconds, for these groups |
+//! | `- ID NAME` | the agent was removed |
+
+use std::{
+    fs, io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crate::system::{disk::Disk, replacement::Replacement};
+
+/// How long the database may take to write what it was told.
+const KEPT: Duration = Duration::from_secs(120);
+
+/// Bytes of what is kept although the database was told: of a flood of agents, the newest.
+const KEPT_BYTES: usize = 256 * 1024;
+
+/// What the agent database is to be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// An agent was registered.
+    Added {
+        id: String,
+        /// That of [`super::key::hash`].
+        hash: String,
+        /// Unix seconds.
+        date_add: i64,
+        /// Names joined by commas; empty for none.
+        groups: String,
+    },
+    /// An agent was removed.
+    Removed { id: String, name: String },
+}
+
+/// An entry and what has become of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    pub(super) entry: Entry,
+    /// Since when this process knows it.
+    pub(super) since: Instant,
+    /// Whether an earlier process has left it.
+    pub(super) recovered: bool,
+    pub(super) state: State,
+}
+
+impl Pending {
+    /// Whether the database is to be told now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        matches!(self.state, State::Due(when) if when <= now)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// To be told, not before this moment.
+    Due(Instant),
+    /// The database was told.
+    Told(Instant),
+}
+
+/// The file and what it holds.
+pub(super) struct Journal {
+    path: PathBuf,
+    pub(super) disk: Disk,
+    pub(super) entries: Vec<Pending>,
+}
+
+impl Journal {
+    /// Reads what an earlier process has left.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read.
+    pub(super) fn open(path: PathBuf, now: Instant) -> io::Result<Self> {
+        let text = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error),
+        };
+        let pending = |entry| Pending { entry, since: now, recovered: true, state: State::Due(now) };
+        let entries = text.lines().filter_map(Entry::parse).map(pending).collect();
+        Ok(Self { path, disk: Disk::new(), entries })
+    }
+
+    /// An empty one, when the file cannot be read.
+    pub(super) fn empty(path: PathBuf) -> Self {
+        Self { path, disk: Disk::new(), entries: Vec::new() }
+    }
+
+    /// Adds what is to be told from now on.
+    pub(super) fn push(&mut self, entry: Entry, now: Instant) {
+        self.entries.push(Pending { entry, since: now, recovered: false, state: State::Due(now) });
+    }
+
+    /// Makes the file what is pending.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub(super) fn write(&self) -> io::Result<()> {
+        if self.entries.is_empty() {
+            return match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let lines: Vec<String> = self.entries.iter().map(|pending| pending.entry.line()).collect();
+        let pieces = lines.iter().map(String::as_bytes);
+        Replacement::new(&self.disk, &self.path, pieces).and_then(Replacement::commit).map(drop)
+    }
+
+    /// Drops what need not be kept any longer; whether that was anything, so that the file has it too much.
+    pub(super) fn drop_old(&mut self, now: Instant) -> bool {
+        let (mut bytes, before) = (0, self.entries.len());
+        let is_kept = |pending: &Pending| match pending.state {
+            State::Due(_) => true,
+            State::Told(when) => {
+                bytes += pending.entry.line().len();
+                now.saturating_duration_since(when) < KEPT && bytes <= KEPT_BYTES
+            }
+        };
+        // The newest first.
+        let mut kept: Vec<bool> = self.entries.iter().rev().map(is_kept).collect();
+        self.entries.retain(|_| kept.pop().unwrap_or(true));
+        self.entries.len() < before
+    }
+}
+
+impl Entry {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split(' ');
+        let mut next = || words.next().filter(|word| !word.is_empty());
+        Some(match next()? {
+            "+" => Self::Added {
+                id: next()?.to_owned(),
+                hash: next()?.to_owned(),
+                date_add: next()?.parse().ok()?,
+                groups: next().unwrap_or_default().to_owned(),
+            },
+            "-" => Self::Removed { id: next()?.to_owned(), name: next()?.to_owned() },
+            _ => return None,
+        })
+    }
+
+    fn line(&self) -> String {
+        match self {
+            Self::Added { id, hash, date_add, groups } => format!("+ {id} {hash} {date_add} {groups}\n"),
+            Self::Removed { id, name } => format!("- {id} {name}\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn added(id: u32, groups: &str) -> Entry {
+        Entry::Added {
+            id: format!("{id:03}"),
+            hash: "ab".repeat(20),
+            date_add: 1_700_000_000,
+            groups: groups.to_owned(),
+        }
+    }
+
+    fn entries(journal: &Journal) -> Vec<Entry> {
+        journal.entries.iter().map(|pending| pending.entry.clone()).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_wrong_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, now) = (folder.path().join("agents-pending"), Instant::now());
+        let mut journal = Journal::open(path.clone(), now).unwrap();
+        let all = [added(1, "web,db"), Entry::Removed { id: "002".to_owned(), name: "old".to_owned() }, added(3, "")];
+        all.iter().for_each(|entry| journal.push(entry.clone(), now));
+        journal.write().unwrap();
+        let again = Journal::open(path.clone(), now).unwrap();
+        assert_eq!(entries(&again), all);
+        assert!(again.entries.iter().all(|pending| pending.recovered));
+        fs::write(&path, "+ 001 hash soon web\n- 001\n* 1 2\n\n- 004 web\n+ 005 hash 17").unwrap();
+        assert_eq!(Journal::open(path, now).unwrap().entries.len(), 2);
+        assert!(Journal::open(folder.path().to_owned(), now).is_err());
+    }
+
+    #[test]
+    fn what_the_database_was_told_goes_after_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, now) = (folder.path().join("agents-pending"), Instant::now());
+        let mut journal = Journal::open(path.clone(), now).unwrap();
+        for id in 1..=3 {
+            journal.push(added(id, ""), now);
+        }
+        journal.entries[0].state = State::Told(now);
+        assert!(!journal.drop_old(now + KEPT - Duration::from_secs(1)));
+        assert!(journal.drop_old(now + KEPT));
+        assert_eq!(entries(&journal), [added(2, ""), added(3, "")]);
+        // Of very many, the newest stay.
+        let later = now + KEPT;
+        for id in 4..=10_000 {
+            journal.push(added(id, ""), later);
+        }
+        journal.entries.iter_mut().skip(2).for_each(|pending| pending.state = State::Told(later));
+        assert!(journal.drop_old(later));
+        journal.write().unwrap();
+        let left = entries(&journal);
+        assert_eq!(
+            (left.len() < 5_000, &left[..2], left.last()),
+            (true, &[added(2, ""), added(3, "")][..], Some(&added(10_000, "")))
+        );
+        assert!(path.metadata().unwrap().len() < 300 * 1024);
+        journal.entries.iter_mut().for_each(|pending| pending.state = State::Told(now));
+        assert!(journal.drop_old(now + KEPT));
+        journal.write().unwrap();
+        assert!(!path.exists());
+        journal.write().unwrap();
+    }
+}

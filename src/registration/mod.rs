@@ -1,0 +1,64 @@
+//! Registration: which agents there are, with which ids and keys (`spec/registration.md`).
+//!
+//! ```text
+//!  redirected requests ──────────┐                ┌─► embedded: the thread registrar, which owns etc/client.keys and
+//!  queue/sockets/auth ─► server ─┴─► Registrar ───┤             tells the agent database
+//!                                                 └─► authd: client of the original's enrolment daemon
+//! ```
+//! Only a master registers. The embedded registrar is a queue to one thread; all that waits in it is written to the disk at
+//! once, and each request is answered when its change is durable. Programs find it at the socket of the original; a slow
+//! one keeps nobody waiting, for each has a thread of its own until its request is complete.
+
+mod add;
+mod address;
+mod answer;
+mod assign;
+mod authd;
+mod command;
+mod embedded;
+mod file;
+mod journal;
+mod key;
+mod leftovers;
+mod registrar;
+mod replace;
+mod request;
+mod rows;
+mod server;
+mod service;
+mod table;
+#[cfg(test)]
+mod tests;
+mod timestamps;
+
+use std::sync::Arc;
+
+pub use crate::sockets::Unanswered as Unavailable;
+pub use assign::Assigner;
+pub use service::Service;
+
+/// The registrar of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Registrar(Arc<dyn Backend>);
+
+impl Registrar {
+    fn new(backend: impl Backend) -> Self {
+        Self(Arc::new(backend))
+    }
+
+    /// Gives the answer to one request, JSON or text, as at `queue/sockets/auth`. It waits for the disk, the agent database
+    /// or the original's daemon, for a minute at the longest: callers hold no lock and are never the reader of a
+    /// connection.
+    ///
+    /// # Errors
+    /// When there is no answer; [`Unavailable::sent`] tells whether what was asked for may have been done.
+    pub fn ask(&self, request: &[u8]) -> Result<Vec<u8>, Unavailable> {
+        self.0.ask(request)
+    }
+}
+
+/// Who registers.
+trait Backend: Send + Sync + 'static {
+    /// As [`Registrar::ask`].
+    fn ask(&self, request: &[u8]) -> Result<Vec<u8>, Unavailable>;
+}

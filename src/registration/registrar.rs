@@ -1,0 +1,360 @@
+//! The `registrar` thread: the only one that changes client.keys.
+//!
+//! ```text
+//!  all requests that wait ─► the table ─► agents-pending ─► client.keys ─► agents-timestamp ─► the database ─► answers
+//!                            (memory)     (durable)         (durable)
+//! ```
+//! However many wait, the files are written once for all of them, and nobody is answered before. A request that finds the
+//! file changed by somebody else begins anew with what it says now.
+
+use std::{io, path::Path, time::Instant};
+
+use crossbeam_channel::{Receiver, never, select};
+use log::{Level, error, info};
+
+use super::{
+    add::{Added, World, add},
+    address::without_prefix,
+    answer::{self, Refusal},
+    embedded::Work,
+    file::{KeysFile, NotWritten},
+    journal::{Entry, Journal},
+    key, leftovers,
+    request::{Add, Request},
+    rows::{PAUSE, Rows},
+    table::{Agent, Table},
+    timestamps,
+};
+use crate::{
+    agents::{Registered, Store},
+    config::{Auth, Home},
+    logging::{Repeats, Scope, scope},
+    system::{clock::Clock, memory, shutdown::Shutdown, thread::guard},
+};
+
+/// Requests that are done at a time.
+const BATCH: usize = 512;
+
+/// How often a batch begins anew because somebody else changes client.keys all the time.
+const ATTEMPTS: u32 = 10;
+
+/// After this long without a request the memory that client.keys takes is given back.
+const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What the thread owns.
+pub(super) struct Registrar {
+    pub(super) home: Home,
+    auth: Auth,
+    clock: Clock,
+    own_name: String,
+    pub(super) file: KeysFile,
+    pub(super) journal: Journal,
+    rows: Rows,
+    work: Receiver<Work>,
+    order: Shutdown,
+    /// Told when client.keys has changed.
+    changed: Box<dyn Fn() + Send>,
+    used: Instant,
+    scope: Scope,
+    told: Repeats,
+}
+
+/// What a request leads to.
+struct Outcome {
+    answer: Vec<u8>,
+    /// What is answered if it cannot be written.
+    failure: Option<Refusal>,
+    added: Option<(Agent, String)>,
+    removed: Vec<Agent>,
+    /// For the log, when it is done.
+    lines: Vec<String>,
+}
+
+impl Registrar {
+    /// The thread's part; `changed` is called after each change of client.keys.
+    pub(super) fn new(
+        home: Home,
+        auth: Auth,
+        store: Store,
+        clock: Clock,
+        work: Receiver<Work>,
+        order: Shutdown,
+        changed: Box<dyn Fn() + Send>,
+    ) -> Self {
+        let (scope, now) = (scope("Cluster", "Registration"), clock.now());
+        let journal = Journal::open(home.agents_pending(), now).unwrap_or_else(|error| {
+            error!(
+                target: &*scope,
+                "{} cannot be read: {error}. Agents whose registration was interrupted may lack their groups; let the \
+                 user of this daemon read it.",
+                home.agents_pending().display()
+            );
+            Journal::empty(home.agents_pending())
+        });
+        Self {
+            file: KeysFile::new(home.client_keys(), auth.purge),
+            rows: Rows::new(store, clock.clone(), scope.clone()),
+            own_name: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
+            home,
+            auth,
+            clock,
+            journal,
+            work,
+            order,
+            changed,
+            used: now,
+            scope,
+            told: Repeats::default(),
+        }
+    }
+
+    /// The thread: runs until the order to stop.
+    pub(super) fn run(mut self) {
+        self.recover();
+        let (work, order) = (self.work.clone(), self.order.clone());
+        loop {
+            let pause = match (self.journal.entries.is_empty(), self.file.is_known()) {
+                (false, _) => self.clock.after(PAUSE),
+                (true, true) => self.clock.after(IDLE),
+                (true, false) => never(),
+            };
+            select! {
+                recv(work) -> first => match first {
+                    Ok(first) => self.batch(first),
+                    Err(_) => return,
+                },
+                recv(order.channel()) -> _ => return,
+                recv(pause) -> _ => self.idle(),
+            }
+        }
+    }
+
+    /// Does what an interrupted run has left of removed agents; what the database must know is told like any other.
+    pub(super) fn recover(&mut self) {
+        if self.journal.entries.is_empty() {
+            return;
+        }
+        let Ok(table) = self.file.table() else { return };
+        for pending in &self.journal.entries {
+            if let Entry::Removed { id, name } = &pending.entry {
+                let id = Some(&**id).filter(|id| table.by_id(id).is_none());
+                leftovers::remove(&self.home, id, Some(&**name).filter(|name| table.by_name(name, &[]).is_none()));
+            }
+        }
+        self.idle();
+    }
+
+    fn idle(&mut self) {
+        let now = self.clock.now();
+        if self.journal.entries.iter().any(|pending| pending.is_due(now)) {
+            if let Ok(table) = self.file.table() {
+                self.rows.tell(&mut self.journal, table);
+            }
+        } else if now.saturating_duration_since(self.used) >= IDLE && self.file.is_known() {
+            self.file.forget();
+            memory::give_back();
+        }
+        if self.journal.drop_old(now)
+            && let Err(error) = self.journal.write()
+        {
+            self.say(Level::Warn, &self.home.agents_pending(), &error, "What it says is done twice after a restart");
+        }
+    }
+
+    fn batch(&mut self, first: Work) {
+        let mut works = vec![first];
+        works.extend(self.work.try_iter().take(BATCH - 1));
+        works.retain(Work::take);
+        if let Err(panic) = guard(|| self.carry_out(&works)) {
+            error!(target: &*self.scope, "Requests failed: {panic}. Please report this.");
+            self.file.forget();
+        }
+        self.used = self.clock.now();
+    }
+
+    /// Carries out requests and answers them.
+    pub(super) fn carry_out(&mut self, works: &[Work]) {
+        let requests: Vec<&Request> = works.iter().map(|work| &work.request).collect();
+        let (answers, removed) = self.answers(&requests);
+        works.iter().zip(answers).for_each(|(work, answer)| work.answer(answer));
+        // A large folder is not to keep anybody waiting.
+        removed.iter().for_each(|agent| leftovers::remove(&self.home, Some(agent.id()), Some(agent.name())));
+    }
+
+    /// The answers to requests that are durable, and the agents that are removed.
+    pub(super) fn answers(&mut self, requests: &[&Request]) -> (Vec<Vec<u8>>, Vec<Agent>) {
+        self.journal.drop_old(self.clock.now());
+        let before = self.journal.entries.len();
+        for _ in 0..ATTEMPTS {
+            let outcomes = match self.apply(requests) {
+                Ok(outcomes) => outcomes,
+                Err(error) => {
+                    self.say(
+                        Level::Error,
+                        &self.home.client_keys(),
+                        &error,
+                        "Nobody can be registered until it can be read",
+                    );
+                    return (vec![Refusal::Internal.answer(); requests.len()], vec![]);
+                }
+            };
+            let failed = match self.persist(&outcomes) {
+                Ok(()) => return finished(outcomes),
+                Err(failed) => failed,
+            };
+            self.file.forget();
+            self.journal.entries.truncate(before);
+            match failed {
+                Failed::Changed => {}
+                Failed::Disk(path, error) => {
+                    let remedy = "No agent is registered or removed; make room on the disk, and let the user of this daemon \
+                                  write to the folder";
+                    self.say(Level::Error, &path, &error, remedy);
+                    return (outcomes.into_iter().map(Outcome::fail).collect(), vec![]);
+                }
+            }
+        }
+        let error = io::Error::other("another program changes it all the time");
+        self.say(Level::Error, &self.home.client_keys(), &error, "No agent is registered or removed");
+        (vec![Refusal::Internal.answer(); requests.len()], vec![])
+    }
+
+    /// Does the requests in memory.
+    fn apply(&mut self, requests: &[&Request]) -> io::Result<Vec<Outcome>> {
+        let Self { home, auth, clock, own_name, file, rows, .. } = self;
+        let table = file.table()?;
+        let outside = Outside { home, now: seconds(clock), own_name, rows };
+        Ok(requests.iter().map(|request| outcome(table, request, auth, &outside)).collect())
+    }
+
+    /// Makes what the outcomes change durable, then tells everybody.
+    fn persist(&mut self, outcomes: &[Outcome]) -> Result<(), Failed> {
+        if outcomes.iter().all(|outcome| outcome.added.is_none() && outcome.removed.is_empty()) {
+            return Ok(());
+        }
+        let (now, date_add) = (self.clock.now(), seconds(&self.clock));
+        let (mut added, mut removed) = (Vec::new(), Vec::new());
+        for outcome in outcomes {
+            for agent in &outcome.removed {
+                removed.push(agent.id().to_owned());
+                let (id, name) = (agent.id().to_owned(), agent.name().to_owned());
+                self.journal.push(Entry::Removed { id, name }, now);
+            }
+            if let Some((agent, groups)) = &outcome.added {
+                added.push(agent.clone());
+                let hash = key::hash(agent.id(), agent.name(), agent.key());
+                let (id, groups) = (agent.id().to_owned(), groups.clone());
+                self.journal.push(Entry::Added { id, hash, date_add, groups }, now);
+            }
+        }
+        self.journal.write().map_err(|error| Failed::Disk(self.home.agents_pending(), error))?;
+        self.file.write().map_err(|failed| match failed {
+            NotWritten::Changed => Failed::Changed,
+            NotWritten::Disk(error) => Failed::Disk(self.home.client_keys(), error),
+        })?;
+        (self.changed)();
+        let path = self.home.agents_timestamp();
+        if let Err(error) = timestamps::update(&path, &removed, &added, self.clock.wall()) {
+            self.say(Level::Warn, &path, &error, "When agents were registered is in the agent database only");
+        }
+        outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(target: &*self.scope, "{line}"));
+        if let Ok(table) = self.file.table() {
+            self.rows.tell(&mut self.journal, table);
+        }
+        Ok(())
+    }
+
+    fn say(&self, level: Level, path: &Path, error: &io::Error, consequence: &str) {
+        let text = format!("{}: {error}. {consequence}.", path.display());
+        log::log!(target: &*self.scope, self.told.level(level, &text, self.clock.now()), "{text}");
+    }
+}
+
+enum Failed {
+    Changed,
+    Disk(std::path::PathBuf, io::Error),
+}
+
+fn finished(outcomes: Vec<Outcome>) -> (Vec<Vec<u8>>, Vec<Agent>) {
+    let (answers, removed): (Vec<_>, Vec<_>) =
+        outcomes.into_iter().map(|outcome| (outcome.answer, outcome.removed)).unzip();
+    (answers, removed.into_iter().flatten().collect())
+}
+
+fn seconds(clock: &Clock) -> i64 {
+    clock.wall().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+impl Outcome {
+    fn plain(answer: Vec<u8>) -> Self {
+        Self { answer, failure: None, added: None, removed: Vec::new(), lines: Vec::new() }
+    }
+
+    fn fail(self) -> Vec<u8> {
+        self.failure.map_or(self.answer, Refusal::answer)
+    }
+}
+
+fn outcome(table: &mut Table, request: &Request, auth: &Auth, outside: &Outside<'_>) -> Outcome {
+    let done = match request {
+        Request::Add(request) => register(table, request, auth, outside),
+        Request::Remove { id, purge } => remove(table, id, *purge || auth.purge).ok_or(Refusal::UnknownId),
+        Request::Get { id } => table.by_id(id).ok_or(Refusal::UnknownId).map(|at| {
+            let agent = table.agent(at);
+            Outcome::plain(answer::agent(agent.id(), agent.name(), without_prefix(agent.ip()), agent.key()))
+        }),
+    };
+    done.unwrap_or_else(|refusal| Outcome::plain(refusal.answer()))
+}
+
+fn register(table: &mut Table, request: &Add, auth: &Auth, outside: &Outside<'_>) -> Result<Outcome, Refusal> {
+    let Added { place, told_ip, replaced, told: mut lines } = add(table, request, auth, outside)?;
+    let agent = table.agent(place);
+    let (id, name) = (agent.id(), agent.name());
+    lines.push(format!("Agent key generated for agent '{name}' (id '{id}', requested locally)."));
+    Ok(Outcome {
+        answer: answer::agent(id, name, &told_ip, agent.key()),
+        failure: Some(Refusal::NoKey),
+        added: Some((agent.clone(), request.groups.as_deref().unwrap_or_default().join(","))),
+        removed: replaced,
+        lines,
+    })
+}
+
+fn remove(table: &mut Table, id: &str, purge: bool) -> Option<Outcome> {
+    let agent = table.remove(table.by_id(id)?, purge)?;
+    let line = format!("Agent '{}' ({}) deleted (requested locally).", agent.id(), agent.name());
+    Some(Outcome {
+        answer: answer::removed(),
+        failure: Some(Refusal::Internal),
+        added: None,
+        removed: vec![agent],
+        lines: vec![line],
+    })
+}
+
+/// What is known beside client.keys.
+struct Outside<'a> {
+    home: &'a Home,
+    now: i64,
+    own_name: &'a str,
+    rows: &'a Rows,
+}
+
+impl World for Outside<'_> {
+    fn now(&self) -> i64 {
+        self.now
+    }
+
+    fn registered(&self, id: &str) -> Option<Registered> {
+        self.rows.registered(id)
+    }
+
+    fn has_group(&self, name: &str) -> bool {
+        self.home.shared_dir().join(name).is_dir()
+    }
+
+    fn is_own_name(&self, name: &str) -> bool {
+        name == self.own_name
+    }
+}

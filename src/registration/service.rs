@@ -1,0 +1,106 @@
+//! The registrar of a node, from its configuration to its threads.
+
+use std::io;
+
+use crossbeam_channel::Receiver;
+
+use super::{Registrar, authd::Authd, embedded::Embedded, embedded::Work, registrar, server};
+use crate::{
+    agents::Store,
+    config::{Auth, Config, Home, NodeType},
+    logging::scope,
+    sockets::Listener,
+    system::{clock::Clock, shutdown::Shutdown, thread},
+};
+
+/// The registrar of a node whose threads do not run yet.
+pub struct Service {
+    /// For everybody who asks it.
+    pub registrar: Registrar,
+    /// What this daemon does itself; none if the original's enrolment daemon does it.
+    embedded: Option<Parts>,
+}
+
+struct Parts {
+    home: Home,
+    auth: Auth,
+    clock: Clock,
+    order: Shutdown,
+    /// On a master.
+    thread: Option<(Receiver<Work>, Store)>,
+    listener: Option<Listener>,
+}
+
+impl Service {
+    /// What the configuration wants. `store` is the agent database for the registrar alone; `order` ends every wait.
+    pub fn new(config: &Config, store: Store, clock: &Clock, order: &Shutdown) -> Self {
+        let Config { home, cluster, auth, settings } = config;
+        if settings.registration.is_external(home, "wazuh-authd") {
+            return Self { registrar: Registrar::new(Authd::new(home, order)), embedded: None };
+        }
+        let (auth, order) = (auth.clone(), order.clone());
+        let (registrar, thread) = match cluster.node_type {
+            NodeType::Master => {
+                let (embedded, work) = Embedded::master(auth.clone(), order.clone());
+                (Registrar::new(embedded), Some((work, store)))
+            }
+            NodeType::Worker => (Registrar::new(Embedded::worker(auth.clone(), order.clone())), None),
+        };
+        let parts = Parts { home: home.clone(), auth, clock: clock.clone(), order, thread, listener: None };
+        Self { registrar, embedded: Some(parts) }
+    }
+
+    /// Binds the socket of the original, if this daemon serves it.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    pub fn bind(&mut self) -> Result<(), String> {
+        let Some(parts) = &mut self.embedded else { return Ok(()) };
+        let listener =
+            Listener::bind("auth", scope("Cluster", "Registration"), parts.home.registration_socket(), 0o770);
+        let listener = listener.map_err(|error| {
+            let remedy = match error.kind() {
+                io::ErrorKind::AddrInUse => {
+                    " If that one is to register agents, write \"registration\": \"authd\" into etc/cluster.json"
+                }
+                _ => "",
+            };
+            format!("the registrar cannot be served: {error}.{remedy}")
+        })?;
+        parts.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Makes the blocked accept return; to be called after the order to stop.
+    ///
+    /// # Errors
+    /// When the socket cannot be cloned.
+    pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
+        let listener = self.embedded.as_ref().and_then(|parts| parts.listener.as_ref());
+        let stopper = listener.map(Listener::stopper).transpose()?;
+        Ok(move || {
+            if let Some(stop) = stopper {
+                stop();
+            }
+        })
+    }
+
+    /// Starts the threads `registrar` and `auth-listen`. `changed` is called after each change of client.keys.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(self, changed: impl Fn() + Send + 'static, threads: &thread::Group) -> io::Result<()> {
+        let Self { registrar, embedded } = self;
+        let Some(Parts { home, auth, clock, order, thread, listener }) = embedded else { return Ok(()) };
+        if let Some((work, store)) = thread {
+            let (clock, order) = (clock.clone(), order.clone());
+            threads.spawn("registrar", move || {
+                registrar::Registrar::new(home, auth, store, clock, work, order, Box::new(changed)).run();
+            })?;
+        }
+        let Some(listener) = listener else { return Ok(()) };
+        threads.spawn("auth-listen", move || {
+            listener.run(server::LIMITS, &clock, &order, move |stream| server::talk(stream, &registrar));
+        })
+    }
+}

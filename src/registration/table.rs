@@ -1,0 +1,379 @@
+//! The content of client.keys (`spec/registration.md` 1), with an index for each thing that must not be there twice.
+
+use super::address::{ANY, without_prefix};
+use crate::agents::client_keys::{Key, Line, lines};
+
+/// The longest line that is understood.
+const LONGEST: usize = 2047;
+
+/// The largest id; the agent database and the agents themselves know no longer ones.
+const LARGEST: u32 = 99_999_999;
+
+/// An agent, as its line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Agent {
+    line: Box<str>,
+    /// Where name, address and key begin.
+    starts: [u16; 3],
+}
+
+impl Agent {
+    /// `line` is one of an agent, without its end.
+    fn new(key: Key<'_>) -> Self {
+        let Key { id, name, ip, key } = key;
+        let name_start = id.len() + 1;
+        let ip_start = name_start + name.len() + 1;
+        let key_start = ip_start + ip.len() + 1;
+        // No line is longer than what fits.
+        let starts = [name_start, ip_start, key_start].map(|start| start as u16);
+        Self { line: format!("{id} {name} {ip} {key}").into(), starts }
+    }
+
+    fn part(&self, from: usize, to: usize) -> &str {
+        &self.line[from..to]
+    }
+
+    fn start(&self, of: usize) -> usize {
+        usize::from(self.starts[of])
+    }
+
+    /// As it is written.
+    pub(super) fn id(&self) -> &str {
+        self.part(0, self.start(0) - 1)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.part(self.start(0), self.start(1) - 1)
+    }
+
+    /// As it is written, with a prefix if it has one.
+    pub(super) fn ip(&self) -> &str {
+        self.part(self.start(1), self.start(2) - 1)
+    }
+
+    pub(super) fn key(&self) -> &str {
+        self.part(self.start(2), self.line.len())
+    }
+
+    /// By which ids are compared: `7` and `007` are one row of the agent database.
+    fn number(&self) -> &str {
+        number(self.id())
+    }
+
+    fn address(&self) -> &str {
+        without_prefix(self.ip())
+    }
+}
+
+/// An id without its leading zeros.
+pub(super) fn number(id: &str) -> &str {
+    id.trim_start_matches('0')
+}
+
+/// Where an agent stands in its [`Table`], as long as it is there.
+pub(super) type Place = usize;
+
+/// All agents, in the order of the file.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    /// Who was removed leaves a gap.
+    agents: Vec<Option<Agent>>,
+    ids: Index,
+    names: Index,
+    addresses: Index,
+    /// Lines that are no agents, written back as they are.
+    kept: Vec<u8>,
+    /// The largest id that was ever given.
+    counter: u32,
+    count: usize,
+}
+
+impl Table {
+    /// Understands a file. With `purge`, agents that were removed are forgotten.
+    pub(super) fn parse(bytes: &[u8], purge: bool) -> Self {
+        let mut table = Self::default();
+        for (line, _) in lines(bytes).filter(|(line, _)| !line.is_empty()) {
+            match Line::parse(line) {
+                Line::Agent(key) if line.len() <= LONGEST => {
+                    table.raise(key.id);
+                    table.agents.push(Some(Agent::new(key)));
+                }
+                Line::Removed { .. } if purge => {}
+                other => {
+                    if let Line::Removed { id } = other {
+                        table.raise(id);
+                    }
+                    table.kept.extend_from_slice(line);
+                    table.kept.push(b'\n');
+                }
+            }
+        }
+        table.count = table.agents.len();
+        let with_address: Vec<Place> = (0..table.count).filter(|at| table.agent(*at).ip() != ANY).collect();
+        table.ids = Index::new((0..table.count).collect(), &table.agents, Agent::number);
+        table.names = Index::new((0..table.count).collect(), &table.agents, Agent::name);
+        table.addresses = Index::new(with_address, &table.agents, Agent::address);
+        table
+    }
+
+    /// The file, in pieces.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        let agents = self.agents.iter().flatten().flat_map(|agent| [agent.line.as_bytes(), b"\n"]);
+        agents.chain([&self.kept[..]])
+    }
+
+    /// The agents that there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// An agent that is there.
+    ///
+    /// # Panics
+    /// When it was removed; its place is known to nobody then.
+    pub(super) fn agent(&self, at: Place) -> &Agent {
+        self.agents[at].as_ref().expect("a place that was just found")
+    }
+
+    /// The agent with an id, however many zeros that begins with.
+    pub(super) fn by_id(&self, id: &str) -> Option<Place> {
+        self.ids.find(&self.agents, Agent::number, number(id)).next()
+    }
+
+    /// The first agent with this name that is not one of `without`.
+    pub(super) fn by_name(&self, name: &str, without: &[Place]) -> Option<Place> {
+        self.names.find(&self.agents, Agent::name, name).find(|at| !without.contains(at))
+    }
+
+    /// The first agent with this address, whatever its prefix is, that is not one of `without`.
+    pub(super) fn by_address(&self, address: &str, without: &[Place]) -> Option<Place> {
+        self.addresses.find(&self.agents, Agent::address, address).find(|at| !without.contains(at))
+    }
+
+    /// Adds an agent under this id, or the next one; none if there is no next one.
+    pub(super) fn add(&mut self, id: Option<&str>, name: &str, ip: &str, key: &str) -> Option<Place> {
+        let next = (self.counter < LARGEST).then(|| format!("{:03}", self.counter + 1));
+        let id = id.or(next.as_deref())?;
+        self.raise(id);
+        let at = self.agents.len();
+        self.agents.push(Some(Agent::new(Key { id, name, ip, key })));
+        self.ids.insert(&self.agents, Agent::number, at);
+        self.names.insert(&self.agents, Agent::name, at);
+        if ip != ANY {
+            self.addresses.insert(&self.agents, Agent::address, at);
+        }
+        self.count += 1;
+        Some(at)
+    }
+
+    /// Takes an agent out; unless `purge`, its line stays with a mark.
+    pub(super) fn remove(&mut self, at: Place, purge: bool) -> Option<Agent> {
+        self.agents.get(at)?.as_ref()?;
+        self.ids.remove(&self.agents, Agent::number, at);
+        self.names.remove(&self.agents, Agent::name, at);
+        self.addresses.remove(&self.agents, Agent::address, at);
+        let agent = self.agents[at].take()?;
+        self.count -= 1;
+        if !purge {
+            let line = format!("{} !{} {} {}\n", agent.id(), agent.name(), agent.ip(), agent.key());
+            self.kept.extend_from_slice(line.as_bytes());
+        }
+        Some(agent)
+    }
+
+    /// The largest id that was ever given.
+    pub(super) fn counter(&self) -> u32 {
+        self.counter
+    }
+
+    /// Lets no id up to `counter` be given again.
+    pub(super) fn raise_to(&mut self, counter: u32) {
+        self.counter = self.counter.max(counter);
+    }
+
+    fn raise(&mut self, id: &str) {
+        let digits = id.bytes().all(|byte| byte.is_ascii_digit());
+        self.raise_to(id.parse().ok().filter(|id| digits && *id <= LARGEST).unwrap_or(0));
+    }
+}
+
+/// Places in the order of one part of the agents, equal ones in the order of the file.
+#[derive(Debug, Default)]
+struct Index(Vec<u32>);
+
+type Agents = [Option<Agent>];
+type Part = fn(&Agent) -> &str;
+
+impl Index {
+    fn new(places: Vec<Place>, agents: &Agents, part: Part) -> Self {
+        let mut index = Self(places.into_iter().map(|at| at as u32).collect());
+        index.0.sort_by_key(|at| Self::key(agents, part, *at));
+        index
+    }
+
+    fn key(agents: &Agents, part: Part, at: u32) -> (&str, u32) {
+        (agents[at as usize].as_ref().map_or("", part), at)
+    }
+
+    fn place(&self, agents: &Agents, part: Part, at: Place) -> Result<usize, usize> {
+        let key = Self::key(agents, part, at as u32);
+        self.0.binary_search_by_key(&key, |at| Self::key(agents, part, *at))
+    }
+
+    fn find<'a>(&'a self, agents: &'a Agents, part: Part, text: &'a str) -> impl Iterator<Item = Place> + 'a {
+        let first = self.0.partition_point(|at| Self::key(agents, part, *at).0 < text);
+        let equal = self.0[first..].iter().take_while(move |at| Self::key(agents, part, **at).0 == text);
+        equal.map(|at| *at as Place)
+    }
+
+    fn insert(&mut self, agents: &Agents, part: Part, at: Place) {
+        if let Err(place) = self.place(agents, part, at) {
+            self.0.insert(place, at as u32);
+        }
+    }
+
+    fn remove(&mut self, agents: &Agents, part: Part, at: Place) {
+        if let Ok(place) = self.place(agents, part, at) {
+            self.0.remove(place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const FILE: &str = "001 web any k1\n002 !old any k2\n# a comment\n003 db 10.0.0.0/8 k3 k4\n005 half any k5";
+
+    fn text(table: &Table) -> String {
+        String::from_utf8(table.lines().flatten().copied().collect()).unwrap()
+    }
+
+    #[test]
+    fn live_agents_come_first_and_all_else_stays_as_it_is() {
+        let mut table = Table::parse(FILE.as_bytes(), false);
+        let live = "001 web any k1\n003 db 10.0.0.0/8 k3 k4\n005 half any k5\n";
+        let rest = "002 !old any k2\n# a comment\n";
+        assert_eq!(text(&table), format!("{live}{rest}"));
+        assert_eq!(table.count(), 3);
+        let added = table.add(None, "new", "any", "k6").unwrap();
+        assert_eq!((table.agent(added).id(), table.agent(added).key()), ("006", "k6"));
+        let db = table.by_id("3").unwrap();
+        assert_eq!((table.agent(db).ip(), table.agent(db).key()), ("10.0.0.0/8", "k3 k4"));
+        assert_eq!(table.by_address("10.0.0.0", &[]), Some(db));
+        table.remove(db, false).unwrap();
+        assert_eq!(
+            (table.by_id("003"), table.by_name("db", &[]), table.by_address("10.0.0.0", &[])),
+            (None, None, None)
+        );
+        table.remove(added, true).unwrap();
+        assert_eq!(table.remove(added, true), None);
+        let live = "001 web any k1\n005 half any k5\n";
+        assert_eq!(text(&table), format!("{live}{rest}003 !db 10.0.0.0/8 k3 k4\n"));
+        assert_eq!(text(&Table::parse(FILE.as_bytes(), true)).lines().filter(|line| line.contains('!')).count(), 0);
+        let long = format!("007 long any {}\nx\n\n", "k".repeat(3000));
+        assert_eq!((text(&Table::parse(long.as_bytes(), false)), 0), (long.replace("\n\n", "\n"), 0));
+    }
+
+    #[test]
+    fn ids_are_not_given_twice_and_explicit_ones_stand_as_they_were_given() {
+        let mut table = Table::parse(b"7 a any k\n010 !b any k\nx c any k\n123456789 d any k\n", false);
+        assert_eq!(table.counter(), 10);
+        let mut add = |id| table.add(id, "n", "any", "k").map(|at| table.agent(at).id().to_owned());
+        assert_eq!(add(None).as_deref(), Some("011"));
+        assert_eq!(add(Some("0100")).as_deref(), Some("0100"));
+        assert_eq!(add(Some("8")).as_deref(), Some("8"));
+        assert_eq!(add(None).as_deref(), Some("101"));
+        assert_eq!(add(Some("999")).as_deref(), Some("999"));
+        assert_eq!(add(None).as_deref(), Some("1000"));
+        let last = table.by_id("1000").unwrap();
+        table.remove(last, true);
+        assert_eq!(table.counter(), 1000, "it is not given again");
+        assert!(table.by_id("007").is_some() && table.by_id("100").is_some() && table.by_id("x").is_some());
+        table.raise_to(LARGEST);
+        assert_eq!(table.add(None, "n", "any", "k"), None);
+    }
+
+    #[test]
+    fn of_equal_agents_the_first_is_found() {
+        let mut table = Table::parse(b"001 a 1.1.1.1 k\n002 a 1.1.1.1/24 k\n003 a any k\n", false);
+        assert_eq!(table.by_name("a", &[]), Some(0));
+        assert_eq!(table.by_name("a", &[0, 1]), Some(2));
+        assert_eq!(table.by_address("1.1.1.1", &[0]), Some(1));
+        assert_eq!(table.by_address("any", &[]), None);
+        table.remove(0, true);
+        assert_eq!((table.by_name("a", &[]), table.by_address("1.1.1.1", &[])), (Some(1), Some(1)));
+    }
+
+    /// What can be done to a table, for names and addresses of a small world.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(Option<u32>, u8, u8),
+        Remove(u32, bool),
+        Reread,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (proptest::option::weighted(0.2, 1u32..40), 0u8..6, 0u8..4).prop_map(|(id, n, ip)| Step::Add(id, n, ip)),
+            (1u32..40, any::<bool>()).prop_map(|(id, purge)| Step::Remove(id, purge)),
+            Just(Step::Reread),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back_line_by_line(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b' '), Just(b'!'), Just(b'#'), any::<u8>()], 0..200)) {
+            let table = Table::parse(&bytes, false);
+            let written: Vec<u8> = table.lines().flatten().copied().collect();
+            let sorted = |bytes: &[u8]| {
+                let mut all: Vec<Vec<u8>> = lines(bytes).map(|(line, _)| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect();
+                all.retain(|line| !line.is_empty());
+                all.sort();
+                all
+            };
+            prop_assert_eq!(sorted(&bytes), sorted(&written));
+            let again = Table::parse(&written, false);
+            prop_assert_eq!(again.lines().flatten().copied().collect::<Vec<u8>>(), written);
+            prop_assert_eq!(again.counter(), table.counter());
+        }
+
+        #[test]
+        fn the_indexes_agree_with_the_lines(steps in proptest::collection::vec(step(), 0..60)) {
+            let mut table = Table::default();
+            for step in steps {
+                match step {
+                    Step::Add(id, name, ip) => {
+                        let ip = if ip == 0 { ANY.to_owned() } else { format!("10.0.0.{ip}") };
+                        let id = id.map(|id| id.to_string()).filter(|id| table.by_id(id).is_none());
+                        let before = table.counter();
+                        let at = table.add(id.as_deref(), &format!("name{name}"), &ip, "key").unwrap();
+                        prop_assert!(id.is_some() || table.agent(at).number().parse::<u32>().unwrap() == before + 1);
+                    }
+                    Step::Remove(id, purge) => {
+                        if let Some(at) = table.by_id(&id.to_string()) {
+                            prop_assert!(table.remove(at, purge).is_some());
+                        }
+                    }
+                    Step::Reread => {
+                        let (written, counter) = (text(&table), table.counter());
+                        table = Table::parse(written.as_bytes(), false);
+                        table.raise_to(counter);
+                        prop_assert_eq!(text(&table), written);
+                    }
+                }
+                let live: Vec<Place> = (0..table.agents.len()).filter(|at| table.agents[*at].is_some()).collect();
+                prop_assert_eq!(live.len(), table.count());
+                for at in &live {
+                    let agent = table.agent(*at);
+                    prop_assert_eq!(table.by_id(agent.id()), Some(*at));
+                    let first = |part: Part| live.iter().copied().find(|other| part(table.agent(*other)) == part(agent));
+                    prop_assert_eq!(table.by_name(agent.name(), &[]), first(Agent::name));
+                    let expected = if agent.ip() == ANY { None } else { first(Agent::address) };
+                    prop_assert_eq!(table.by_address(agent.ip(), &[]), expected);
+                }
+            }
+        }
+    }
+}
