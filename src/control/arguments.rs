@@ -4,6 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::registration::Wishes;
 use crate::{
     agents::listing::STATUSES,
     options::{Flag, flag},
@@ -17,6 +18,10 @@ pub(super) struct Request {
     pub(super) nodes: Vec<String>,
     /// The states after `-fs`; none means every state.
     pub(super) statuses: Vec<String>,
+    /// What `--add-agent` is told besides the name.
+    pub(super) wishes: Wishes,
+    /// Whether nothing of a removed agent stays.
+    pub(super) purge: bool,
     pub(super) json: bool,
     pub(super) debug: bool,
     pub(super) home: Option<PathBuf>,
@@ -30,6 +35,9 @@ pub(super) enum Action {
     Nodes,
     Health { more: bool },
     Agents,
+    AddAgent(String),
+    RemoveAgent(String),
+    AgentKey(String),
 }
 
 /// The options.
@@ -40,6 +48,13 @@ pub(super) enum Id {
     ListAgents,
     FilterNode,
     FilterStatus,
+    AddAgent,
+    Ip,
+    Groups,
+    Force,
+    RemoveAgent,
+    Purge,
+    AgentKey,
     Debug,
     Json,
     Home,
@@ -48,13 +63,20 @@ pub(super) enum Id {
     Help,
 }
 
-pub(super) const FLAGS: [Flag<Id>; 11] = [
+pub(super) const FLAGS: [Flag<Id>; 18] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
     flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
     flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with -l, -i and -a."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
-    flag(Id::Json, "", "json", "", "Print one JSON document, with -l, -i and -a."),
+    flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its id and its key."),
+    flag(Id::Ip, "", "ip", "IP", "Its address or network, with --add-agent; any without this."),
+    flag(Id::Groups, "", "groups", "A,B", "Its groups, with --add-agent; the folders must be in etc/shared."),
+    flag(Id::Force, "", "force", "", "Replace an agent of that name or address, with --add-agent."),
+    flag(Id::RemoveAgent, "", "remove-agent", "ID", "Remove an agent from the cluster."),
+    flag(Id::Purge, "", "purge", "", "Keep no line of it in client.keys, with --remove-agent."),
+    flag(Id::AgentKey, "", "agent-key", "ID", "Show the key that an agent imports."),
+    flag(Id::Json, "", "json", "", "Print one JSON document instead of a table."),
     flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
     flag(Id::Debug, "d", "debug", "", "Show on stderr what is sent and received, and the causes of an error."),
     flag(Id::Usage, "u", "usage", "", "Show examples."),
@@ -77,7 +99,9 @@ pub(super) enum Fault {
     NoStatus,
     #[error("'{0}' is no status of an agent; known are {known}", known = STATUSES.join(", "))]
     UnknownStatus(String),
-    #[error("-l, -i, -a, -u and -V do not go together; choose one")]
+    #[error("'{0}' is no number of an agent: one to eight digits, as in 'cluster_control -a'")]
+    NoAgent(String),
+    #[error("-l, -i, -a, -u, -V, --add-agent, --remove-agent and --agent-key do not go together; choose one")]
     SeveralActions,
     #[error("{0} goes with {1} only")]
     NothingToApplyTo(&'static str, &'static str),
@@ -99,6 +123,8 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         action: Action::Help,
         nodes: Vec::new(),
         statuses: Vec::new(),
+        wishes: Wishes::default(),
+        purge: false,
         json: false,
         debug: false,
         home: None,
@@ -110,6 +136,25 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Id::ListNodes => Action::Nodes,
             Id::Health => Action::Health { more: more(&mut parser)? },
             Id::ListAgents => Action::Agents,
+            Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
+            Id::RemoveAgent => Action::RemoveAgent(agent(&mut parser)?),
+            Id::AgentKey => Action::AgentKey(agent(&mut parser)?),
+            Id::Ip => {
+                request.wishes.ip = Some(parser.value()?.string()?);
+                continue;
+            }
+            Id::Groups => {
+                request.wishes.groups = Some(parser.value()?.string()?);
+                continue;
+            }
+            Id::Force => {
+                request.wishes.force = true;
+                continue;
+            }
+            Id::Purge => {
+                request.purge = true;
+                continue;
+            }
             Id::Usage => Action::Usage,
             Id::Version => Action::Version,
             Id::FilterNode => {
@@ -144,8 +189,15 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     if !asks && !request.nodes.is_empty() {
         return Err(Fault::NothingToApplyTo("-fn", ASKING));
     }
-    if !asks && request.json {
-        return Err(Fault::NothingToApplyTo("--json", ASKING));
+    let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
+    if !asks && !registers && request.json {
+        return Err(Fault::NothingToApplyTo("--json", "what asks or registers"));
+    }
+    if !matches!(action, Some(Action::AddAgent(_))) && request.wishes != Wishes::default() {
+        return Err(Fault::NothingToApplyTo("--ip, --groups or --force", "--add-agent"));
+    }
+    if !matches!(action, Some(Action::RemoveAgent(_))) && request.purge {
+        return Err(Fault::NothingToApplyTo("--purge", "--remove-agent"));
     }
     if action != Some(Action::Agents) && !request.statuses.is_empty() {
         return Err(Fault::NothingToApplyTo("-fs", "-a"));
@@ -194,6 +246,13 @@ fn more(parser: &mut Parser) -> Result<bool, Fault> {
     }
 }
 
+/// The number of an agent, as the registrar spells it.
+fn agent(parser: &mut Parser) -> Result<String, Fault> {
+    let typed = parser.value()?.string()?;
+    let digits = (1..=8).contains(&typed.len()) && typed.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { Ok(format!("{typed:0>3}")) } else { Err(Fault::NoAgent(typed)) }
+}
+
 fn names(parser: &mut Parser, names: &mut Vec<String>, none: fn() -> Fault) -> Result<(), Fault> {
     for value in parser.values().map_err(|_| none())? {
         let name = value.string()?;
@@ -217,7 +276,8 @@ mod tests {
 
     fn request(action: Action, nodes: &[&str]) -> Request {
         let nodes = nodes.iter().map(|&name| name.to_owned()).collect();
-        Request { action, nodes, statuses: Vec::new(), json: false, debug: false, home: None }
+        let (statuses, wishes) = (Vec::new(), Wishes::default());
+        Request { action, nodes, statuses, wishes, purge: false, json: false, debug: false, home: None }
     }
 
     #[test]
@@ -248,6 +308,12 @@ mod tests {
                 let statuses = vec!["active".into(), "pending".into()];
                 Request { statuses, ..request(Action::Agents, &[]) }
             }),
+            ("--add-agent web --ip 10.0.0.1 --groups a,b --force", {
+                let wishes = Wishes { ip: Some("10.0.0.1".into()), groups: Some("a,b".into()), force: true };
+                Request { wishes, ..request(Action::AddAgent("web".into()), &[]) }
+            }),
+            ("--remove-agent 7 --purge", Request { purge: true, ..request(Action::RemoveAgent("007".into()), &[]) }),
+            ("--agent-key=1234 --json", Request { json: true, ..request(Action::AgentKey("1234".into()), &[]) }),
             ("-l --home /opt/w", Request { home: Some("/opt/w".into()), ..request(Action::Nodes, &[]) }),
         ];
         for (line, expected) in cases {
@@ -277,7 +343,12 @@ mod tests {
             ("-l -i", Fault::SeveralActions),
             ("-i -i more", Fault::SeveralActions),
             ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i or -a")),
-            ("-u --json", Fault::NothingToApplyTo("--json", "-l, -i or -a")),
+            ("-u --json", Fault::NothingToApplyTo("--json", "what asks or registers")),
+            ("--agent-key w1", Fault::NoAgent("w1".into())),
+            ("--remove-agent 123456789", Fault::NoAgent("123456789".into())),
+            ("--agent-key 1 --purge", Fault::NothingToApplyTo("--purge", "--remove-agent")),
+            ("-a --force", Fault::NothingToApplyTo("--ip, --groups or --force", "--add-agent")),
+            ("--add-agent a --remove-agent 1", Fault::SeveralActions),
         ];
         for (line, expected) in cases {
             assert_eq!(read(line), Err(expected), "{line}");

@@ -16,6 +16,17 @@ pub(super) enum Failure {
     /// The master is an original one, which lists agents to its own tools only.
     #[error("Error {MALFORMED} - {}", self.message())]
     OriginalMaster,
+    /// The registrar refused.
+    #[error("Error {code} - {message}")]
+    NotRegistered {
+        /// The number, `spec/registration.md` 2.
+        code: u32,
+        /// The master's reason.
+        message: String,
+    },
+    /// The registrar of this node cannot be asked.
+    #[error("Error {MALFORMED} - {0}")]
+    Registrar(String),
     /// The daemon's result has not the shape that it should have; its version may be another.
     #[error("Error {MALFORMED} - {}", self.message())]
     Malformed {
@@ -36,13 +47,15 @@ impl Failure {
     fn code(&self) -> u32 {
         match self {
             Self::Ask(error) => error.code(),
-            Self::Malformed { .. } | Self::OriginalMaster => MALFORMED,
+            Self::NotRegistered { code, .. } => *code,
+            Self::Malformed { .. } | Self::OriginalMaster | Self::Registrar(_) => MALFORMED,
         }
     }
 
     fn message(&self) -> String {
         match self {
             Self::Ask(error) => error.message(),
+            Self::NotRegistered { message, .. } | Self::Registrar(message) => message.clone(),
             Self::OriginalMaster => "the master of this cluster cannot list agents to this program".to_owned(),
             Self::Malformed { what, .. } => format!("the answer of the daemon to {what} is not understood"),
         }
@@ -69,6 +82,18 @@ impl Failure {
             }
             (Self::OriginalMaster, _) => "it is an original one: run its own cluster_control there, or ask its API",
             (Self::Malformed { .. }, _) => "use the cluster_control that was installed with the daemon",
+            (Self::NotRegistered { .. }, 9005) => {
+                "a name has 2 to 128 letters, digits, '-', '_' and '.', and does not begin with '.'"
+            }
+            (Self::NotRegistered { .. }, 9006) => "write an IPv4 or IPv6 address, with /BITS for a network, or any",
+            (Self::NotRegistered { .. }, 9007 | 9008) => {
+                "'cluster_control -a' shows who has it; --force replaces that agent"
+            }
+            (Self::NotRegistered { .. }, 9011) => "'cluster_control -a' shows the agents that there are",
+            (Self::NotRegistered { .. }, 9014) => "each group needs its folder in etc/shared of the master",
+            (Self::NotRegistered { .. } | Self::Registrar(_), _) => {
+                "it may have been done or not: 'cluster_control -a' shows it; the log of the master tells why"
+            }
             (_, NO_NODE) => "'cluster_control -l' shows the nodes that are connected",
             (_, 2005) => "the daemon could not ask the agent database; logs/cluster.log tells why",
             (_, NO_MASTER) => {

@@ -28,6 +28,9 @@ Columns of -a:
   VERSION    Version of the agent, 'unknown' before it has connected.
   NODE NAME  The node that it reports to.
 
+Columns of --add-agent and --agent-key:
+  KEY TO IMPORT  What 'manage_agents -i' on the agent takes: whoever has it can be that agent.
+
 A worker is in sync when its last integrity check came after its last transfer of files and so found no difference.
 The master always is.
 ";
@@ -37,6 +40,8 @@ JSON (indented by two blanks):
   -l --json       an array of nodes: name, type, version, ip, in_sync (null if the health of the node is unknown)
   -i --json       the health as the daemon gives it, with in_sync for each node and for all; 'more' changes nothing
   -a --json       an array of agents: id, name, ip, status, version, node_name (null if it is not known)
+  --add-agent, --agent-key   an object: id, name, ip, key, import (what the agent imports, in base64)
+  --remove-agent             an object: id, removed, purged
   on an error     {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain text on stderr
 ";
 
@@ -47,7 +52,7 @@ there, then in /var/ossec. Run as root or as a member of the group wazuh.
 
 /// The help: options, columns, JSON, exit codes.
 pub(super) fn help() -> String {
-    let mut text = String::from("Show the state of the cluster, from any of its nodes.\n\n");
+    let mut text = String::from("Show the state of the cluster and register agents, from any of its nodes.\n\n");
     text.push_str("Usage: cluster_control OPTION...\n\nOptions:\n");
     text.push_str(&options::help(&FLAGS));
     // Writing to a string cannot fail.
@@ -59,7 +64,7 @@ pub(super) fn help() -> String {
     text
 }
 
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 10] = [
     ("cluster_control -l", "Which nodes are connected?"),
     ("cluster_control -l -fn w1 w2", "The same of two nodes only."),
     ("cluster_control -i", "When was each worker last synchronized?"),
@@ -67,6 +72,8 @@ const EXAMPLES: [(&str, &str); 8] = [
     ("cluster_control -i --json", "The same of all nodes, for programs."),
     ("cluster_control -a -fs disconnected -fn w1", "Which agents has one worker lost?"),
     ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
+    ("cluster_control --add-agent web01 --groups web", "Register an agent, on whatever node this is."),
+    ("cluster_control --remove-agent 7", "Remove it again."),
     ("cluster_control -d -l", "Why does it not work?"),
 ];
 

@@ -1,7 +1,7 @@
 //! The program `cluster_control`.
 //!
 //! ```text
-//! arguments ──► Request ──► nodes / health / agents ──► LocalClient ──► daemon
+//! arguments ──► Request ──► nodes / health / agents / registration ──► LocalClient ──► daemon
 //!                                │
 //!                                ▼
 //!                 Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
@@ -17,6 +17,7 @@ mod health;
 mod help;
 mod moment;
 mod nodes;
+mod registration;
 mod report;
 mod status;
 mod table;
@@ -30,6 +31,7 @@ use std::{
 
 use arguments::{Action, Request};
 pub use exit::Exit;
+use registration::Registrar;
 
 use crate::{config::Home, local::client::LocalClient};
 
@@ -83,13 +85,24 @@ fn obey(request: &Request) -> Output {
         Action::Version => return Output::text(help::version()),
         Action::Nodes => nodes::show(&client(request), &request.nodes, request.json),
         Action::Agents => agents::show(&client(request), &request.nodes, &request.statuses, request.json),
+        Action::AddAgent(name) => registrar(request).add(name, &request.wishes, request.json),
+        Action::RemoveAgent(id) => registrar(request).remove(id, request.purge, request.json),
+        Action::AgentKey(id) => registrar(request).key(id, request.json),
         Action::Health { more } => health::show(&client(request), &request.nodes, *more, request.json),
     };
     outcome.unwrap_or_else(|failure| failure.output(request))
 }
 
+fn registrar(request: &Request) -> Registrar {
+    Registrar::new(client(request), home(request))
+}
+
+fn home(request: &Request) -> Home {
+    Home::find(request.home.as_deref())
+}
+
 fn client(request: &Request) -> LocalClient {
-    let client = LocalClient::new(Home::find(request.home.as_deref()).control_socket());
+    let client = LocalClient::new(home(request).control_socket());
     if request.debug { client.with_watch(trace::show) } else { client }
 }
 

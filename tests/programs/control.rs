@@ -21,7 +21,7 @@ fn one_when_nothing_runs() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
         assert!(said.contains("Error 3012 - Cluster is not running: no daemon listens at "), "{said}");
-        assert!(said.contains("Remedy: start it with"), "{said}");
+        assert!(said.contains("Remedy: start it, with"), "{said}");
     }
     assert_eq!(json(&home, &["-l", "--json"])["error"]["code"], 3012);
     assert_eq!(code(&home, &["--nonsense"]), Some(2));

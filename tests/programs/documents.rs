@@ -96,7 +96,7 @@ fn heads(path: &str, value: &Value, found: &mut BTreeSet<String>) {
             for (name, value) in members {
                 let of_directory = path == "files" && value.is_object();
                 let name = if of_directory { "DIRECTORY" } else { name };
-                heads(&[path, name].join(".").trim_start_matches('.'), value, found);
+                heads([path, name].join(".").trim_start_matches('.'), value, found);
             }
         }
         _ if path.starts_with("files.DIRECTORY.") => _ = found.insert(format!(".B {path}")),

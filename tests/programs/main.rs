@@ -19,6 +19,7 @@ mod hello;
 mod init_script;
 mod manifests;
 mod process;
+mod redirection;
 mod service_manager;
 mod support;
 mod transfers;

@@ -18,6 +18,9 @@ use crate::{
 /// What a worker answers when it has passed a request to the master; the result comes later, as `control_res`.
 const FORWARDED: &[u8] = b"Sent request to master node";
 
+/// The same for `sendasync`; its result comes as a request that is named `ok` or `err`.
+const QUEUED: &[u8] = b"Added request to sendsync requests queue";
+
 pub(super) struct Exchange<'a> {
     client: &'a LocalClient,
     asked: Command,
@@ -49,8 +52,17 @@ impl<'a> Exchange<'a> {
         let Message { counter, command, body } = message;
         match command.name() {
             b"control_res" => self.delivered(counter, body).map(Some),
+            // Whatever its counter is: nothing else of these names can come now.
+            b"ok" if self.asked == Command::SendAsync && self.forwarded => {
+                let _ = self.send(counter, Command::Ok, b"Sendsync response received");
+                Ok(Some(body))
+            }
+            b"err" if self.asked == Command::SendAsync && self.forwarded => {
+                let _ = self.send(counter, Command::Ok, b"Error response received");
+                Err(AskError::Refused(ErrorObject::from_payload(&body)))
+            }
             _ if counter != self.counter || !command.is_answer() => Ok(None),
-            b"ok" if body == FORWARDED => {
+            b"ok" if body == FORWARDED || self.asked == Command::SendAsync && body == QUEUED => {
                 self.forwarded = true;
                 Ok(None)
             }

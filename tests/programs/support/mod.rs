@@ -1,6 +1,7 @@
 //! What the tests share.
 
 mod archive;
+pub mod c_client;
 mod daemon;
 mod home;
 mod peer;
