@@ -101,6 +101,11 @@ def show(demo):
     lose_an_agent(demo)
     remove_an_agent(demo)
 
+    heading("Registration on any node")
+    register_on_a_worker(demo)
+    register_a_duplicate(demo)
+    remove_what_was_registered(demo)
+
     heading("What cluster_control says")
     wait_for_in_sync(demo)
     show_the_nodes(demo)
@@ -379,6 +384,50 @@ def remove_an_agent(demo):
         raise Failed(f"agent {agent} stays removed on the master", "it is back", demo.master)
     worker.tell(f"global delete-agent {agent}")
     report(f"agent {agent} removed on the master, gone everywhere; a late report of it is refused", seconds)
+
+
+NEWCOMER = "newcomer"
+
+
+def register_on_a_worker(demo):
+    worker, start = demo.workers[0], time.monotonic()
+    answer = worker.control("--add-agent", NEWCOMER, "--json")
+    if answer.returncode:
+        raise Failed(f"{worker.name} registers an agent", answer.stdout + answer.stderr, *demo.nodes)
+    agent, answered = json.loads(answer.stdout), since(start)
+    line = f"{agent['id']} {NEWCOMER} any {agent['key']}\n"
+
+    def left():
+        return ", ".join(node.name for node in demo.nodes if line not in node.path("etc/client.keys").read_text())
+
+    seconds = wait("the new agent is in client.keys of all nodes", left, *demo.nodes)
+    report(f"registered on {worker.name}; the master gave it the id {agent['id']} and a key", answered)
+    report("and it is in client.keys of all nodes", seconds)
+    show_output(demo.workers[1], "--agent-key", agent["id"])
+    demo.newcomer = agent["id"]
+
+
+def register_a_duplicate(demo):
+    start = time.monotonic()
+    answer = demo.workers[1].control("--add-agent", NEWCOMER)
+    if answer.returncode != 1 or "Error 9008 - Duplicate name" not in answer.stderr:
+        raise Failed("the master refuses a second agent of that name", answer.stdout + answer.stderr, *demo.nodes)
+    report(f"a second one of that name, on worker-2: {answer.stderr.splitlines()[0]}", since(start))
+
+
+def remove_what_was_registered(demo):
+    answer = demo.master.control("--remove-agent", demo.newcomer)
+    if answer.returncode:
+        raise Failed("the master removes an agent", answer.stdout + answer.stderr, demo.master)
+    lives, row = f"{demo.newcomer} {NEWCOMER} ", f"get-agent-info {int(demo.newcomer)}"
+
+    def left():
+        return ", ".join(
+            node.name for node in demo.nodes if lives in node.path("etc/client.keys").read_text() or node.rows(row)
+        )
+
+    seconds = wait("the agent is in no client.keys and in no database", left, *demo.nodes)
+    report(f"agent {demo.newcomer} removed on the master: gone from the keys and databases of all nodes", seconds)
 
 
 def wait_for_in_sync(demo):
@@ -738,6 +787,8 @@ class Node:
     def leftovers(self):
         """Files that nobody wanted: what an unfinished or uncleaned synchronisation would leave in the home."""
         wanted = {*self.own, *file_set(self)}
+        # What the registrar keeps besides client.keys.
+        wanted |= {"queue/agents-timestamp", "queue/agents-pending"}
         # The agent database and its log.
         wanted |= {f"queue/db/global.db{ending}" for ending in ("", "-wal", "-shm")}
         places = [self.path(place) for place in ("etc", "queue", "var/multigroups")]

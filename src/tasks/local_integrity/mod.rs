@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// From the end of a run to the next, at least: many registrations are to be seen by one.
-const QUIET: Duration = Duration::from_millis(500);
+const QUIET: Duration = Duration::from_millis(100);
 
 /// Turns for which BLAKE2b-512 goes on being calculated after somebody asked for it. A connected worker asks in nearly
 /// every turn.
