@@ -5,6 +5,7 @@
 //! wants to see, never for a time.
 
 mod archives;
+mod authd_cases;
 mod background;
 mod configuration;
 mod control;
@@ -17,5 +18,6 @@ mod ghost;
 mod hello;
 mod manifests;
 mod process;
+mod registration;
 mod support;
 mod transfers;

@@ -3,6 +3,7 @@
 mod archive;
 mod daemon;
 mod home;
+mod manager;
 mod peer;
 mod scripted;
 mod snapshot;
@@ -12,6 +13,7 @@ mod wait;
 pub use archive::{archive, entry, manifest, update};
 pub use daemon::{Daemon, clusterd, control, finish};
 pub use home::{Address, Home, KEY};
+pub use manager::{Program, register};
 pub use peer::{Answer, Peer};
 pub use scripted::ScriptedMaster;
 pub use snapshot::{Snapshot, snapshot};
