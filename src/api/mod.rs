@@ -94,19 +94,23 @@ impl Api {
             Err(error) => return Err((asker, format!("Error 1000 - the request cannot be stored: {error}"))),
         };
         let connection = asker.connection().clone();
-        let mut peers = self.peers.lock();
-        if peers.iter().filter(|peer| peer.is(&connection)).count() >= PER_PEER {
+        if !self.admit(&connection) {
             return Err((asker, format!("Error 1000 - {PER_PEER} requests of this peer are being executed already")));
         }
-        match self.jobs.0.try_send(Job { asker, request }) {
-            Ok(()) => {
-                peers.push(connection);
-                Ok(())
-            }
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
-                Err((job.asker, format!("Error 1000 - {QUEUE} requests of the API wait already")))
-            }
+        self.jobs.0.try_send(Job { asker, request }).map_err(|error| {
+            self.done(&connection);
+            let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = error;
+            (job.asker, format!("Error 1000 - {QUEUE} requests of the API wait already"))
+        })
+    }
+
+    fn admit(&self, peer: &Connection) -> bool {
+        let mut peers = self.peers.lock();
+        let free = peers.iter().filter(|other| other.is(peer)).count() < PER_PEER;
+        if free {
+            peers.push(peer.clone());
         }
+        free
     }
 
     fn done(&self, peer: &Connection) {

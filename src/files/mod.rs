@@ -30,7 +30,7 @@ pub mod scan;
 pub use self::{
     apply::{Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
     archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
-    checksum::{Checksum, ChecksumKind},
+    checksum::{Checksum, ChecksumKind, md5_of},
     compare::{Difference, compare},
     items::{Item, Items, ItemsFault, Names},
     manifest::{Entry, Manifest},

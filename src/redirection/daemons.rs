@@ -120,19 +120,27 @@ impl Daemons {
         }
     }
 
-    /// Asks a program. Waits for its answer.
-    pub fn ask(&self, daemon: Daemon, content: &[u8]) -> Answered {
+    /// Hands a request in; what comes back waits for the answer. Only the registrar begins before that: it does many at
+    /// once.
+    pub fn begin(&self, daemon: Daemon, content: Vec<u8>) -> Box<dyn FnOnce() -> Answered + '_> {
         match daemon {
-            Daemon::Registrar => answered(self.node.registrar.ask(content)),
-            Daemon::Remoted => match &self.remoted {
-                Remoted::Installed(endpoint) => answered(endpoint.ask(content, PATIENCE)),
-                Remoted::Embedded(assigner) => {
-                    let files = self.local_integrity.manifest(ChecksumKind::Md5);
-                    Answered::Answer(assigner.ask(content, files.as_deref()))
-                }
-            },
-            Daemon::TaskManager => answered(self.task_manager.ask(content, PATIENCE)),
-            Daemon::Database => self.ask_database(content),
+            Daemon::Registrar => {
+                let wait = self.node.registrar.begin(&content);
+                Box::new(|| answered(wait()))
+            }
+            Daemon::Remoted => Box::new(move || self.ask_remoted(&content)),
+            Daemon::TaskManager => Box::new(move || answered(self.task_manager.ask(&content, PATIENCE))),
+            Daemon::Database => Box::new(move || self.ask_database(&content)),
+        }
+    }
+
+    fn ask_remoted(&self, content: &[u8]) -> Answered {
+        match &self.remoted {
+            Remoted::Installed(endpoint) => answered(endpoint.ask(content, PATIENCE)),
+            Remoted::Embedded(assigner) => {
+                let files = self.local_integrity.manifest(ChecksumKind::Md5);
+                Answered::Answer(assigner.ask(content, files.as_deref()))
+            }
         }
     }
 

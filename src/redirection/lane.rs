@@ -1,100 +1,99 @@
-//! Work that is done in the order in which it came, on a thread that is there while there is any.
+//! What is done in the order in which it came, by a thread that is there while there is anything to do.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-use crate::system::thread::{Group, guard};
-
-/// Pieces of work that may wait in one lane.
+/// Pieces that may wait in one lane.
 const LIMIT: usize = 256;
 
-type Work = Box<dyn FnOnce() + Send>;
+/// Pieces that are taken at a time.
+const BATCH: usize = 64;
 
-/// One lane; cheap to clone.
-#[derive(Clone, Default)]
-pub struct Lane(Arc<Mutex<State>>);
+/// One lane.
+pub struct Lane<T>(Mutex<State<T>>);
 
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Work>,
-    running: bool,
+struct State<T> {
+    queue: VecDeque<T>,
+    /// Whether somebody empties it, or is about to.
+    taken: bool,
 }
 
-impl Lane {
-    /// Adds `work` behind what is there.
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self(Mutex::new(State { queue: VecDeque::new(), taken: false }))
+    }
+}
+
+impl<T> Lane<T> {
+    /// Adds a piece behind those that are there. True if the caller is to see to it that [`Lane::empty`] runs, or else to
+    /// [`Lane::give_up`].
     ///
     /// # Errors
-    /// A text, when too much waits already or no thread can be started; nothing was done then.
-    pub fn add(&self, threads: &Group, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    /// The piece, when too many wait already.
+    pub fn add(&self, piece: T) -> Result<bool, T> {
         let mut state = self.0.lock();
         if state.queue.len() >= LIMIT {
-            return Err(format!("{LIMIT} requests of this node wait for the same program already"));
+            return Err(piece);
         }
-        state.queue.push_back(Box::new(work));
-        if state.running {
-            return Ok(());
-        }
-        let this = self.clone();
-        let started = threads.spawn("sendsync", move || this.run());
-        state.running = started.is_ok();
-        started.map_err(|error| {
-            state.queue.pop_back();
-            format!("no thread can be started: {error}")
-        })
+        state.queue.push_back(piece);
+        Ok(!std::mem::replace(&mut state.taken, true))
     }
 
-    fn run(&self) {
-        while let Some(work) = self.next() {
-            if let Err(panic) = guard(work) {
-                log::error!(target: "[Cluster] [Main]", "A redirected request failed: {panic}. Please report this.");
-            }
+    /// Lets `work` do what is there, some at a time, until nothing is.
+    pub fn empty(&self, mut work: impl FnMut(Vec<T>)) {
+        while let Some(some) = self.next() {
+            work(some);
         }
     }
 
-    fn next(&self) -> Option<Work> {
+    /// Takes all that waits: there is nobody to do it.
+    pub fn give_up(&self) -> Vec<T> {
         let mut state = self.0.lock();
-        let next = state.queue.pop_front();
-        state.running = next.is_some();
-        next
+        state.taken = false;
+        state.queue.drain(..).collect()
+    }
+
+    fn next(&self) -> Option<Vec<T>> {
+        let mut state = self.0.lock();
+        let count = state.queue.len().min(BATCH);
+        state.taken = count > 0;
+        (count > 0).then(|| state.queue.drain(..count).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
-    use crossbeam_channel::{bounded, unbounded};
-
     use super::*;
 
     #[test]
-    fn work_is_done_in_order_and_a_panic_takes_only_itself() {
-        let (lane, threads, (done, results)) = (Lane::default(), Group::new(1), unbounded());
-        let (open, gate) = bounded::<()>(0);
-        lane.add(&threads, move || _ = gate.recv()).unwrap();
-        for n in 0..LIMIT {
-            let done = done.clone();
-            let work = move || {
-                assert!(n != 3, "the third fails");
-                done.send(n).unwrap();
-            };
-            // The first piece may have been taken from the queue already, or not.
-            if lane.add(&threads, work).is_err() {
-                assert_eq!(n, LIMIT - 1);
+    fn everything_is_done_once_and_in_order_and_the_lane_begins_again() {
+        let lane = Lane::default();
+        for turn in 0..2 {
+            assert_eq!(lane.add(0), Ok(true));
+            assert!((1..LIMIT).all(|n| lane.add(n) == Ok(false)));
+            assert_eq!(lane.add(7), Err(7));
+            let mut done = Vec::new();
+            if turn == 0 {
+                lane.empty(|some| done.extend(some));
+            } else {
+                done = lane.give_up();
             }
+            assert_eq!(done, (0..LIMIT).collect::<Vec<_>>());
         }
-        while lane.0.lock().queue.len() < LIMIT {
-            let _ = lane.add(&threads, || ());
-        }
-        assert!(lane.add(&threads, || ()).is_err(), "the lane is full");
-        drop((open, done));
-        let results: Vec<usize> = results.iter().collect();
-        let expected: Vec<usize> = (0..LIMIT).filter(|n| *n != 3).collect();
-        assert_eq!(results[..], expected[..results.len()]);
-        assert!(results.len() >= LIMIT - 2);
-        assert_eq!(threads.join(Instant::now() + Duration::from_secs(60)), 0);
-        lane.add(&threads, || ()).expect("the lane starts again");
-        assert_eq!(threads.join(Instant::now() + Duration::from_secs(60)), 0);
+    }
+
+    #[test]
+    fn what_comes_meanwhile_is_done_too() {
+        let lane = Lane::default();
+        assert_eq!(lane.add(3), Ok(true));
+        let mut done = Vec::new();
+        lane.empty(|some| {
+            done.extend_from_slice(&some);
+            if some[0] > 0 {
+                assert_eq!(lane.add(some[0] - 1), Ok(false));
+            }
+        });
+        assert_eq!(done, [3, 2, 1, 0]);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use log::{debug, warn};
+use log::{debug, error, warn};
 
 use super::{
     Daemons,
-    daemons::{Answered, DAEMONS, Message},
+    daemons::{Answered, DAEMONS, Daemon, Message},
     lane::Lane,
     program::failure,
 };
@@ -14,6 +14,7 @@ use crate::{
     connection::{Connection, send_string},
     logging::{Scope, scope},
     node::Node,
+    system::thread::guard,
     wire::{Command, Routed},
 };
 
@@ -25,7 +26,12 @@ pub struct SendSync {
     daemons: Arc<Daemons>,
     connection: Connection,
     scope: Scope,
-    lanes: [Lane; DAEMONS],
+    lanes: [Lane<Job>; DAEMONS],
+}
+
+struct Job {
+    origin: String,
+    content: Vec<u8>,
 }
 
 impl SendSync {
@@ -42,17 +48,45 @@ impl SendSync {
             Ok(message) => message,
             Err(reason) => return self.refuse(&origin, &reason),
         };
-        let (this, to) = (self.clone(), origin.clone());
-        let work = move || match this.daemons.ask(daemon, &content) {
-            Answered::Answer(answer) => this.answer(&to, &answer),
-            Answered::Nothing(reason) => this.refuse(&to, &reason),
-            Answered::Unknown(reason) => {
-                warn!(target: &*this.scope, "A request of this worker may have been done or not: {reason}");
-                this.answer(&to, &failure(&reason));
-            }
+        match self.lane(daemon).add(Job { origin, content }) {
+            Ok(false) => {}
+            Ok(true) => self.start(daemon),
+            Err(job) => self.refuse(&job.origin, "too many requests of this node wait for the same program already"),
+        }
+    }
+
+    fn lane(&self, daemon: Daemon) -> &Lane<Job> {
+        &self.lanes[daemon as usize]
+    }
+
+    fn start(self: &Arc<Self>, daemon: Daemon) {
+        let this = self.clone();
+        let run = move || {
+            this.lane(daemon).empty(|jobs| {
+                if let Err(panic) = guard(|| this.carry_out(daemon, jobs)) {
+                    error!(target: &*this.scope, "A redirected request failed: {panic}. Please report this.");
+                }
+            });
         };
-        if let Err(reason) = self.lanes[daemon as usize].add(&self.node.requests, work) {
-            self.refuse(&origin, &reason);
+        if let Err(error) = self.node.requests.spawn("sendsync", run) {
+            let reason = format!("no thread can be started: {error}");
+            self.lane(daemon).give_up().iter().for_each(|job| self.refuse(&job.origin, &reason));
+        }
+    }
+
+    /// All are handed in before the first is waited for.
+    fn carry_out(&self, daemon: Daemon, jobs: Vec<Job>) {
+        let begin = |Job { origin, content }| (origin, self.daemons.begin(daemon, content));
+        let begun: Vec<_> = jobs.into_iter().map(begin).collect();
+        for (origin, wait) in begun {
+            match wait() {
+                Answered::Answer(answer) => self.answer(&origin, &answer),
+                Answered::Nothing(reason) => self.refuse(&origin, &reason),
+                Answered::Unknown(reason) => {
+                    warn!(target: &*self.scope, "A request of this worker may have been done or not: {reason}");
+                    self.answer(&origin, &failure(&reason));
+                }
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, Unavailable};
+use super::{Backend, Begun};
 use crate::{config::Home, sockets::Endpoint, system::shutdown::Shutdown};
 
 /// It serves one program after the other, so an answer may take as long as those of all who came before.
@@ -21,8 +21,10 @@ impl Authd {
 }
 
 impl Backend for Authd {
-    fn ask(&self, request: &[u8]) -> Result<Vec<u8>, Unavailable> {
-        self.socket.ask(request, self.limit)
+    fn begin(&self, request: &[u8]) -> Begun<'_> {
+        // It takes one request on each connection.
+        let request = request.to_vec();
+        Box::new(move || self.socket.ask(&request, self.limit))
     }
 }
 
@@ -41,7 +43,7 @@ mod tests {
         let (_trigger, order) = shutdown::channel();
         let authd = Authd { limit: Duration::from_millis(300), ..Authd::new(&home, &order) };
         let refused = |text: &str, sent: bool| {
-            let failed = authd.ask(b"{}").unwrap_err();
+            let failed = authd.begin(b"{}")().unwrap_err();
             assert!(failed.to_string().contains(text) && failed.sent == sent, "{failed:?}");
         };
         refused("does not exist. Is wazuh-authd running?", false);
@@ -60,7 +62,7 @@ mod tests {
                 // Until the other side has given up.
                 stream.read_to_end(&mut rest).unwrap();
             });
-            assert_eq!(authd.ask(b"{}").unwrap(), b"ok {}");
+            assert_eq!(authd.begin(b"{}")().unwrap(), b"ok {}");
             refused("closed the connection", true);
             let begun = Instant::now();
             refused("did not answer", true);

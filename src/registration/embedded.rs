@@ -5,12 +5,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::{Backend, Unavailable, answer::Refusal, command, request::Request};
+use super::{Backend, Begun, Unavailable, answer::Refusal, command, request::Request};
 use crate::{config::Auth, system::shutdown::Shutdown};
 
 /// Requests that wait for the thread. More wait for room.
@@ -65,26 +65,46 @@ impl Embedded {
 }
 
 impl Backend for Embedded {
-    fn ask(&self, request: &[u8]) -> Result<Vec<u8>, Unavailable> {
+    fn begin(&self, request: &[u8]) -> Begun<'_> {
         // Programs written in C may send the byte that ends their text.
         let text = request.split(|byte| *byte == 0).next().unwrap_or_default();
         let text = String::from_utf8_lossy(text);
         if !text.starts_with('{') {
-            return Ok(command::answer(&text, &self.auth));
+            let answer = command::answer(&text, &self.auth);
+            return Box::new(|| Ok(answer));
         }
-        let Some(queue) = &self.queue else { return Ok(Refusal::Worker.answer()) };
+        let Some(queue) = &self.queue else { return Box::new(|| Ok(Refusal::Worker.answer())) };
         match Request::parse(&text) {
-            Ok(request) => self.wait(queue, request),
-            Err(refusal) => Ok(refusal.answer()),
+            Ok(request) => {
+                let waiting = self.hand_in(queue, request);
+                Box::new(|| waiting?.wait())
+            }
+            Err(refusal) => Box::new(move || Ok(refusal.answer())),
         }
     }
 }
 
+/// A request that the thread is going to get.
+struct Waiting {
+    decided: Arc<AtomicBool>,
+    answered: Receiver<Vec<u8>>,
+    deadline: Receiver<Instant>,
+}
+
+fn failed(sent: bool, reason: &str) -> Unavailable {
+    Unavailable { reason: format!("the registrar {reason}"), sent }
+}
+
+fn stops() -> Unavailable {
+    failed(false, "stops with this node")
+}
+
+fn late(sent: bool) -> Unavailable {
+    failed(sent, "does not answer; is the disk of client.keys slow?")
+}
+
 impl Embedded {
-    fn wait(&self, queue: &Sender<Work>, request: Request) -> Result<Vec<u8>, Unavailable> {
-        let failed = |sent, reason: &str| Unavailable { reason: format!("the registrar {reason}"), sent };
-        let stops = || failed(false, "stops with this node");
-        let late = |sent| failed(sent, "does not answer; is the disk of client.keys slow?");
+    fn hand_in(&self, queue: &Sender<Work>, request: Request) -> Result<Waiting, Unavailable> {
         let decided = Arc::new(AtomicBool::new(false));
         let (answer, answered) = bounded(1);
         let work = Work { request, decided: decided.clone(), answer };
@@ -94,6 +114,13 @@ impl Embedded {
             recv(self.order.channel()) -> _ => return Err(stops()),
             recv(deadline) -> _ => return Err(late(false)),
         }
+        Ok(Waiting { decided, answered, deadline })
+    }
+}
+
+impl Waiting {
+    fn wait(self) -> Result<Vec<u8>, Unavailable> {
+        let Self { decided, answered, deadline } = self;
         let unanswered = || match decided.load(Ordering::Acquire) {
             true => failed(true, "failed; the log tells why"),
             false => stops(),
@@ -125,27 +152,27 @@ mod tests {
         let (trigger, order) = shutdown::channel();
         let (registrar, work) = Embedded::master(Auth::default(), order);
         std::thread::scope(|scope| {
-            let asked = scope.spawn(|| registrar.ask(&[GET, b"\0"].concat()));
+            let asked = scope.spawn(|| registrar.begin(&[GET, b"\0"].concat())());
             let taken = work.recv().unwrap();
             assert!(taken.take() && !taken.take());
             taken.answer(b"done".to_vec());
             assert_eq!(asked.join().unwrap().unwrap(), b"done");
 
             // The thread fails in the middle: it may be done.
-            let asked = scope.spawn(|| registrar.ask(GET));
+            let asked = scope.spawn(|| registrar.begin(GET)());
             let taken = work.recv().unwrap();
             assert!(taken.take());
             drop(taken);
             assert!(asked.join().unwrap().unwrap_err().sent);
             // The thread ends before it takes it up: it is certainly not done.
-            let asked = scope.spawn(|| registrar.ask(GET));
+            let asked = scope.spawn(|| registrar.begin(GET)());
             drop(work.recv().unwrap());
             assert!(!asked.join().unwrap().unwrap_err().sent);
         });
-        assert_eq!(registrar.ask(b"{").unwrap(), Refusal::Json.answer());
+        assert_eq!(registrar.begin(b"{")().unwrap(), Refusal::Json.answer());
         drop(trigger);
         drop(work);
-        let failed = registrar.ask(GET).unwrap_err();
+        let failed = registrar.begin(GET)().unwrap_err();
         assert!(!failed.sent && failed.to_string().contains("stops"), "{failed}");
     }
 
@@ -154,8 +181,8 @@ mod tests {
         let (_trigger, order) = shutdown::channel();
         let registrar = Embedded::worker(Auth::default(), order);
         for request in [GET, b"{"] {
-            assert_eq!(registrar.ask(request).unwrap(), Refusal::Worker.answer());
+            assert_eq!(registrar.begin(request)().unwrap(), Refusal::Worker.answer());
         }
-        assert!(registrar.ask(b"getconfig auth").unwrap().starts_with(b"ok {\"auth\":{"));
+        assert!(registrar.begin(b"getconfig auth")().unwrap().starts_with(b"ok {\"auth\":{"));
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct KeysFile {
     known: Option<Known>,
     /// The largest id that was given.
     counter: u32,
+    /// How many agents it had last.
+    count: usize,
 }
 
 struct Known {
@@ -45,7 +47,7 @@ pub(super) enum NotWritten {
 
 impl KeysFile {
     pub(super) fn new(path: PathBuf, purge: bool) -> Self {
-        Self { path, purge, disk: Disk::new(), known: None, counter: 0 }
+        Self { path, purge, disk: Disk::new(), known: None, counter: 0, count: 0 }
     }
 
     /// Its content now, for changes that [`KeysFile::write`] makes those of the file.
@@ -55,7 +57,8 @@ impl KeysFile {
     pub(super) fn table(&mut self) -> io::Result<&mut Table> {
         let stamp = match Stamp::of(&self.path) {
             Ok(stamp) => Some(stamp),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.count == 0 => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.gone()),
             Err(error) => return Err(error),
         };
         let before = self.known.take();
@@ -66,6 +69,7 @@ impl KeysFile {
                 let mut known = self.read()?;
                 known.table.raise_to(self.counter);
                 self.counter = known.table.counter();
+                self.count = known.table.count();
                 if is_new {
                     let (path, count) = (self.path.display(), known.table.count());
                     info!(target: "[Cluster] [Registration]", "{path} was changed by another program; it has {count} agents now.");
@@ -74,6 +78,15 @@ impl KeysFile {
             }
         };
         Ok(&mut self.known.insert(known).table)
+    }
+
+    /// One agent more must not be the end of all others.
+    fn gone(&self) -> io::Error {
+        let text = format!(
+            "it is gone, and had {} agents. Put it back, or an empty file in its place if they are not to be",
+            self.count
+        );
+        io::Error::new(io::ErrorKind::NotFound, text)
     }
 
     fn read(&self) -> io::Result<Known> {
@@ -105,7 +118,7 @@ impl KeysFile {
             return Err(NotWritten::Changed);
         }
         let stamp = Some(replacement.commit().map_err(NotWritten::Disk)?);
-        self.counter = table.counter();
+        (self.counter, self.count) = (table.counter(), table.count());
         self.known = Some(Known { table, stamp });
         Ok(())
     }
@@ -156,8 +169,12 @@ mod tests {
         fs::write(&path, [&fs::read(&path).unwrap()[..], b"030 f any k"].concat()).unwrap();
         assert_eq!(add(&mut file, "g").unwrap(), "031");
         assert_eq!(fs::read_to_string(&path).unwrap(), "020 d any k\n021 e any k\n030 f any k\n031 g any k\n");
-        // Ids are not given again, not even when the file is gone.
+        // That it is gone is no order, and ids are not given again.
         fs::remove_file(&path).unwrap();
+        let gone = file.table().err().unwrap().to_string();
+        assert!(gone.contains("had 4 agents. Put it back"), "{gone}");
+        assert!(!path.exists());
+        fs::write(&path, "").unwrap();
         assert_eq!(add(&mut file, "h").unwrap(), "032");
 
         // Somebody writes between reading and writing.

@@ -20,6 +20,7 @@ mod file;
 mod journal;
 mod key;
 mod leftovers;
+mod outcome;
 mod registrar;
 mod replace;
 mod request;
@@ -53,12 +54,21 @@ impl Registrar {
     /// # Errors
     /// When there is no answer; [`Unavailable::sent`] tells whether what was asked for may have been done.
     pub fn ask(&self, request: &[u8]) -> Result<Vec<u8>, Unavailable> {
-        self.0.ask(request)
+        self.begin(request)()
+    }
+
+    /// Hands in one request; what comes back waits for its answer. Requests that are handed in before the first is waited
+    /// for keep their order, and the disk is written once for all of them.
+    pub fn begin(&self, request: &[u8]) -> Begun<'_> {
+        self.0.begin(request)
     }
 }
 
+/// Waits for the answer to a request.
+pub type Begun<'a> = Box<dyn FnOnce() -> Result<Vec<u8>, Unavailable> + 'a>;
+
 /// Who registers.
 trait Backend: Send + Sync + 'static {
-    /// As [`Registrar::ask`].
-    fn ask(&self, request: &[u8]) -> Result<Vec<u8>, Unavailable>;
+    /// As [`Registrar::begin`].
+    fn begin(&self, request: &[u8]) -> Begun<'_>;
 }

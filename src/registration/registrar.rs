@@ -13,20 +13,19 @@ use crossbeam_channel::{Receiver, never, select};
 use log::{Level, error, info};
 
 use super::{
-    add::{Added, World, add},
-    address::without_prefix,
-    answer::{self, Refusal},
+    answer::Refusal,
     embedded::Work,
     file::{KeysFile, NotWritten},
     journal::{Entry, Journal},
     key, leftovers,
-    request::{Add, Request},
+    outcome::{Outcome, Outside},
+    request::Request,
     rows::{PAUSE, Rows},
-    table::{Agent, Table},
+    table::Agent,
     timestamps,
 };
 use crate::{
-    agents::{Registered, Store},
+    agents::Store,
     config::{Auth, Home},
     logging::{Repeats, Scope, scope},
     system::{clock::Clock, memory, shutdown::Shutdown, thread::guard},
@@ -57,17 +56,6 @@ pub(super) struct Registrar {
     used: Instant,
     scope: Scope,
     told: Repeats,
-}
-
-/// What a request leads to.
-struct Outcome {
-    answer: Vec<u8>,
-    /// What is answered if it cannot be written.
-    failure: Option<Refusal>,
-    added: Option<(Agent, String)>,
-    removed: Vec<Agent>,
-    /// For the log, when it is done.
-    lines: Vec<String>,
 }
 
 impl Registrar {
@@ -144,7 +132,8 @@ impl Registrar {
         self.idle();
     }
 
-    fn idle(&mut self) {
+    /// What is to be done while nobody asks.
+    pub(super) fn idle(&mut self) {
         let now = self.clock.now();
         if self.journal.entries.iter().any(|pending| pending.is_due(now)) {
             if let Ok(table) = self.file.table() {
@@ -199,7 +188,7 @@ impl Registrar {
                 }
             };
             let failed = match self.persist(&outcomes) {
-                Ok(()) => return finished(outcomes),
+                Ok(()) => return Outcome::finish(outcomes),
                 Err(failed) => failed,
             };
             self.file.forget();
@@ -224,12 +213,12 @@ impl Registrar {
         let Self { home, auth, clock, own_name, file, rows, .. } = self;
         let table = file.table()?;
         let outside = Outside { home, now: seconds(clock), own_name, rows };
-        Ok(requests.iter().map(|request| outcome(table, request, auth, &outside)).collect())
+        Ok(requests.iter().map(|request| Outcome::of(request, table, auth, &outside)).collect())
     }
 
     /// Makes what the outcomes change durable, then tells everybody.
     fn persist(&mut self, outcomes: &[Outcome]) -> Result<(), Failed> {
-        if outcomes.iter().all(|outcome| outcome.added.is_none() && outcome.removed.is_empty()) {
+        if !outcomes.iter().any(Outcome::changes) {
             return Ok(());
         }
         let (now, date_add) = (self.clock.now(), seconds(&self.clock));
@@ -253,13 +242,16 @@ impl Registrar {
             NotWritten::Disk(error) => Failed::Disk(self.home.client_keys(), error),
         })?;
         (self.changed)();
-        let path = self.home.agents_timestamp();
-        if let Err(error) = timestamps::update(&path, &removed, &added, self.clock.wall()) {
-            self.say(Level::Warn, &path, &error, "When agents were registered is in the agent database only");
-        }
         outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(target: &*self.scope, "{line}"));
-        if let Ok(table) = self.file.table() {
-            self.rows.tell(&mut self.journal, table);
+        // If it cannot be read now, what is pending is told later.
+        let Ok(table) = self.file.table() else { return Ok(()) };
+        // One that came and went at once is not there.
+        added.retain(|agent| table.by_id(agent.id()).is_some_and(|at| table.agent(at) == agent));
+        let path = self.home.agents_timestamp();
+        let written = timestamps::update(&path, &removed, &added, self.clock.wall());
+        self.rows.tell(&mut self.journal, table);
+        if let Err(error) = written {
+            self.say(Level::Warn, &path, &error, "When agents were registered is in the agent database only");
         }
         Ok(())
     }
@@ -275,86 +267,6 @@ enum Failed {
     Disk(std::path::PathBuf, io::Error),
 }
 
-fn finished(outcomes: Vec<Outcome>) -> (Vec<Vec<u8>>, Vec<Agent>) {
-    let (answers, removed): (Vec<_>, Vec<_>) =
-        outcomes.into_iter().map(|outcome| (outcome.answer, outcome.removed)).unzip();
-    (answers, removed.into_iter().flatten().collect())
-}
-
 fn seconds(clock: &Clock) -> i64 {
     clock.wall().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
-}
-
-impl Outcome {
-    fn plain(answer: Vec<u8>) -> Self {
-        Self { answer, failure: None, added: None, removed: Vec::new(), lines: Vec::new() }
-    }
-
-    fn fail(self) -> Vec<u8> {
-        self.failure.map_or(self.answer, Refusal::answer)
-    }
-}
-
-fn outcome(table: &mut Table, request: &Request, auth: &Auth, outside: &Outside<'_>) -> Outcome {
-    let done = match request {
-        Request::Add(request) => register(table, request, auth, outside),
-        Request::Remove { id, purge } => remove(table, id, *purge || auth.purge).ok_or(Refusal::UnknownId),
-        Request::Get { id } => table.by_id(id).ok_or(Refusal::UnknownId).map(|at| {
-            let agent = table.agent(at);
-            Outcome::plain(answer::agent(agent.id(), agent.name(), without_prefix(agent.ip()), agent.key()))
-        }),
-    };
-    done.unwrap_or_else(|refusal| Outcome::plain(refusal.answer()))
-}
-
-fn register(table: &mut Table, request: &Add, auth: &Auth, outside: &Outside<'_>) -> Result<Outcome, Refusal> {
-    let Added { place, told_ip, replaced, told: mut lines } = add(table, request, auth, outside)?;
-    let agent = table.agent(place);
-    let (id, name) = (agent.id(), agent.name());
-    lines.push(format!("Agent key generated for agent '{name}' (id '{id}', requested locally)."));
-    Ok(Outcome {
-        answer: answer::agent(id, name, &told_ip, agent.key()),
-        failure: Some(Refusal::NoKey),
-        added: Some((agent.clone(), request.groups.as_deref().unwrap_or_default().join(","))),
-        removed: replaced,
-        lines,
-    })
-}
-
-fn remove(table: &mut Table, id: &str, purge: bool) -> Option<Outcome> {
-    let agent = table.remove(table.by_id(id)?, purge)?;
-    let line = format!("Agent '{}' ({}) deleted (requested locally).", agent.id(), agent.name());
-    Some(Outcome {
-        answer: answer::removed(),
-        failure: Some(Refusal::Internal),
-        added: None,
-        removed: vec![agent],
-        lines: vec![line],
-    })
-}
-
-/// What is known beside client.keys.
-struct Outside<'a> {
-    home: &'a Home,
-    now: i64,
-    own_name: &'a str,
-    rows: &'a Rows,
-}
-
-impl World for Outside<'_> {
-    fn now(&self) -> i64 {
-        self.now
-    }
-
-    fn registered(&self, id: &str) -> Option<Registered> {
-        self.rows.registered(id)
-    }
-
-    fn has_group(&self, name: &str) -> bool {
-        self.home.shared_dir().join(name).is_dir()
-    }
-
-    fn is_own_name(&self, name: &str) -> bool {
-        name == self.own_name
-    }
 }

@@ -25,6 +25,9 @@ use crate::{
 /// How long the database is left alone after a failure, or with what it has refused.
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
+/// How long it may be told things while others wait for their answers; the rest follows.
+const TURN: Duration = Duration::from_secs(5);
+
 /// How long what the database refuses is tried again: the group that an agent asks for may be as new as the agent.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -52,6 +55,9 @@ impl Rows {
     pub(super) fn tell(&self, journal: &mut Journal, table: &Table) {
         let now = self.clock.now();
         for pending in journal.entries.iter_mut().filter(|pending| pending.is_due(now)) {
+            if self.clock.now().saturating_duration_since(now) > TURN {
+                return;
+            }
             let Some(outcome) = self.ask(|store| tell(store, pending, table)) else { return };
             let Err(text) = outcome else {
                 pending.state = State::Told(now);

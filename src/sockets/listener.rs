@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::Shutdown,
     os::unix::net::UnixStream,
     path::PathBuf,
     sync::{Arc, Weak},
@@ -13,11 +14,14 @@ use log::{Level, debug, info, log};
 use super::Limits;
 use crate::{
     logging::{Repeats, Scope},
-    system::{clock::Clock, directory, shutdown::Shutdown, thread::Group, unix_socket::Bound},
+    system::{clock::Clock, directory, shutdown, thread::Group, unix_socket::Bound},
 };
 
 /// How long the thread rests when the system has no room for another connection.
 const REST: Duration = Duration::from_millis(500);
+
+/// How long programs may take to receive the answers that are due when the order to stop comes.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Longer than any request of a program: whoever joins the listening thread decides how long to wait.
 const END: Duration = Duration::from_secs(60);
@@ -52,13 +56,13 @@ impl Listener {
         self.socket.stopper()
     }
 
-    /// Accepts programs until the order to stop and lets each `talk` on a thread of its own; then shuts their sockets and
-    /// joins their threads.
+    /// Accepts programs until the order to stop and lets each `talk` on a thread of its own; then reads no more from them,
+    /// lets them have the answers that are due, and joins their threads.
     pub fn run(
         self,
         limits: Limits,
         clock: &Clock,
-        shutdown: &Shutdown,
+        order: &shutdown::Shutdown,
         talk: impl Fn(&UnixStream) -> io::Result<()> + Clone + Send + 'static,
     ) {
         let (scope, path) = (self.scope.clone(), self.socket.path().display());
@@ -66,7 +70,7 @@ impl Listener {
         let (mut clients, told) = (Clients::new(self.name, limits.clients, scope.clone()), Repeats::default());
         loop {
             let accepted = self.socket.accept();
-            if shutdown.ordered() {
+            if order.ordered() {
                 break;
             }
             let failed = accepted.is_err();
@@ -74,7 +78,7 @@ impl Listener {
                 let text = format!("A program cannot be served at {path}: {error}");
                 log!(target: &*scope, told.level(Level::Warn, &text, clock.now()), "{text}");
                 if failed {
-                    shutdown.sleep(clock, REST);
+                    order.sleep(clock, REST);
                 }
             }
         }
@@ -117,10 +121,14 @@ impl Clients {
     }
 
     fn end(self) {
-        for stream in self.streams.iter().filter_map(Weak::upgrade) {
-            // It fails only if the program has gone already.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+        for (how, limit) in [(Shutdown::Read, LAST_ANSWERS), (Shutdown::Both, END)] {
+            for stream in self.streams.iter().filter_map(Weak::upgrade) {
+                // It fails only if the program has gone already.
+                let _ = stream.shutdown(how);
+            }
+            if self.threads.join(Instant::now() + limit) == 0 {
+                return;
+            }
         }
-        self.threads.join(Instant::now() + END);
     }
 }

@@ -5,6 +5,7 @@
 //! wants to see, never for a time.
 
 mod archives;
+mod authd_cases;
 mod background;
 mod configuration;
 mod control;
@@ -20,6 +21,7 @@ mod init_script;
 mod manifests;
 mod process;
 mod redirection;
+mod registration;
 mod service_manager;
 mod support;
 mod transfers;
