@@ -59,6 +59,7 @@ bench: build
 	$(CARGO) bench --locked --bench sync
 	$(CARGO) bench --locked --bench parts
 	$(CARGO) bench --locked --bench agents
+	$(CARGO) bench --locked --bench registrar
 	$(CARGO) bench --locked --bench registration
 
 install:

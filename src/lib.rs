@@ -31,6 +31,8 @@
 //!  keep_alive        every 60 s: who was silent          ◄── echo-c ───  keep_alive   every 60 s: I live; do you?
 //!                    for 120 s is closed
 //!
+//!  registrar ─► owns client.keys and registers (master); auth-listen, auth ─► serve it to the manager's other programs,
+//!  one thread for each                                                                            (both roles)
 //!  agent-db ─► owns the embedded agent database; wdb, wdb-http ─► serve it to the manager's other programs, one thread
 //!  for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
@@ -38,7 +40,7 @@
 //!
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
 //! `hello` while a ghost is asked whether it lives, `request` for what needs the agent database or a scan. No thread that
-//! reads a connection ever asks the agent database: a slow one delays no keep-alive.
+//! reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` (readers clone the `Arc` and drop the lock), and channels.
@@ -63,8 +65,8 @@
 //!
 //! # The rooms
 //!
-//! Dependencies point downwards; [`files`], [`config`] and [`system`] know nothing of the network, and [`agents`] knows only
-//! its own sockets.
+//! Dependencies point downwards; [`files`], [`config`] and [`system`] know nothing of the network, [`agents`] and
+//! [`registration`] only their own sockets.
 //!
 //! | room | what it holds |
 //! |---|---|
@@ -78,6 +80,7 @@
 //! | [`session`] | hello, the agreement of native nodes, requests that every handler answers alike |
 //! | [`connection`] | one peer: reader, writer, pending requests, file and string transfer |
 //! | [`wire`] [`crypto`] | frames, typed requests, errors · Fernet; no I/O, no clock |
+//! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of the original's |
 //! | [`agents`] | the agent database: embedded and served, or a client of the original's |
 //! | [`files`] | which files, manifest, scan and checksum cache, archive, staged and journaled apply |
 //! | [`sockets`] | the UNIX sockets where the manager's programs and this daemon meet |

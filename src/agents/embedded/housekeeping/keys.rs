@@ -16,7 +16,7 @@ use crate::{
         client_keys::{Key, LONGEST_FILE, Line, lines},
         embedded::{Database, answer::Failure},
     },
-    system::stamp::Stamp,
+    system::{memory, stamp::Stamp},
 };
 
 /// Rows that are written at a time.
@@ -31,7 +31,8 @@ const SECOND_LOOK: u32 = 10;
 /// The keys of this node and what is known of the file.
 pub(super) struct Keys {
     path: PathBuf,
-    /// On a master the registrar that wrote the file makes the row too, at nearly the same time: it is to be first.
+    /// On a master the registrar that wrote the file makes the row too, at nearly the same time. It is to be first: it
+    /// knows which groups the agent has asked for.
     waits: bool,
     /// Of the file that the rows were made from.
     done: Option<Stamp>,
@@ -117,6 +118,7 @@ impl Keys {
             );
         }
         (self.done, self.told_missing) = (Some(stamp), false);
+        memory::give_back();
         Ok(())
     }
 }

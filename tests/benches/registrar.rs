@@ -1,0 +1,181 @@
+//! `make bench`: registrations through the socket of a master, each answered when it is on the disk.
+//!
+//! In the same run client.keys is rewritten and made durable by a bare loop: the figures of a shared machine mean something
+//! only as a ratio to that.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `BENCH_REGISTRATIONS` | registrations of each row; 1000 |
+//! | `BENCH_DIR` | where the homes are made; `target/tmp` |
+
+#[allow(dead_code, reason = "other benchmarks use the rest")]
+mod machine;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
+mod node;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
+mod process;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
+mod table;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
+mod timing;
+
+use std::{
+    error::Error,
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use node::{Node, Setup, free_port, furnish};
+use process::memory;
+use table::Table;
+use timing::{Samples, setting, timed};
+
+/// Why the benchmark could not be run.
+pub type Failure = Box<dyn Error>;
+
+/// Agents of a large installation.
+const MANY: usize = 100_000;
+
+fn main() -> ExitCode {
+    // `cargo test --all-targets` runs this program too.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        println!("Only `make bench` (cargo bench) measures.");
+        return ExitCode::SUCCESS;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("The benchmark could not be run: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    println!("{}", machine::facts());
+    let main = std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    fs::create_dir_all(&main)?;
+    let place = tempfile::Builder::new().prefix("registration-").tempdir_in(main)?;
+    let columns =
+        ["agents before", "at a time", "per second", "median ms", "worst ms", "bare rewrites per second", "to bare"];
+    let mut table = Table::new("Registrations through queue/sockets/auth, durable when answered", columns);
+    let mut peaks = Vec::new();
+    for agents in [0, MANY] {
+        let home = place.path().join(format!("home-{agents}"));
+        let mut master = start(&home, agents)?;
+        for clients in [1, 100] {
+            let (seconds, latencies) = register(&home, clients)?;
+            let count = setting("BENCH_REGISTRATIONS", 1000);
+            let (rate, bare) = (count as f64 / seconds, bare_rewrites(&home)?);
+            table.row([
+                agents.to_string(),
+                clients.to_string(),
+                format!("{rate:.0}"),
+                format!("{:.2}", latencies.median() * 1000.0),
+                format!("{:.2}", latencies.worst() * 1000.0),
+                format!("{bare:.0}"),
+                format!("{:.2}", rate / bare),
+            ]);
+        }
+        check(&home, agents + 2 * setting("BENCH_REGISTRATIONS", 1000))?;
+        master.glance()?;
+        peaks.push(format!("{agents} agents: {:.1} MiB", memory(master.pid())?.peak));
+    }
+    table.print();
+    println!("the most memory that the master took, {}", peaks.join("; "));
+    Ok(())
+}
+
+/// A master whose database has a row for each agent of client.keys.
+fn start(home: &Path, agents: usize) -> Result<Node, Failure> {
+    furnish(home, "master", free_port()?, Setup { native: true, check: 3600.0, local: 3600.0 })?;
+    let lines: String = (1..=agents).map(|id| format!("{id:03} there-{id} any {:064x}\n", id * 7919)).collect();
+    fs::write(home.join("etc/client.keys"), lines)?;
+    let mut master = Node::start(home)?;
+    master.wait_for(0, &["[Local Server] [Main] Serving on "])?;
+    if agents > 0 {
+        master.wait_for(0, &["client.keys has changed: "])?;
+    }
+    Ok(master)
+}
+
+/// The seconds that all registrations took, and what each took.
+fn register(home: &Path, clients: usize) -> Result<(f64, Samples), Failure> {
+    let (next, count) = (AtomicUsize::new(0), setting("BENCH_REGISTRATIONS", 1000));
+    let socket = home.join("queue/sockets/auth");
+    let client = || -> io::Result<Vec<f64>> {
+        let mut took = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(took);
+            }
+            let request = format!(
+                r#"{{"function":"add","arguments":{{"name":"new-{clients}-{number}","ip":"any","groups":"default"}}}}"#
+            );
+            let (seconds, answer) = timed(|| ask(&socket, &request));
+            let answer = answer?;
+            if !answer.starts_with(r#"{"error":0"#) {
+                return Err(io::Error::other(answer));
+            }
+            took.push(seconds);
+        }
+    };
+    fs::create_dir_all(home.join("etc/shared/default"))?;
+    let (seconds, outcomes) = timed(|| {
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
+            threads.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        })
+    });
+    let mut samples = Samples::default();
+    for outcome in outcomes {
+        samples.extend(outcome.map_err(|_| "a client failed")??);
+    }
+    Ok((seconds, samples))
+}
+
+fn ask(socket: &Path, request: &str) -> io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(&[&(request.len() as u32).to_le_bytes(), request.as_bytes()].concat())?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut answer)?;
+    String::from_utf8(answer).map_err(io::Error::other)
+}
+
+/// How often client.keys as it is can be written anew and made durable in a second, by one who does nothing else.
+fn bare_rewrites(home: &Path) -> Result<f64, Failure> {
+    const LASTING: Duration = Duration::from_secs(1);
+    let content = fs::read(home.join("etc/client.keys"))?;
+    let (staged, path) = (home.join("staged"), home.join("bare"));
+    let (begun, mut count) = (Instant::now(), 0);
+    while begun.elapsed() < LASTING {
+        let mut file = File::create(&staged)?;
+        file.write_all(&content)?;
+        file.sync_all()?;
+        fs::rename(&staged, &path)?;
+        File::open(home)?.sync_all()?;
+        count += 1;
+    }
+    Ok(f64::from(count) / begun.elapsed().as_secs_f64())
+}
+
+/// That every agent is there once.
+fn check(home: &Path, agents: usize) -> Result<(), Failure> {
+    let keys = fs::read_to_string(home.join("etc/client.keys"))?;
+    let mut ids: Vec<&str> = keys.lines().filter_map(|line| line.split(' ').next()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    match ids.len() == agents && keys.lines().count() == agents {
+        true => Ok(()),
+        false => Err(format!("{} ids on {} lines, not {agents}", ids.len(), keys.lines().count()).into()),
+    }
+}
