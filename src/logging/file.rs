@@ -81,8 +81,15 @@ impl LogFile {
     /// # Errors
     /// When it cannot be opened for writing. A log that was open goes on as it was.
     pub fn open(&self) -> io::Result<()> {
-        let open = self.0.open(SystemTime::now())?;
-        self.0.state.lock().open = Some(open);
+        let (opened, mut state) = (self.0.open(SystemTime::now()), self.0.state.lock());
+        match opened {
+            Ok(open) => state.open = Some(open),
+            Err(error) => {
+                // Whoever called tells it.
+                let _ = state.opening.met(OPEN_AGAIN, String::new);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 

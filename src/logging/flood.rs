@@ -20,6 +20,9 @@ const ALL_BURST: u64 = 4 * 1024 * 1024;
 /// What they may take after that, in bytes per second. A thousand workers need 40 000 at the level INFO. 5.7 GB a day.
 const ALL_PACE: u64 = 64 * 1024;
 
+/// What the note that lines were dropped takes.
+const NOTE: u64 = 256;
+
 /// Kinds that are told apart; beyond, they share one allowance.
 const KINDS: usize = 1024;
 
@@ -54,17 +57,17 @@ impl Flood {
 
     /// The verdict on a line of `level` and `scope` that has so many bytes and comes `now`.
     pub fn judge(&mut self, level: Level, scope: &str, bytes: usize, now: Instant) -> Verdict {
-        let bytes = bytes as u64;
         let mut name = format!("{level} {scope}");
         if self.kinds.len() >= KINDS && !self.kinds.contains_key(&name) {
             // Who was quiet for a while needs no entry: a new one would be the same.
-            self.kinds.retain(|_, kind| kind.dropped > 0 || !kind.allowance.is_full(now));
+            self.kinds.retain(|_, kind| !kind.allowance.is_full(now));
             if self.kinds.len() >= KINDS {
                 name.clear();
             }
         }
         let fresh = || Kind { allowance: Allowance::full(BURST, PACE, now), dropped: 0 };
         let kind = self.kinds.entry(name).or_insert_with(fresh);
+        let bytes = bytes as u64 + if kind.dropped > 0 { NOTE } else { 0 };
         if !kind.allowance.has(bytes, now) || !self.all.has(bytes, now) {
             kind.dropped += 1;
             return Verdict::Drop;
@@ -75,17 +78,19 @@ impl Flood {
     }
 }
 
-/// Bytes that may be written, which come back with time.
+/// Bytes that may be written, which come back with time. Once used up, a second must pass: lines that come all the time
+/// are then told by the dozen and not one by one, each with the note that others were dropped.
 struct Allowance {
     left: u64,
     most: u64,
     pace: u64,
     refilled: Instant,
+    used_up: bool,
 }
 
 impl Allowance {
     fn full(most: u64, pace: u64, now: Instant) -> Self {
-        Self { left: most, most, pace, refilled: now }
+        Self { left: most, most, pace, refilled: now, used_up: false }
     }
 
     fn has(&mut self, bytes: u64, now: Instant) -> bool {
@@ -94,7 +99,8 @@ impl Allowance {
             self.left = self.most.min(self.left.saturating_add(earned));
             self.refilled = now;
         }
-        self.left >= bytes
+        self.used_up = self.left < if self.used_up { bytes.max(self.pace) } else { bytes };
+        !self.used_up
     }
 
     fn is_full(&self, now: Instant) -> bool {
@@ -130,10 +136,11 @@ mod tests {
             assert_eq!(flood.judge(other, "a", LINE, start), Verdict::Write { dropped: 0 }, "another level");
             let later = start + Duration::from_secs(1);
             assert_eq!(flood.judge(level, "a", LINE, later), Verdict::Write { dropped: 1000 - burst as u64 });
-            assert_eq!(
-                1 + written(&mut flood, level, "a", 1000, later),
-                (PACE as usize + BURST as usize % LINE) / LINE
-            );
+            // What a second brings, less the line and the note that were written already.
+            let left = PACE as usize + BURST as usize % LINE - NOTE as usize - LINE;
+            assert_eq!(written(&mut flood, level, "a", 1000, later), left / LINE);
+            let soon = later + Duration::from_millis(900);
+            assert_eq!(written(&mut flood, level, "a", 1000, soon), 0, "once used up, a second must pass");
         }
     }
 

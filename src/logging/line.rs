@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use log::{Level, Record};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::{
     config::settings::LogFormat,
@@ -32,10 +32,20 @@ pub fn line(format: LogFormat, record: &Record<'_>, now: SystemTime) -> String {
         }
         LogFormat::Json => {
             let tags: Vec<&str> = scope.trim_start_matches('[').trim_end_matches(']').split("] [").collect();
-            let (time, message) = (rfc3339(now).to_string(), shortened(message.to_string()));
-            format!("{}\n", json!({"timestamp": time, "level": level, "tags": tags, "message": message}))
+            let (timestamp, message) = (rfc3339(now).to_string(), shortened(message.to_string()));
+            // Texts can always be written as JSON.
+            serde_json::to_string(&Object { timestamp, level, tags, message }).unwrap_or_default() + "\n"
         }
     }
+}
+
+/// The members of a JSON line, in their order.
+#[derive(Serialize)]
+struct Object<'a> {
+    timestamp: String,
+    level: &'a str,
+    tags: Vec<&'a str>,
+    message: String,
 }
 
 fn shortened(mut text: String) -> String {
@@ -65,7 +75,7 @@ fn without_controls(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -95,5 +105,6 @@ mod tests {
         assert_eq!(value["message"], "two\n\"lines\"");
         assert_eq!(value["timestamp"].as_str().unwrap().len(), "2026-11-23T10:29:25.123+01:00".len());
         assert_eq!(value.as_object().unwrap().len(), 4);
+        assert!(text.starts_with("{\"timestamp\":\"20"), "{text}");
     }
 }

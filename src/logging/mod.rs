@@ -52,25 +52,17 @@ pub fn level(debug: u8) -> LevelFilter {
 
 /// Makes `file`, and standard error if wanted, the log of the process.
 pub fn install(file: LogFile, format: LogFormat, level: LevelFilter, stderr: bool) {
-    let sink = |to| Box::new(Sink { level, format, to, flood: Mutex::new(Flood::new(Instant::now())) });
-    let mut sinks: Vec<Box<dyn SharedLogger>> = vec![sink(To::File(file))];
-    if stderr {
-        sinks.push(sink(To::Stderr));
-    }
+    let sink = Sink { level, format, file, stderr, flood: Mutex::new(Flood::new(Instant::now())) };
     // It fails only if a log was installed before, which a test may have done.
-    let _ = CombinedLogger::init(sinks);
+    let _ = CombinedLogger::init(vec![Box::new(sink)]);
 }
 
 struct Sink {
     level: LevelFilter,
     format: LogFormat,
-    to: To,
+    file: LogFile,
+    stderr: bool,
     flood: Mutex<Flood>,
-}
-
-enum To {
-    File(LogFile),
-    Stderr,
 }
 
 impl Log for Sink {
@@ -94,12 +86,13 @@ impl Log for Sink {
                 text.insert_str(0, &line(self.format, &told, now));
             }
         }
-        match &self.to {
-            // Each is told once, so this comes back at most once for each kind of trouble.
-            To::File(file) => file.append(&text, now).iter().for_each(|news| error!(target: MAIN, "{news}")),
+        let news = self.file.append(&text, now);
+        if self.stderr {
             // There is nowhere to say that this cannot be written.
-            To::Stderr => _ = io::stderr().lock().write_all(text.as_bytes()),
+            let _ = io::stderr().lock().write_all(text.as_bytes());
         }
+        // This comes back at most once for each kind of trouble, because each is told once.
+        news.iter().for_each(|news| error!(target: MAIN, "{news}"));
     }
 
     fn flush(&self) {}
