@@ -1,8 +1,8 @@
 //! The process: from the command line to the last thread.
 //!
-//! Order of a start: command line · log · configuration · user · control socket (which is also what keeps a second daemon
-//! off the same home) · recovery of an interrupted update · cleaning of `queue/cluster` · listener · background · pid
-//! file · threads. Everything that can fail is done before the first thread starts and, in the background, before the
+//! Order of a start: command line · protection of the memory · log · configuration · user · control socket (which is also
+//! what keeps a second daemon off the same home) · recovery of an interrupted update · cleaning of `queue/cluster` ·
+//! listener · background · pid file · threads. Everything that can fail is done before the first thread starts and, in the background, before the
 //! starting process ends: whoever starts the daemon learns whether it runs.
 
 mod arguments;

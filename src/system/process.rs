@@ -17,8 +17,9 @@ use nix::{
 /// When the kernel refuses.
 pub fn protect() -> io::Result<()> {
     umask(Mode::from_bits_truncate(0o027));
-    // A kernel that pipes dumps to a program does not look at the limit.
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    // A kernel that pipes dumps to a program does not look at the limit, so this only adds to the next. A service manager
+    // that forbids to change limits sets it itself.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     Ok(set_dumpable(false)?)
 }
 

@@ -252,3 +252,24 @@ fn a_worker_cannot_fill_the_disk() {
     peer.request("syn_i_w_m_r", format!("None {}", error.to_json()));
     home.wait_for("ERROR: [Worker w1] [Integrity check] Received error from worker");
 }
+
+/// Killed in the middle of an archive: the next start makes it again, whole and once.
+#[test]
+fn a_kill_while_the_log_is_archived_loses_nothing() {
+    let home = Home::master();
+    let number = |n: u64| format!("{n} {:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let old: String = (0..1_000_000).map(number).collect();
+    let yesterday = write_yesterday(&home, &old);
+    let archive = archive_of(&home, yesterday, "");
+    let folder = archive.parent().unwrap();
+    let daemon = Daemon::start(&home);
+    until("the beginning of an archive", || folder.read_dir().ok()?.next().map(drop));
+    daemon.kill();
+    assert!(!archive.exists(), "it was faster than the kill");
+    let _daemon = Daemon::start(&home);
+    assert!(archived(&archive).starts_with(&old));
+    let names =
+        |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    until("the closed file gone", || (names(&home.path("logs")).len() == 2).then_some(()));
+    assert_eq!(names(folder), [archive.file_name().unwrap()]);
+}
