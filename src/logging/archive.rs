@@ -110,13 +110,12 @@ impl Closed {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(error) => return Err(error.into()),
         }
-        let file = disk.create(&folder, &temporary)?;
-        disk.set_mode(&file, FILE_MODE)?;
-        if let Some(owner) = owner {
-            disk.set_owner(&file, (owner.uid, owner.gid))?;
+        let written = write(disk, &folder, &temporary, owner, |file| compress(&mut source, Target(disk, file), stop));
+        if let Err(error) = written {
+            // What is left of it would only take the room that it lacks.
+            let _ = disk.remove_file(&folder, &temporary);
+            return Err(error);
         }
-        compress(&mut source, Target(disk, &file), stop)?;
-        disk.sync(&file)?;
         disk.rename(&folder, &temporary, &archive)?;
         disk.sync(&folder)?;
         disk.remove_file(File::open(logs)?, &self.name())?;
@@ -165,6 +164,23 @@ fn make_folders(disk: &Disk, logs: &Path, path: &Path, owner: Option<Owner>) -> 
         parent = folder;
     }
     Ok(parent)
+}
+
+/// Makes a file with what `fill` writes, on the disk for good.
+fn write(
+    disk: &Disk,
+    folder: &File,
+    name: &str,
+    owner: Option<Owner>,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let file = disk.create(folder, name)?;
+    disk.set_mode(&file, FILE_MODE)?;
+    if let Some(owner) = owner {
+        disk.set_owner(&file, (owner.uid, owner.gid))?;
+    }
+    fill(&file)?;
+    Ok(disk.sync(&file)?)
 }
 
 fn compress(source: &mut File, target: Target<'_>, stop: impl Fn() -> bool) -> io::Result<()> {
@@ -278,12 +294,30 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_leaves_nothing_but_the_closed_file() {
+        for at in 0.. {
+            let logs = tempfile::tempdir().unwrap();
+            let closed = Closed { day: day(23), number: 0 };
+            fs::write(logs.path().join(closed.name()), "line\n").unwrap();
+            let mut disk = Disk::new();
+            disk.faults.plan = Some((at, Fault::Once(Errno::ENOSPC)));
+            if closed.finish(&disk, logs.path(), None, || false).is_ok() {
+                return assert!(at > 15, "only {at} operations");
+            }
+            assert_eq!(Closed::all(logs.path()).unwrap(), [closed]);
+            closed.finish(&Disk::new(), logs.path(), None, || false).unwrap();
+            assert_eq!(text_of(&logs.path().join(closed.archive())), "line\n");
+        }
+    }
+
+    #[test]
     fn the_order_to_stop_leaves_it_for_the_next_start() {
         let logs = tempfile::tempdir().unwrap();
         let closed = Closed { day: day(23), number: 0 };
         fs::write(logs.path().join(closed.name()), "line\n").unwrap();
         let error = closed.finish(&Disk::new(), logs.path(), None, || true).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        assert!(names(&logs.path().join(folder(day(23)))).unwrap().is_empty());
         assert_eq!(Closed::all(logs.path()).unwrap(), [closed]);
     }
 }

@@ -46,8 +46,6 @@ struct State {
     open: Option<Open>,
     /// Lines that could not be written.
     lost: u64,
-    /// Whether the file ends with the beginning of such a line.
-    torn: bool,
     opening: Trouble,
     writing: Trouble,
     rotating: Trouble,
@@ -59,6 +57,8 @@ struct Open {
     identity: (u64, u64),
     /// The local date of its lines.
     day: Date,
+    /// Whether it ends with the beginning of a line that could not be written.
+    torn: bool,
 }
 
 /// Something that fails. It is told once, and again only when it was good in between.
@@ -83,7 +83,7 @@ impl LogFile {
     pub fn open(&self) -> io::Result<()> {
         let (opened, mut state) = (self.0.open(SystemTime::now()), self.0.state.lock());
         match opened {
-            Ok(open) => state.open = Some(open),
+            Ok(open) => state.set(open),
             Err(error) => {
                 // Whoever called tells it.
                 let _ = state.opening.met(OPEN_AGAIN, String::new);
@@ -132,7 +132,7 @@ impl Inner {
         let _ = file.set_permissions(Permissions::from_mode(MODE));
         let _ = self.owner.map(|owner| fchown(&file, Some(owner.uid), Some(owner.gid)));
         let last_line = if about.len() == 0 { now } else { about.modified()? };
-        Ok(Open { file, identity: identity(&about), day: local_day(last_line) })
+        Ok(Open { file, identity: identity(&about), day: local_day(last_line), torn: false })
     }
 
     fn problem(&self, what: &str, error: &io::Error, then: &str) -> String {
@@ -145,16 +145,18 @@ impl Inner {
 }
 
 impl State {
+    fn set(&mut self, open: Open) {
+        self.open = Some(open);
+        self.opening = Trouble::default();
+    }
+
     /// Opens what is at the path now; somebody else has moved or removed the file.
     fn follow(&mut self, log: &Inner, now: SystemTime, news: &mut Vec<String>) {
         if self.opening.rests() {
             return;
         }
         match log.open(now) {
-            Ok(open) => {
-                self.open = Some(open);
-                self.opening = Trouble::default();
-            }
+            Ok(open) => self.set(open),
             Err(error) => {
                 let then = match self.open {
                     Some(_) => "The log goes on in the file that was there before",
@@ -208,13 +210,13 @@ impl State {
 
     fn try_write(&mut self, line: &str) -> io::Result<()> {
         let open = self.open.as_mut().ok_or(io::ErrorKind::NotFound)?;
-        let mended = if self.torn { format!("\n{line}") } else { String::new() };
-        let mut rest = if self.torn { mended.as_bytes() } else { line.as_bytes() };
+        let line = if open.torn { format!("\n{line}") } else { line.to_owned() };
+        let mut rest = line.as_bytes();
         while !rest.is_empty() {
             match open.file.write(rest) {
                 Ok(count) => {
                     rest = &rest[count..];
-                    self.torn = !rest.is_empty();
+                    open.torn = !rest.is_empty();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
