@@ -36,6 +36,7 @@
 //!  agent-db ─► owns the embedded agent database; wdb, wdb-http ─► serve it to the manager's other programs, one thread
 //!  for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
+//!  log ─► archives closed log files, so that no other thread waits for it                         (both roles)
 //! ```
 //!
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
@@ -45,8 +46,8 @@
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` (readers clone the `Arc` and drop the lock), and channels.
 //! Two locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
-//! time, that of the log one line be written at a time. Their holders take no other lock. Otherwise no lock is held
-//! across I/O, a send or a callback, and none while another is taken.
+//! time, that of the log one line be written at a time, and to one file. Their holders take no other lock. Otherwise no
+//! lock is held across I/O, a send or a callback, and none while another is taken.
 //!
 //! # The way of a message
 //!
@@ -86,7 +87,7 @@
 //! | [`sockets`] | the UNIX sockets where the manager's programs and this daemon meet |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`node`] | what the rooms of one node share |
-//! | [`logging`] | `cluster.log` |
+//! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |
 //! | [`options`] | what the command lines of both programs have in common |
 //! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |
 

@@ -10,7 +10,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpListener,
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt, net::UnixStream},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -84,6 +84,7 @@ fn home(name: &str, node_type: &str, port: u16) -> TempDir {
          <nodes><node>127.0.0.1</node></nodes><disabled>no</disabled></cluster></ossec_config>"
     );
     write(&home, "etc/ossec.conf", &cluster);
+    fs::set_permissions(home.path().join("etc/ossec.conf"), fs::Permissions::from_mode(0o640)).unwrap();
     let settings = r#"{"intervals": {"worker": {"sync_integrity": 0.5, "keep_alive": 0.7, "sync_agent_info": 0.5},
         "master": {"recalculate_integrity": 0.4,
         "sync_agent_groups": 0.5, "agent_group_start_delay": 1}}}"#;

@@ -2,6 +2,7 @@
 
 use super::ClusterKey;
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// Options of the block in the order in which [`Cluster::to_json`] shows those that the file leaves out.
 pub(super) const OPTIONS: [&str; 10] =
@@ -29,14 +30,14 @@ impl NodeType {
     }
 }
 
-impl std::fmt::Display for NodeType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for NodeType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// The `<cluster>` block of `ossec.conf` (`spec/protocol.md` 15.1).
-#[derive(Debug, Clone)]
+/// The `<cluster>` block of `ossec.conf` (`spec/protocol.md` 15.1). Its `Debug` text shows no secret.
+#[derive(Clone)]
 pub struct Cluster {
     /// The cluster's name, one word.
     pub name: String,
@@ -86,29 +87,35 @@ impl Cluster {
         }
     }
 
-    /// The answer to `get_config` (`spec/protocol.md` 13.3): the options of the file in its order, then the defaulted
-    /// ones. Unless `show_key`, the key and the passwords of the helper are masked.
-    pub fn to_json(&self, show_key: bool) -> Vec<(&'static str, Value)> {
+    /// What `get_config` answers (`spec/protocol.md` 13.3): the options of the file in its order, then the defaulted
+    /// ones. The key is masked; unless `show_passwords`, so are the passwords of the helper.
+    pub fn to_json(&self, show_passwords: bool) -> Vec<(&'static str, Value)> {
         let defaulted = OPTIONS.into_iter().filter(|option| !self.written.contains(option));
         let options = self.written.iter().copied().chain(defaulted);
-        options.filter_map(|option| Some((option, self.option(option, show_key)?))).collect()
+        options.filter_map(|option| Some((option, self.option(option, show_passwords)?))).collect()
     }
 
-    fn option(&self, option: &str, show_key: bool) -> Option<Value> {
+    fn option(&self, option: &str, show_passwords: bool) -> Option<Value> {
         Some(match option {
             "name" => self.name.as_str().into(),
             "node_name" => self.node_name.as_str().into(),
             "node_type" => self.node_type.as_str().into(),
-            "key" => if show_key { self.key.expose() } else { MASK }.into(),
+            "key" => MASK.into(),
             "port" => self.port.into(),
             "bind_addr" => self.bind_addr.as_str().into(),
             "nodes" => self.nodes.as_slice().into(),
             "hidden" => self.hidden.as_str().into(),
             "disabled" => self.disabled.into(),
-            "haproxy_helper" if show_key => self.haproxy_helper.clone()?,
+            "haproxy_helper" if show_passwords => self.haproxy_helper.clone()?,
             "haproxy_helper" => masked(self.haproxy_helper.as_ref()?),
             _ => return None,
         })
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.to_json(false)).finish()
     }
 }
 
@@ -156,10 +163,11 @@ mod tests {
         let cluster = Cluster { haproxy_helper: Some(helper.clone()), ..cluster() };
         let hidden = format!("{:?}", cluster.to_json(false));
         assert!(!hidden.contains("c98b") && !hidden.contains("secret") && hidden.contains(MASK), "{hidden}");
-        assert!(!format!("{cluster:?}").contains("c98b"));
+        let debug = format!("{cluster:?}");
+        assert!(!debug.contains("c98b") && !debug.contains("secret") && debug.contains("node01"), "{debug}");
         let shown = cluster.to_json(true);
         assert!(shown.contains(&("haproxy_helper", helper)));
-        assert!(shown.contains(&("key", json!("c98b62a9b6169ac5f67dae55ae4a9088"))));
+        assert!(shown.contains(&("key", json!(MASK))));
     }
 
     #[test]

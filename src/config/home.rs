@@ -135,9 +135,14 @@ impl Home {
         self.0.join("bin").join(name).is_file()
     }
 
+    /// Where logs stand.
+    pub fn log_dir(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
     /// The daemon's log.
     pub fn log_file(&self) -> PathBuf {
-        self.0.join("logs/cluster.log")
+        self.log_dir().join("cluster.log")
     }
 
     /// Where pid files stand.

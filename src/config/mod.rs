@@ -17,6 +17,8 @@ mod home;
 mod internal_options;
 mod key;
 mod ossec_conf;
+mod privacy;
+mod secret;
 pub mod settings;
 mod source;
 mod xml;
@@ -27,9 +29,11 @@ pub use fault::{Fault, Faults};
 pub use home::Home;
 pub use internal_options::{debug_level, guesses_groups};
 pub use key::ClusterKey;
+pub use secret::Secret;
 pub use settings::Settings;
 
 use ossec_conf::OssecConf;
+use settings::Logging;
 use std::path::Path;
 
 /// All that the daemon and its tools are told.
@@ -108,7 +112,8 @@ impl Config {
             auth_faults.clear();
         }
         match (cluster, settings) {
-            (Ok((cluster, notes)), Ok(settings)) if auth_faults.is_empty() => {
+            (Ok((cluster, mut notes)), Ok(settings)) if auth_faults.is_empty() => {
+                notes.extend(privacy::note(&file));
                 Ok(Loaded::new(home, cluster, auth, settings, notes))
             }
             (cluster, settings) => {
@@ -121,6 +126,13 @@ impl Config {
     }
 }
 
+/// How the log is to be written, known before anything is logged, so that faults of a configuration are logged in the
+/// form that it asks for. As long as `etc/cluster.json` has faults, which [`Config::load`] reports, it is the embedded
+/// one.
+pub fn logging_settings(home: &Home) -> Logging {
+    Settings::load(&home.cluster_json()).unwrap_or_default().logging
+}
+
 impl Loaded {
     fn new(home: Home, cluster: Cluster, auth: Auth, settings: Settings, notes: Vec<Note>) -> Self {
         Self { config: Config { home, cluster, auth, settings }, notes }
@@ -131,12 +143,14 @@ impl Loaded {
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn home(ossec_conf: &str, cluster_json: &str) -> (tempfile::TempDir, Home) {
         let directory = tempfile::tempdir().expect("a directory");
         fs::create_dir(directory.path().join("etc")).expect("etc");
         let home = Home::new(directory.path());
         fs::write(home.ossec_conf(), ossec_conf).expect("ossec.conf");
+        fs::set_permissions(home.ossec_conf(), fs::Permissions::from_mode(0o640)).expect("a mode");
         fs::write(home.cluster_json(), cluster_json).expect("cluster.json");
         (directory, home)
     }
@@ -158,6 +172,9 @@ mod tests {
         let (_directory, home) = home("<ossec_config></ossec_config>", "not JSON");
         assert!(Config::load(home, None).expect("disabled").config.cluster.disabled);
     }
+
+    const RIGHT: &str = "<ossec_config><cluster><key>0123456789abcdef0123456789abcdef</key>\
+                         <nodes><node>m</node></nodes></cluster></ossec_config>";
 
     #[test]
     fn what_is_wrong_with_auth_concerns_only_who_registers_agents() {
@@ -184,10 +201,32 @@ mod tests {
 
     #[test]
     fn a_configuration_without_faults() {
-        let text = "<ossec_config><cluster><key>0123456789abcdef0123456789abcdef</key>\
-                    <nodes><node>m</node></nodes></cluster></ossec_config>";
-        let (_directory, home) = home(text, "{\"local\": {\"show_key\": true}}");
+        let (_directory, home) = home(RIGHT, "{\"local\": {\"show_key\": true}}");
         let loaded = Config::load(home, None).expect("right");
         assert!(loaded.notes.is_empty() && loaded.config.settings.local.show_key && !loaded.config.cluster.disabled);
+        let debug = format!("{loaded:?}");
+        assert!(!debug.contains("0123456789") && debug.contains("node01"), "{debug}");
+    }
+
+    #[test]
+    fn a_configuration_that_everybody_may_read() {
+        let (_directory, home) = home(RIGHT, "{}");
+        fs::set_permissions(home.ossec_conf(), fs::Permissions::from_mode(0o644)).expect("a mode");
+        let notes = Config::load(home.clone(), None).expect("right").notes;
+        assert!(
+            notes.len() == 1 && notes[0].level == NoteLevel::Warning && notes[0].text.contains("chmod o="),
+            "{notes:?}"
+        );
+        fs::write(home.ossec_conf(), "<ossec_config></ossec_config>").expect("ossec.conf");
+        assert!(Config::load(home, None).expect("disabled").notes.is_empty(), "there is no key in it");
+    }
+
+    #[test]
+    fn the_log_is_known_before_the_rest() {
+        let (_directory, home) = home("<nothing", "{\"logging\": {\"format\": \"json\", \"max_size\": 1048576}}");
+        let logging = logging_settings(&home);
+        assert_eq!((logging.format, logging.max_size), (settings::LogFormat::Json, 1 << 20));
+        fs::write(home.cluster_json(), "{\"logging\": {\"format\": \"json\"}, \"x\": 1}").expect("cluster.json");
+        assert_eq!(logging_settings(&home), Settings::default().logging);
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 /// Those of the file system; `InvalidInput` if it is not a regular file (a pipe would block the start for ever);
-/// `FileTooLarge`.
+/// `FileTooLarge`; `Interrupted` if it grows meanwhile.
 pub(super) fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let about = fs::metadata(path)?;
     if !about.is_file() {
@@ -19,11 +19,12 @@ pub(super) fn read(path: &Path, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     if about.len() > limit {
         return Err(too_large(limit));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(about.len() as usize + 1));
-    // The file may have grown since it was measured.
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit {
-        return Err(too_large(limit));
+    // Never more than there is room for: a vector that grows leaves its old content in memory.
+    let most = about.len() + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most as usize));
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == most {
+        return Err(io::Error::new(io::ErrorKind::Interrupted, "it was changed while it was read"));
     }
     Ok(bytes)
 }
@@ -38,6 +39,7 @@ pub(super) fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::NotFound => "create it, or name the right one",
         io::ErrorKind::PermissionDenied => "start as root, or let the user of the daemon read it",
         io::ErrorKind::FileTooLarge => "make it smaller; a configuration of this size is a mistake",
+        io::ErrorKind::Interrupted => "try again",
         io::ErrorKind::InvalidInput | io::ErrorKind::IsADirectory => "put a regular file there",
         _ => "check the file and its file system",
     }

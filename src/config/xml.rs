@@ -4,10 +4,9 @@
 //! expressions with bare `<` and `&`. Both are read here; a tag that does not match is not, because then nobody knows
 //! where the block ends.
 
+use super::Secret;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
-use std::borrow::Cow;
-use zeroize::Zeroizing;
 
 const ROOT: &str = "ossec_config";
 const CLUSTER: &str = "cluster";
@@ -23,8 +22,8 @@ pub(super) struct Element {
     pub(super) line: usize,
     /// Names and values, in the order of the tag.
     pub(super) attributes: Vec<(String, String)>,
-    /// The element's own text without that of its children. Wiped when dropped, as one of them is the key.
-    pub(super) text: Zeroizing<String>,
+    /// The element's own text without that of its children: one of them is the key.
+    pub(super) text: Secret,
     pub(super) children: Vec<Element>,
 }
 
@@ -119,7 +118,7 @@ impl Search {
                 name: name.to_owned(),
                 line,
                 attributes: attributes.map(|one| (one.key.into_inner().to_owned(), one.value.into_owned())).collect(),
-                text: Zeroizing::default(),
+                text: Secret::default(),
                 children: Vec::new(),
             });
         }
@@ -190,8 +189,8 @@ fn resolve(reference: &BytesRef<'_>) -> String {
 }
 
 /// Replaces each `<` that begins no markup by `&lt;`. Adds and removes no line.
-fn escape_bare(text: &str) -> Cow<'_, str> {
-    let mut escaped = String::new();
+fn escape_bare(text: &str) -> Secret {
+    let mut escaped = Secret::with_capacity(text.len());
     let mut copied = 0;
     let mut at = 0;
     while let Some(distance) = text[at..].find('<') {
@@ -209,11 +208,8 @@ fn escape_bare(text: &str) -> Cow<'_, str> {
             copied = at;
         }
     }
-    if copied == 0 {
-        return Cow::Borrowed(text);
-    }
     escaped.push_str(&text[copied..]);
-    Cow::Owned(escaped)
+    escaped
 }
 
 /// Whether `rest`, which begins with `<`, begins with a tag or a declaration. A closing tag needs no `>` to be taken

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select};
+use zeroize::Zeroize;
 
 use super::{Connection, NODE_STOPS, Outgoing, Socket};
 use crate::{
@@ -52,7 +53,7 @@ impl Writer {
             };
             match message {
                 Ok(Outgoing::Message { counter, command, payload }) => {
-                    if let Err(reason) = self.write(counter, command, &payload) {
+                    if let Err(reason) = self.write(counter, command, payload) {
                         return self.connection.close(&reason);
                     }
                 }
@@ -90,22 +91,27 @@ impl Writer {
     }
 
     /// Writes header and body with one call, as the reader of original nodes needs it (`spec/protocol.md` 2.5).
-    fn write(&mut self, counter: u32, command: CommandField, payload: &[u8]) -> Result<(), String> {
+    fn write(&mut self, counter: u32, command: CommandField, mut payload: Vec<u8>) -> Result<(), String> {
         self.buffer.clear();
         self.buffer.resize(frame::HEADER, 0);
         match &self.cipher {
-            None => self.buffer.extend_from_slice(payload),
+            None => self.buffer.extend_from_slice(&payload),
             Some(cipher) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let iv = random::bytes().map_err(|error| format!("the system gives no random bytes: {error}"))?;
-                cipher.seal(payload, now, iv, &mut self.buffer);
+                cipher.seal(&payload, now, iv, &mut self.buffer);
             }
         }
         frame::complete(&mut self.buffer, counter, command, payload.len());
-        self.write_buffer()?;
+        let written = self.write_buffer();
+        if self.cipher.is_none() {
+            // A local program may be told the key (`get_config`). Between nodes it is never sent.
+            payload.zeroize();
+            self.buffer.zeroize();
+        }
         if self.buffer.capacity() > KEPT {
             self.buffer = Vec::new();
         }
-        Ok(())
+        written
     }
 }

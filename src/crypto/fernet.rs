@@ -6,6 +6,8 @@
 //! The key's first half signs, its second half encrypts. Both directions walk over the data once, in pieces that stay
 //! in the processor's cache, and decrypt in the buffer that came from the socket.
 
+use std::sync::Arc;
+
 use aes::{
     Aes128,
     cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit, typenum::U16},
@@ -42,12 +44,13 @@ pub enum TokenError {
     Padding,
 }
 
-/// Encrypts and decrypts under one cluster key.
+/// Encrypts and decrypts under one cluster key; cheap to clone.
 #[derive(Clone)]
-pub struct Fernet {
-    signing: Zeroizing<[u8; 16]>,
-    encryption: Zeroizing<[u8; 16]>,
-}
+pub struct Fernet(
+    /// The key that signs and the key that encrypts. Shared, so that moving or cloning it leaves no copy; the last owner
+    /// wipes them.
+    Arc<Zeroizing<[[u8; 16]; 2]>>,
+);
 
 /// The length of the token for `plain` bytes.
 pub const fn token_length(plain: usize) -> usize {
@@ -57,10 +60,11 @@ pub const fn token_length(plain: usize) -> usize {
 impl Fernet {
     /// A cipher under the 32 raw bytes of `key`.
     pub fn new(key: &[u8; 32]) -> Self {
-        let (mut signing, mut encryption) = (Zeroizing::new([0; 16]), Zeroizing::new([0; 16]));
+        let mut fernet = Self(Arc::default());
+        let [signing, encryption] = &mut **Arc::make_mut(&mut fernet.0);
         signing.copy_from_slice(&key[..16]);
         encryption.copy_from_slice(&key[16..]);
-        Self { signing, encryption }
+        fernet
     }
 
     /// Appends the token of `plain` to `out`. `timestamp` is in seconds since 1970, by the wall clock; no receiver
@@ -71,7 +75,7 @@ impl Fernet {
         writer.push(&[VERSION]);
         writer.push(&timestamp.to_be_bytes());
         writer.push(&iv);
-        let mut cipher = cbc::Encryptor::<Aes128>::new((&*self.encryption).into(), &iv.into());
+        let mut cipher = cbc::Encryptor::<Aes128>::new((&self.0[1]).into(), &iv.into());
         let (whole, rest) = plain.split_at(plain.len() / BLOCK * BLOCK);
         let mut left = whole;
         while !left.is_empty() {
@@ -107,7 +111,7 @@ impl Fernet {
 
         let mut iv = [0; BLOCK];
         iv.copy_from_slice(&buffer[9..PREFIX]);
-        let mut cipher = cbc::Decryptor::<Aes128>::new((&*self.encryption).into(), &iv.into());
+        let mut cipher = cbc::Decryptor::<Aes128>::new((&self.0[1]).into(), &iv.into());
         cipher.decrypt_blocks(Block::slice_as_chunks_mut(&mut buffer[PREFIX..signed]).0);
         let padding = usize::from(buffer[signed - 1]);
         let plain = encrypted.checked_sub(padding).filter(|_| (1..=BLOCK).contains(&padding));
@@ -122,7 +126,7 @@ impl Fernet {
 
     fn mac(&self) -> Hmac<Sha256> {
         // The generated array has the length that the type demands; there is nothing that could fail.
-        <Hmac<Sha256> as KeyInit>::new_from_slice(self.signing.as_ref()).unwrap_or_else(|_| unreachable!())
+        <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0[0]).unwrap_or_else(|_| unreachable!())
     }
 }
 

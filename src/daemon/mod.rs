@@ -1,8 +1,8 @@
 //! The process: from the command line to the last thread.
 //!
-//! Order of a start: command line · log · configuration · user · control socket (which is also what keeps a second daemon
-//! off the same home) · recovery of an interrupted update · cleaning of `queue/cluster` · listener · background · pid
-//! file · threads. Everything that can fail is done before the first thread starts and, in the background, before the
+//! Order of a start: command line · protection of the memory · log · configuration · user · control socket (which is also
+//! what keeps a second daemon off the same home) · recovery of an interrupted update · cleaning of `queue/cluster` ·
+//! listener · background · pid file · threads. Everything that can fail is done before the first thread starts and, in the background, before the
 //! starting process ends: whoever starts the daemon learns whether it runs.
 
 mod arguments;
@@ -21,7 +21,7 @@ use signal_hook::{
 };
 
 use crate::{
-    config::{Config, Home, NoteLevel, debug_level},
+    config::{Config, Home, NoteLevel, debug_level, logging_settings},
     logging::{self, LogFile, Scope, scope},
     system::{clock::Clock, memory, process, service_manager::ServiceManager, user},
 };
@@ -52,21 +52,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> ExitCode {
+    if let Err(error) = process::protect() {
+        eprintln!("wazuh-clusterd: this process cannot be kept from being dumped with the key in it: {error}");
+        return ExitCode::from(FAILED);
+    }
     let home = Home::find(arguments.home.as_deref());
     let scope = scope("Cluster", "Main");
-    let log = match open_log(&home) {
-        Ok(log) => log,
-        Err(error) => {
-            eprintln!(
-                "wazuh-clusterd: {} cannot be written: {error}. Is {home} the installation (--home), and may this user \
-                 write there?",
-                home.log_file().display()
-            );
-            return ExitCode::from(FAILED);
-        }
-    };
-    let level = logging::level(debug_level(&home, arguments.debug));
-    logging::install(log.clone(), level, arguments.foreground || arguments.test);
+    let (level, logging) = (logging::level(debug_level(&home, arguments.debug)), logging_settings(&home));
+    let log = LogFile::new(home.log_dir(), logging.max_size, user::owner().filter(|_| user::is_root()));
+    if let Err(error) = log.open() {
+        // It is opened as soon as that is possible; until then there is only standard error.
+        eprintln!(
+            "wazuh-clusterd: {} cannot be written: {error}. Is {home} the installation (--home), and may this user \
+             write there? It goes on without this log.",
+            home.log_file().display()
+        );
+    }
+    logging::install(log.clone(), logging.format, level, arguments.foreground || arguments.test);
     match start(arguments, home, &log, &scope) {
         Ok(code) => code,
         Err(failure) => {
@@ -80,14 +82,6 @@ fn run(arguments: &Arguments) -> ExitCode {
             ExitCode::from(FAILED)
         }
     }
-}
-
-fn open_log(home: &Home) -> io::Result<LogFile> {
-    let log = LogFile::open(home.log_file())?;
-    if let Some(owner) = user::owner().filter(|_| user::is_root()) {
-        log.give_to(owner.uid, owner.gid)?;
-    }
-    Ok(log)
 }
 
 fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Result<ExitCode, String> {
@@ -109,11 +103,9 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         return Ok(ExitCode::SUCCESS);
     }
     if user::is_root() && !arguments.stay_root {
-        let owner = user::owner().ok_or_else(|| {
-            let (user, group) = (user::NAME, user::GROUP);
-            format!("the user '{user}' and the group '{group}' do not both exist; create them, or start with -r to stay root")
-        })?;
-        user::become_user(owner).map_err(|error| format!("the user '{}' cannot be taken: {error}", user::NAME))?;
+        user::become_owner(config.home.path())?;
+        // The change of the user has undone a part of it.
+        process::protect().map_err(|error| format!("the key cannot be protected: {error}"))?;
     }
     process::raise_file_limit();
     let run_dir = config.home.run_dir();
@@ -128,6 +120,7 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     // From here on a signal ends the daemon in order: what was written to the disk is removed again.
     let signals = Inbox::open().map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(&run_dir)?;
+    let archiver = log.rotate().map_err(|error| format!("a thread cannot be started: {error}"))?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     if let Some(starter) = starter {
         starter.ready();
@@ -138,6 +131,7 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     if left > 0 {
         warn!(target: &**scope, "{left} threads have not ended in time.");
     }
+    drop(archiver);
     drop(pid_file);
     if signal == SIGTERM {
         // The service manager is to see that the signal was what ended it.
@@ -151,7 +145,7 @@ fn wait_for_end(signals: &Inbox, mut supervision: Supervision, running: &Running
     loop {
         match signals.next(supervision.period()) {
             None => supervision.turn(running.role()),
-            Some(SIGHUP) => supervision.reload(|| match log.reopen() {
+            Some(SIGHUP) => supervision.reload(|| match log.open() {
                 Ok(()) => info!(target: &**scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
                 Err(error) => error!(target: &**scope, "The log cannot be opened again and goes on as it was: {error}"),
             }),

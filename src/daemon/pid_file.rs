@@ -83,6 +83,12 @@ mod tests {
         std::fs::write(&script, "read -r line\n").unwrap();
         let mut original =
             std::process::Command::new("/bin/sh").arg(&script).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        // The kernel shows the words of a program a moment after it has begun.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while std::fs::read(format!("/proc/{}/cmdline", original.id())).unwrap().is_empty() {
+            assert!(std::time::Instant::now() < end, "a program without words");
+            std::thread::yield_now();
+        }
         let names = [
             ("wazuh-clusterd-4194999.pid".to_owned(), false),
             ("wazuh-clusterd_child_1-4194999.pid".to_owned(), false),

@@ -91,7 +91,7 @@ impl Handler for Peer {
                 *self.last.lock() = node.clock.now();
                 connection.answer(counter, Command::OkMaster, body.clone());
             }
-            (Request::Config, _) => connection.answer(counter, Command::Ok, requests::config(node)),
+            (Request::Config, _) => connection.answer(counter, Command::Ok, requests::config(node).into_bytes()),
             (Request::Hash, role) => {
                 let role = role.clone();
                 self.later(connection, counter, move || Ok(requests::hash(&role)));

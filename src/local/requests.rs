@@ -1,10 +1,8 @@
 //! What every node tells of itself: `get_config` and `get_hash` (`spec/protocol.md` 13.3, 13.4).
 
-use serde_json::Value;
-
 use super::Role;
 use crate::{
-    config::settings::RULESET_KEYS,
+    config::{Secret, settings::RULESET_KEYS},
     files::{ChecksumKind, Entry},
     node::Node,
     system::hex::hex,
@@ -13,10 +11,21 @@ use crate::{
 
 /// The configuration as it was loaded, in the order of the file. The key is masked unless cluster.json says otherwise:
 /// whoever may open the socket is not meant to be administrator of every node.
-pub fn config(node: &Node) -> String {
-    let members = node.cluster.to_json(node.settings.local.show_key);
-    let member = |(key, value): &(&str, Value)| format!("{}: {}", json::text(key), json::text(value));
-    format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(", "))
+pub fn config(node: &Node) -> Secret {
+    let show_key = node.settings.local.show_key;
+    let mut text = Secret::default();
+    for (option, value) in node.cluster.to_json(show_key) {
+        text.push_str(if text.is_empty() { "{" } else { ", " });
+        text.push_str(&format!("{}: ", json::text(option)));
+        if option == "key" && show_key {
+            // It has no character that JSON would escape.
+            ["\"", node.cluster.key.expose(), "\""].into_iter().for_each(|part| text.push_str(part));
+        } else {
+            text.push_str(&json::text(&value));
+        }
+    }
+    text.push_str("}");
+    text
 }
 
 /// The BLAKE2b-512 of each file of the ruleset, calculated now with the cache of the integrity threads.

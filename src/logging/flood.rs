@@ -1,24 +1,39 @@
-//! Keeps the log from being filled: by a peer that does wrong things quickly, or by a fault that repeats itself.
+//! Keeps the log from filling the disk: by a peer that does something quickly, or by a fault that repeats itself.
+//!
+//! What counts is bytes. Each kind of line, a level of a scope, has an allowance of its own, so that no flood hides
+//! another kind; and there is one for all kinds, because whoever has the key can make many by inventing names.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-/// Lines of one kind that may come at once.
-const BURST: u32 = 50;
-/// How often another one may come after that.
-const PACE: Duration = Duration::from_millis(100);
+use log::Level;
+
+/// What lines of one kind may take at once, in bytes: some 600 lines.
+const BURST: u64 = 64 * 1024;
+/// What they may take after that, in bytes per second: some ten lines. 88 MB a day.
+const PACE: u64 = 1024;
+
+/// What all lines may take at once, in bytes: more than the thousand workers that a master can have write at its start.
+const ALL_BURST: u64 = 4 * 1024 * 1024;
+/// What they may take after that, in bytes per second. A thousand workers need 40 000 at the level INFO. 5.7 GB a day.
+const ALL_PACE: u64 = 64 * 1024;
+
+/// What the note that lines were dropped takes.
+const NOTE: u64 = 256;
+
 /// Kinds that are told apart; beyond, they share one allowance.
-const KINDS: usize = 256;
+const KINDS: usize = 1024;
 
-/// Counts the warnings and errors of each scope.
-#[derive(Default)]
-pub struct Flood(HashMap<String, Allowance>);
+/// What was written lately.
+pub struct Flood {
+    kinds: HashMap<String, Kind>,
+    all: Allowance,
+}
 
-struct Allowance {
-    left: u32,
-    refilled: Instant,
+struct Kind {
+    allowance: Allowance,
     dropped: u64,
 }
 
@@ -35,22 +50,67 @@ pub enum Verdict {
 }
 
 impl Flood {
-    /// The verdict on a line of `kind` that comes `now`.
-    pub fn judge(&mut self, kind: &str, now: Instant) -> Verdict {
-        let kind = if self.0.len() < KINDS || self.0.contains_key(kind) { kind } else { "" };
-        let fresh = || Allowance { left: BURST, refilled: now, dropped: 0 };
-        let allowance = self.0.entry(kind.to_owned()).or_insert_with(fresh);
-        let turns = now.saturating_duration_since(allowance.refilled).as_millis() / PACE.as_millis();
-        if turns > 0 {
-            allowance.left = BURST.min(allowance.left.saturating_add(u32::try_from(turns).unwrap_or(BURST)));
-            allowance.refilled = now;
+    /// Nothing was written yet.
+    pub fn new(now: Instant) -> Self {
+        Self { kinds: HashMap::new(), all: Allowance::full(ALL_BURST, ALL_PACE, now) }
+    }
+
+    /// The verdict on a line of `level` and `scope` that has so many bytes and comes `now`.
+    pub fn judge(&mut self, level: Level, scope: &str, bytes: usize, now: Instant) -> Verdict {
+        let mut name = format!("{level} {scope}");
+        if self.kinds.len() >= KINDS && !self.kinds.contains_key(&name) {
+            // Who was quiet for a while needs no entry: a new one would be the same.
+            self.kinds.retain(|_, kind| !kind.allowance.is_full(now));
+            if self.kinds.len() >= KINDS {
+                name.clear();
+            }
         }
-        if allowance.left == 0 {
-            allowance.dropped += 1;
+        let fresh = || Kind { allowance: Allowance::full(BURST, PACE, now), dropped: 0 };
+        let kind = self.kinds.entry(name).or_insert_with(fresh);
+        let bytes = bytes as u64 + if kind.dropped > 0 { NOTE } else { 0 };
+        if !kind.allowance.has(bytes, now) || !self.all.has(bytes, now) {
+            kind.dropped += 1;
             return Verdict::Drop;
         }
-        allowance.left -= 1;
-        Verdict::Write { dropped: std::mem::take(&mut allowance.dropped) }
+        kind.allowance.left -= bytes;
+        self.all.left -= bytes;
+        Verdict::Write { dropped: std::mem::take(&mut kind.dropped) }
+    }
+}
+
+/// Bytes that may be written, which come back with time. Once used up, a second must pass: lines that come all the time
+/// are then told by the dozen and not one by one, each with the note that others were dropped.
+struct Allowance {
+    left: u64,
+    most: u64,
+    pace: u64,
+    refilled: Instant,
+    used_up: bool,
+}
+
+impl Allowance {
+    fn full(most: u64, pace: u64, now: Instant) -> Self {
+        Self { left: most, most, pace, refilled: now, used_up: false }
+    }
+
+    fn has(&mut self, bytes: u64, now: Instant) -> bool {
+        let earned = self.earned(now);
+        if earned > 0 {
+            self.left = self.most.min(self.left.saturating_add(earned));
+            self.refilled = now;
+        }
+        self.used_up = self.left < if self.used_up { bytes.max(self.pace) } else { bytes };
+        !self.used_up
+    }
+
+    fn is_full(&self, now: Instant) -> bool {
+        self.left.saturating_add(self.earned(now)) >= self.most
+    }
+
+    /// What has come back since it was refilled.
+    fn earned(&self, now: Instant) -> u64 {
+        let passed = now.saturating_duration_since(self.refilled).min(Duration::from_secs(86_400));
+        self.pace * passed.as_millis() as u64 / 1000
     }
 }
 
@@ -58,18 +118,54 @@ impl Flood {
 mod tests {
     use super::*;
 
+    const LINE: usize = 100;
+
+    fn written(flood: &mut Flood, level: Level, scope: &str, lines: usize, now: Instant) -> usize {
+        (0..lines).filter(|_| flood.judge(level, scope, LINE, now) != Verdict::Drop).count()
+    }
+
     #[test]
-    fn a_flood_is_thinned_and_what_was_dropped_is_counted() {
-        let (mut flood, start) = (Flood::default(), Instant::now());
-        let written = (0..1000).filter(|_| flood.judge("a", start) != Verdict::Drop).count();
-        assert_eq!(written, BURST as usize);
-        assert_eq!(flood.judge("b", start), Verdict::Write { dropped: 0 }, "another kind has its own");
-        assert_eq!(flood.judge("a", start + PACE), Verdict::Write { dropped: 950 });
-        assert_eq!(flood.judge("a", start + PACE), Verdict::Drop);
-        assert_eq!(flood.judge("a", start + 3 * PACE), Verdict::Write { dropped: 1 });
-        for kind in 0..1000 {
-            flood.judge(&kind.to_string(), start);
+    fn a_flood_is_thinned_at_every_level_and_what_was_dropped_is_counted() {
+        for level in Level::iter() {
+            let start = Instant::now();
+            let mut flood = Flood::new(start);
+            let burst = BURST as usize / LINE;
+            assert_eq!(written(&mut flood, level, "a", 1000, start), burst);
+            assert_eq!(flood.judge(level, "b", LINE, start), Verdict::Write { dropped: 0 }, "another scope");
+            let other = if level == Level::Error { Level::Info } else { Level::Error };
+            assert_eq!(flood.judge(other, "a", LINE, start), Verdict::Write { dropped: 0 }, "another level");
+            let later = start + Duration::from_secs(1);
+            assert_eq!(flood.judge(level, "a", LINE, later), Verdict::Write { dropped: 1000 - burst as u64 });
+            // What a second brings, less the line and the note that were written already.
+            let left = PACE as usize + BURST as usize % LINE - NOTE as usize - LINE;
+            assert_eq!(written(&mut flood, level, "a", 1000, later), left / LINE);
+            let soon = later + Duration::from_millis(900);
+            assert_eq!(written(&mut flood, level, "a", 1000, soon), 0, "once used up, a second must pass");
         }
-        assert!(flood.0.len() <= KINDS + 1);
+    }
+
+    #[test]
+    fn all_together_take_no_more_than_is_allowed() {
+        let start = Instant::now();
+        let mut flood = Flood::new(start);
+        let mut bytes = 0;
+        for millisecond in 0..10_000 {
+            let now = start + Duration::from_millis(millisecond);
+            bytes += LINE * written(&mut flood, Level::Info, &format!("[Worker w{}]", millisecond % 2000), 20, now);
+        }
+        let bound = ALL_BURST + 10 * ALL_PACE;
+        assert!(bytes as u64 <= bound && bytes as u64 > bound - 2 * ALL_PACE, "{bytes} of {bound}");
+        assert!(flood.kinds.len() <= KINDS + 1);
+    }
+
+    #[test]
+    fn kinds_that_are_quiet_make_room_for_new_ones() {
+        let mut now = Instant::now();
+        let mut flood = Flood::new(now);
+        for n in 0..10 * KINDS {
+            now += Duration::from_millis(100);
+            assert_eq!(written(&mut flood, Level::Debug, &n.to_string(), 1, now), 1);
+        }
+        assert!(flood.kinds.len() <= KINDS && !flood.kinds.contains_key(""));
     }
 }

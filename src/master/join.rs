@@ -7,7 +7,7 @@ use std::{
 
 use log::{Level, error, warn};
 
-use super::{Master, Member, registry::NotRegistered};
+use super::{Master, Member, registry::NotRegistered, strangers::Place};
 use crate::{
     config::settings::Native,
     connection::Connection,
@@ -28,6 +28,8 @@ pub struct Join {
     pub connection: Connection,
     pub counter: u32,
     pub joined: Arc<OnceLock<Arc<Member>>>,
+    /// Given back before the worker learns that it is accepted, so that the next stranger finds it free.
+    pub place: Option<Place>,
 }
 
 impl Join {
@@ -97,6 +99,7 @@ impl Join {
             self.master.registry.remove(&worker);
             return;
         }
+        drop(self.place);
         self.connection.answer(self.counter, Command::Ok, answer);
     }
 }

@@ -25,7 +25,7 @@ pub struct Peer {
     master: Arc<Master>,
     address: SocketAddr,
     scope: Scope,
-    /// Given back when the hello was accepted.
+    /// Given back when its hello was judged.
     place: Option<Place>,
     /// Set by the thread that registers the worker.
     worker: Arc<OnceLock<Arc<Member>>>,
@@ -60,7 +60,6 @@ impl Handler for Peer {
         if let Some(worker) = self.worker.get().filter(|_| self.transfers.is_none()) {
             self.scope = scope_of(worker);
             self.transfers = Some(transfers(&self.master, worker));
-            self.place = None;
         }
         debug!(target: &*self.scope, "Command received: b'{command}'");
         let request = match Request::parse(command, &body) {
@@ -148,8 +147,13 @@ impl Peer {
                 hello.node, hello.version, node.settings.version
             );
         }
-        let join =
-            Join { master: self.master.clone(), connection: connection.clone(), counter, joined: self.worker.clone() };
+        let join = Join {
+            master: self.master.clone(),
+            connection: connection.clone(),
+            counter,
+            joined: self.worker.clone(),
+            place: self.place.take(),
+        };
         let worker = Member::new(
             hello,
             self.address.ip(),
@@ -158,9 +162,6 @@ impl Peer {
             self.master.daemons.clone(),
         );
         join.run(worker);
-        if self.worker.get().is_some() {
-            self.place = None;
-        }
     }
 
     /// From the first request on that is not hello, the master may ask the worker.

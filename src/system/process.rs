@@ -1,13 +1,27 @@
-//! This process: going to the background.
+//! This process: what it shows of itself and leaves behind, and going to the background.
 #![allow(unsafe_code)]
 
 use std::io;
 
 use nix::{
+    sys::prctl::set_dumpable,
     sys::resource::{Resource, getrlimit, setrlimit},
     sys::stat::{Mode, umask},
     unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork, pipe, read, setsid, write},
 };
+
+/// Keeps what this process has in memory, the key, to itself: it leaves no core dump, only root can look into it, and
+/// files that it makes are nothing for others. To be called again after a change of the user, which undoes the second.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn protect() -> io::Result<()> {
+    umask(Mode::from_bits_truncate(0o027));
+    // A kernel that pipes dumps to a program does not look at the limit, so this only adds to the next. A service manager
+    // that forbids to change limits sets it itself.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    Ok(set_dumpable(false)?)
+}
 
 /// Lets this process open as many files as it may: three for each connection.
 pub fn raise_file_limit() {
@@ -53,7 +67,6 @@ pub fn detach() -> io::Result<Starter> {
         unsafe { nix::libc::_exit(0) };
     }
     chdir("/")?;
-    umask(Mode::from_bits_truncate(0o027));
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&null)?;
     dup2_stdout(&null)?;

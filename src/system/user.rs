@@ -1,8 +1,16 @@
 //! The user that the daemon runs as and that owns the files it writes.
+#![allow(unsafe_code)]
 
-use std::io;
+use std::{ffi::CString, io, path::Path};
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid, initgroups, setgid, setuid};
+use nix::{
+    errno::Errno,
+    sys::prctl::set_no_new_privs,
+    unistd::{
+        Gid, Group, Uid, User, getegid, geteuid, getresgid, getresuid, initgroups, setegid, seteuid, setresgid,
+        setresuid,
+    },
+};
 
 /// The name of the user of an installation; another one is given when the program is built (`make USER=…`).
 pub const NAME: &str = match option_env!("WAZUH_USER") {
@@ -30,25 +38,79 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// The user and group of the installation, if they exist on this machine.
-pub fn owner() -> Option<Owner> {
-    let user = User::from_name(NAME).ok().flatten()?;
-    let group = Group::from_name(GROUP).ok().flatten()?;
-    Some(Owner { uid: user.uid.as_raw(), gid: group.gid.as_raw() })
+/// The group of this process, by number.
+pub fn group() -> u32 {
+    getegid().as_raw()
 }
 
-/// Becomes `owner` for good: groups, group, then user, and checks that there is no way back.
+/// The name of a group, if it has one.
+pub fn group_name(gid: u32) -> Option<String> {
+    Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name)
+}
+
+/// The user and group of the installation, if they exist on this machine.
+pub fn owner() -> Option<Owner> {
+    find().ok()
+}
+
+fn find() -> Result<Owner, String> {
+    let failed = |error: Errno| format!("the user '{NAME}' cannot be looked up: {error}; see /etc/nsswitch.conf");
+    let missing = |what: &str, name: &str| format!("the {what} '{name}' does not exist");
+    let user = User::from_name(NAME).map_err(failed)?.ok_or_else(|| missing("user", NAME))?;
+    let group = Group::from_name(GROUP).map_err(failed)?.ok_or_else(|| missing("group", GROUP))?;
+    Ok(Owner { uid: user.uid.as_raw(), gid: group.gid.as_raw() })
+}
+
+/// Becomes the owner of the installation in `home` for good. Call it before the first thread starts: what it gives up,
+/// it gives up for the calling thread.
 ///
 /// # Errors
-/// When the kernel refuses one of the steps, or when root could be had again.
-pub fn become_user(owner: Owner) -> io::Result<()> {
-    let name = std::ffi::CString::new(NAME)?;
+/// A sentence with the remedy: there is no such user, the kernel refuses, or root could be had again.
+pub fn become_owner(home: &Path) -> Result<(), String> {
+    let home = home.display();
+    let owner = find().map_err(|problem| {
+        format!(
+            "{problem}; run 'groupadd -r {GROUP}; useradd -r -g {GROUP} -d {home} -s /sbin/nologin {NAME}', or start \
+             with -r to stay root"
+        )
+    })?;
+    if owner.uid == 0 || owner.gid == 0 {
+        return Err(format!(
+            "the user '{NAME}' or the group '{GROUP}' has the number of root; give it a number of its own"
+        ));
+    }
+    leave_root(owner).map_err(|error| {
+        format!(
+            "the user '{NAME}' cannot be taken: {error}; start as root with all its capabilities, or as '{NAME}', or \
+             with -r to stay root"
+        )
+    })
+}
+
+fn leave_root(owner: Owner) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-    initgroups(&name, gid)?;
-    setgid(gid)?;
-    setuid(uid)?;
-    if setuid(Uid::from_raw(0)).is_ok() {
-        return Err(io::Error::other("root privileges could be taken back"));
+    initgroups(&CString::new(NAME)?, gid)?;
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)?;
+    // Whoever started this process may have had the kernel keep them.
+    give_up_capabilities()?;
+    set_no_new_privs()?;
+    let (users, groups) = (getresuid()?, getresgid()?);
+    let changed = [users.real, users.effective, users.saved] == [uid; 3]
+        && [groups.real, groups.effective, groups.saved] == [gid; 3];
+    if !changed || seteuid(Uid::from_raw(0)).is_ok() || setegid(Gid::from_raw(0)).is_ok() {
+        return Err(io::Error::other("root could be had again"));
     }
     Ok(())
+}
+
+fn give_up_capabilities() -> io::Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3`: two times 32 bits for each set.
+    const VERSION: u32 = 0x2008_0522;
+    let header = [VERSION, 0];
+    let none = [[0u32; 3]; 2];
+    // SAFETY: the header (version, and 0 for this thread) and the data (effective, permitted and inheritable, twice) have
+    // the layout of capset(2), and the kernel only reads them.
+    let result = unsafe { nix::libc::syscall(nix::libc::SYS_capset, header.as_ptr(), none.as_ptr()) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
 }

@@ -20,7 +20,8 @@ pub struct Memory {
 /// The memory of a process now.
 pub fn memory(pid: u32) -> io::Result<Memory> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let shares = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    // Of a process that cannot be dumped only root may read this.
+    let shares = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let field = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok()).unwrap_or(f64::NAN)

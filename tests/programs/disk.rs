@@ -1,26 +1,13 @@
 //! A full disk on the worker.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf};
 
-use crate::support::{Daemon, Home, clusterd, skip};
+use crate::support::{Daemon, Home, clusterd, skip, unshared};
 
 /// A daemon whose `etc/rules` is a file system of one mebibyte that only it sees; none if this machine does not permit it.
 fn start_with_small_rules(home: &Home) -> Option<Daemon> {
-    let unshared = || {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c"]);
-        command
-    };
     let mount = r#"mount -t tmpfs -o size=1m none "$1""#;
-    let rules = home.path("etc/rules");
-    let possible = unshared().arg(mount).arg("sh").arg(&rules).output().is_ok_and(|output| output.status.success());
-    if !possible {
-        return None;
-    }
-    let daemon = clusterd(home);
-    let mut command = unshared();
-    command.arg(format!(r#"{mount} && shift && exec "$@""#)).arg("sh").arg(&rules);
-    command.arg(daemon.get_program()).args(daemon.get_args()).env_remove("WAZUH_HOME");
+    let command = unshared(mount, &[&home.path("etc/rules")], &clusterd(home))?;
     Some(Daemon::start_as(home, command))
 }
 

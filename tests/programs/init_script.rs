@@ -154,7 +154,7 @@ fn what_is_missing_is_named() {
     let group = nix::unistd::Group::from_name("wazuh").unwrap();
     if user.is_none() || group.is_none() {
         fs::write(service.home.beside("default"), "OPTIONS=\n").unwrap();
-        let said = service.expect("start", 1, "the user 'wazuh' and the group 'wazuh' do not both exist; create them");
+        let said = service.expect("start", 1, " 'wazuh' does not exist; run 'groupadd -r wazuh; useradd ");
         assert!(said.contains("it did not start"), "{said}");
         service.expect("status", 3, "not running");
         fs::write(service.home.beside("default"), "OPTIONS=-r\n").unwrap();

@@ -9,7 +9,7 @@ mod published;
 
 use super::fault::{Code, Fault};
 use super::xml::{self, Element};
-use super::{Auth, Cluster, ClusterKey, Note, source};
+use super::{Auth, Cluster, ClusterKey, Note, Secret, source};
 use check::Check;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -35,7 +35,7 @@ pub(super) fn load(file: &Path) -> OssecConf {
     });
     match bytes {
         // Other daemons' sections may hold any bytes, and are none of our business.
-        Ok(bytes) => parse(&String::from_utf8_lossy(&bytes), file),
+        Ok(bytes) => parse(&Secret::lossy(&bytes), file),
         Err(faults) => OssecConf { cluster: Err(faults), auth: Auth::default(), auth_faults: Vec::new() },
     }
 }

@@ -8,6 +8,7 @@ mod file_rules;
 mod intervals;
 mod lines;
 mod link;
+mod logging;
 mod section;
 mod version;
 
@@ -15,6 +16,7 @@ pub use choice::Choice;
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
 pub use link::{DistributedApi, Link, Local, Native};
+pub use logging::{LogFormat, Logging};
 pub use version::{Version, VersionError};
 
 use super::fault::{Code, Fault, Faults};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub link: Link,
     /// Connections of local programs.
     pub local: Local,
+    /// The log.
+    pub logging: Logging,
 }
 
 impl Settings {
@@ -109,6 +113,7 @@ impl Settings {
             registration: Choice::read(&mut root, "registration", "authd"),
             link: Link::read(root.section("link")),
             local: Local::read(root.section("local")),
+            logging: Logging::read(root.section("logging")),
         };
         intervals.finish();
         root.finish();
@@ -163,6 +168,7 @@ mod tests {
             (settings.link.native, &settings.link.features[..]),
             (Native::Auto, &["checksum=md5".to_owned(), "push".to_owned()][..])
         );
+        assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 0 });
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
         assert_eq!(settings.files.items.len(), 6);
         assert!(RULESET_KEYS.into_iter().all(|key| rule(key).files == [ALL_FILES] && rule(key).permissions == 0o660));
@@ -219,6 +225,12 @@ mod tests {
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
             (r#"{"agent_database": "authd"}"#, "agent_database", "write auto, embedded or wazuh-db"),
             (r#"{"registration": true}"#, "registration", "write auto, embedded or authd"),
+            (r#"{"logging": {"format": "xml"}}"#, "logging > format", "found 'xml'; write plain or json"),
+            (
+                r#"{"logging": {"max_size": 4096}}"#,
+                "logging > max_size",
+                "write 0, or a whole number of bytes from 65536",
+            ),
             (r#"{"lokal": 1}"#, "lokal is not a setting", "known here are: version, files"),
             (
                 r#"{"files": {"etc/": {"extra_valid": true}}}"#,
@@ -293,7 +305,7 @@ mod tests {
 
         #[test]
         fn no_value_panics(
-            name in prop::sample::select(vec!["version", "files", "intervals", "link", "local", "distributed_api"]),
+            name in prop::sample::select(vec!["version", "files", "intervals", "link", "local", "distributed_api", "logging"]),
             member in "worker|keep_alive|native|features|etc/|x/|excluded_files|[a-z/]{0,5}",
             value in "null|true|-?[0-9]{1,25}|1e30[0-9]|\\[\\]|\\{\\}|\"[a-z/.]{0,5}\"|\\[1,\"a\"\\]|\\{\"files\": 1\\}",
         ) {

@@ -52,15 +52,20 @@ impl Daemon {
     }
 
     /// As [`Daemon::start`], with a command line that begins in another way.
-    pub fn start_as(home: &Home, mut command: Command) -> Self {
-        let mark = home.mark();
-        command.args(["-f", "-r"]).stdin(Stdio::null());
+    pub fn start_as(home: &Home, command: Command) -> Self {
+        Self::start_with(home, command, &["-f", "-r"])
+    }
+
+    /// As [`Daemon::start_as`], with other options, of which one is `-f`.
+    pub fn start_with(home: &Home, mut command: Command, options: &[&str]) -> Self {
+        command.args(options).stdin(Stdio::null());
         command.stdout(File::create(home.beside("stdout")).unwrap());
         command.stderr(File::create(home.beside("stderr")).unwrap());
         let mut daemon = Self(command.spawn().unwrap());
         until("a daemon that serves", || {
-            assert!(daemon.is_running(), "the daemon does not start:\n{}", home.log());
-            home.log().get(mark..)?.contains("[Local Server] [Main] Serving on ").then_some(())
+            let said = std::fs::read_to_string(home.beside("stderr")).unwrap_or_default();
+            assert!(daemon.is_running(), "the daemon does not start:\n{said}");
+            said.contains("Serving on ").then_some(())
         });
         daemon
     }

@@ -1,0 +1,70 @@
+//! Who may read a file that holds the key.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::Note;
+use crate::system::user;
+
+/// Permissions of all users, and of the file's group.
+const OTHERS: u32 = 0o007;
+const GROUP: u32 = 0o070;
+
+/// A warning if `file`, which holds the key, is open to more than root, the group of the installation and that of this
+/// process.
+pub(super) fn note(file: &Path) -> Option<Note> {
+    // Whoever could read it a moment ago knows who owns it.
+    let about = fs::metadata(file).ok()?;
+    let (mode, group) = (about.mode() & 0o777, about.gid());
+    let name = file.display();
+    if mode & OTHERS != 0 {
+        return Some(Note::warning(format!(
+            "The key of the cluster is open to every user of this machine: {name} has the mode {mode:04o}; run: chmod \
+             o= {name}"
+        )));
+    }
+    let own = [Some(0), Some(user::group()), user::owner().map(|owner| owner.gid)];
+    if mode & GROUP == 0 || own.contains(&Some(group)) {
+        return None;
+    }
+    let members = user::group_name(group).unwrap_or_else(|| group.to_string());
+    Some(Note::warning(format!(
+        "The key of the cluster is open to the group '{members}': {name} has the mode {mode:04o}; run: chgrp {} {name}",
+        user::GROUP
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{PermissionsExt, chown};
+
+    use super::*;
+
+    #[test]
+    fn who_is_not_meant_to_read_the_key_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let told = |mode: u32| {
+            set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            note(file.path()).map(|note| note.text)
+        };
+        for mode in [0o600, 0o640, 0o660, 0o400] {
+            assert_eq!(told(mode), None, "{mode:o}");
+        }
+        for mode in [0o644, 0o604, 0o662, 0o601] {
+            let text = told(mode).unwrap();
+            assert!(
+                text.contains("every user") && text.contains(&format!("mode {mode:04o}; run: chmod o= ")),
+                "{text}"
+            );
+        }
+        if !user::is_root() {
+            return println!("SKIPPED: only root can give a file to another group");
+        }
+        chown(file.path(), None, Some(54_321)).unwrap();
+        let text = told(0o640).unwrap();
+        assert!(text.contains("the group '54321'") && text.contains("run: chgrp wazuh "), "{text}");
+        assert_eq!(told(0o600), None);
+    }
+}

@@ -1,0 +1,269 @@
+//! The log file: appends lines, closes it when its day or its size is over, and follows its path when somebody else has
+//! moved or removed the file.
+
+use std::{
+    fs::{self, File, Metadata, OpenOptions, Permissions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, SystemTime},
+};
+
+use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
+use time::Date;
+
+use super::{
+    archive::{Closed, LOG},
+    archiver::Archiver,
+};
+use crate::system::{clock::local_day, user::Owner};
+
+/// Mode of the file (`spec/protocol.md` 15.3).
+const MODE: u32 = 0o660;
+
+/// Until what failed is tried again; what was opened before serves meanwhile.
+const OPEN_AGAIN: Duration = Duration::from_secs(1);
+const ROTATE_AGAIN: Duration = Duration::from_secs(60);
+
+/// The log file; cheap to clone.
+#[derive(Clone)]
+pub struct LogFile(Arc<Inner>);
+
+struct Inner {
+    directory: PathBuf,
+    path: PathBuf,
+    max_size: u64,
+    owner: Option<Owner>,
+    state: Mutex<State>,
+    /// Wakes the archiver. Before it is set nothing is rotated: the file may be that of a daemon that runs.
+    wake: OnceLock<Sender<()>>,
+}
+
+#[derive(Default)]
+struct State {
+    open: Option<Open>,
+    /// Lines that could not be written.
+    lost: u64,
+    opening: Trouble,
+    writing: Trouble,
+    rotating: Trouble,
+}
+
+struct Open {
+    file: File,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// The local date of its lines.
+    day: Date,
+    /// Whether it ends with the beginning of a line that could not be written.
+    torn: bool,
+}
+
+/// Something that fails. It is told once, and again only when it was good in between.
+#[derive(Default)]
+struct Trouble {
+    told: bool,
+    again: Option<Instant>,
+}
+
+impl LogFile {
+    /// The log in the directory `logs`, not opened yet. It is archived at midnight and, if `max_size` is not 0, before
+    /// it has more bytes than that. `owner` gets the files.
+    pub fn new(logs: PathBuf, max_size: u64, owner: Option<Owner>) -> Self {
+        let (path, state) = (logs.join(LOG), Mutex::default());
+        Self(Arc::new(Inner { directory: logs, path, max_size, owner, state, wake: OnceLock::new() }))
+    }
+
+    /// Opens it, or goes on in a new file at the same path.
+    ///
+    /// # Errors
+    /// When it cannot be opened for writing. A log that was open goes on as it was.
+    pub fn open(&self) -> io::Result<()> {
+        let (opened, mut state) = (self.0.open(SystemTime::now()), self.0.state.lock());
+        match opened {
+            Ok(open) => state.set(open),
+            Err(error) => {
+                // Whoever called tells it.
+                let _ = state.opening.met(OPEN_AGAIN, String::new);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts to rotate, and archives what an earlier run left. Only the daemon that has locked the home may do this.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn rotate(&self) -> io::Result<Archiver> {
+        let (wake, woken) = bounded(1);
+        let archiver = Archiver::start(self.0.directory.clone(), self.0.owner, woken)?;
+        let _ = self.0.wake.set(wake);
+        Ok(archiver)
+    }
+
+    /// Appends a line that is written `now`, by the wall clock. Gives what a person must know, as sentences.
+    pub fn append(&self, line: &str, now: SystemTime) -> Vec<String> {
+        let (log, mut state, mut news) = (&*self.0, self.0.state.lock(), Vec::new());
+        // One look at the path answers all: whether it still leads to the open file, and how long that is.
+        let about = fs::symlink_metadata(&log.path).ok();
+        let length = about.as_ref().map_or(0, Metadata::len);
+        if state.open.as_ref().map(|open| open.identity) != about.as_ref().map(identity) || state.open.is_none() {
+            state.follow(log, now, &mut news);
+        } else if log.wake.get().is_some() {
+            state.rotate_if_due(log, length, line.len(), now, &mut news);
+        }
+        state.write(log, line, &mut news);
+        news
+    }
+}
+
+impl Inner {
+    fn open(&self, now: SystemTime) -> io::Result<Open> {
+        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+        let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(&self.path)?;
+        let about = file.metadata()?;
+        if !about.is_file() || about.nlink() != 1 {
+            return Err(io::Error::other("it is not a file of its own"));
+        }
+        // The umask may have taken bits away. A file of somebody else that may be written is as good as it is.
+        let _ = file.set_permissions(Permissions::from_mode(MODE));
+        let _ = self.owner.map(|owner| fchown(&file, Some(owner.uid), Some(owner.gid)));
+        let last_line = if about.len() == 0 { now } else { about.modified()? };
+        Ok(Open { file, identity: identity(&about), day: local_day(last_line), torn: false })
+    }
+
+    fn problem(&self, what: &str, error: &io::Error, then: &str) -> String {
+        let directory = self.directory.display();
+        format!(
+            "{} cannot be {what}: {error}. {then}; see whether {directory} may be written and has room.",
+            self.path.display()
+        )
+    }
+}
+
+impl State {
+    fn set(&mut self, open: Open) {
+        self.open = Some(open);
+        self.opening = Trouble::default();
+    }
+
+    /// Opens what is at the path now; somebody else has moved or removed the file.
+    fn follow(&mut self, log: &Inner, now: SystemTime, news: &mut Vec<String>) {
+        if self.opening.rests() {
+            return;
+        }
+        match log.open(now) {
+            Ok(open) => self.set(open),
+            Err(error) => {
+                let then = match self.open {
+                    Some(_) => "The log goes on in the file that was there before",
+                    None => "The daemon goes on without it",
+                };
+                news.extend(self.opening.met(OPEN_AGAIN, || log.problem("opened", &error, then)));
+            }
+        }
+    }
+
+    fn rotate_if_due(&mut self, log: &Inner, length: u64, more: usize, now: SystemTime, news: &mut Vec<String>) {
+        let Some(open) = &mut self.open else { return };
+        let (date, full) = (local_day(now), log.max_size > 0 && length + more as u64 > log.max_size);
+        if open.day.previous_day().is_some_and(|before| date < before) {
+            // The clock was wrong by days and was put right: midnight is to count again.
+            open.day = date;
+        }
+        if length == 0 {
+            open.day = open.day.max(date);
+        }
+        // A clock that was set back over midnight is a day behind until it gets there again, and that is no new day.
+        if length == 0 || !(full || date > open.day) || self.rotating.rests() {
+            return;
+        }
+        match rotate(log, open, date) {
+            Ok(()) => self.rotating = Trouble::default(),
+            Err(error) => {
+                let problem = || log.problem("rotated", &error, "The log goes on in this file");
+                news.extend(self.rotating.met(ROTATE_AGAIN, problem));
+            }
+        }
+    }
+
+    fn write(&mut self, log: &Inner, line: &str, news: &mut Vec<String>) {
+        match self.try_write(line) {
+            Ok(()) => {
+                self.writing = Trouble::default();
+                if self.lost > 0 {
+                    news.push(format!("{} lines before this could not be written.", std::mem::take(&mut self.lost)));
+                }
+            }
+            Err(error) => {
+                self.lost += 1;
+                // Why there is no file was told already.
+                if self.open.is_some() {
+                    news.extend(self.writing.met(Duration::ZERO, || log.problem("written", &error, "Lines are lost")));
+                }
+            }
+        }
+    }
+
+    fn try_write(&mut self, line: &str) -> io::Result<()> {
+        let open = self.open.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let line = if open.torn { format!("\n{line}") } else { line.to_owned() };
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            match open.file.write(rest) {
+                Ok(count) => {
+                    rest = &rest[count..];
+                    open.torn = !rest.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Closes the file under the name that its archive will have, and goes on in a new one. No line is written meanwhile, so
+/// each is in one of the two.
+fn rotate(log: &Inner, open: &mut Open, date: Date) -> io::Result<()> {
+    // As in the original, the archives of a log with a limit are numbered.
+    let first = u32::from(log.max_size > 0);
+    let closed = log.directory.join(Closed::next(&log.directory, open.day, first)?.name());
+    match fs::rename(&log.path, &closed) {
+        // Somebody else has just moved it; the next line follows.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    match log.open(SystemTime::now()) {
+        Ok(new) => *open = Open { day: open.day.max(date), ..new },
+        Err(error) => {
+            fs::rename(&closed, &log.path)?;
+            return Err(error);
+        }
+    }
+    // The archiver that is awake already looks once more when it is done.
+    let _ = log.wake.get().map(|wake| wake.try_send(()));
+    Ok(())
+}
+
+fn identity(about: &Metadata) -> (u64, u64) {
+    (about.dev(), about.ino())
+}
+
+impl Trouble {
+    fn rests(&self) -> bool {
+        self.again.is_some_and(|again| Instant::now() < again)
+    }
+
+    /// It failed, and is not to be tried for the time of `rest`; gives what is to be told.
+    fn met(&mut self, rest: Duration, text: impl FnOnce() -> String) -> Option<String> {
+        self.again = Some(Instant::now() + rest);
+        (!std::mem::replace(&mut self.told, true)).then(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! `logs/cluster.log` as it comes to be old, large, unwritable, or the target of a flood.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    net::TcpStream,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Output,
+    time::{Duration, Instant, SystemTime},
+};
+
+use clusterd::{system::clock::local_day, wire::ErrorObject};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Home, Peer, WAZUH, clusterd, control, finish, skip, unshared, until};
+
+const LOG: &str = "logs/cluster.log";
+const DAY: Duration = Duration::from_secs(86_400);
+const NOT_PERMITTED: &str = "only root may make a mount namespace (unshare --mount)";
+
+/// Where the lines of this day are archived.
+fn archive_of(home: &Home, day: SystemTime, number: &str) -> PathBuf {
+    let date = local_day(day);
+    let month = &date.month().to_string()[..3];
+    home.path(&format!("logs/cluster/{}/{month}/cluster.log-{:02}{number}.gz", date.year(), date.day()))
+}
+
+/// The lines of an archive, as soon as it is there.
+fn archived(path: &Path) -> String {
+    until(&path.display().to_string(), || path.exists().then_some(()));
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn write_yesterday(home: &Home, text: &str) -> SystemTime {
+    let yesterday = SystemTime::now() - DAY;
+    home.write(LOG, text);
+    File::options().append(true).open(home.path(LOG)).unwrap().set_modified(yesterday).unwrap();
+    yesterday
+}
+
+fn said(home: &Home) -> String {
+    fs::read_to_string(home.beside("stderr")).unwrap()
+}
+
+#[test]
+fn the_log_of_yesterday_is_archived_where_the_original_would() {
+    let home = Home::master();
+    let yesterday = write_yesterday(&home, "a line of yesterday\n");
+    let Some(command) = home.as_installed(&clusterd(&home)) else { return skip(NOT_PERMITTED) };
+    let _daemon = Daemon::start_with(&home, command, &["-f"]);
+    let archive = archive_of(&home, yesterday, "");
+    // What was said before the home was locked stands behind it.
+    assert!(archived(&archive).starts_with("a line of yesterday\n"));
+    until("the closed file gone", || (fs::read_dir(home.path("logs")).unwrap().count() == 2).then_some(()));
+    let folders = archive.ancestors().skip(1).take(3).map(|folder| (folder, 0o750));
+    for (path, mode) in [(&*archive, 0o640), (&*home.path(LOG), 0o660)].into_iter().chain(folders) {
+        let about = fs::metadata(path).unwrap();
+        assert_eq!((about.permissions().mode() & 0o777, about.uid(), about.gid()), (mode, WAZUH, WAZUH), "{path:?}");
+    }
+    assert!(!home.log().contains("a line of yesterday"));
+}
+
+#[test]
+fn a_large_log_is_archived_under_the_next_number() {
+    let home = Home::master();
+    home.settings(json!({"logging": {"max_size": 65_536}}));
+    let today = SystemTime::now();
+    for number in ["_1", "_2"] {
+        let old = format!("{number}\n").repeat(30_000);
+        home.write(LOG, &old);
+        let daemon = Daemon::start(&home);
+        assert!(archived(&archive_of(&home, today, number)).starts_with(&old));
+        daemon.stop();
+    }
+    assert!(!archive_of(&home, today, "").exists());
+}
+
+#[test]
+fn a_log_that_is_removed_or_moved_away_is_made_again() {
+    let home = Home::master();
+    let _daemon = Daemon::start(&home);
+    fs::remove_file(home.path(LOG)).unwrap();
+    home.wait_for("[Local integrity] Finished in");
+    fs::rename(home.path(LOG), home.path("logs/cluster.log.1")).unwrap();
+    home.wait_for("[Local integrity] Finished in");
+}
+
+#[test]
+fn json_lines_from_the_first_to_the_last() {
+    let home = Home::master();
+    home.settings(json!({"logging": {"format": "json"}}));
+    let daemon = Daemon::start(&home);
+    Peer::connect(home.address).request("hello", "two\nlines wazuh worker 4.14.7");
+    daemon.stop();
+    let mut texts = vec![home.log(), said(&home)];
+    assert_eq!(texts[0], texts[1]);
+    // Faults of the configuration are told in the same form.
+    home.option("port", "80");
+    let mut command = clusterd(&home);
+    command.arg("-t");
+    texts.push(String::from_utf8(finish(command).stderr).unwrap());
+    assert!(texts[2].contains("Port must be higher"), "{}", texts[2]);
+    for line in texts.iter().flat_map(|text| text.lines()) {
+        let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let members: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(members, ["level", "message", "tags", "timestamp"]);
+        assert_eq!(value["tags"].as_array().unwrap().len(), 2, "{line}");
+    }
+    assert!(texts[0].contains(r#""tags":["Local Server","Main"]"#));
+}
+
+/// `logs` cannot be written at all: the daemon serves without it, and says so once where somebody may hear it.
+#[test]
+fn a_read_only_directory_of_logs() {
+    const READ_ONLY: &str = r#"mount --bind "$1" "$1"; mount -o remount,bind,ro "$1""#;
+    for log_is_there in [true, false] {
+        let home = Home::master();
+        if log_is_there {
+            home.write(LOG, "");
+        }
+        let command = || unshared(READ_ONLY, &[&home.path("logs")], &clusterd(&home));
+        let Some(foreground) = command() else { return skip(NOT_PERMITTED) };
+        let daemon = Daemon::start_as(&home, foreground);
+        assert_eq!(control(&home, &["-l"]).status.code(), Some(0));
+        daemon.stop();
+        let said = said(&home);
+        let told: Vec<_> = said.lines().filter(|line| line.contains("cluster.log cannot be ")).collect();
+        assert!(told.len() == 1 && told[0].contains("Read-only file system"), "{said}");
+
+        let mut background = command().unwrap();
+        background.arg("-r");
+        let Output { status, stderr, .. } = finish(background);
+        let pid_file = home.traces().into_iter().find(|name| name.ends_with(".pid")).unwrap();
+        let pid = String::from_utf8(home.read(&pid_file).unwrap()).unwrap().trim().parse().unwrap();
+        let serves = control(&home, &["-l"]).status.code();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        until("its end", || (!home.path(&pid_file).exists()).then_some(()));
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!((status.code(), serves, said.lines().count()), (Some(0), Some(0), 1), "{said}");
+        assert!(said.contains("Read-only file system") && said.contains("It goes on without this log"), "{said}");
+        assert_eq!(home.log(), "");
+    }
+}
+
+/// The file may be written and its directory not.
+#[test]
+fn a_log_that_cannot_be_rotated_goes_on_in_its_file() {
+    let home = Home::master();
+    write_yesterday(&home, "a line of yesterday\n");
+    let Some(command) = home.as_installed(&clusterd(&home)) else { return skip(NOT_PERMITTED) };
+    home.give(0, &["logs"]);
+    let _daemon = Daemon::start_with(&home, command, &["-f"]);
+    let line =
+        home.wait_for("cluster.log cannot be rotated: Permission denied (os error 13). The log goes on in this file");
+    assert!(line.contains("ERROR: [Cluster] [Main]") && line.contains("may be written and has room"), "{line}");
+    let mark = home.mark();
+    home.wait_for_since(mark, "[Local integrity] Finished in");
+    home.wait_for_since(home.mark(), "[Local integrity] Finished in");
+    for text in [home.log(), said(&home)] {
+        assert_eq!(text.matches("cannot be rotated").count(), 1, "{text}");
+    }
+    assert!(home.log().starts_with("a line of yesterday\n"));
+}
+
+/// A disk that is full loses lines and tells how many when there is room again; the daemon goes on.
+#[test]
+fn a_full_disk_of_logs() {
+    let home = Home::master();
+    let small = r#"mount -t tmpfs -o size=64k none "$1"; head -c 32768 /dev/zero > "$1/ballast""#;
+    let Some(command) = unshared(small, &[&home.path("logs")], &clusterd(&home)) else { return skip(NOT_PERMITTED) };
+    let daemon = Daemon::start_as(&home, command);
+    let logs = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), home.path("logs").display()));
+    let mut peer = Peer::join(home.address, "w1");
+    until("a full disk", || {
+        peer.ask("echo", b"x");
+        said(&home).contains("cluster.log cannot be written: No space left on device").then_some(())
+    });
+    peer.ask("echo", b"still there");
+    fs::remove_file(logs.join("ballast")).unwrap();
+    let log = || fs::read_to_string(logs.join("cluster.log")).unwrap();
+    until("what was lost", || log().contains(" lines before this could not be written.").then_some(()));
+    let log = log();
+    let whole = |line: &&str| line.starts_with("20") && line.contains("] [");
+    assert!(
+        log.lines().filter(|line| !whole(line)).count() <= 1,
+        "at most one line was cut, and nothing hangs on it:\n{log}"
+    );
+    assert_eq!(said(&home).matches("cannot be written").count(), 1);
+}
+
+/// Bytes of the lines of one level that contain `text`.
+fn bytes_of(log: &str, level: &str, text: &str) -> usize {
+    let lines = log.lines().filter(|line| line.contains(level) && line.contains(text));
+    lines.map(|line| line.len() + 1).sum()
+}
+
+/// What lines of one kind may take in this time.
+fn allowed(since: Instant) -> usize {
+    64 * 1024 + 1024 * (since.elapsed().as_secs() as usize + 1)
+}
+
+/// Who has no key connects as fast as it can.
+#[test]
+fn strangers_cannot_fill_the_disk() {
+    const CONNECTIONS: usize = 3000;
+    let home = Home::master();
+    let _daemon = Daemon::start(&home);
+    let begun = Instant::now();
+    for _ in 0..CONNECTIONS {
+        drop(TcpStream::connect(home.address.socket()).unwrap());
+    }
+    // Another level has an allowance of its own, so what matters is seen.
+    until("the end of the rush", || Peer::connect(home.address).is_open().then_some(()));
+    Peer::connect(home.address).request("hello", "m wazuh worker 4.14.7");
+    home.wait_for("is refused: Error 3029");
+    let left_out = "lines like the next were left out";
+    until("that lines were left out", || {
+        drop(TcpStream::connect(home.address.socket()).unwrap());
+        home.log().contains(left_out).then_some(())
+    });
+    let log = home.log();
+    for level in [" INFO: ", " DEBUG: ", " WARNING: ", " ERROR: "] {
+        let written = bytes_of(&log, level, "[Worker] [Main]");
+        assert!(written <= allowed(begun), "{level}{written} of {}", allowed(begun));
+    }
+    // Each has a line of INFO and two of DEBUG.
+    assert!(log.matches("Connection from").count() < CONNECTIONS / 2);
+}
+
+/// Who has the key asks as fast as it can, while everything is logged.
+#[test]
+fn a_worker_cannot_fill_the_disk() {
+    const REQUESTS: usize = 3000;
+    let home = Home::master();
+    let _daemon = Daemon::start(&home);
+    let begun = Instant::now();
+    let mut peer = Peer::join(home.address, "w1");
+    for _ in 0..REQUESTS {
+        peer.ask("echo", b"x");
+    }
+    assert!(home.log().matches("Command received: b'echo'").count() < REQUESTS / 2);
+    let written = bytes_of(&home.log(), " DEBUG: ", "[Worker w1] [Main]");
+    assert!(written <= allowed(begun), "{written} of {}", allowed(begun));
+    let error = ErrorObject::cluster(3018, "an error of its own");
+    peer.request("syn_i_w_m_r", format!("None {}", error.to_json()));
+    home.wait_for("ERROR: [Worker w1] [Integrity check] Received error from worker");
+}
+
+/// Killed in the middle of an archive: the next start makes it again, whole and once.
+#[test]
+fn a_kill_while_the_log_is_archived_loses_nothing() {
+    let home = Home::master();
+    let number = |n: u64| format!("{n} {:x}\n", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let old: String = (0..1_000_000).map(number).collect();
+    let yesterday = write_yesterday(&home, &old);
+    let archive = archive_of(&home, yesterday, "");
+    let folder = archive.parent().unwrap();
+    let daemon = Daemon::start(&home);
+    until("the beginning of an archive", || folder.read_dir().ok()?.next().map(drop));
+    daemon.kill();
+    assert!(!archive.exists(), "it was faster than the kill");
+    let _daemon = Daemon::start(&home);
+    assert!(archived(&archive).starts_with(&old));
+    let names =
+        |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    until("the closed file gone", || (names(&home.path("logs")).len() == 2).then_some(()));
+    assert_eq!(names(folder), [archive.file_name().unwrap()]);
+}
