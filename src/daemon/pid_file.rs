@@ -83,6 +83,11 @@ mod tests {
         std::fs::write(&script, "read -r line\n").unwrap();
         let mut original =
             std::process::Command::new("/bin/sh").arg(&script).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        // For an instant after its start it has no command line.
+        while !is_cluster_daemon(original.id()) {
+            assert!(original.try_wait().unwrap().is_none(), "it has ended");
+            std::thread::yield_now();
+        }
         let names = [
             ("wazuh-clusterd-4194999.pid".to_owned(), false),
             ("wazuh-clusterd_child_1-4194999.pid".to_owned(), false),
