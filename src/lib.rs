@@ -34,6 +34,7 @@
 //!  agent-db ─► owns the embedded agent database; wdb, wdb-http ─► serve it to the manager's other programs, one thread
 //!  for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
+//!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
 //!
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
