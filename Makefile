@@ -15,7 +15,6 @@ PYTHON  ?= python3
 RULESET ?=
 VENV    := target/venv
 
-
 # Where and for whom it is installed. Assigned, so that variables of the environment with these names do not count.
 PREFIX  = /var/ossec
 USER    = wazuh
@@ -71,8 +70,11 @@ uninstall:
 deb rpm: build
 	@$(PACKAGE) scripts/package/$@
 
-dist dist-check:
-	@$(PACKAGE) scripts/package/$@
+dist:
+	@$(PACKAGE) scripts/package/dist
+
+dist-check: dist
+	@$(PACKAGE) scripts/package/dist-check
 
 package-test: deb rpm
 	@$(PACKAGE) scripts/package/test

@@ -37,6 +37,7 @@
 //!  for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //!  log ─► archives closed log files, so that no other thread waits for it                         (both roles)
+//!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
 //!
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,

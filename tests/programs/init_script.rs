@@ -136,6 +136,8 @@ fn a_daemon_of_the_original_is_one() {
     fs::write(&script, "read -r line\n").unwrap();
     let mut original = Original(Command::new("sh").arg(&script).stdin(Stdio::piped()).spawn().unwrap());
     let pid = original.0.id();
+    // For an instant after its start it has no command line.
+    until("its command line", || (!fs::read(format!("/proc/{pid}/cmdline")).unwrap().is_empty()).then_some(()));
     service.leave_pid_file(pid);
     service.expect("start", 0, &format!("it is running already, with pid {pid}"));
     assert_eq!(service.pid(), pid.to_string());
