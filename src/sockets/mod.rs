@@ -23,7 +23,7 @@ pub struct Limits {
     pub clients: usize,
     /// From the first byte of a request to its last.
     pub request: Duration,
-    /// For each [`PIECE`] of an answer.
+    /// For each piece of an answer; one holds the longest frame.
     pub answer: Duration,
 }
 
