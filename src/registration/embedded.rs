@@ -89,6 +89,7 @@ struct Waiting {
     decided: Arc<AtomicBool>,
     answered: Receiver<Vec<u8>>,
     deadline: Receiver<Instant>,
+    order: Shutdown,
 }
 
 fn failed(sent: bool, reason: &str) -> Unavailable {
@@ -114,23 +115,25 @@ impl Embedded {
             recv(self.order.channel()) -> _ => return Err(stops()),
             recv(deadline) -> _ => return Err(late(false)),
         }
-        Ok(Waiting { decided, answered, deadline })
+        Ok(Waiting { decided, answered, deadline, order: self.order.clone() })
     }
 }
 
 impl Waiting {
     fn wait(self) -> Result<Vec<u8>, Unavailable> {
-        let Self { decided, answered, deadline } = self;
+        let Self { decided, answered, deadline, order } = self;
         let unanswered = || match decided.load(Ordering::Acquire) {
             true => failed(true, "failed; the log tells why"),
             false => stops(),
         };
-        select! {
+        // A thread that has ended drops nothing of what is still in its queue, so the order to stop counts here, too.
+        let given_up = select! {
             recv(answered) -> answer => return answer.map_err(|_| unanswered()),
-            recv(deadline) -> _ => {}
-        }
+            recv(order.channel()) -> _ => stops(),
+            recv(deadline) -> _ => late(false),
+        };
         if !decided.swap(true, Ordering::AcqRel) {
-            return Err(late(false));
+            return Err(given_up);
         }
         match answered.recv_timeout(WORK) {
             Ok(answer) => Ok(answer),

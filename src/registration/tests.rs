@@ -379,6 +379,27 @@ fn a_database_that_is_away_or_refuses_is_told_later() {
 }
 
 #[test]
+fn a_database_that_hangs_costs_one_wait() {
+    const LIMIT: Duration = Duration::from_millis(300);
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.path("queue/db")).unwrap();
+    // It accepts by itself, and nobody reads.
+    let _silent = std::os::unix::net::UnixListener::bind(fixture.home.agent_database_socket()).unwrap();
+    let mut registrar = fixture.registrar(Store::new(WazuhDb::new(&fixture.home, LIMIT, &fixture.order)));
+    let begun = Instant::now();
+    for number in 0..50 {
+        let answer = ask(&mut registrar, &add(&format!("agent{number}"), r#","groups":"web""#));
+        assert!(answer.starts_with(r#"{"error":0"#), "{answer}");
+    }
+    assert!(begun.elapsed() < 20 * LIMIT, "{:?}", begun.elapsed());
+    assert_eq!(fixture.keys().lines().count(), 50);
+    drop(registrar);
+    // When it is back, all come to it.
+    fixture.registrar(fixture.store()).recover();
+    assert_eq!((&fixture.row(1)["group"], &fixture.row(50)["group"]), (&"web".into(), &"web".into()));
+}
+
+#[test]
 fn the_configuration_decides_where_the_request_does_not() {
     let mut fixture = Fixture::new();
     let force = Force { disconnected_time: None, after_registration_time: 0, ..Force::default() };

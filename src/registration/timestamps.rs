@@ -8,7 +8,6 @@ use std::{
     collections::HashSet,
     fs::{self, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::SystemTime,
 };
@@ -16,15 +15,12 @@ use std::{
 use super::table::{Agent, number};
 use crate::system::{clock::local_date, disk::Disk, replacement::Replacement};
 
-/// The mode of a new file.
-const MODE: u32 = 0o640;
-
 /// Takes out the lines of agents that were removed and adds those of new ones.
 ///
 /// # Errors
 /// Those of the file system.
 pub(super) fn update(path: &Path, removed: &[String], added: &[Agent], now: SystemTime) -> io::Result<()> {
-    if !removed.is_empty() {
+    if !removed.is_empty() || !path.exists() {
         let before = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read?,
@@ -37,7 +33,7 @@ pub(super) fn update(path: &Path, removed: &[String], added: &[Agent], now: Syst
     let date = local_date(now);
     let lines: String =
         added.iter().map(|agent| format!("{} {} {} {date}\n", agent.id(), agent.name(), agent.ip())).collect();
-    OpenOptions::new().append(true).create(true).mode(MODE).open(path)?.write_all(lines.as_bytes())
+    OpenOptions::new().append(true).open(path)?.write_all(lines.as_bytes())
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::{
 const REST: Duration = Duration::from_millis(500);
 
 /// How long programs may take to receive the answers that are due when the order to stop comes.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const LAST_ANSWERS: Duration = Duration::from_secs(4);
 
 /// Longer than any request of a program: whoever joins the listening thread decides how long to wait.
 const END: Duration = Duration::from_secs(60);

@@ -31,8 +31,8 @@ pub struct Replacement<'a> {
 }
 
 impl<'a> Replacement<'a> {
-    /// Writes `pieces` beside `path`, with the mode of what stands there and, as far as this process may, its owner. A
-    /// symbolic link stays, and the file that it leads to is replaced.
+    /// Writes `pieces` beside `path`, with the mode of what stands there and, as far as this process may, its owner; for a
+    /// new file that of the directory. A symbolic link stays, and the file that it leads to is replaced.
     ///
     /// # Errors
     /// Those of the disk; nothing is left then.
@@ -52,8 +52,9 @@ impl<'a> Replacement<'a> {
         let replacement = Self { disk, directory, file, staged, name: name.to_owned(), done: false };
         replacement.write(pieces)?;
         disk.set_mode(&replacement.file, before.as_ref().map_or(MODE, |before| before.mode() & 0o7777))?;
-        let owner = before.map(|before| (before.uid(), before.gid()));
-        if let Some(owner) = owner.filter(|owner| *owner != (geteuid().as_raw(), getegid().as_raw())) {
+        let like = before.map_or_else(|| replacement.directory.metadata(), Ok)?;
+        let owner = (like.uid(), like.gid());
+        if owner != (geteuid().as_raw(), getegid().as_raw()) {
             match disk.set_owner(&replacement.file, owner) {
                 Ok(()) | Err(Errno::EPERM) => {}
                 Err(error) => return Err(error.into()),

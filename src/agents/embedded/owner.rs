@@ -28,6 +28,9 @@ const QUEUE: usize = 64;
 /// How long a caller waits for its result.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// How long it waits when the order to stop has come: work that was begun is carried to its end.
+const LAST_RESULT: Duration = Duration::from_secs(2);
+
 /// From one attempt to open the file to the next.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -88,8 +91,11 @@ impl Embedded {
             recv(self.shutdown.channel()) -> _ => return Err(stops()),
             recv(deadline) -> _ => return Err(late()),
         }
+        let failed = |_| Error::Unavailable("the work failed; the log tells why".into());
         select! {
-            recv(result) -> result => result.map_err(|_| Error::Unavailable("the work failed; the log tells why".into()))?,
+            recv(result) -> result => result.map_err(failed)?,
+            // Work that came a moment too late stays in the queue of a thread that has ended.
+            recv(self.shutdown.channel()) -> _ => result.recv_timeout(LAST_RESULT).map_err(|_| stops())?,
             recv(deadline) -> _ => Err(late()),
         }
     }
