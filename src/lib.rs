@@ -35,13 +35,18 @@
 //!  one thread for each                                                                            (both roles)
 //!  agent-db ─► owns the embedded agent database; wdb, wdb-http ─► serve it to the manager's other programs, one thread
 //!  for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
+//!  dapi ─► four that execute requests of the API, if a program is named for that (dapi-wait: its end)  (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //!  log ─► archives closed log files, so that no other thread waits for it                         (both roles)
 //!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
 //!
+//! Where the files of the master change, it tells the workers at once (`int_changed`), and they ask for a check without
+//! waiting for their turn ([`session::native`]).
+//!
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
-//! `hello` while a ghost is asked whether it lives, `request` for what needs the agent database or a scan. No thread that
+//! `hello` while a ghost is asked whether it lives, `sendsync` while there are requests of a worker to a program of the
+//! master, `request` for what needs the agent database, a scan or another node. No thread that
 //! reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
