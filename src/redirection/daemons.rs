@@ -148,6 +148,9 @@ impl Daemons {
         let Ok(request) = std::str::from_utf8(content) else {
             return Answered::Nothing("the agent database takes text in UTF-8".into());
         };
+        if changes_by_sql(request) {
+            return Answered::Answer(b"err Other nodes may only read with sql".to_vec());
+        }
         let text = match self.node.agents.command(request) {
             Ok(Reply::Ok(payload)) => format!("ok {payload}"),
             Ok(Reply::Due(payload)) => format!("due {payload}"),
@@ -156,6 +159,14 @@ impl Daemons {
         };
         Answered::Answer(text.into_bytes())
     }
+}
+
+/// Whether this is a statement of SQL that is not one that reads. Nobody sends one from another node, and who has the key of
+/// the cluster is not to be master of the database.
+fn changes_by_sql(request: &str) -> bool {
+    let mut words = request.split_ascii_whitespace();
+    let (_, command, first) = (words.next(), words.next(), words.next().unwrap_or_default());
+    command == Some("sql") && !first.get(..6).is_some_and(|word| word.eq_ignore_ascii_case("select"))
 }
 
 fn answered(answer: Result<Vec<u8>, Unanswered>) -> Answered {
@@ -186,6 +197,18 @@ mod tests {
         );
         let sql = r#"{"message": "global sql SELECT \"a\"", "daemon_name": "wazuh-db"}"#;
         assert_eq!(parse(sql), Ok((Daemon::Database, "global sql SELECT \"a\"".to_owned())));
+    }
+
+    #[test]
+    fn other_nodes_may_only_read_with_sql() {
+        for reads in ["global sql SELECT 1", "global  sql select count(*) FROM agent", "global get-agent-info 1"] {
+            assert!(!changes_by_sql(reads), "{reads}");
+        }
+        for changes in
+            ["global sql DELETE FROM agent", "global sql", "global sql  WITH x AS (SELECT 1) DELETE FROM agent"]
+        {
+            assert!(changes_by_sql(changes), "{changes}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-/// Pieces that may wait in one lane.
-const LIMIT: usize = 256;
+/// Pieces that may wait in one lane: as many as local programs can be connected to a node at a time.
+const LIMIT: usize = 128;
 
 /// Pieces that are taken at a time.
 const BATCH: usize = 64;

@@ -21,6 +21,9 @@ const PREFIX: &str = "queue/cluster/";
 /// Entries that the directory may have; a master cannot fill it for ever.
 const ENTRIES: usize = 64;
 
+/// The same for bytes; the last file may exceed it.
+const BYTES: u64 = 1024 * 1024 * 1024;
+
 /// The files that are on their way on one connection.
 pub struct Parcels {
     files: IncomingFiles,
@@ -57,8 +60,13 @@ impl Parcels {
     }
 
     fn begin(&mut self, path: &[u8]) -> Result<(), FileRefused> {
-        let entries = std::fs::read_dir(&self.directory).map_err(|error| self.storage(error))?.count();
-        if entries >= ENTRIES {
+        let (mut entries, mut bytes) = (0, 0);
+        for entry in std::fs::read_dir(&self.directory).map_err(|error| self.storage(error))? {
+            entries += 1;
+            // What cannot be looked at has just gone.
+            bytes += entry.and_then(|entry| entry.metadata()).map_or(0, |metadata| metadata.len());
+        }
+        if entries >= ENTRIES || bytes >= BYTES {
             return Err(FileRefused::TooMany);
         }
         // What was given up before is not wanted any more.
