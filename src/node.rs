@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use crate::{
     agents::Store,
     api::Api,
-    config::{Cluster, Home, Settings},
-    connection::Options,
+    config::{Cluster, Home, Keys, Settings},
+    connection::{Connection, Options},
     crypto::Fernet,
     files::Items,
     redirection::Waiting,
@@ -14,12 +16,14 @@ use crate::{
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
 };
 
-/// One node of a cluster: its configuration, its clock and its threads. Nothing in it changes while it runs.
+/// One node of a cluster: its configuration, its clock and its threads. Nothing in it but the keys changes while it runs.
 pub struct Node {
     /// The installation.
     pub home: Home,
-    /// `<cluster>` of ossec.conf.
+    /// `<cluster>` of ossec.conf, without the key.
     pub cluster: Cluster,
+    /// The keys; see [`Node::keys`].
+    pub keys: RwLock<Arc<Keys>>,
     /// cluster.json.
     pub settings: Settings,
     /// The files that are kept equal.
@@ -47,21 +51,29 @@ pub struct Node {
 }
 
 impl Node {
-    /// The cipher of the links to other nodes.
-    fn cipher(&self) -> Fernet {
-        Fernet::new(self.cluster.key.as_bytes())
+    /// The keys that are in force now.
+    pub fn keys(&self) -> Arc<Keys> {
+        self.keys.read().clone()
     }
 
-    /// How a link to another node is set up; `accepted` as in [`Options::accepted`].
-    pub fn link_options(&self, peer: String, accepted: bool) -> Options {
-        Options { cipher: Some(self.cipher()), accepted, ..self.local_options(peer) }
+    /// Closes a link whose key is not in force any more. Whoever changes the keys calls it for all links that are there;
+    /// whoever makes a link known calls it afterwards, because the keys may have changed before.
+    pub fn check_key(&self, link: &Connection) {
+        if link.cipher().is_some_and(|cipher| !self.keys().accept(cipher)) {
+            link.close("its key is not accepted any more");
+        }
+    }
+
+    /// How a link to another node is set up, with what it may be encrypted with; `accepted` as in [`Options::accepted`].
+    pub fn link_options(&self, peer: String, ciphers: Vec<Fernet>, accepted: bool) -> Options {
+        Options { ciphers, accepted, ..self.local_options(peer) }
     }
 
     /// How the connection of a local program is set up.
     pub fn local_options(&self, peer: String) -> Options {
         Options {
             peer,
-            cipher: None,
+            ciphers: Vec::new(),
             accepted: true,
             handshake_timeout: self.settings.link.handshake_timeout,
             frame_timeout: self.settings.link.frame_timeout,

@@ -45,7 +45,8 @@ pub struct Cluster {
     pub node_name: String,
     /// This node's role.
     pub node_type: NodeType,
-    /// The shared key. Of no use if the cluster is disabled.
+    /// The shared key. Of no use if the cluster is disabled, or when [`Config::take_keys`](super::Config::take_keys) has
+    /// taken it out: a node that runs has its [`Keys`](super::Keys).
     pub key: ClusterKey,
     /// TCP port of the master.
     pub port: u16,
@@ -85,6 +86,12 @@ impl Cluster {
             haproxy_helper: None,
             written: Vec::new(),
         }
+    }
+
+    /// Options whose values are not the same, but for the key.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let differs = |option: &&str| self.option(option, true) != other.option(option, true);
+        OPTIONS.into_iter().filter(differs).collect()
     }
 
     /// What `get_config` answers (`spec/protocol.md` 13.3): the options of the file in its order, then the defaulted
@@ -168,6 +175,19 @@ mod tests {
         let shown = cluster.to_json(true);
         assert!(shown.contains(&("haproxy_helper", helper)));
         assert!(shown.contains(&("key", json!(MASK))));
+    }
+
+    #[test]
+    fn differences_are_named_and_the_key_is_none() {
+        let other = Cluster {
+            key: ClusterKey::new("ugdtAnd7Pi9myP7CVts4qZaZQEQcRYZa").expect("a key"),
+            port: 1517,
+            written: vec!["port"],
+            haproxy_helper: Some(json!({"haproxy_password": "another"})),
+            ..cluster()
+        };
+        assert_eq!(cluster().differences(&other), ["port", "haproxy_helper"]);
+        assert_eq!(other.differences(&other), Vec::<&str>::new());
     }
 
     #[test]

@@ -16,8 +16,10 @@ mod fault;
 mod home;
 mod internal_options;
 mod key;
+mod keys;
 mod ossec_conf;
 mod privacy;
+mod published;
 mod secret;
 pub mod settings;
 mod source;
@@ -29,6 +31,7 @@ pub use fault::{Fault, Faults};
 pub use home::Home;
 pub use internal_options::{debug_level, guesses_groups};
 pub use key::ClusterKey;
+pub use keys::Keys;
 pub use secret::Secret;
 pub use settings::Settings;
 
@@ -114,6 +117,7 @@ impl Config {
         match (cluster, settings) {
             (Ok((cluster, mut notes)), Ok(settings)) if auth_faults.is_empty() => {
                 notes.extend(privacy::note(&file));
+                notes.extend(keys::notes(&settings.link.accept_keys, &home.cluster_json()));
                 Ok(Loaded::new(home, cluster, auth, settings, notes))
             }
             (cluster, settings) => {

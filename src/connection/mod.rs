@@ -11,6 +11,7 @@
 //! deadline, is forgotten on every outcome and fails when the connection closes. A message whose command is an answer is
 //! never answered.
 
+mod cipher;
 mod incoming;
 mod outgoing;
 mod pending;
@@ -40,6 +41,7 @@ use crate::{
     },
     wire::{Command, CommandField, ErrorObject, Message},
 };
+use cipher::Cipher;
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
 pub use outgoing::{FileSender, send_string};
 use pending::{Pending, Waiting};
@@ -65,8 +67,9 @@ const NODE_STOPS: &str = "this node stops";
 pub struct Options {
     /// The name of the peer in the log.
     pub peer: String,
-    /// Encrypts the link between nodes; the control socket has none.
-    pub cipher: Option<Fernet>,
+    /// Encrypt the link between nodes: the peer's first message chooses one for good, and if there is one only, this side
+    /// may speak first. The control socket has none.
+    pub ciphers: Vec<Fernet>,
     /// Whether the peer is known from the beginning. A stranger has small limits and the time of
     /// [`Options::handshake_timeout`] until [`Connection::accept`].
     pub accepted: bool,
@@ -99,6 +102,7 @@ pub struct Connection(Arc<Shared>);
 struct Shared {
     peer: String,
     socket: Socket,
+    cipher: Cipher,
     outbox: Sender<Outgoing>,
     bulk: Sender<Outgoing>,
     pending: Pending,
@@ -195,9 +199,11 @@ impl Connection {
         let (bulk, large) = bounded(BULK);
         let (end, ended) = shutdown::channel();
         let (reading, writing) = (socket.try_clone()?, socket.try_clone()?);
+        let (cipher, candidates) = Cipher::of(options.ciphers);
         let connection = Self(Arc::new(Shared {
             peer: options.peer,
             socket,
+            cipher,
             outbox,
             bulk,
             pending: Pending::new(),
@@ -212,12 +218,11 @@ impl Connection {
         let writer = writer::Writer::new(
             connection.clone(),
             writing,
-            options.cipher.clone(),
             (messages, large),
             options.shutdown,
             options.frame_timeout,
         );
-        let reader = reader::Reader::new(connection.clone(), reading, options.cipher, handler)
+        let reader = reader::Reader::new(connection.clone(), reading, candidates, handler)
             .with_timeouts(options.handshake_timeout, options.frame_timeout);
         let started =
             threads.spawn("writer", move || writer.run()).and_then(|()| threads.spawn("reader", || reader.run()));
@@ -228,6 +233,11 @@ impl Connection {
     /// The name of the peer, for the log.
     pub fn peer(&self) -> &str {
         &self.0.peer
+    }
+
+    /// The cipher that was chosen; none yet, or none at all.
+    pub fn cipher(&self) -> Option<&Fernet> {
+        self.0.cipher.chosen()
     }
 
     /// Gives the peer the limits of one that is known; from now on it may be silent between frames.
@@ -248,7 +258,7 @@ impl Connection {
     /// # Errors
     /// As [`Connection::request`].
     pub fn request_within(&self, limit: Duration, command: Command, payload: impl Into<Vec<u8>>) -> Answer {
-        self.begin_request(limit, command, payload.into())?.wait()
+        self.begin_within(limit, command, payload)?.wait()
     }
 
     /// Sends a request whose answer is waited for later. Requests of one thread, unless they are large, arrive in the
@@ -257,13 +267,23 @@ impl Connection {
     /// # Errors
     /// As [`Connection::request`].
     pub fn begin(&self, command: Command, payload: impl Into<Vec<u8>>) -> Result<Begun, RequestError> {
-        self.begin_request(self.0.request_timeout, command, payload.into())
+        self.begin_within(self.0.request_timeout, command, payload)
     }
 
-    fn begin_request(&self, limit: Duration, command: Command, payload: Vec<u8>) -> Result<Begun, RequestError> {
+    /// [`Connection::begin`] with a time limit of its own.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn begin_within(
+        &self,
+        limit: Duration,
+        command: Command,
+        payload: impl Into<Vec<u8>>,
+    ) -> Result<Begun, RequestError> {
         let waiting = self.0.pending.open();
         let timeout = self.0.clock.after(limit);
-        let message = Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload };
+        let (counter, payload) = (waiting.counter, payload.into());
+        let message = Outgoing::Message { counter, command: CommandField::new(command), payload };
         select! {
             send(self.way_of(&message), message) -> sent => sent.map_err(|_| self.closed_error())?,
             recv(self.closed()) -> _ => return Err(self.closed_error()),

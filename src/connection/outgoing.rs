@@ -85,7 +85,7 @@ impl<'a> FileSender<'a> {
         self.wait_for_chunk()?;
         let payload = std::mem::take(&mut self.payload);
         let limit = self.connection.0.request_timeout;
-        self.in_flight = Some(self.connection.begin_request(limit, Command::FileUpdate, payload)?);
+        self.in_flight = Some(self.connection.begin_within(limit, Command::FileUpdate, payload)?);
         self.start_chunk();
         Ok(())
     }

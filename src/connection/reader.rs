@@ -6,9 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, Handler, PEER_CLOSED, Socket};
+use super::{Connection, Handler, PEER_CLOSED, Socket, cipher::Candidates};
 use crate::{
-    crypto::{Fernet, TokenError},
+    crypto::TokenError,
     system::thread::guard,
     wire::{Deframer, Limits, Message},
 };
@@ -19,7 +19,7 @@ const PROGRESS: usize = 64 * 1024;
 pub struct Reader<H> {
     connection: Connection,
     socket: Socket,
-    cipher: Option<Fernet>,
+    candidates: Candidates,
     handler: H,
     deframer: Deframer,
     /// When a stranger must have been accepted.
@@ -34,11 +34,11 @@ pub struct Reader<H> {
 }
 
 impl<H: Handler> Reader<H> {
-    pub fn new(connection: Connection, socket: Socket, cipher: Option<Fernet>, handler: H) -> Self {
+    pub fn new(connection: Connection, socket: Socket, candidates: Candidates, handler: H) -> Self {
         Self {
             connection,
             socket,
-            cipher,
+            candidates,
             handler,
             deframer: Deframer::new(Limits::STRANGER),
             handshake: None,
@@ -136,15 +136,13 @@ impl<H: Handler> Reader<H> {
     }
 
     fn take(&mut self, mut message: Message) -> Result<(), String> {
-        if let Some(cipher) = &self.cipher {
-            message.body = cipher.open(message.body).map_err(|error| {
-                let hint = match error {
-                    TokenError::Signature => "; the <key> must be the same on both nodes",
-                    _ => "",
-                };
-                format!("the message '{}' cannot be decrypted: {error}{hint}", message.command)
-            })?;
-        }
+        message.body = self.connection.0.cipher.open(&mut self.candidates, message.body).map_err(|error| {
+            let hint = match error {
+                TokenError::Signature => "; the <key> must be the same on both nodes",
+                _ => "",
+            };
+            format!("the message '{}' cannot be decrypted: {error}{hint}", message.command)
+        })?;
         if message.command.is_answer() {
             // An answer that nobody waits for is late, or injected; to answer it would begin an endless exchange.
             self.connection.0.pending.deliver(message);

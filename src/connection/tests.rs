@@ -56,7 +56,7 @@ fn end(stream: UnixStream, cipher: bool, clock: &Clock, change: impl FnOnce(&mut
     let (trigger, shutdown) = shutdown::channel();
     let mut options = Options {
         peer: "test".into(),
-        cipher: cipher.then(|| Fernet::new(KEY)),
+        ciphers: Vec::from_iter(cipher.then(|| Fernet::new(KEY))),
         accepted: true,
         handshake_timeout: Duration::from_secs(60),
         frame_timeout: Duration::from_secs(60),
@@ -214,7 +214,7 @@ fn a_token_of_another_key_ends_the_connection_and_the_reason_names_the_key() {
     let (one, two) = UnixStream::pair().unwrap();
     let clock = Clock::real();
     let ours = end(one, true, &clock, |_| ());
-    let theirs = end(two, true, &clock, |options| options.cipher = Some(Fernet::new(&[b'x'; 32])));
+    let theirs = end(two, true, &clock, |options| options.ciphers = vec![Fernet::new(&[b'x'; 32])]);
     assert!(theirs.connection.request(Command::Echo, "x").is_err());
     let reason = ours.ended.recv().unwrap();
     assert!(reason.contains("<key>"), "{reason}");

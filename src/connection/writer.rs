@@ -8,9 +8,8 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use zeroize::Zeroize;
 
-use super::{Connection, NODE_STOPS, Outgoing, Socket};
+use super::{Connection, NODE_STOPS, Outgoing, Socket, cipher::Cipher};
 use crate::{
-    crypto::Fernet,
     system::{random, shutdown::Shutdown},
     wire::{CommandField, frame},
 };
@@ -23,7 +22,6 @@ pub const TURN: Duration = Duration::from_millis(500);
 pub struct Writer {
     connection: Connection,
     socket: Socket,
-    cipher: Option<Fernet>,
     messages: Receiver<Outgoing>,
     large: Receiver<Outgoing>,
     shutdown: Shutdown,
@@ -35,12 +33,11 @@ impl Writer {
     pub fn new(
         connection: Connection,
         socket: Socket,
-        cipher: Option<Fernet>,
         (messages, large): (Receiver<Outgoing>, Receiver<Outgoing>),
         shutdown: Shutdown,
         frame_timeout: Duration,
     ) -> Self {
-        Self { connection, socket, cipher, messages, large, shutdown, buffer: Vec::new(), frame_timeout }
+        Self { connection, socket, messages, large, shutdown, buffer: Vec::new(), frame_timeout }
     }
 
     pub fn run(mut self) {
@@ -94,9 +91,11 @@ impl Writer {
     fn write(&mut self, counter: u32, command: CommandField, mut payload: Vec<u8>) -> Result<(), String> {
         self.buffer.clear();
         self.buffer.resize(frame::HEADER, 0);
-        match &self.cipher {
-            None => self.buffer.extend_from_slice(&payload),
-            Some(cipher) => {
+        match &self.connection.0.cipher {
+            Cipher::Plain => self.buffer.extend_from_slice(&payload),
+            Cipher::Chosen(chosen) => {
+                // Whoever may choose speaks first, and everything said to it is an answer.
+                let cipher = chosen.get().ok_or("the peer has chosen no key yet")?;
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let iv = random::bytes().map_err(|error| format!("the system gives no random bytes: {error}"))?;
                 cipher.seal(&payload, now, iv, &mut self.buffer);
@@ -104,7 +103,7 @@ impl Writer {
         }
         frame::complete(&mut self.buffer, counter, command, payload.len());
         let written = self.write_buffer();
-        if self.cipher.is_none() {
+        if matches!(self.connection.0.cipher, Cipher::Plain) {
             // A local program may be told the key (`get_config`). Between nodes it is never sent.
             payload.zeroize();
             self.buffer.zeroize();

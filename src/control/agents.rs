@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Output, failure::Failure, report, table};
 use crate::{
     agents::listing::{Agent, Filter, Page, Question},
-    local::client::{AskError, LocalClient},
+    local::client::LocalClient,
     wire::Command,
 };
 
@@ -29,7 +29,8 @@ pub(super) fn show(client: &LocalClient, nodes: &[String], statuses: &[String], 
 fn ask(client: &LocalClient, filter: Filter) -> Result<Vec<Agent>, Failure> {
     let (mut agents, mut question) = (Vec::new(), Question { after: None, filter });
     loop {
-        let answer = client.ask(Command::Agents, json!(question).to_string().as_bytes()).map_err(too_old)?;
+        let answer = client.ask(Command::Agents, json!(question).to_string().as_bytes());
+        let answer = answer.map_err(|error| Failure::of_master(error, "list agents"))?;
         let page: Page =
             serde_json::from_slice(&answer).map_err(|source| Failure::Malformed { what: "get_agents", source })?;
         agents.extend(page.items);
@@ -39,14 +40,6 @@ fn ask(client: &LocalClient, filter: Filter) -> Result<Vec<Agent>, Failure> {
             return Ok(agents);
         }
         question.after = last;
-    }
-}
-
-/// A master that is not ours does not know the question.
-fn too_old(error: AskError) -> Failure {
-    match error {
-        AskError::Refused(refused) if refused.message().contains("unknown command") => Failure::OriginalMaster,
-        other => Failure::Ask(other),
     }
 }
 

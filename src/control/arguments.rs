@@ -35,6 +35,7 @@ pub(super) enum Action {
     Nodes,
     Health { more: bool },
     Agents,
+    Keys,
     AddAgent(String),
     RemoveAgent(String),
     AgentKey(String),
@@ -46,6 +47,7 @@ pub(super) enum Id {
     ListNodes,
     Health,
     ListAgents,
+    KeyStatus,
     FilterNode,
     FilterStatus,
     AddAgent,
@@ -63,11 +65,12 @@ pub(super) enum Id {
     Help,
 }
 
-pub(super) const FLAGS: [Flag<Id>; 18] = [
+pub(super) const FLAGS: [Flag<Id>; 19] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
     flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
-    flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with -l, -i and -a."),
+    flag(Id::KeyStatus, "", "key-status", "", "Show which key each node has and uses, by its fingerprint."),
+    flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with -l, -i, -a and --key-status."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
     flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its id and its key."),
     flag(Id::Ip, "", "ip", "IP", "Its address or network, with --add-agent; any without this."),
@@ -101,7 +104,9 @@ pub(super) enum Fault {
     UnknownStatus(String),
     #[error("'{0}' is no number of an agent: one to eight digits, as in 'cluster_control -a'")]
     NoAgent(String),
-    #[error("-l, -i, -a, -u, -V, --add-agent, --remove-agent and --agent-key do not go together; choose one")]
+    #[error(
+        "-l, -i, -a, --key-status, -u, -V, --add-agent, --remove-agent and --agent-key do not go together; choose one"
+    )]
     SeveralActions,
     #[error("{0} goes with {1} only")]
     NothingToApplyTo(&'static str, &'static str),
@@ -136,6 +141,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Id::ListNodes => Action::Nodes,
             Id::Health => Action::Health { more: more(&mut parser)? },
             Id::ListAgents => Action::Agents,
+            Id::KeyStatus => Action::Keys,
             Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
             Id::RemoveAgent => Action::RemoveAgent(agent(&mut parser)?),
             Id::AgentKey => Action::AgentKey(agent(&mut parser)?),
@@ -184,8 +190,8 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         }
         action = Some(chosen);
     }
-    const ASKING: &str = "-l, -i or -a";
-    let asks = matches!(action, Some(Action::Nodes | Action::Health { .. } | Action::Agents));
+    const ASKING: &str = "-l, -i, -a or --key-status";
+    let asks = matches!(action, Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys));
     if !asks && !request.nodes.is_empty() {
         return Err(Fault::NothingToApplyTo("-fn", ASKING));
     }
@@ -303,6 +309,8 @@ mod tests {
             ("-di more", Request { debug: true, ..request(health(true), &[]) }),
             ("-i --json", Request { json: true, ..request(health(false), &[]) }),
             ("-a", request(Action::Agents, &[])),
+            ("--key-status", request(Action::Keys, &[])),
+            ("--key-status -fn w1 --json", Request { json: true, ..request(Action::Keys, &["w1"]) }),
             ("--list-agents -fn w1", request(Action::Agents, &["w1"])),
             ("-a -fs active pending", {
                 let statuses = vec!["active".into(), "pending".into()];
@@ -331,6 +339,7 @@ mod tests {
             ("-a -fs", Fault::NoStatus),
             ("-a -fs gone", Fault::UnknownStatus("gone".into())),
             ("-a -l", Fault::SeveralActions),
+            ("--key-status -i", Fault::SeveralActions),
             ("-f", unknown("-f")),
             ("-fnw1 -l", unknown("-fnw1")),
             ("--list", unknown("--list")),
@@ -342,7 +351,7 @@ mod tests {
             ("-fn -l", Fault::NoNode),
             ("-l -i", Fault::SeveralActions),
             ("-i -i more", Fault::SeveralActions),
-            ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i or -a")),
+            ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i, -a or --key-status")),
             ("-u --json", Fault::NothingToApplyTo("--json", "what asks or registers")),
             ("--agent-key w1", Fault::NoAgent("w1".into())),
             ("--remove-agent 123456789", Fault::NoAgent("123456789".into())),

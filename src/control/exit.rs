@@ -17,10 +17,10 @@ pub enum Exit {
 
 /// The exit codes as the help explains them.
 pub(super) const TABLE: [(Exit, &str); 4] = [
-    (Exit::InSync, "it was done; or every node that was asked for is connected and in sync"),
+    (Exit::InSync, "it was done; or every node that was asked for is connected and in sync, or has the master's key"),
     (Exit::CannotAsk, "the daemon does not run, cannot be asked, or answered with an error; or it was refused"),
     (Exit::WrongUsage, "wrong usage of cluster_control"),
-    (Exit::NotInSync, "some node is not in sync or not connected, or this worker has no master"),
+    (Exit::NotInSync, "some node is not, or this worker has no master"),
 ];
 
 impl From<Exit> for ExitCode {

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Write};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Exit, Output, arguments::Request, report};
 use crate::local::client::AskError;
@@ -13,9 +13,12 @@ pub(super) enum Failure {
     /// The daemon gave no result.
     #[error(transparent)]
     Ask(#[from] AskError),
-    /// The master is an original one, which lists agents to its own tools only.
+    /// The master is an original one, which does not know the question.
     #[error("Error {MALFORMED} - {}", self.message())]
-    OriginalMaster,
+    OriginalMaster {
+        /// What it cannot do.
+        what: &'static str,
+    },
     /// The registrar refused.
     #[error("Error {code} - {message}")]
     NotRegistered {
@@ -44,11 +47,21 @@ const NO_MASTER: u32 = 3023;
 const NO_NODE: u32 = 1730;
 
 impl Failure {
+    /// The failure of a question that a master of ours knows, and that is about to `what`.
+    pub(super) fn of_master(error: AskError, what: &'static str) -> Self {
+        match error {
+            AskError::Refused(refused) if refused.message().contains("unknown command") => {
+                Self::OriginalMaster { what }
+            }
+            other => Self::Ask(other),
+        }
+    }
+
     fn code(&self) -> u32 {
         match self {
             Self::Ask(error) => error.code(),
             Self::NotRegistered { code, .. } => *code,
-            Self::Malformed { .. } | Self::OriginalMaster | Self::Registrar(_) => MALFORMED,
+            Self::Malformed { .. } | Self::OriginalMaster { .. } | Self::Registrar(_) => MALFORMED,
         }
     }
 
@@ -56,7 +69,7 @@ impl Failure {
         match self {
             Self::Ask(error) => error.message(),
             Self::NotRegistered { message, .. } | Self::Registrar(message) => message.clone(),
-            Self::OriginalMaster => "the master of this cluster cannot list agents to this program".to_owned(),
+            Self::OriginalMaster { what } => format!("the master of this cluster cannot {what} to this program"),
             Self::Malformed { what, .. } => format!("the answer of the daemon to {what} is not understood"),
         }
     }
@@ -80,7 +93,9 @@ impl Failure {
             (Self::Ask(AskError::Timeout { .. } | AskError::Closed { .. }), _) => {
                 "try again; if it stays so, logs/cluster.log tells what the daemon is doing"
             }
-            (Self::OriginalMaster, _) => "it is an original one: run its own cluster_control there, or ask its API",
+            (Self::OriginalMaster { .. }, _) => {
+                "it is an original one: run its own cluster_control there, or ask its API"
+            }
             (Self::Malformed { .. }, _) => "use the cluster_control that was installed with the daemon",
             (Self::NotRegistered { .. }, 9005) => {
                 "a name has 2 to 128 letters, digits, '-', '_' and '.', and does not begin with '.'"
@@ -104,11 +119,16 @@ impl Failure {
         })
     }
 
+    /// The error for programs.
+    pub(super) fn to_value(&self) -> Value {
+        json!({"code": self.code(), "message": self.message()})
+    }
+
     /// What is printed. With `--json` the error is a document on standard output.
     pub(super) fn output(&self, request: &Request) -> Output {
         let (mut out, mut err) = (String::new(), String::new());
         if request.json {
-            out = report::document(&json!({"error": {"code": self.code(), "message": self.message()}}));
+            out = report::document(&json!({"error": self.to_value()}));
         } else {
             // Writing to a string cannot fail.
             let _ = writeln!(err, "ERROR: {}", report::visible(&self.to_string()));

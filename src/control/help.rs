@@ -28,6 +28,11 @@ Columns of -a:
   VERSION    Version of the agent, 'unknown' before it has connected.
   NODE NAME  The node that it reports to.
 
+Columns of --key-status (fingerprints, never keys; 'unknown' of a node that does not tell):
+  LINK      The key of the link between a worker and the master; it changes when the worker connects anew.
+  KEY       The <key> of the node's ossec.conf, as it was read last.
+  ACCEPTED  The further keys that the node accepts (link.accept_keys in cluster.json).
+
 Columns of --add-agent and --agent-key:
   KEY TO IMPORT  What 'manage_agents -i' on the agent takes: whoever has it can be that agent.
 
@@ -40,6 +45,8 @@ JSON (indented by two blanks):
   -l --json       an array of nodes: name, type, version, ip, in_sync (null if the health of the node is unknown)
   -i --json       the health as the daemon gives it, with in_sync for each node and for all; 'more' changes nothing
   -a --json       an array of agents: id, name, ip, status, version, node_name (null if it is not known)
+  --key-status --json        an object: nodes (name, type, link, key, accepted; null if it is not known), same_key, and error
+                             if only this node is known
   --add-agent, --agent-key   an object: id, name, ip, key, import (what the agent imports, in base64)
   --remove-agent             an object: id, removed, purged
   on an error     {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain text on stderr
@@ -64,13 +71,14 @@ pub(super) fn help() -> String {
     text
 }
 
-const EXAMPLES: [(&str, &str); 10] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("cluster_control -l", "Which nodes are connected?"),
     ("cluster_control -l -fn w1 w2", "The same of two nodes only."),
     ("cluster_control -i", "When was each worker last synchronized?"),
     ("cluster_control -i more -fn w1", "Everything that is known about one worker."),
     ("cluster_control -i --json", "The same of all nodes, for programs."),
     ("cluster_control -a -fs disconnected -fn w1", "Which agents has one worker lost?"),
+    ("cluster_control --key-status", "Has every node the new key?"),
     ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
     ("cluster_control --add-agent web01 --groups web", "Register an agent, on whatever node this is."),
     ("cluster_control --remove-agent 7", "Remove it again."),

@@ -1,7 +1,7 @@
 //! The program `cluster_control`.
 //!
 //! ```text
-//! arguments ──► Request ──► nodes / health / agents / registration ──► LocalClient ──► daemon
+//! arguments ──► Request ──► nodes / health / agents / keys / registration ──► LocalClient ──► daemon
 //!                                │
 //!                                ▼
 //!                 Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
@@ -15,6 +15,7 @@ mod exit;
 mod failure;
 mod health;
 mod help;
+mod keys;
 mod moment;
 mod nodes;
 mod registration;
@@ -85,6 +86,7 @@ fn obey(request: &Request) -> Output {
         Action::Version => return Output::text(help::version()),
         Action::Nodes => nodes::show(&client(request), &request.nodes, request.json),
         Action::Agents => agents::show(&client(request), &request.nodes, &request.statuses, request.json),
+        Action::Keys => keys::show(&client(request), request),
         Action::AddAgent(name) => registrar(request).add(name, &request.wishes, request.json),
         Action::RemoveAgent(id) => registrar(request).remove(id, request.purge, request.json),
         Action::AgentKey(id) => registrar(request).key(id, request.json),

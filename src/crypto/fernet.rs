@@ -6,7 +6,10 @@
 //! The key's first half signs, its second half encrypts. Both directions walk over the data once, in pieces that stay
 //! in the processor's cache, and decrypt in the buffer that came from the socket.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use aes::{
     Aes128,
@@ -16,6 +19,8 @@ use base64::Engine as _;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
+
+use super::fingerprint::fingerprint;
 
 const VERSION: u8 = 0x80;
 const BLOCK: usize = 16;
@@ -39,18 +44,25 @@ pub enum TokenError {
     /// Signed with another key, or changed on the way.
     #[error("its signature does not fit the cluster key")]
     Signature,
-    /// Signed with our key, yet with wrong padding.
+    /// Signed with a key of ours, yet with wrong padding.
     #[error("its padding is wrong")]
     Padding,
 }
 
-/// Encrypts and decrypts under one cluster key; cheap to clone.
+/// Encrypts and decrypts under one cluster key; cheap to clone. Two are equal if their keys are. Its `Debug` text shows
+/// nothing of the key.
 #[derive(Clone)]
 pub struct Fernet(
-    /// The key that signs and the key that encrypts. Shared, so that moving or cloning it leaves no copy; the last owner
-    /// wipes them.
-    Arc<Zeroizing<[[u8; 16]; 2]>>,
+    /// Shared, so that moving or cloning it leaves no copy of the key; the last owner wipes it.
+    Arc<Key>,
 );
+
+#[derive(Clone, Default)]
+struct Key {
+    /// The key that signs and the key that encrypts.
+    halves: Zeroizing<[[u8; 16]; 2]>,
+    fingerprint: OnceLock<String>,
+}
 
 /// The length of the token for `plain` bytes.
 pub const fn token_length(plain: usize) -> usize {
@@ -61,10 +73,18 @@ impl Fernet {
     /// A cipher under the 32 raw bytes of `key`.
     pub fn new(key: &[u8; 32]) -> Self {
         let mut fernet = Self(Arc::default());
-        let [signing, encryption] = &mut **Arc::make_mut(&mut fernet.0);
-        signing.copy_from_slice(&key[..16]);
-        encryption.copy_from_slice(&key[16..]);
+        Arc::make_mut(&mut fernet.0).halves.as_flattened_mut().copy_from_slice(key);
         fernet
+    }
+
+    /// The 32 bytes of the key.
+    pub(crate) fn key(&self) -> &[u8] {
+        self.0.halves.as_flattened()
+    }
+
+    /// The name of the key for people, [`fingerprint`]. Slow the first time.
+    pub fn fingerprint(&self) -> &str {
+        self.0.fingerprint.get_or_init(|| fingerprint(self.key()))
     }
 
     /// Appends the token of `plain` to `out`. `timestamp` is in seconds since 1970, by the wall clock; no receiver
@@ -75,7 +95,7 @@ impl Fernet {
         writer.push(&[VERSION]);
         writer.push(&timestamp.to_be_bytes());
         writer.push(&iv);
-        let mut cipher = cbc::Encryptor::<Aes128>::new((&self.0[1]).into(), &iv.into());
+        let mut cipher = cbc::Encryptor::<Aes128>::new((&self.0.halves[1]).into(), &iv.into());
         let (whole, rest) = plain.split_at(plain.len() / BLOCK * BLOCK);
         let mut left = whole;
         while !left.is_empty() {
@@ -98,6 +118,15 @@ impl Fernet {
     /// # Errors
     /// [`TokenError`]; the peer is at fault, and the connection cannot go on.
     pub fn open(&self, token: Vec<u8>) -> Result<Vec<u8>, TokenError> {
+        Self::open_any(std::slice::from_ref(self), token).map(|(_, plain)| plain)
+    }
+
+    /// [`Fernet::open`] under whichever of `keys` has signed the token; gives that one, too. All of them are tried, so
+    /// that the time tells nobody which one fits.
+    ///
+    /// # Errors
+    /// As [`Fernet::open`].
+    pub fn open_any(keys: &[Self], token: Vec<u8>) -> Result<(&Self, Vec<u8>), TokenError> {
         let mut buffer = token;
         let length = decode_in_place(&mut buffer)?;
         buffer.truncate(length);
@@ -107,14 +136,23 @@ impl Fernet {
             return Err(TokenError::Form);
         }
         let (data, tag) = buffer.split_at(signed);
-        self.mac().chain_update(data).verify_slice(tag).map_err(|_| TokenError::Signature)?;
+        let mut fits = None;
+        for key in keys {
+            let verified = key.mac().chain_update(data).verify_slice(tag).is_ok();
+            fits = if verified { Some(key) } else { fits };
+        }
+        let key = fits.ok_or(TokenError::Signature)?;
+        key.decrypt(buffer, signed).map(|plain| (key, plain))
+    }
 
+    /// Decrypts the verified token in `buffer`, whose first `signed` bytes are whole blocks behind the prefix.
+    fn decrypt(&self, mut buffer: Vec<u8>, signed: usize) -> Result<Vec<u8>, TokenError> {
         let mut iv = [0; BLOCK];
         iv.copy_from_slice(&buffer[9..PREFIX]);
-        let mut cipher = cbc::Decryptor::<Aes128>::new((&self.0[1]).into(), &iv.into());
+        let mut cipher = cbc::Decryptor::<Aes128>::new((&self.0.halves[1]).into(), &iv.into());
         cipher.decrypt_blocks(Block::slice_as_chunks_mut(&mut buffer[PREFIX..signed]).0);
         let padding = usize::from(buffer[signed - 1]);
-        let plain = encrypted.checked_sub(padding).filter(|_| (1..=BLOCK).contains(&padding));
+        let plain = (signed - PREFIX).checked_sub(padding).filter(|_| (1..=BLOCK).contains(&padding));
         let plain = plain.ok_or(TokenError::Padding)?;
         if buffer[PREFIX + plain..signed].iter().any(|byte| usize::from(*byte) != padding) {
             return Err(TokenError::Padding);
@@ -126,7 +164,21 @@ impl Fernet {
 
     fn mac(&self) -> Hmac<Sha256> {
         // The generated array has the length that the type demands; there is nothing that could fail.
-        <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0[0]).unwrap_or_else(|_| unreachable!())
+        <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0.halves[0]).unwrap_or_else(|_| unreachable!())
+    }
+}
+
+impl PartialEq for Fernet {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Fernet {}
+
+impl fmt::Debug for Fernet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fernet(hidden)")
     }
 }
 
@@ -257,6 +309,21 @@ mod tests {
             let token = text.unwrap_or_else(|| standard(&case["token_b64_of_raw_bytes"]));
             assert!(key(case).open(token).is_err(), "{}", case["case"]);
         }
+    }
+
+    #[test]
+    fn the_key_that_signed_is_found_among_several() {
+        let keys = [[1; 32], [2; 32], [3; 32]].map(|key| Fernet::new(&key));
+        for key in &keys {
+            let mut token = Vec::new();
+            key.seal(b"hello", 1, [7; 16], &mut token);
+            let (found, plain) = Fernet::open_any(&keys, token.clone()).unwrap();
+            assert_eq!((found, &plain[..]), (key, &b"hello"[..]));
+            assert_eq!(Fernet::open_any(&[Fernet::new(&[4; 32])], token.clone()), Err(TokenError::Signature));
+            assert_eq!(Fernet::open_any(&[], token), Err(TokenError::Signature));
+        }
+        assert_eq!(keys[0].fingerprint(), Fernet::new(&[1; 32]).fingerprint());
+        assert!(!format!("{keys:?}").contains('1'));
     }
 
     proptest! {

@@ -1,4 +1,6 @@
 //! Encryption of the cluster link: bytes in, bytes out; no sockets, no clock.
 
 mod fernet;
+mod fingerprint;
 pub use fernet::{Fernet, TokenError, token_length};
+pub use fingerprint::is_fingerprint;

@@ -15,17 +15,19 @@ enum Id {
     StayRoot,
     Config,
     Home,
+    GenerateKey,
     Version,
     Help,
 }
 
-const FLAGS: [Flag<Id>; 8] = [
+const FLAGS: [Flag<Id>; 9] = [
     flag(Id::Foreground, "f", "", "", "Stay in the foreground and log to standard error too."),
     flag(Id::Debug, "d", "", "", "Log at debug level (only where wazuh_clusterd.debug is there and 0); twice: more."),
     flag(Id::Test, "t", "", "", "Check the configuration and end: 0 if it is good, 1 if not."),
     flag(Id::StayRoot, "r", "", "", "Stay root instead of becoming the user of the installation."),
     flag(Id::Config, "c", "", "FILE", "Read the <cluster> section of FILE instead of etc/ossec.conf."),
     flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
+    flag(Id::GenerateKey, "", "generate-key", "", "Print a new key for a cluster."),
     flag(Id::Version, "V", "version", "", "Show the version and the licence."),
     flag(Id::Help, "h", "help", "", "Show this help."),
 ];
@@ -56,6 +58,7 @@ pub fn help() -> String {
 pub enum Order {
     Help,
     Version,
+    GenerateKey,
     Run(Arguments),
 }
 
@@ -86,8 +89,13 @@ impl Arguments {
                 Some(Id::Debug) => parsed.debug = parsed.debug.saturating_add(1),
                 Some(Id::Test) => parsed.test = true,
                 Some(Id::StayRoot) => parsed.stay_root = true,
-                Some(Id::Config) => parsed.config = Some(parser.value()?.parse()?),
+                Some(Id::Config) => {
+                    let file = PathBuf::from(parser.value()?);
+                    // It is read again when the daemon has left its working directory.
+                    parsed.config = Some(std::path::absolute(&file).unwrap_or(file));
+                }
                 Some(Id::Home) => parsed.home = Some(parser.value()?.parse()?),
+                Some(Id::GenerateKey) => return Ok(Order::GenerateKey),
                 Some(Id::Version) => return Ok(Order::Version),
                 Some(Id::Help) => return Ok(Order::Help),
                 None => return Err(argument.unexpected()),
@@ -118,6 +126,7 @@ mod tests {
         };
         assert_eq!(parse("-ddf -rt -c /x/ossec.conf --home=/x"), Ok(Order::Run(all)));
         assert_eq!(parse("-f -V"), Ok(Order::Version));
+        assert_eq!(parse("--generate-key"), Ok(Order::GenerateKey));
         assert_eq!(parse("-x"), Err("invalid option '-x'".into()));
         assert!(parse("-c").is_err());
         assert!(parse("start").is_err());

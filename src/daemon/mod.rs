@@ -7,6 +7,7 @@
 
 mod arguments;
 mod pid_file;
+mod reload;
 mod running;
 mod signals;
 mod supervision;
@@ -21,12 +22,13 @@ use signal_hook::{
 };
 
 use crate::{
-    config::{Config, Home, NoteLevel, debug_level, logging_settings},
+    config::{ClusterKey, Config, Home, Note, NoteLevel, debug_level, logging_settings},
     logging::{self, LogFile, Scope, scope},
     system::{clock::Clock, memory, process, service_manager::ServiceManager, user},
 };
 use arguments::{Arguments, Order};
 use pid_file::PidFile;
+use reload::Reload;
 pub use running::{Prepared, Running};
 use signals::Inbox;
 use supervision::Supervision;
@@ -42,6 +44,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Arguments::parse(arguments) {
         Ok(Order::Help) => print!("{}", arguments::help()),
         Ok(Order::Version) => print!("{}", version::text()),
+        Ok(Order::GenerateKey) => match ClusterKey::random() {
+            Ok(key) => println!("{}", key.expose()),
+            Err(error) => {
+                eprintln!("wazuh-clusterd: no key can be made: {error}");
+                return ExitCode::from(FAILED);
+            }
+        },
         Ok(Order::Run(arguments)) => return run(&arguments),
         Err(error) => {
             eprintln!("wazuh-clusterd: {error}\nTry 'wazuh-clusterd -h'.");
@@ -58,7 +67,7 @@ fn run(arguments: &Arguments) -> ExitCode {
     }
     let home = Home::find(arguments.home.as_deref());
     let scope = scope("Cluster", "Main");
-    let (level, logging) = (logging::level(debug_level(&home, arguments.debug)), logging_settings(&home));
+    let (debug, logging) = (debug_level(&home, arguments.debug), logging_settings(&home));
     let log = LogFile::new(home.log_dir(), logging.max_size, user::owner().filter(|_| user::is_root()));
     if let Err(error) = log.open() {
         // It is opened as soon as that is possible; until then there is only standard error.
@@ -68,7 +77,7 @@ fn run(arguments: &Arguments) -> ExitCode {
             home.log_file().display()
         );
     }
-    logging::install(log.clone(), logging.format, level, arguments.foreground || arguments.test);
+    logging::install(log.clone(), logging.format, debug, arguments.foreground || arguments.test);
     match start(arguments, home, &log, &scope) {
         Ok(code) => code,
         Err(failure) => {
@@ -87,12 +96,7 @@ fn run(arguments: &Arguments) -> ExitCode {
 fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Result<ExitCode, String> {
     let loaded = Config::load(home, arguments.config.as_deref()).map_err(|faults| faults.to_string())?;
     let config = loaded.config;
-    for note in &loaded.notes {
-        match note.level {
-            NoteLevel::Warning => warn!(target: &**scope, "{}", note.text),
-            NoteLevel::Info => info!(target: &**scope, "{}", note.text),
-        }
-    }
+    tell(&loaded.notes, scope);
     if config.cluster.disabled {
         info!(target: &**scope, "The cluster is disabled: <cluster> is missing, or says <disabled>yes</disabled>.");
         return Ok(ExitCode::SUCCESS);
@@ -109,6 +113,7 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     }
     process::raise_file_limit();
     let run_dir = config.home.run_dir();
+    let reload = Reload::new(arguments, &config);
     let prepared = Prepared::new(config, Clock::real())?;
     let starter = match arguments.foreground {
         true => {
@@ -126,7 +131,13 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         starter.ready();
     }
     let supervision = Supervision::begin(ServiceManager::of_this_process(), running.role());
-    let signal = wait_for_end(&signals, supervision, &running, log, scope);
+    let signal = wait_for_end(&signals, supervision, &running, scope, || {
+        match log.open() {
+            Ok(()) => info!(target: &**scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
+            Err(error) => error!(target: &**scope, "The log cannot be opened again and goes on as it was: {error}"),
+        }
+        reload.run(&running, scope);
+    });
     let left = running.stop();
     if left > 0 {
         warn!(target: &**scope, "{left} threads have not ended in time.");
@@ -140,15 +151,28 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     Ok(ExitCode::SUCCESS)
 }
 
-/// Serves signals and the service manager until a signal orders to stop; gives that one.
-fn wait_for_end(signals: &Inbox, mut supervision: Supervision, running: &Running, log: &LogFile, scope: &Scope) -> i32 {
+/// Says what a person should know of the configuration.
+fn tell(notes: &[Note], scope: &Scope) {
+    for note in notes {
+        match note.level {
+            NoteLevel::Warning => warn!(target: &**scope, "{}", note.text),
+            NoteLevel::Info => info!(target: &**scope, "{}", note.text),
+        }
+    }
+}
+
+/// Serves signals and the service manager until a signal orders to stop; gives that one. SIGHUP orders `hang_up`.
+fn wait_for_end(
+    signals: &Inbox,
+    mut supervision: Supervision,
+    running: &Running,
+    scope: &Scope,
+    hang_up: impl Fn(),
+) -> i32 {
     loop {
         match signals.next(supervision.period()) {
             None => supervision.turn(running.role()),
-            Some(SIGHUP) => supervision.reload(|| match log.open() {
-                Ok(()) => info!(target: &**scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
-                Err(error) => error!(target: &**scope, "The log cannot be opened again and goes on as it was: {error}"),
-            }),
+            Some(SIGHUP) => supervision.reload(&hang_up),
             Some(signal) => {
                 supervision.end();
                 match signal {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use log::{debug, info, warn};
+use parking_lot::RwLock;
 
 use super::failed;
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         wazuh_db::WazuhDb,
     },
     api::{self, Api},
-    config::{Config, Home, NodeType},
+    config::{Config, Home, Keys, NodeType},
     files::{Item, Items, Names, recover},
     local::{Role, Server},
     logging::scope,
@@ -95,7 +96,8 @@ impl Prepared {
     ///
     /// # Errors
     /// A sentence that names what could not be had, and what to do.
-    pub fn new(config: Config, clock: Clock) -> Result<Self, String> {
+    pub fn new(mut config: Config, clock: Clock) -> Result<Self, String> {
+        let keys = config.take_keys();
         let (trigger, token) = shutdown::channel();
         let mut database = Database::new(&config, &clock);
         let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token);
@@ -107,6 +109,7 @@ impl Prepared {
             owner: user::owner().filter(|_| user::is_root()),
             home,
             cluster,
+            keys: RwLock::new(Arc::new(keys)),
             settings,
             items,
             agents: database.store.clone(),
@@ -230,6 +233,18 @@ impl Running {
     /// What the node is.
     pub fn role(&self) -> &Role {
         &self.role
+    }
+
+    /// Puts these keys in force. Links under a key that is not among them are closed.
+    pub fn change_keys(&self, keys: Keys) {
+        let node = self.role.node();
+        *node.keys.write() = Arc::new(keys);
+        match &self.role {
+            Role::Master(master) => {
+                master.registry.workers().iter().for_each(|worker| node.check_key(&worker.connection))
+            }
+            Role::Worker(worker) => worker.master().iter().for_each(|master| node.check_key(master)),
+        }
     }
 
     /// Stops the node and waits until its threads have ended; gives the number of those that have not in time.

@@ -107,6 +107,15 @@ impl Handler for Peer {
                 let (store, question) = (node.agents.clone(), question.to_vec());
                 self.later(connection, counter, move || store.page(&question));
             }
+            (Request::NodeKeys, role) => {
+                let role = role.clone();
+                self.later(connection, counter, move || Ok(requests::keys(&role)));
+            }
+            (Request::Keys, Role::Master(master)) => {
+                let master = master.clone();
+                self.later(connection, counter, move || Ok(master.keys()));
+            }
+            (Request::Keys, Role::Worker(_)) => self.forward(connection, counter, Command::Keys, Vec::new()),
             (Request::Nodes(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Nodes, payload.to_vec());
             }

@@ -1,10 +1,11 @@
-//! What every node tells of itself: `get_config` and `get_hash` (`spec/protocol.md` 13.3, 13.4).
+//! What every node tells of itself: `get_config` and `get_hash` (`spec/protocol.md` 13.3, 13.4), and `node_keys`.
 
 use super::Role;
 use crate::{
     config::{Secret, settings::RULESET_KEYS},
     files::{ChecksumKind, Entry},
     node::Node,
+    session::keys::NodeKeys,
     system::hex::hex,
     wire::json,
 };
@@ -19,13 +20,22 @@ pub fn config(node: &Node) -> Secret {
         text.push_str(&format!("{}: ", json::text(option)));
         if option == "key" && show_key {
             // It has no character that JSON would escape.
-            ["\"", node.cluster.key.expose(), "\""].into_iter().for_each(|part| text.push_str(part));
+            ["\"", node.keys().current.expose(), "\""].into_iter().for_each(|part| text.push_str(part));
         } else {
             text.push_str(&json::text(&value));
         }
     }
     text.push_str("}");
     text
+}
+
+/// Which keys this node has, by their fingerprints.
+pub fn keys(role: &Role) -> String {
+    let link = match role {
+        Role::Master(_) => None,
+        Role::Worker(worker) => worker.master(),
+    };
+    NodeKeys::own(role.node(), link.as_ref()).to_json()
 }
 
 /// The BLAKE2b-512 of each file of the ruleset, calculated now with the cache of the integrity threads.

@@ -41,24 +41,24 @@ pub fn scope(tag: &str, subtag: &str) -> Scope {
     format!("[{tag}] [{subtag}]").into()
 }
 
-/// What the debug level of the internal options shows: 0, 1 or 2.
-pub fn level(debug: u8) -> LevelFilter {
-    match debug {
+/// Shows what belongs to this debug level of the internal options, 0, 1 or 2, from now on.
+pub fn set_level(debug: u8) {
+    log::set_max_level(match debug {
         0 => LevelFilter::Info,
         1 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
-    }
+    });
 }
 
-/// Makes `file`, and standard error if wanted, the log of the process.
-pub fn install(file: LogFile, format: LogFormat, level: LevelFilter, stderr: bool) {
-    let sink = Sink { level, format, file, stderr, flood: Mutex::new(Flood::new(Instant::now())) };
+/// Makes `file`, and standard error if wanted, the log of the process, with this debug level.
+pub fn install(file: LogFile, format: LogFormat, debug: u8, stderr: bool) {
+    let sink = Sink { format, file, stderr, flood: Mutex::new(Flood::new(Instant::now())) };
     // It fails only if a log was installed before, which a test may have done.
     let _ = CombinedLogger::init(vec![Box::new(sink)]);
+    set_level(debug);
 }
 
 struct Sink {
-    level: LevelFilter,
     format: LogFormat,
     file: LogFile,
     stderr: bool,
@@ -66,14 +66,12 @@ struct Sink {
 }
 
 impl Log for Sink {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level
+    /// What is not to be shown does not come here ([`set_level`]).
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
-        }
         let now = SystemTime::now();
         let mut text = line(self.format, record, now);
         let verdict = self.flood.lock().judge(record.level(), record.target(), text.len(), Instant::now());
@@ -100,7 +98,7 @@ impl Log for Sink {
 
 impl SharedLogger for Sink {
     fn level(&self) -> LevelFilter {
-        self.level
+        LevelFilter::Trace
     }
 
     fn config(&self) -> Option<&Config> {

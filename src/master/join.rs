@@ -94,6 +94,7 @@ impl Join {
         // From here on the reader serves it as a worker; so all this comes before the answer.
         self.connection.accept();
         let _ = self.joined.set(worker.clone());
+        node.check_key(&self.connection);
         if self.connection.is_closed() {
             // It left while it was being registered, and its end has been handled already.
             self.master.registry.remove(&worker);

@@ -116,7 +116,7 @@ fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address
 fn connect(master: &Arc<Master>, stream: TcpStream, address: SocketAddr, place: Place) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let node = &master.node;
-    let options = node.link_options(address.to_string(), false);
+    let options = node.link_options(address.to_string(), node.keys().ciphers(), false);
     let peer = |_: &Connection| Peer::new(master.clone(), address, place);
     let connection = Connection::start(Socket::Tcp(stream), options, &node.connections, peer)?;
     debug!(target: &*scope("Worker", "Main"), "Serving {connection:?}");

@@ -2,6 +2,7 @@
 
 mod health;
 mod join;
+mod keys;
 mod listener;
 mod member;
 mod nodes;

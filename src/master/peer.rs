@@ -271,6 +271,10 @@ impl Peer {
                 let (store, question) = (self.master.node.agents.clone(), question.to_vec());
                 self.long.answer(&self.master.node.requests, connection, counter, move || store.page(&question));
             }
+            Request::Keys => {
+                let master = self.master.clone();
+                self.long.answer(&self.master.node.requests, connection, counter, move || Ok(master.keys()));
+            }
             _ => unknown_command(connection, counter, command),
         }
     }

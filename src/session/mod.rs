@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod hello;
+pub mod keys;
 mod later;
 pub mod native;
 mod transfers;

@@ -84,6 +84,10 @@ pub enum Request<'a> {
     Health(&'a [u8]),
     /// Ours: the agents of the cluster.
     Agents(&'a [u8]),
+    /// Ours: the keys of the nodes.
+    Keys,
+    /// Ours: the keys of this node.
+    NodeKeys,
     Config,
     Hash,
     /// Ours: the files of the master have changed.
@@ -227,6 +231,8 @@ impl<'a> Request<'a> {
             b"get_nodes" => Self::Nodes(payload),
             b"get_health" => Self::Health(payload),
             b"get_agents" => Self::Agents(payload),
+            b"get_keys" => Self::Keys,
+            b"node_keys" => Self::NodeKeys,
             b"get_config" => Self::Config,
             b"get_hash" => Self::Hash,
             b"int_changed" => Self::IntegrityChanged,

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     config::settings::Native,
     connection::{Connection, RequestError, Socket},
+    crypto::Fernet,
     logging::{Repeats, Scope, scope},
     node::Node,
     session::{
@@ -43,7 +44,7 @@ pub fn run(worker: &Arc<Worker>) {
     let mut backoff = Backoff::new(node.settings.link.reconnect_min, node.settings.worker.connection_retry);
     let told = Repeats::default();
     loop {
-        match attempt(worker, &scope) {
+        match attempts(worker, &scope) {
             Ok(_) if node.shutdown.ordered() => return,
             Ok(reason) => {
                 backoff.reset();
@@ -78,12 +79,28 @@ enum Failed {
     System(#[from] io::Error),
 }
 
+/// One connection under the `<key>` or, while the master closes at hello, under each of the accepted keys in turn: whether
+/// the key was changed here first or there, the two find each other. Gives the reason of its end.
+fn attempts(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
+    // Each is looked up when its turn comes: a key that was kept here would outlive its removal.
+    let cipher = |turn| worker.node.keys().ciphers().into_iter().nth(turn);
+    let mut outcome = Ok(String::new());
+    for cipher in (0..).map_while(cipher) {
+        outcome = attempt(worker, scope, cipher);
+        match &outcome {
+            Err(Failed::Closed(error)) => debug!(target: &**scope, "The master does not take this key: {error}"),
+            _ => break,
+        }
+    }
+    outcome
+}
+
 /// One connection from beginning to end; gives the reason of its end.
-fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
+fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String, Failed> {
     let node = &worker.node;
     let (stream, address) = connect(node)?;
     stream.set_nodelay(true)?;
-    let options = node.link_options(address.to_string(), true);
+    let options = node.link_options(address.to_string(), vec![cipher], true);
     let (inboxes, lines) = lines();
     let (told, reason) = crossbeam_channel::bounded(1);
     let master =
@@ -94,8 +111,12 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
     crate::system::directory::create(&node.home.node_dir(&node.cluster.node_name), 0o770)?;
     info!(target: &**scope, "Successfully connected to master.");
     debug!(target: &**scope, "The link with {address} carries {:?} checksums.", features.checksum());
+    if master.0.cipher() != Some(node.keys().current.cipher()) {
+        info!(target: &**scope, "The master does not take the <key> of this node; the link uses one of link.accept_keys.");
+    }
 
     *worker.master.write() = Some(master.0.clone());
+    node.check_key(&master.0);
     let tasks = start_tasks(worker, &master.0, lines, features);
     crossbeam_channel::select! {
         recv(master.0.closed()) -> _ => (),

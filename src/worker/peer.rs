@@ -11,7 +11,7 @@ use crate::{
     logging::{Scope, scope},
     node::Node,
     redirection::{self, Kind},
-    session::{self, Transfers, unknown_command},
+    session::{self, Later, Transfers, keys::NodeKeys, unknown_command},
     tasks::{
         agent_groups_send::worker as agent_groups,
         agent_info::worker as agent_info,
@@ -28,6 +28,8 @@ pub struct Peer {
     parcels: Parcels,
     inboxes: Inboxes,
     told: Sender<String>,
+    /// What the master asks and what takes long.
+    long: Later,
 }
 
 /// The session's ends of the lines to the rooms.
@@ -47,7 +49,8 @@ impl Peer {
         let limits = FileLimits { size: node.settings.communication.max_zip_size, open: 2 };
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
         let scope = scope(&format!("Worker {name}"), "Main");
-        Self { node: node.clone(), scope, transfers: Transfers::new(files), parcels: Parcels::new(node), inboxes, told }
+        let (transfers, parcels) = (Transfers::new(files), Parcels::new(node));
+        Self { node: node.clone(), scope, transfers, parcels, inboxes, told, long: Later::default() }
     }
 }
 
@@ -121,6 +124,11 @@ impl Handler for Peer {
                     Ok(()) => connection.answer(counter, Command::Ok, id),
                     Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
                 }
+            }
+            Request::NodeKeys => {
+                let (node, link) = (self.node.clone(), connection.clone());
+                let own = move || Ok(NodeKeys::own(&node, Some(&link)).to_json());
+                self.long.answer(&self.node.requests, connection, counter, own);
             }
             Request::IntegrityChanged => {
                 connection.answer(counter, Command::Ok, "Thanks");

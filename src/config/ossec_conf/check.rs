@@ -1,10 +1,10 @@
 //! The rules for the `<cluster>` block, in the order of the original's checks.
 
-use super::published::{is_placeholder, is_published_key};
 use super::{is_empty, to_json};
 use crate::config::address::is_address;
 use crate::config::cluster::{OPTIONS, is_node_name};
 use crate::config::fault::{Code, Fault, printable};
+use crate::config::published::{is_placeholder, is_published_key};
 use crate::config::xml::Element;
 use crate::config::{Cluster, ClusterKey, NodeType, Note};
 use serde_json::Value;
@@ -124,7 +124,7 @@ impl<'a> Check<'a> {
     }
 
     fn key(&mut self) -> Option<ClusterKey> {
-        const REMEDY: &str = "write the key of the cluster; a new one is made by: openssl rand -hex 16";
+        const REMEDY: &str = "write the key of the cluster; a new one is made by: wazuh-clusterd --generate-key";
         let Some((text, line)) = self.value("key") else {
             let line = self.line_of("key");
             self.faults.push(Fault::new(Code::Cluster, self.file, "Unspecified key", REMEDY).line(line));
@@ -132,17 +132,13 @@ impl<'a> Check<'a> {
         };
         let Some(key) = ClusterKey::new(text) else {
             let problem = "Key must be 32 characters long and only have alphanumeric characters";
-            let detail = match text.chars().count() {
-                _ if is_placeholder(text) => "a placeholder of a template was not replaced".to_owned(),
-                32 => "a character is not a letter from a to z, a digit or an underscore".to_owned(),
-                count => format!("it has {count} characters"),
-            };
-            self.faults.push(Fault::new(Code::Cluster, self.file, problem, REMEDY).line(line).detail(detail));
+            let fault = Fault::new(Code::Cluster, self.file, problem, REMEDY).line(line);
+            self.faults.push(fault.detail(ClusterKey::fault(text)));
             return None;
         };
         if is_published_key(text) {
             let text = "The key of the cluster is a published example that everybody knows; \
-                        make an own one for all nodes with: openssl rand -hex 16";
+                        make an own one for all nodes with: wazuh-clusterd --generate-key";
             self.warn(line, text);
         }
         Some(key)

@@ -5,7 +5,6 @@
 
 mod auth;
 mod check;
-mod published;
 
 use super::fault::{Code, Fault};
 use super::xml::{self, Element};

@@ -1,11 +1,16 @@
 //! `distributed_api`, `link` and `local`: who may talk to the daemon, and how.
 
 use super::section::Section;
+use crate::config::ClusterKey;
 use serde_json::Value;
 use std::time::Duration;
+use zeroize::Zeroize;
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 2] = ["checksum=md5", "push"];
+const FEATURES: [&str; 3] = ["checksum=md5", "push", "keys"];
+
+/// Keys that may be accepted besides `<key>`. A change needs one; each is a way in.
+pub const MOST_KEYS: usize = 4;
 
 /// `distributed_api`.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +29,8 @@ pub struct Link {
     pub native: Native,
     /// Features that are offered and taken on such a link, in the spelling of `spec/native.md`.
     pub features: Vec<String>,
+    /// Further keys; see [`Keys`](crate::config::Keys).
+    pub accept_keys: Vec<ClusterKey>,
     /// Whether a master accepts other patch versions of its own minor.
     pub accept_patch_versions: bool,
     /// Connections of one address that have not said `hello`.
@@ -80,6 +87,7 @@ impl Link {
         let link = Self {
             native: section.convert("native", "auto, never or require", native).unwrap_or(Native::Never),
             features: section.texts("features", &features, |feature| FEATURES.contains(&feature)),
+            accept_keys: keys(&mut section, "accept_keys"),
             accept_patch_versions: section.flag("accept_patch_versions"),
             max_unauthenticated_per_address: section.count("max_unauthenticated_per_address", COUNTS),
             max_unauthenticated: section.count("max_unauthenticated", COUNTS),
@@ -91,6 +99,41 @@ impl Link {
         section.finish();
         link
     }
+}
+
+/// Takes a list of keys. What is wrong with them is told without them.
+fn keys(section: &mut Section<'_>, name: &str) -> Vec<ClusterKey> {
+    let remedy =
+        format!("write a list of at most {MOST_KEYS} keys of 32 letters, digits or underscores, or [] for none");
+    let Some(value) = section.take(name) else { return Vec::new() };
+    let wrong = |detail: String| section.hidden_fault(name, "is not acceptable", Some(detail), &remedy);
+    let values = match value {
+        Value::Array(values) => values,
+        other => {
+            drop(key(other));
+            wrong("it is no list".to_owned());
+            return Vec::new();
+        }
+    };
+    if values.len() > MOST_KEYS {
+        wrong(format!("it has {} keys", values.len()));
+    }
+    let mut keys = Vec::new();
+    for (number, value) in (1..).zip(values) {
+        match key(value) {
+            Ok(key) => keys.push(key),
+            Err(fault) => wrong(format!("key {number}: {fault}")),
+        }
+    }
+    keys
+}
+
+/// The key that `value` is, whose text is wiped in any case.
+fn key(value: Value) -> Result<ClusterKey, String> {
+    let Value::String(mut text) = value else { return Err("it is no text".to_owned()) };
+    let key = ClusterKey::new(&text).ok_or_else(|| ClusterKey::fault(&text));
+    text.zeroize();
+    key
 }
 
 fn native(value: &Value) -> Option<Native> {

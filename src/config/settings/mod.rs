@@ -15,7 +15,7 @@ mod version;
 pub use choice::Choice;
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
-pub use link::{DistributedApi, Link, Local, Native};
+pub use link::{DistributedApi, Link, Local, MOST_KEYS, Native};
 pub use logging::{LogFormat, Logging};
 pub use version::{Version, VersionError};
 
@@ -98,6 +98,38 @@ impl Settings {
         if faults.is_empty() { Ok(settings) } else { Err(Faults(faults)) }
     }
 
+    /// Names of the settings that differ.
+    pub fn differences(&self, other: &Self) -> Vec<&'static str> {
+        // All are named, so that none can be forgotten.
+        let Self {
+            version,
+            files,
+            worker,
+            master,
+            communication,
+            distributed_api,
+            agent_database,
+            registration,
+            link,
+            local,
+            logging,
+        } = self;
+        let differences = [
+            ("version", *version != other.version),
+            ("files", *files != other.files),
+            ("intervals.worker", *worker != other.worker),
+            ("intervals.master", *master != other.master),
+            ("intervals.communication", *communication != other.communication),
+            ("distributed_api", *distributed_api != other.distributed_api),
+            ("agent_database", *agent_database != other.agent_database),
+            ("registration", *registration != other.registration),
+            ("link", *link != other.link),
+            ("local", *local != other.local),
+            ("logging", *logging != other.logging),
+        ];
+        differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
     fn read(mut root: Section<'_>) -> Self {
         let version = root.convert("version", "a version like 4.14.7", |value| value.as_str()?.parse().ok());
         let files = FileRules::read(root.section("files"));
@@ -166,7 +198,7 @@ mod tests {
         assert_eq!(settings.communication.zip_limit_tolerance, 0.2);
         assert_eq!(
             (settings.link.native, &settings.link.features[..]),
-            (Native::Auto, &["checksum=md5".to_owned(), "push".to_owned()][..])
+            (Native::Auto, &["checksum=md5".to_owned(), "push".to_owned(), "keys".to_owned()][..])
         );
         assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 0 });
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
@@ -219,7 +251,7 @@ mod tests {
             (r#"{"intervals": {"communication": {"compress_level": 10}}}"#, "compress_level", "from 0 to 9"),
             (r#"{"intervals": {"communication": {"max_zip_size": 4096}}}"#, "min_zip_size is larger", "31457280, 4096"),
             (r#"{"link": {"native": "yes"}}"#, "link > native", "write auto, never or require"),
-            (r#"{"link": {"features": ["pull"]}}"#, "link > features", "checksum=md5, push"),
+            (r#"{"link": {"features": ["pull"]}}"#, "link > features", "checksum=md5, push, keys"),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
@@ -231,6 +263,9 @@ mod tests {
                 "logging > max_size",
                 "write 0, or a whole number of bytes from 65536",
             ),
+            (r#"{"link": {"accept_keys": 1}}"#, "link > accept_keys is not acceptable", "it is no list; write a list"),
+            (r#"{"link": {"accept_keys": [1]}}"#, "link > accept_keys", "key 1: it is no text; write a list"),
+            (r#"{"link": {"accept_keys": ["short"]}}"#, "link > accept_keys", "key 1: it has 5 characters; write a"),
             (r#"{"lokal": 1}"#, "lokal is not a setting", "known here are: version, files"),
             (
                 r#"{"files": {"etc/": {"extra_valid": true}}}"#,
@@ -258,6 +293,40 @@ mod tests {
             assert!(shown.contains(problem) && shown.contains(rest), "{shown}");
             assert!(text == "3" || shown.contains("(/c.json:2: "), "{shown}");
         }
+    }
+
+    #[test]
+    fn keys_are_read_and_no_fault_shows_one() {
+        let keys = |list: &str| parse(&format!(r#"{{"link": {{"accept_keys": {list}}}}}"#));
+        const ONE: &str = "0123456789abcdef0123456789abcdef";
+        const TWO: &str = "____________abcdef0123456789ABCD";
+        let settings = keys(&format!(r#"["{ONE}", "{TWO}"]"#)).expect("right");
+        let texts: Vec<_> = settings.link.accept_keys.iter().map(|key| key.expose()).collect();
+        assert_eq!(texts, [ONE, TWO]);
+        assert!(!format!("{settings:?}").contains("cdef"));
+        let many = vec![format!("\"{ONE}\""); 5].join(",");
+        for text in [
+            format!(r#"{{"link": {{"accept_keys": "{ONE}"}}}}"#),
+            format!(r#"{{"link": {{"accept_keys": ["{ONE}", "{TWO}-", "{ONE}é"]}}}}"#),
+            format!(r#"{{"link": {{"accept_keys": [{many}]}}}}"#),
+            format!(r#"{{"link": {{"accept_keys": {{"{ONE}": "{TWO}"}}}}}}"#),
+            format!(r#"{{"link": {{"accept_key": ["{ONE}"]}}}}"#),
+            format!(r#"{{"accept_keys": ["{ONE}"]}}"#),
+            format!(r#"{{"link": ["{ONE}"]}}"#),
+            format!(r#"{{"link": "{ONE}"}}"#),
+            format!(r#"{{"link": {{"accept_keys": ["{ONE}" "{TWO}"]}}}}"#),
+        ] {
+            let faults = parse(&text).expect_err(&text).to_string();
+            assert!(!faults.contains("cdef"), "{text}: {faults}");
+        }
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let other =
+            parse(r#"{"intervals": {"worker": {"keep_alive": 1}}, "local": {"max_clients": 1}}"#).expect("right");
+        assert_eq!(Settings::default().differences(&other), ["intervals.worker", "local"]);
+        assert_eq!(other.differences(&other), Vec::<&str>::new());
     }
 
     #[test]

@@ -27,6 +27,18 @@ impl<'a> Sink<'a> {
 
     /// Notes that the value at `path` is wrong.
     pub(super) fn fault(&self, path: &str, problem: &str, found: &str, remedy: &str) {
+        self.note(path, problem, remedy, |fault| fault.found(found));
+    }
+
+    /// [`Sink::fault`] about a value that may be a key, and so is not shown; `detail` may tell what it is like.
+    fn hidden_fault(&self, path: &str, problem: &str, detail: Option<String>, remedy: &str) {
+        self.note(path, problem, remedy, |fault| match detail {
+            Some(detail) => fault.detail(detail),
+            None => fault,
+        });
+    }
+
+    fn note(&self, path: &str, problem: &str, remedy: &str, with_more: impl FnOnce(Fault) -> Fault) {
         // A member that the file leaves out is blamed on the closest one around it.
         let mut known = Some(path);
         let line = loop {
@@ -36,8 +48,8 @@ impl<'a> Sink<'a> {
             }
             known = path.rsplit_once(SEPARATOR).map(|(around, _)| around);
         };
-        let fault = Fault::new(Code::Settings, self.file, format!("{path} {problem}"), remedy).line(line).found(found);
-        self.faults.borrow_mut().push(fault);
+        let fault = Fault::new(Code::Settings, self.file, format!("{path} {problem}"), remedy).line(line);
+        self.faults.borrow_mut().push(with_more(fault));
     }
 
     pub(super) fn into_faults(self) -> Vec<Fault> {
@@ -59,7 +71,7 @@ impl<'a> Section<'a> {
             Value::Object(members) => members,
             other => {
                 let shown = if path.is_empty() { "the file" } else { &path };
-                sink.fault(shown, "is not an object", &other.to_string(), "write an object in braces");
+                sink.hidden_fault(shown, "is not an object", Some(kind(&other)), "write an object in braces");
                 Map::new()
             }
         };
@@ -79,6 +91,11 @@ impl<'a> Section<'a> {
     /// Notes a fault about a member.
     pub(super) fn fault(&self, name: &str, problem: &str, found: &str, remedy: &str) {
         self.sink.fault(&self.path_of(name), problem, found, remedy);
+    }
+
+    /// Notes a fault about a member that may be a key.
+    pub(super) fn hidden_fault(&self, name: &str, problem: &str, detail: Option<String>, remedy: &str) {
+        self.sink.hidden_fault(&self.path_of(name), problem, detail, remedy);
     }
 
     /// Names of the members that nobody took so far.
@@ -146,11 +163,21 @@ impl<'a> Section<'a> {
         self.convert(name, what, |value| value.as_array()?.iter().map(text).collect()).unwrap_or_default()
     }
 
-    /// Notes every member that nobody took.
+    /// Notes every member that nobody took. Their values are not shown: one may be a key at the wrong place.
     pub(super) fn finish(self) {
         let remedy = format!("remove it; known here are: {}", self.taken.join(", "));
-        for (name, value) in &self.members {
-            self.fault(name, "is not a setting", &value.to_string(), &remedy);
+        for name in self.members.keys() {
+            self.hidden_fault(name, "is not a setting", None, &remedy);
         }
+    }
+}
+
+/// What a value is, without its text.
+fn kind(value: &Value) -> String {
+    match value {
+        Value::String(_) => "found a text".to_owned(),
+        Value::Array(_) => "found a list".to_owned(),
+        Value::Object(_) => "found an object".to_owned(),
+        scalar => format!("found '{scalar}'"),
     }
 }

@@ -1,0 +1,65 @@
+//! The keys that a node has at a time: one, and more while the key of its cluster is being changed.
+
+use std::iter;
+use std::path::Path;
+
+use super::published::is_published_key;
+use super::{ClusterKey, Config, Note, privacy};
+use crate::crypto::Fernet;
+
+/// The keys of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// `<key>` of ossec.conf. A worker connects with it.
+    pub current: ClusterKey,
+    /// `link.accept_keys` of cluster.json. A master accepts them too; a worker tries them when its master does not take
+    /// the current one.
+    pub accepted: Vec<ClusterKey>,
+}
+
+impl Keys {
+    /// All of them, the current one first.
+    pub fn all(&self) -> impl Iterator<Item = &ClusterKey> {
+        iter::once(&self.current).chain(&self.accepted)
+    }
+
+    /// The ciphers of all of them.
+    pub fn ciphers(&self) -> Vec<Fernet> {
+        self.all().map(|key| key.cipher().clone()).collect()
+    }
+
+    /// Whether a link may use this cipher.
+    pub fn accept(&self, cipher: &Fernet) -> bool {
+        self.all().any(|key| key.cipher() == cipher)
+    }
+}
+
+impl Config {
+    /// Takes the keys out. They change while a node runs, and the rest does not: what is left holds none.
+    pub fn take_keys(&mut self) -> Keys {
+        let current = std::mem::replace(&mut self.cluster.key, ClusterKey::unset());
+        let mut accepted = std::mem::take(&mut self.settings.link.accept_keys);
+        accepted.retain(|key| *key != current);
+        Keys { current, accepted }
+    }
+}
+
+/// What a person should know of the accepted keys that `file` names.
+pub(super) fn notes(accepted: &[ClusterKey], file: &Path) -> Vec<Note> {
+    if accepted.is_empty() {
+        return Vec::new();
+    }
+    let name = file.display();
+    let mut notes = Vec::from_iter(privacy::note(file));
+    if accepted.iter().any(|key| is_published_key(key.expose())) {
+        let text = "A key of link.accept_keys is a published example that everybody knows: whoever reaches the port is \
+                    let in; remove it as soon as no node uses it";
+        notes.push(Note::warning(format!("{text} ({name})")));
+    }
+    notes.push(Note::info(format!(
+        "Besides <key>, {} more may be used (link.accept_keys in {name}); remove what 'cluster_control --key-status' \
+         shows as unused",
+        accepted.len()
+    )));
+    notes
+}
