@@ -57,6 +57,11 @@ impl ClusterKey {
         Self(Fernet::new(&[0; Self::LENGTH]))
     }
 
+    /// The part of the key that signs (`spec/protocol.md` 3).
+    pub(super) fn signing_half(&self) -> &[u8] {
+        &self.0.key()[..Self::LENGTH / 2]
+    }
+
     /// What encrypts under this key.
     pub fn cipher(&self) -> &Fernet {
         &self.0

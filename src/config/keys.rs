@@ -3,6 +3,7 @@
 use std::iter;
 use std::path::Path;
 
+use super::fault::{Code, Fault};
 use super::published::is_published_key;
 use super::{ClusterKey, Config, Note, privacy};
 use crate::crypto::Fernet;
@@ -44,6 +45,19 @@ impl Config {
     }
 }
 
+/// What is wrong with the keys as a whole: those of a node are told apart by who has signed a message, and the first half
+/// of a key signs. `file` names the accepted ones.
+pub(super) fn fault(current: &ClusterKey, accepted: &[ClusterKey], file: &Path) -> Option<Fault> {
+    let alike = |one: &ClusterKey, other: &ClusterKey| one != other && one.signing_half() == other.signing_half();
+    let among = |(at, key): (usize, &ClusterKey)| {
+        alike(current, key) || accepted[..at].iter().any(|earlier| alike(earlier, key))
+    };
+    accepted.iter().enumerate().any(among).then(|| {
+        let problem = "two keys, among link > accept_keys and <key>, begin with the same 16 characters";
+        Fault::new(Code::Settings, file, problem, "make another one with: wazuh-clusterd --generate-key")
+    })
+}
+
 /// What a person should know of the accepted keys that `file` names.
 pub(super) fn notes(accepted: &[ClusterKey], file: &Path) -> Vec<Note> {
     if accepted.is_empty() {
@@ -62,4 +76,27 @@ pub(super) fn notes(accepted: &[ClusterKey], file: &Path) -> Vec<Note> {
         accepted.len()
     )));
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_sign_alike_are_a_fault() {
+        let key = |text: &str| ClusterKey::new(text).expect("a key");
+        let [one, alike, other] = [
+            "0123456789abcdef0123456789abcdef",
+            "0123456789abcdefXXXXXXXXXXXXXXXX",
+            "X123456789abcdef0123456789abcdef",
+        ]
+        .map(key);
+        let is_fault = |current: &ClusterKey, accepted: &[&ClusterKey]| {
+            let accepted: Vec<_> = accepted.iter().map(|key| (*key).clone()).collect();
+            fault(current, &accepted, Path::new("/c.json")).is_some()
+        };
+        assert!(is_fault(&one, &[&alike]) && is_fault(&other, &[&one, &alike]));
+        assert!(!is_fault(&one, &[]) && !is_fault(&one, &[&other]));
+        assert!(!is_fault(&one, &[&one, &other]), "between two changes of files a key may stand in both");
+    }
 }

@@ -114,8 +114,14 @@ impl Config {
         {
             auth_faults.clear();
         }
+        let key_fault = match (&cluster, &settings) {
+            (Ok((cluster, _)), Ok(settings)) => {
+                keys::fault(&cluster.key, &settings.link.accept_keys, &home.cluster_json())
+            }
+            _ => None,
+        };
         match (cluster, settings) {
-            (Ok((cluster, mut notes)), Ok(settings)) if auth_faults.is_empty() => {
+            (Ok((cluster, mut notes)), Ok(settings)) if auth_faults.is_empty() && key_fault.is_none() => {
                 notes.extend(privacy::note(&file));
                 notes.extend(keys::notes(&settings.link.accept_keys, &home.cluster_json()));
                 Ok(Loaded::new(home, cluster, auth, settings, notes))
@@ -124,6 +130,7 @@ impl Config {
                 let mut faults = cluster.err().unwrap_or_default();
                 faults.extend(auth_faults);
                 faults.extend(settings.err().into_iter().flat_map(|faults| faults.0));
+                faults.extend(key_fault);
                 Err(Faults(faults))
             }
         }

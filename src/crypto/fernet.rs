@@ -121,8 +121,8 @@ impl Fernet {
         Self::open_any(std::slice::from_ref(self), token).map(|(_, plain)| plain)
     }
 
-    /// [`Fernet::open`] under whichever of `keys` has signed the token; gives that one, too. All of them are tried, so
-    /// that the time tells nobody which one fits.
+    /// [`Fernet::open`] under whichever of `keys` has signed the token; gives that one, too. Their first halves, which
+    /// sign, are to differ. All of them are tried, so that the time tells nobody which one fits.
     ///
     /// # Errors
     /// As [`Fernet::open`].

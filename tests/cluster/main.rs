@@ -5,6 +5,7 @@ mod api;
 mod database;
 mod files;
 mod health;
+mod keys;
 mod link;
 mod local;
 mod push;

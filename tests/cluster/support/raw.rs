@@ -24,10 +24,29 @@ pub struct RawPeer {
 impl RawPeer {
     /// Connects to a master on this machine.
     pub fn connect(port: u16) -> Self {
+        Self::connect_with(port, KEY)
+    }
+
+    /// [`RawPeer::connect`] with another key.
+    pub fn connect_with(port: u16, key: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let fernet = Fernet::new(KEY.as_bytes().try_into().unwrap());
-        Self { stream, fernet, deframer: Deframer::new(Limits::FULL), counter: 41 }
+        Self {
+            stream,
+            fernet: Fernet::new(key.as_bytes().try_into().unwrap()),
+            deframer: Deframer::new(Limits::FULL),
+            counter: 41,
+        }
+    }
+
+    /// Speaks under another key from now on.
+    pub fn change_key(&mut self, key: &str) {
+        self.fernet = Fernet::new(key.as_bytes().try_into().unwrap());
+    }
+
+    /// Sends bytes as they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
     }
 
     /// Sends a request; gives its counter.
