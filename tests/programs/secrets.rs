@@ -55,11 +55,35 @@ fn the_key_is_in_memory_only_where_it_is_used() {
     becomes(1, "after the start");
     let mut peer = Peer::join(home.address, "w1");
     peer.ask("echo", b"x");
-    becomes(2, "with a link");
+    becomes(1, "with a link, which shares it");
     assert!(configuration(&home).contains(KEY));
-    becomes(2, "after it was told");
+    becomes(1, "after it was told");
     drop(peer);
     becomes(1, "after the link");
+}
+
+/// A key that was replaced is gone, and with it all that was read of the files.
+#[test]
+fn a_key_that_was_removed_is_not_in_memory() {
+    const OTHER: &str = "vutsrqponmlkjihgfedcba9876543210";
+    let home = Home::master();
+    home.option("key", OTHER);
+    home.settings(json!({"link": {"accept_keys": [KEY]}}));
+    let daemon = Daemon::start(&home);
+    let becomes = |text: &str, count: usize| {
+        until(&format!("{count} times '{text}'"), || (in_memory(daemon.pid(), &text[..16])? == count).then_some(()));
+    };
+    if in_memory(daemon.pid(), KEY).is_none() {
+        return skip("the memory of a process that cannot be dumped can be read only by root");
+    }
+    let mut peer = Peer::join(home.address, "w1");
+    becomes(KEY, 1);
+    becomes(OTHER, 1);
+    home.settings(json!({}));
+    daemon.signal(Signal::SIGHUP);
+    peer.wait_for_end();
+    becomes(KEY, 0);
+    becomes(OTHER, 1);
 }
 
 /// Every file below `directory` with its path.

@@ -71,6 +71,11 @@ impl Peer {
         }
     }
 
+    /// Speaks under another key from now on.
+    pub fn change_key(&mut self, key: &str) {
+        self.cipher = Fernet::new(key.as_bytes().try_into().unwrap());
+    }
+
     /// Says hello with the right words.
     pub fn hello(&mut self, name: &str) -> Answer {
         self.request("hello", format!("{name} wazuh worker 4.14.7"))
