@@ -50,7 +50,8 @@
 //! reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
-//! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` (readers clone the `Arc` and drop the lock), and channels.
+//! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` and the keys as `RwLock<Arc<Keys>>` (readers clone the `Arc`
+//! and drop the lock), and channels. SIGHUP changes the keys and the log level, and nothing else of the configuration.
 //! Two locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
 //! time, that of the log one line be written at a time, and to one file. Their holders take no other lock. Otherwise no
 //! lock is held across I/O, a send or a callback, and none while another is taken.
@@ -58,9 +59,10 @@
 //! # The way of a message
 //!
 //! The reader puts bytes together ([`wire::Deframer`], which checks a length before it makes room for it), decrypts them
-//! in place ([`crypto`]) and either hands an answer to the thread that waits for it or lets the session of this
-//! connection handle the request: cheap ones at once, long ones on a thread of the room that they belong to. Answers and
-//! own requests go to the writer's bounded outbox. The reader never waits for an answer, and only the writer writes.
+//! in place ([`crypto`]; a master lets the first message of a worker decide for one of its keys) and either hands an answer
+//! to the thread that waits for it or lets the session of this connection handle the request: cheap ones at once, long ones
+//! on a thread of the room that they belong to. Answers and own requests go to the writer's bounded outbox. The reader never
+//! waits for an answer, and only the writer writes.
 //!
 //! # The end
 //!

@@ -45,8 +45,8 @@ JSON (indented by two blanks):
   -l --json       an array of nodes: name, type, version, ip, in_sync (null if the health of the node is unknown)
   -i --json       the health as the daemon gives it, with in_sync for each node and for all; 'more' changes nothing
   -a --json       an array of agents: id, name, ip, status, version, node_name (null if it is not known)
-  --key-status --json        an object: nodes (name, type, link, key, accepted; null if it is not known), same_key, and error
-                             if only this node is known
+  --key-status    an object: nodes (name, type, link, key, accepted; null if it is not known) and same_key; where the
+                  master cannot be asked: this node alone, and error
   --add-agent, --agent-key   an object: id, name, ip, key, import (what the agent imports, in base64)
   --remove-agent             an object: id, removed, purged
   on an error     {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain text on stderr

@@ -96,3 +96,87 @@ fn accepted(node: &NodeKeys) -> String {
 fn row<'a>(node: &'a NodeKeys, accepted: &'a str) -> [&'a str; 5] {
     [&node.name, &node.role, node.link.as_deref().unwrap_or(NONE), node.key.as_deref().unwrap_or(UNKNOWN), accepted]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{
+        control::run,
+        local::client::fake::{FakeDaemon, Reply},
+        wire::{Class, ErrorObject},
+    };
+
+    const OLD: &str = "0123abcd";
+    const NEW: &str = "89abcdef";
+
+    fn node(name: &str, link: Option<&str>, key: Option<&str>, accepted: Option<&[&str]>) -> Value {
+        let role = if name == "m" { "master" } else { "worker" };
+        json!({"name": name, "type": role, "link": link, "key": key, "accepted": accepted})
+    }
+
+    /// A daemon that is `own`, and tells `all` or, if it cannot, an error.
+    fn daemon(own: Value, all: Result<Value, ErrorObject>) -> FakeDaemon {
+        FakeDaemon::start(move |message| {
+            let (command, body) = match (message.command.name(), &all) {
+                (b"node_keys", _) => (Command::Ok, own.to_string()),
+                (_, Ok(items)) => (Command::Ok, json!({"items": items}).to_string()),
+                (_, Err(error)) => (Command::Err, error.to_json()),
+            };
+            vec![Reply::Answer(command, body.into_bytes())]
+        })
+    }
+
+    fn show(daemon: &FakeDaemon, line: &str) -> Output {
+        let line = format!("--home {} --key-status {line}", daemon.home().display());
+        run(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn a_change_under_way_is_shown_with_who_is_behind() {
+        let m = node("m", None, Some(NEW), Some(&[OLD]));
+        let workers = [
+            node("w1", Some(OLD), Some(NEW), Some(&[OLD])),
+            node("w2", Some(OLD), Some(OLD), Some(&[])),
+            node("w3", Some(NEW), None, None),
+            node("w4", Some(OLD), None, None),
+        ];
+        let daemon = daemon(m.clone(), Ok(json!([m, workers[0], workers[1], workers[2], workers[3]])));
+        let output = show(&daemon, "");
+        let table = "NAME  TYPE    LINK      KEY       ACCEPTED  \n\
+                     m     master  -         89abcdef  0123abcd  \n\
+                     w1    worker  0123abcd  89abcdef  0123abcd  \n\
+                     w2    worker  0123abcd  0123abcd  -         \n\
+                     w3    worker  89abcdef  unknown   unknown   \n\
+                     w4    worker  0123abcd  unknown   unknown   \n";
+        let remarks = "Another key: w2: it has 0123abcd, the master 89abcdef.\n\
+                       Another key: w4: it has 0123abcd, the master 89abcdef.\n";
+        assert_eq!(output, Output { out: table.to_owned(), err: remarks.to_owned(), exit: Exit::NotInSync });
+        let some = show(&daemon, "-fn w1 w3 --json");
+        let document: Value = serde_json::from_str(&some.out).unwrap();
+        assert_eq!(document, json!({"nodes": [workers[0], workers[2]], "same_key": true}));
+        assert_eq!((&*some.err, some.exit), ("", Exit::InSync));
+        let missing = show(&daemon, "-fn w1 gone");
+        assert_eq!((&*missing.err, missing.exit), ("Not connected: gone.\n", Exit::NotInSync));
+    }
+
+    #[test]
+    fn without_its_master_a_worker_shows_its_own_keys() {
+        let own = node("w1", None, Some(NEW), Some(&[]));
+        let lonely = daemon(own.clone(), Err(ErrorObject::new(Class::Cluster, 3023)));
+        let output = show(&lonely, "");
+        assert!(output.out.ends_with("w1    worker  -     89abcdef  -         \n"), "{}", output.out);
+        assert!(output.err.starts_with("ERROR: Error 3023 - Worker node is not connected to master\nRemedy: "));
+        assert_eq!(output.exit, Exit::NotInSync);
+        let document: Value = serde_json::from_str(&show(&lonely, "--json").out).unwrap();
+        assert_eq!((&document["nodes"], &document["error"]["code"]), (&json!([own]), &json!(3023)));
+
+        let original = daemon(own, Err(ErrorObject::cluster(3000, "unknown command 'b'get_keys''")));
+        let output = show(&original, "");
+        assert!(output.err.contains("the master of this cluster cannot tell the keys of its nodes"), "{}", output.err);
+        assert_eq!((output.out.lines().count(), output.exit), (2, Exit::CannotAsk));
+    }
+}
