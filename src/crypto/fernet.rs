@@ -82,7 +82,8 @@ impl Fernet {
         self.0.halves.as_flattened()
     }
 
-    /// The name of the key for people, [`fingerprint`]. Slow the first time.
+    /// Eight hexadecimal digits by which people see whether two keys are the same, and that are safe to show to whoever may
+    /// use the control socket. They take some tens of milliseconds the first time.
     pub fn fingerprint(&self) -> &str {
         self.0.fingerprint.get_or_init(|| fingerprint(self.key()))
     }
