@@ -13,7 +13,7 @@ pub mod listing;
 mod store;
 pub mod wazuh_db;
 
-pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of};
+pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of, texts};
 
 /// A database that understands the commands of the original.
 ///

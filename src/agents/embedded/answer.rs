@@ -1,5 +1,9 @@
 //! What a command answers (`spec/agentdb.md` 3), and why it fails.
 
+use rusqlite::ErrorCode;
+
+use crate::agents::Error;
+
 /// The longest answer, in bytes; a longer one is cut there, which the framework depends on.
 pub(super) const LONGEST: usize = 65_536;
 
@@ -58,6 +62,22 @@ pub(super) enum Failure {
     /// A text of the command's own.
     #[error("{0}")]
     Text(String),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sql(error) if !is_the_requests_fault(&error) => Self::Unavailable(message(&error)),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+/// Whether the request would be refused again: all else, a full disk for example, may heal.
+fn is_the_requests_fault(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{ConstraintViolation, OperationInterrupted, TooBig, TypeMismatch, Unknown};
+    let own = |code| matches!(code, ConstraintViolation | OperationInterrupted | TooBig | TypeMismatch | Unknown);
+    error.sqlite_error_code().is_none_or(own)
 }
 
 /// The first 32 bytes of what is complained of.

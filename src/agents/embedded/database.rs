@@ -12,6 +12,7 @@ use std::{
 use rusqlite::{
     Connection, ErrorCode, OpenFlags,
     hooks::{Action, AuthAction, AuthContext, Authorization},
+    limits::Limit,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
     answer::{Failure, message},
     changes::Changes,
     command,
-    limit::Limit,
+    limit::TimeLimit,
     schema,
 };
 use crate::{
@@ -39,6 +40,15 @@ const STATEMENTS: usize = 128;
 /// KiB of pages that are kept in memory: changes of a thousand agents in a hundred thousand fit.
 const CACHE: i64 = 8 * 1024;
 
+/// Rows that have changed until the log is worth being written into the file.
+const CHANGED: u64 = 1_000;
+
+/// Pages of the log from which on that is not put off any more.
+const LOG: i64 = 10_000;
+
+/// Bytes of the longest text. A statement of another program is not to take the memory of this one.
+const LONGEST: i32 = 4 * 1024 * 1024;
+
 /// Mode of the file.
 const MODE: u32 = 0o640;
 
@@ -56,10 +66,12 @@ pub struct Database {
     /// The hash of all assignments, while nothing has changed them.
     pub(super) group_hash: RefCell<Option<Option<String>>>,
     /// For statements of other programs.
-    pub(super) limit: Limit,
+    pub(super) limit: TimeLimit,
     /// Another one each time that a file is opened: what was known of the one before is not known of this.
     pub(super) instance: u32,
     clock: Clock,
+    /// Changes of rows that are in the file, as SQLite counts them.
+    tidied: u64,
 }
 
 impl Database {
@@ -81,9 +93,10 @@ impl Database {
             assignments: Changes::default(),
             connected: Changes::default(),
             group_hash: RefCell::default(),
-            limit: Limit::default(),
+            limit: TimeLimit::default(),
             instance: random::number(),
             clock,
+            tidied: 0,
         };
         database.prepare().map_err(|error| unusable(path, &error))?;
         let version: Option<String> = database
@@ -98,7 +111,7 @@ impl Database {
                 schema::VERSION
             ));
         }
-        database.connection.authorizer(Some(forbid)).map_err(|error| unusable(path, &error))?;
+        database.connection.authorizer(Some(only_rows)).map_err(|error| unusable(path, &error))?;
         Ok(database)
     }
 
@@ -112,6 +125,8 @@ impl Database {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST)?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
         if tables == 0 {
             let transaction = connection.unchecked_transaction()?;
@@ -184,6 +199,16 @@ impl Database {
         [&self.info, &self.assignments, &self.connected].into_iter().for_each(Changes::reset);
     }
 
+    /// Writes the log into the file, if it has become long; for times when nobody waits, because this waits for the disk.
+    pub fn tidy(&mut self) {
+        let changes = self.connection.total_changes();
+        if changes - self.tidied >= CHANGED {
+            self.tidied = changes;
+            // If it fails, the log goes on, and the next time it may succeed.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
+        }
+    }
+
     /// Closes the file and leaves it as one file without a log beside it, which the original's daemon can take over.
     pub fn close(mut self) {
         self.connection.flush_prepared_statement_cache();
@@ -199,16 +224,18 @@ fn create(path: &Path) -> io::Result<()> {
     options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).map(drop)
 }
 
-/// Statements of other programs are to stay in this file: whoever may ask a question here is not to write elsewhere.
-fn forbid(context: AuthContext<'_>) -> Authorization {
-    match context.action {
-        AuthAction::Attach { .. } | AuthAction::Detach { .. } => Authorization::Deny,
-        AuthAction::Pragma { pragma_value: Some(_), pragma_name } if !asks(pragma_name) => Authorization::Deny,
-        AuthAction::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => {
-            Authorization::Deny
-        }
-        _ => Authorization::Allow,
-    }
+/// Statements of other programs read and change rows of this file, and nothing else: whoever may ask a question here is
+/// not to write elsewhere, nor to leave tables and triggers that the original does not know.
+fn only_rows(context: AuthContext<'_>) -> Authorization {
+    let allowed = match context.action {
+        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
+        AuthAction::Insert { .. } | AuthAction::Update { .. } | AuthAction::Delete { .. } => true,
+        AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => true,
+        AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
+        AuthAction::Pragma { pragma_name, pragma_value } => pragma_value.is_none() || asks(pragma_name),
+        _ => false,
+    };
+    if allowed { Authorization::Allow } else { Authorization::Deny }
 }
 
 /// Whether this pragma only asks, although it has an argument.

@@ -15,6 +15,7 @@ mod groups;
 pub mod housekeeping;
 mod info;
 mod json;
+mod labels;
 mod limit;
 mod other;
 mod owner;

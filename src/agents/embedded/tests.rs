@@ -143,26 +143,27 @@ fn what_must_go_to_the_master_is_never_made_less() {
 }
 
 #[test]
-fn agent_information_comes_in_parts_and_can_be_put_back() {
+fn agent_information_comes_in_parts_that_name_every_change() {
     let mut fixture = fixture();
     fixture.fill(25);
-    let count = |pending: &str, list: &str| {
-        serde_json::from_str::<Value>(pending).unwrap()[list].as_array().map_or(0, Vec::len)
+    let take = |fixture: &Fixture, longest| {
+        let pending = fixture.database.take_pending(longest).unwrap();
+        let object: Value = serde_json::from_str(&pending.object).unwrap();
+        let count = |list: &str| object[list].as_array().map_or(0, Vec::len);
+        (count("syncreq"), count("syncreq_keepalive"), pending.more, object)
     };
-    let first = fixture.database.take_pending(10).unwrap();
-    assert_eq!((count(&first.object, "syncreq"), first.more), (10, true));
-    // An agent that changes meanwhile is not forgotten.
+    let (first, _, more, object) = take(&fixture, 2000);
+    assert!((3..25).contains(&first) && more, "{first}");
+    assert_eq!(object["syncreq"][0]["labels"][0]["value"], "value1");
+    assert_eq!(object["syncreq"][0]["status_code"], 0);
+    assert_eq!(object["syncreq"][0].get("os_name"), None, "what says nothing is left out");
+    // An agent that changes meanwhile is not forgotten, and one that is removed is not told of.
     fixture.tell(r#"global update-keepalive {"id":3,"connection_status":"active","sync_status":"syncreq_keepalive"}"#);
-    let second = fixture.database.take_pending(100).unwrap();
-    assert_eq!(
-        (count(&second.object, "syncreq"), count(&second.object, "syncreq_keepalive"), second.more),
-        (15, 1, false)
-    );
-    assert_eq!(fixture.database.take_pending(100).unwrap().object, "{}");
-    let record: Value = serde_json::from_str(&first.object).unwrap();
-    assert_eq!(record["syncreq"][0]["labels"][0]["value"], "value1");
-    assert_eq!(record["syncreq"][0]["status_code"], 0);
-    assert_eq!(record["syncreq"][0].get("os_name"), None, "what says nothing is left out");
+    fixture.tell("global delete-agent 25");
+    let (rest, alive, more, object) = take(&fixture, 1_000_000);
+    assert_eq!((rest, alive, more), (24 - first, 1, false));
+    assert_eq!(object["syncreq_keepalive"], serde_json::json!([{"id": 3, "version": "v"}]));
+    assert_eq!(fixture.database.take_pending(1_000_000).unwrap().object, "{}");
 }
 
 #[test]
@@ -176,6 +177,11 @@ fn what_other_programs_send_stays_in_this_file_and_leaves_nothing_open() {
         "PRAGMA query_only = 1".to_owned(),
         "PRAGMA max_page_count = 1".to_owned(),
         "SELECT load_extension('x')".to_owned(),
+        "CREATE TRIGGER t BEFORE UPDATE ON agent BEGIN SELECT raise(ABORT, 'no'); END".to_owned(),
+        "CREATE TEMP TABLE agent (id)".to_owned(),
+        "DROP TABLE labels".to_owned(),
+        "ALTER TABLE agent ADD COLUMN x".to_owned(),
+        "SELECT length(replace(hex(zeroblob(2000000)), '0', 'xxxxxxxx'))".to_owned(),
         "BEGIN".to_owned(),
         "SAVEPOINT s".to_owned(),
         "COMMIT".to_owned(),
@@ -251,16 +257,22 @@ fn a_locked_file_and_a_full_one_are_told_and_heal() {
     let mut answers = (2..100).map(|id| fixture.ask(&insert(id)));
     let full = answers.find(|answer| answer != "ok").unwrap();
     assert_eq!(full, "err Cannot execute Global database query; database or disk is full");
+    let keepalive = format!(r#"{{"syncreq_keepalive":[{{"id":1,"version":"{}"}}]}}"#, "v".repeat(100_000));
+    let unavailable = Error::from(fixture.database.store(&keepalive).unwrap_err());
+    assert_eq!(unavailable, Error::Unavailable("database or disk is full".into()), "it may be sent again");
+    let bad = r#"{"syncreq_status":[{"id":1}]}"#;
+    assert!(matches!(Error::from(fixture.database.store(bad).unwrap_err()), Error::Refused(_)));
     assert_eq!(fixture.rows("global get-agent-info 1")[0]["id"], 1);
     limit(&fixture, 1_000_000);
     fixture.tell(&insert(100));
 
     // What is given out while the file cannot be written stays to be sent.
     fixture.ask("global sql UPDATE agent SET sync_status = 'syncreq', group_sync_status = 'syncreq' WHERE id > 0");
+    // This is not a statement of another program: the authorizer was taken off above.
     let trigger = "CREATE TEMP TRIGGER broken BEFORE UPDATE ON agent WHEN old.id = 100
         BEGIN SELECT raise(ABORT, 'as ordered'); END";
     fixture.database.connection.execute_batch(trigger).unwrap();
-    assert!(fixture.database.take_pending(1000).is_err());
+    assert!(fixture.database.take_pending(usize::MAX).is_err());
     let groups = r#"global sync-agent-groups-get {"condition":"sync_status","set_synced":true}"#;
     assert!(fixture.ask(groups).starts_with("err "));
     assert!(fixture.ask("global sync-agent-info-get {}").starts_with("err "));
@@ -269,7 +281,7 @@ fn a_locked_file_and_a_full_one_are_told_and_heal() {
     let all = fixture.rows("global sql SELECT count(*) AS n FROM agent WHERE id > 0");
     assert_eq!(fixture.rows(pending), all);
     fixture.database.connection.execute_batch("DROP TRIGGER broken").unwrap();
-    let taken = fixture.database.take_pending(1000).unwrap().object;
+    let taken = fixture.database.take_pending(usize::MAX).unwrap().object;
     let taken: Value = serde_json::from_str(&taken).unwrap();
     assert_eq!(taken["syncreq"].as_array().unwrap().len() as u64, all[0]["n"].as_u64().unwrap());
 }
@@ -303,6 +315,41 @@ fn a_request_that_panics_fails_alone() {
     drop(trigger);
     assert_eq!(threads.join(Instant::now() + Duration::from_secs(10)), 0);
     assert_eq!(embedded.query(insert), Err(Error::Unavailable("this node stops".into())));
+}
+
+#[test]
+fn work_whose_caller_has_given_up_is_not_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, _threads, _trigger) = embedded(folder.path());
+    embedded.query(r#"global insert-agent {"id":1,"name":"a","date_add":1}"#).unwrap();
+    embedded.query("global sql UPDATE agent SET sync_status = 'syncreq' WHERE id = 1").unwrap();
+    let (begun, begins) = crossbeam_channel::bounded(1);
+    let (release, gate) = crossbeam_channel::bounded::<()>(0);
+    std::thread::scope(|scope| {
+        let busy = embedded.clone();
+        let slow = scope.spawn(move || {
+            busy.with(move |_| {
+                begun.send(()).unwrap();
+                gate.recv()
+            })
+        });
+        begins.recv().unwrap();
+        let short = Duration::from_millis(50);
+        let late = embedded.within(short, |database| database.take_pending(usize::MAX));
+        assert!(matches!(late, Err(Error::Unavailable(text)) if text.contains("0.05 s")));
+        drop(release);
+        assert!(slow.join().unwrap().is_ok());
+    });
+    // Nobody would have got what was given out, so it is still there.
+    assert!(embedded.take_pending().unwrap().object.contains("syncreq"));
+}
+
+#[test]
+fn what_was_begun_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, _threads, _trigger) = embedded(folder.path());
+    let done = embedded.within(Duration::from_millis(20), |_| std::thread::sleep(Duration::from_millis(60)));
+    assert_eq!(done, Ok(()));
 }
 
 #[test]

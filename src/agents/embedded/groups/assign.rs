@@ -104,7 +104,7 @@ impl Assignment<'_> {
         match mode {
             Mode::EmptyOnly if !has.is_empty() => return Ok(true),
             // What is so already is not done again: the master sends its whole table now and then.
-            Mode::Override if self.groups == has && !has.is_empty() => (),
+            Mode::Override if self.groups == has && !has.is_empty() => *valid = true,
             Mode::Remove => complete = self.remove(database)?,
             Mode::Override | Mode::Append | Mode::EmptyOnly => {
                 let mut belong = has.len();

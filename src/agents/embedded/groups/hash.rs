@@ -64,8 +64,8 @@ pub(super) fn of_all(database: &Database) -> rusqlite::Result<Option<String>> {
 pub(super) fn recalculate(database: &Database) -> rusqlite::Result<()> {
     database.group_hash.take();
     let mut statement = database.connection.prepare_cached(
-        "SELECT id, `group`, (SELECT group_concat(name, ',') FROM
-             (SELECT name FROM belongs JOIN `group` AS g ON g.id = id_group WHERE id_agent = agent.id ORDER BY priority))
+        "SELECT id, `group`, (SELECT group_concat(name, ',' ORDER BY priority)
+             FROM belongs JOIN `group` AS g ON g.id = id_group WHERE id_agent = agent.id)
          FROM agent WHERE id > 0",
     )?;
     let mut differing: Vec<(i64, Option<String>)> = Vec::new();

@@ -8,6 +8,10 @@ mod texts;
 
 pub(super) use texts::{get, set};
 
+/// Bytes of one object that is given out, or a little more: what is known of some twenty thousand agents. What is left
+/// follows with the next.
+pub(super) const LONGEST_OBJECT: usize = 16 * 1024 * 1024;
+
 /// Texts of a record in the order of section 9.1; the first is the column `name`.
 const TEXTS: [&str; 18] = [
     "name",

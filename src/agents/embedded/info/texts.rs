@@ -6,11 +6,11 @@ use rusqlite::params;
 use super::TEXTS;
 use crate::agents::embedded::{
     Answer, Database,
-    agents::{parse, replace_labels},
+    agents::parse,
     answer::{Failure, Sized},
     command::integer,
     json::Json,
-    rows,
+    labels, rows,
 };
 
 /// The kinds of records, in the order in which they are given out.
@@ -102,9 +102,9 @@ fn set_one(database: &Database, agent: &Json) -> Result<(), Failure> {
         statement.raw_bind_parameter(at + 5, agent.text_of(name))?;
     }
     statement.raw_execute()?;
-    if let Some(labels) = agent.get("labels").and_then(Json::array) {
-        let own = labels.iter().filter(|label| label.number_of("id") == Some(id));
-        replace_labels(database, id, own.filter_map(|label| Some((label.text_of("key")?, label.text_of("value")?))))?;
+    if let Some(all) = agent.get("labels").and_then(Json::array) {
+        let own = all.iter().filter(|label| label.number_of("id") == Some(id));
+        labels::replace(database, id, own.filter_map(|label| Some((label.text_of("key")?, label.text_of("value")?))))?;
     }
     Ok(())
 }
