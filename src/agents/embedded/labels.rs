@@ -48,14 +48,17 @@ pub(super) fn replace<'a>(
     before.try_for_each(|gone| remove(gone).map(drop))
 }
 
-/// The labels of an agent in the order of their keys.
+/// The labels of an agent in the order of their keys. SQLite would plan anew for each agent if it were to sort them.
 fn of_agent(database: &Database, id: i64) -> rusqlite::Result<Vec<Label>> {
-    let sql = "SELECT rowid, key, value FROM labels WHERE id = ?1 ORDER BY key";
+    let sql = "SELECT rowid, key, value FROM labels WHERE id = ?1";
     let label = |row: &rusqlite::Row<'_>| {
         let bytes = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_bytes()?.to_vec());
         Ok(Label { row: row.get(0)?, key: bytes(1)?, value: bytes(2)? })
     };
-    database.connection.prepare_cached(sql)?.query_map([id], label)?.collect()
+    let mut statement = database.connection.prepare_cached(sql)?;
+    let mut labels: Vec<_> = statement.query_map([id], label)?.collect::<Result<_, _>>()?;
+    labels.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+    Ok(labels)
 }
 
 #[cfg(test)]

@@ -67,9 +67,8 @@ impl Database {
         let mut lists = LISTS.map(|_| String::new());
         let sql = format!("SELECT {}, sync_status FROM agent WHERE id = ?1 AND id > 0", RECORD.join(", "));
         let mut record = self.connection.prepare_cached(&sql)?;
-        let mut labels = self.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1 ORDER BY key")?;
-        let mut sent = self.connection.prepare_cached("UPDATE agent SET sync_status = 'synced' WHERE id = ?1")?;
-        let mut ids = self.changed()?.into_iter();
+        let mut labels = self.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1")?;
+        let (mut ids, mut sent) = (self.changed()?.into_iter(), Vec::new());
         while lists.iter().map(String::len).sum::<usize>() < longest
             && let Some(id) = ids.next()
         {
@@ -85,9 +84,9 @@ impl Database {
                 push_labels(out, &mut labels, id)?;
             }
             out.push('}');
-            drop(rows);
-            sent.execute([id])?;
+            sent.push(id);
         }
+        super::mark_sent(self, &sent)?;
         let later: Vec<i64> = ids.collect();
         let more = !later.is_empty();
         self.info.replace(later);

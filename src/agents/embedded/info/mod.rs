@@ -6,11 +6,20 @@ mod collect;
 mod store;
 mod texts;
 
+use super::Database;
+
 pub(super) use texts::{get, set};
 
 /// Bytes of one object that is given out, or a little more: what is known of some twenty thousand agents. What is left
 /// follows with the next.
 pub(super) const LONGEST_OBJECT: usize = 16 * 1024 * 1024;
+
+/// Notes that the master has been told of these agents. One statement for all: the check of `sync_status` costs SQLite
+/// more than the rest of it, once for each statement.
+fn mark_sent(database: &Database, ids: &[i64]) -> rusqlite::Result<()> {
+    let sql = "UPDATE agent SET sync_status = 'synced' WHERE id IN (SELECT value FROM json_each(?1))";
+    database.connection.prepare_cached(sql)?.execute([serde_json::json!(ids).to_string()]).map(drop)
+}
 
 /// Texts of a record in the order of section 9.1; the first is the column `name`.
 const TEXTS: [&str; 18] = [

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rusqlite::{CachedStatement, params};
+use rusqlite::{CachedStatement, ToSql, params};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -140,11 +140,13 @@ fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
 }
 
 /// Stores records; each function tells whether there is such an agent.
+///
+/// Names and addresses have indexes, states have checks, and SQLite would see to them even where nothing changes. So each
+/// record is first written as if these were the same, which they nearly always are.
 struct Records<'d> {
     database: &'d Database,
-    same_name: CachedStatement<'d>,
-    renamed: CachedStatement<'d>,
-    keepalive: CachedStatement<'d>,
+    whole: [CachedStatement<'d>; 2],
+    keepalive: [CachedStatement<'d>; 2],
     status: CachedStatement<'d>,
 }
 
@@ -153,20 +155,32 @@ impl<'d> Records<'d> {
         const WHOLE: &str = "UPDATE agent SET os_name = ?2, os_version = ?3, os_major = ?4, os_minor = ?5,
             os_codename = ?6, os_build = ?7, os_platform = ?8, os_uname = ?9, os_arch = ?10, version = ?11,
             config_sum = ?12, merged_sum = ?13, manager_host = ?14, node_name = ?15, last_keepalive = ?16,
-            connection_status = ?17, disconnection_time = ?18, group_config_status = ?19, status_code = ?20,
-            sync_status = 'synced'";
-        let prepare = |sql: &str| database.connection.prepare_cached(sql);
+            disconnection_time = ?17, status_code = ?18";
+        const KEEPALIVE: &str =
+            "UPDATE agent SET last_keepalive = ?2, version = ?3, disconnection_time = 0, status_code = 0";
+        let prepare = |sql: String| database.connection.prepare_cached(&sql);
         Ok(Self {
             database,
-            // Names and addresses have indexes, which would be written even where nothing changes.
-            same_name: prepare(&format!("{WHOLE} WHERE id = ?1 AND id > 0 AND name IS ?21 AND ip IS ?22"))?,
-            renamed: prepare(&format!("{WHOLE}, name = ?21, ip = ?22 WHERE id = ?1 AND id > 0"))?,
-            keepalive: prepare(
-                "UPDATE agent SET last_keepalive = ?2, connection_status = 'active', disconnection_time = 0,
-                     status_code = 0, version = ?3, sync_status = 'synced'
-                 WHERE id = ?1 AND id > 0",
-            )?,
-            status: prepare(
+            whole: [
+                // The plus keeps SQLite from considering the indexes, and thereby from planning each execution anew.
+                prepare(format!(
+                    "{WHOLE} WHERE id = ?1 AND id > 0 AND sync_status = 'synced' AND connection_status = ?19
+                     AND group_config_status = ?20 AND +name IS ?21 AND +ip IS ?22"
+                ))?,
+                prepare(format!(
+                    "{WHOLE}, sync_status = 'synced', connection_status = ?19, group_config_status = ?20, name = ?21, ip = ?22
+                     WHERE id = ?1 AND id > 0"
+                ))?,
+            ],
+            keepalive: [
+                prepare(format!(
+                    "{KEEPALIVE} WHERE id = ?1 AND id > 0 AND sync_status = 'synced' AND connection_status = 'active'"
+                ))?,
+                prepare(format!(
+                    "{KEEPALIVE}, sync_status = 'synced', connection_status = 'active' WHERE id = ?1 AND id > 0"
+                ))?,
+            ],
+            status: database.connection.prepare_cached(
                 "UPDATE agent SET connection_status = ?2, disconnection_time = ?3, status_code = ?4, version = ?5,
                      sync_status = 'synced'
                  WHERE id = ?1 AND id > 0",
@@ -192,14 +206,14 @@ impl<'d> Records<'d> {
             record.manager_host,
             record.node_name,
             record.last_keepalive,
-            record.connection_status,
             record.disconnection_time,
-            record.group_config_status,
             record.status_code,
+            record.connection_status,
+            record.group_config_status,
             record.name,
             record.ip,
         ];
-        if self.same_name.execute(values)? == 0 && self.renamed.execute(values)? == 0 {
+        if !first_that_fits(&mut self.whole, values)? {
             return Ok(false);
         }
         let labels = record.labels.iter().map(|label| (&*label.key, &*label.value));
@@ -213,11 +227,21 @@ impl<'d> Records<'d> {
     }
 
     fn keepalive(&mut self, Keepalive { id, version }: &Keepalive<'_>) -> rusqlite::Result<bool> {
-        Ok(self.keepalive.execute(params![id, self.database.now(), version])? > 0)
+        first_that_fits(&mut self.keepalive, params![id, self.database.now(), version])
     }
 
     fn status(&mut self, record: &Status<'_>) -> rusqlite::Result<bool> {
         let Status { id, version, connection_status, disconnection_time, status_code } = record;
         Ok(self.status.execute(params![id, connection_status, disconnection_time, status_code, version])? > 0)
     }
+}
+
+/// Executes one statement after the other until one has found its row; whether one has.
+fn first_that_fits(statements: &mut [CachedStatement<'_>], values: &[&dyn ToSql]) -> rusqlite::Result<bool> {
+    for statement in statements {
+        if statement.execute(values)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -3,7 +3,7 @@
 
 use rusqlite::params;
 
-use super::TEXTS;
+use super::{TEXTS, mark_sent};
 use crate::agents::embedded::{
     Answer, Database,
     agents::parse,
@@ -29,7 +29,6 @@ pub(in crate::agents::embedded) fn get(database: &Database, arguments: &str) -> 
     // What was given out is not pending any more, so without a last id it goes on where it ended.
     let last = arguments.trim_start().strip_prefix("last_id ").map_or(0, integer);
     let (mut array, mut complete) = (Sized::new(2), true);
-    let mut sent = database.connection.prepare_cached("UPDATE agent SET sync_status = 'synced' WHERE id = ?1")?;
     for (status, columns) in KINDS {
         let sql = format!("{columns} FROM agent WHERE id > ?1 AND sync_status = ?2 ORDER BY id");
         let mut statement = database.connection.prepare_cached(&sql)?;
@@ -55,9 +54,7 @@ pub(in crate::agents::embedded) fn get(database: &Database, arguments: &str) -> 
             }
         }
         drop(rows);
-        for id in ids {
-            sent.execute([id])?;
-        }
+        mark_sent(database, &ids)?;
     }
     let array = array.finish();
     Ok(if complete { Answer::Ok(array) } else { Answer::Due(array) })
