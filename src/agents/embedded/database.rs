@@ -59,6 +59,8 @@ pub struct Database {
     pub(super) role: NodeType,
     /// For what must go to the master.
     pub(super) info: Changes,
+    /// Agents that were given out for the master and are not marked so yet.
+    pub(super) told: RefCell<Vec<i64>>,
     /// For assignments to groups that workers do not know yet.
     pub(super) assignments: Changes,
     /// For agents that connect for the first time.
@@ -90,6 +92,7 @@ impl Database {
             connection,
             role,
             info: Changes::default(),
+            told: RefCell::default(),
             assignments: Changes::default(),
             connected: Changes::default(),
             group_hash: RefCell::default(),

@@ -210,9 +210,17 @@ impl Owner {
             // What it left half done is not to become part of the next.
             self.close("a request failed");
         }
-        if let Ok(database) = &mut self.database
-            && self.work.is_empty()
-        {
+        self.clear_up();
+    }
+
+    /// Does what the caller of the work need not wait for.
+    fn clear_up(&mut self) {
+        let Ok(database) = &mut self.database else { return };
+        if let Err(failure) = database.mark_told() {
+            let text = format!("What the master is told of agents cannot be marked, and is sent again: {failure}");
+            log::log!(target: &*self.scope, self.told.level(Level::Error, &text, Instant::now()), "{text}");
+        }
+        if self.work.is_empty() {
             database.tidy();
         }
     }

@@ -53,13 +53,32 @@ struct Member {
 }
 
 impl Database {
-    /// Takes what the master must know, until the object has `longest` bytes. Looks at rows that have changed, and at all
-    /// of them the first time only.
+    /// Gives what the master must know, until the object has `longest` bytes. Looks at rows that have changed, and at all
+    /// of them the first time only. [`Database::mark_told`] is to follow before anything else.
     ///
     /// # Errors
-    /// When the database cannot be read or written; nothing counts as sent then.
+    /// When the database cannot be read; nothing counts as sent then.
     pub(in crate::agents::embedded) fn take_pending(&self, longest: usize) -> Result<Pending, Failure> {
-        self.whole(|database| Ok(database.collect(longest)?))
+        let reading = self.connection.unchecked_transaction()?;
+        let pending = self.collect(longest).inspect_err(|_| self.info.reset())?;
+        reading.commit()?;
+        Ok(pending)
+    }
+
+    /// Makes what was given out count as sent: once whoever asked has it, because writing takes as long as reading. If it
+    /// fails, that is sent twice.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(in crate::agents::embedded) fn mark_told(&self) -> Result<(), Failure> {
+        let told = self.told.take();
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.whole(|database| Ok(super::mark_sent(database, &told)?))?;
+        // That has changed them again, and they have nothing more to tell.
+        self.info.strike(&told);
+        Ok(())
     }
 
     fn collect(&self, longest: usize) -> rusqlite::Result<Pending> {
@@ -68,7 +87,7 @@ impl Database {
         let sql = format!("SELECT {}, sync_status FROM agent WHERE id = ?1 AND id > 0", RECORD.join(", "));
         let mut record = self.connection.prepare_cached(&sql)?;
         let mut labels = self.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1")?;
-        let (mut ids, mut sent) = (self.changed()?.into_iter(), Vec::new());
+        let (mut ids, mut told) = (self.changed()?.into_iter(), Vec::new());
         while lists.iter().map(String::len).sum::<usize>() < longest
             && let Some(id) = ids.next()
         {
@@ -78,21 +97,26 @@ impl Database {
             let status = row.get_ref(RECORD.len())?.as_str()?;
             let Some(list) = LISTS.iter().position(|(name, _)| *name == status) else { continue };
             let out = &mut lists[list];
-            out.push(if out.is_empty() { '[' } else { ',' });
+            if out.is_empty() {
+                // The first list is long; the others are appended to it.
+                out.push_str(if list == 0 { "{" } else { "" });
+                // Writing to memory cannot fail.
+                let _ = write!(out, "\"{status}\":[");
+            } else {
+                out.push(',');
+            }
             push_record(out, row, &members[list])?;
             if list == 0 {
                 push_labels(out, &mut labels, id)?;
             }
             out.push('}');
-            sent.push(id);
+            told.push(id);
         }
-        super::mark_sent(self, &sent)?;
         let later: Vec<i64> = ids.collect();
         let more = !later.is_empty();
         self.info.replace(later);
-        let told = LISTS.iter().zip(&lists).filter(|(_, list)| !list.is_empty());
-        let told: Vec<_> = told.map(|((name, _), list)| format!("\"{name}\":{list}]")).collect();
-        Ok(Pending { object: format!("{{{}}}", told.join(",")), more })
+        self.told.replace(told);
+        Ok(Pending { object: join(lists), more })
     }
 
     /// Agents that may have something to tell.
@@ -105,6 +129,18 @@ impl Database {
             }
         }
     }
+}
+
+/// The object of these lists, of which the first has its brace.
+fn join([mut object, others @ ..]: [String; 3]) -> String {
+    object.push(if object.is_empty() { '{' } else { ']' });
+    for list in others.iter().filter(|list| !list.is_empty()) {
+        object.push_str(if object.len() > 1 { "," } else { "" });
+        object.push_str(list);
+        object.push(']');
+    }
+    object.push('}');
+    object
 }
 
 fn member(name: &'static str) -> Member {
