@@ -251,8 +251,7 @@ fn a_database_that_does_not_answer_delays_nobody() {
     assert_eq!(peer.hello("w1").0, "ok");
     assert_eq!(peer.ask("syn_a_w_m_p", b"").1, "True");
     // It is asked for groups, for agents to store, and for the numbers of the health, and is silent.
-    let (_, id) = peer.ask("new_str", b"40");
-    peer.ask("str_upd", format!("{id} {{\"chunks\": [\"[{{\\\"id\\\":1}}]\"]}}").as_bytes());
+    let id = peer.send_string(r#"{"chunks": ["[{\"id\":1}]"]}"#);
     assert_eq!(peer.ask("syn_a_w_m", id.as_bytes()), ("ok".to_owned(), id));
     peer.send("get_health", b"null");
     advance_until(&hand, SECOND / 4, "the database is asked", || asked.load(Ordering::Acquire));
@@ -336,9 +335,7 @@ fn a_database_that_refuses_everything_is_told_and_the_cluster_goes_on() {
     assert_eq!(peer.hello("w1").0, "ok");
     let (answer, text) = peer.ask("get_health", b"null");
     assert!(answer == "err" && text.contains("2005") && text.contains("no such thing"), "{text}");
-    let message = br#"{"chunks": ["[{\"id\":1}]", "[{\"id\":2}]"]}"#;
-    let (_, id) = peer.ask("new_str", message.len().to_string().as_bytes());
-    peer.ask("str_upd", &[id.as_bytes(), b" ", message].concat());
+    let id = peer.send_string(r#"{"chunks": ["[{\"id\":1}]", "[{\"id\":2}]"]}"#);
     assert_eq!(peer.ask("syn_a_w_m", id.as_bytes()).0, "ok");
     let (_, command, report) = peer.receive().unwrap();
     let report: Value = serde_json::from_slice(&report).unwrap();

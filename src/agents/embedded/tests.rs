@@ -320,6 +320,23 @@ fn a_request_that_panics_fails_alone() {
 }
 
 #[test]
+fn a_message_that_would_take_many_times_its_length_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, _threads, _trigger) = embedded(folder.path());
+    let store = Store::new(embedded);
+    // Texts of the old form, and one of them that is longer than any database gives.
+    let many = format!("[\"\"{}]", ",\"\"".repeat(100_000));
+    assert!(store.store_info(&many).unwrap_err().contains("more than 100000 elements"));
+    let long = format!("[\"[0{}]\"]", ",0".repeat(40_000));
+    let refused = store.store_info(&long).unwrap();
+    assert!(refused.errors[0].contains("65536 are the most"), "{refused:?}");
+    // Records that do not exist take no memory: these would have been a gigabyte.
+    let records = format!("{{\"syncreq\":[{{\"id\":9}}{}]}}", ",{\"id\":9}".repeat(200_000));
+    let stored = store.store_info(&records).unwrap();
+    assert_eq!((stored.chunks, stored.unknown), (1, Some(200_001)));
+}
+
+#[test]
 fn work_whose_caller_has_given_up_is_not_done() {
     let folder = tempfile::tempdir().unwrap();
     let (embedded, _threads, _trigger) = embedded(folder.path());

@@ -4,39 +4,11 @@ use std::fmt::Write;
 
 use rusqlite::{CachedStatement, Row, types::ValueRef};
 
+use super::{NUMBERS, RECORD};
 use crate::agents::{
     Pending,
     embedded::{Database, answer::Failure, changes::Changed, rows},
 };
-
-/// The columns of a whole record in the order in which they travel.
-const RECORD: [&str; 22] = [
-    "id",
-    "name",
-    "ip",
-    "os_name",
-    "os_version",
-    "os_major",
-    "os_minor",
-    "os_codename",
-    "os_build",
-    "os_platform",
-    "os_uname",
-    "os_arch",
-    "version",
-    "config_sum",
-    "merged_sum",
-    "manager_host",
-    "node_name",
-    "last_keepalive",
-    "connection_status",
-    "disconnection_time",
-    "group_config_status",
-    "status_code",
-];
-
-/// Those of them that are numbers: these are always told.
-const NUMBERS: [&str; 4] = ["id", "last_keepalive", "disconnection_time", "status_code"];
 
 /// The lists of the object, which are the states of `sync_status` too, and what their records tell.
 const LISTS: [(&str, &[&str]); 3] = [

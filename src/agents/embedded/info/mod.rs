@@ -21,8 +21,9 @@ fn mark_sent(database: &Database, ids: &[i64]) -> rusqlite::Result<()> {
     database.connection.prepare_cached(sql)?.execute([serde_json::json!(ids).to_string()]).map(drop)
 }
 
-/// Texts of a record in the order of section 9.1; the first is the column `name`.
-const TEXTS: [&str; 18] = [
+/// The columns of a whole record in the order in which they travel.
+const RECORD: [&str; 22] = [
+    "id",
     "name",
     "ip",
     "os_name",
@@ -39,6 +40,12 @@ const TEXTS: [&str; 18] = [
     "merged_sum",
     "manager_host",
     "node_name",
+    "last_keepalive",
     "connection_status",
+    "disconnection_time",
     "group_config_status",
+    "status_code",
 ];
+
+/// Those of them that are numbers: these are always told.
+const NUMBERS: [&str; 4] = ["id", "last_keepalive", "disconnection_time", "status_code"];
