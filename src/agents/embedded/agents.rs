@@ -4,8 +4,9 @@ use rusqlite::{ToSql, params};
 
 use super::{
     Answer, Database,
-    answer::{Failure, Sized, message},
+    answer::{Failure, Sized},
     command::integer,
+    fault::message,
     json::Json,
     labels, rows,
 };

@@ -1,7 +1,6 @@
 //! What a command answers (`spec/agentdb.md` 3), and why it fails.
 
-use rusqlite::ErrorCode;
-
+use super::fault::{blames_the_request, message};
 use crate::agents::Error;
 
 /// The longest answer, in bytes; a longer one is cut there, which the framework depends on.
@@ -67,30 +66,15 @@ pub(super) enum Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Sql(error) if !is_the_requests_fault(&error) => Self::Unavailable(message(&error)),
+            Failure::Sql(error) if !blames_the_request(&error) => Self::Unavailable(message(&error)),
             other => Self::Refused(other.to_string()),
         }
     }
 }
 
-/// Whether the request would be refused again: all else, a full disk for example, may heal.
-fn is_the_requests_fault(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{ConstraintViolation, OperationInterrupted, TooBig, TypeMismatch, Unknown};
-    let own = |code| matches!(code, ConstraintViolation | OperationInterrupted | TooBig | TypeMismatch | Unknown);
-    error.sqlite_error_code().is_none_or(own)
-}
-
 /// The first 32 bytes of what is complained of.
 pub(super) fn near(text: &str) -> &str {
     &text[..text.floor_char_boundary(32)]
-}
-
-/// SQLite's own text.
-pub(super) fn message(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// A JSON array that stops growing when the answer would become too long.

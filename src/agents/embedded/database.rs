@@ -6,25 +6,29 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
+use log::Level;
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags,
-    hooks::{Action, AuthAction, AuthContext, Authorization},
+    Connection, OpenFlags,
+    hooks::{Action, AuthContext, Authorization},
     limits::Limit,
 };
 
 use super::{
     Answer,
-    answer::{Failure, message},
+    access::only_rows,
+    answer::Failure,
     changes::Changes,
     command,
+    fault::{blames_the_request, unusable},
     limit::TimeLimit,
     schema,
 };
 use crate::{
     config::NodeType,
+    logging::Repeats,
     system::{clock::Clock, random},
 };
 
@@ -72,6 +76,7 @@ pub struct Database {
     /// Another one each time that a file is opened: what was known of the one before is not known of this.
     pub(super) instance: u32,
     clock: Clock,
+    complaints: Repeats,
     /// Changes of rows that are in the file, as SQLite counts them.
     tidied: u64,
 }
@@ -84,7 +89,7 @@ impl Database {
     pub fn open(path: &Path, role: NodeType, clock: Clock) -> Result<Self, String> {
         let shown = path.display();
         create(path).map_err(|error| {
-            format!("{shown} cannot be opened for writing: {error}. Are its folder and its owner right?")
+            format!("{shown} cannot be opened for writing: {error}. Its folder must be there and belong to this daemon's user")
         })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, &error))?;
@@ -99,6 +104,7 @@ impl Database {
             limit: TimeLimit::default(),
             instance: random::number(),
             clock,
+            complaints: Repeats::default(),
             tidied: 0,
         };
         database.prepare().map_err(|error| unusable(path, &error))?;
@@ -152,9 +158,23 @@ impl Database {
         self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
     }
 
-    /// Does what a request says.
+    /// Does what a request of another program says.
     pub fn answer(&mut self, request: &str) -> Answer {
-        command::run(self, request).unwrap_or_else(|failure| Answer::Err(failure.to_string()))
+        command::run(self, request).unwrap_or_else(|failure| {
+            self.complain(&failure);
+            Answer::Err(failure.to_string())
+        })
+    }
+
+    /// Tells the log what a person must see to: the program that asked can do nothing about a full disk.
+    fn complain(&self, failure: &Failure) {
+        if let Failure::Sql(error) = failure
+            && !blames_the_request(error)
+        {
+            let text = unusable(Path::new(self.connection.path().unwrap_or_default()), error);
+            let level = self.complaints.level(Level::Error, &text, Instant::now());
+            log::log!(target: "[Cluster] [Agent database]", level, "{text}.");
+        }
     }
 
     /// Does `work` in one transaction. What it did stays even if it fails halfway, as in the original; what it is not to
@@ -225,44 +245,4 @@ fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(MODE);
     options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).map(drop)
-}
-
-/// Statements of other programs read and change rows of this file, and nothing else: whoever may ask a question here is
-/// not to write elsewhere, nor to leave tables and triggers that the original does not know.
-fn only_rows(context: AuthContext<'_>) -> Authorization {
-    let allowed = match context.action {
-        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,
-        AuthAction::Insert { .. } | AuthAction::Update { .. } | AuthAction::Delete { .. } => true,
-        AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => true,
-        AuthAction::Function { function_name } => !function_name.eq_ignore_ascii_case("load_extension"),
-        AuthAction::Pragma { pragma_name, pragma_value } => pragma_value.is_none() || asks(pragma_name),
-        _ => false,
-    };
-    if allowed { Authorization::Allow } else { Authorization::Deny }
-}
-
-/// Whether this pragma only asks, although it has an argument.
-fn asks(pragma: &str) -> bool {
-    ["table_info", "table_xinfo", "index_list", "index_info", "foreign_key_list", "quick_check", "integrity_check"]
-        .iter()
-        .any(|name| pragma.eq_ignore_ascii_case(name))
-}
-
-fn unusable(path: &Path, error: &rusqlite::Error) -> String {
-    let (shown, text) = (path.display(), message(error));
-    let remedy = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            "It is damaged and stays as it is. Put a backup in its place, or move it away: a new one is then made, agents \
-             come back from client.keys, groups that were assigned on this node do not"
-        }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "Another process holds it; is another database daemon running?"
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-            "Its folder and the file must be writable for the user of this daemon"
-        }
-        Some(ErrorCode::DiskFull) => "Make room on the disk",
-        _ => "It stays as it is; a newer daemon, or a backup, may help",
-    };
-    format!("{shown} cannot be used: {text}. {remedy}")
 }

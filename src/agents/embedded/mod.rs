@@ -6,11 +6,13 @@
 //!  wdb-http.sock ───┘
 //! ```
 
+mod access;
 mod agents;
 mod answer;
 mod changes;
 mod command;
 mod database;
+mod fault;
 mod groups;
 pub mod housekeeping;
 mod info;

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{hash, id_of, names};
 use crate::{
-    agents::embedded::{Answer, Database, agents::parse, answer::Failure, json::Json},
+    agents::embedded::{Answer, Database, agents::parse, answer::Failure, fault::message, json::Json},
     config::NodeType,
 };
 
@@ -86,7 +86,7 @@ impl Assignment<'_> {
         if let Err(error) = &done {
             log::warn!(
                 target: "[Cluster] [Agent database]",
-                "The groups of agent {:03} are not set: {}", self.agent, crate::agents::embedded::answer::message(error)
+                "The groups of agent {:03} are not set: {}", self.agent, message(error)
             );
             // Some failures have ended the whole transaction.
             if connection.is_autocommit() {

@@ -7,11 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    agents::embedded::{
-        Database,
-        answer::{Failure, message},
-        labels,
-    },
+    agents::embedded::{Database, answer::Failure, fault::message, labels},
     wire::AtMost,
 };
 
