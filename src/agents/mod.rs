@@ -19,7 +19,7 @@ pub mod wazuh_db;
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;
 pub use registered::{Before, NewAgent, Registered};
-pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of};
+pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of, texts};
 
 /// A database that understands the commands of the original.
 ///

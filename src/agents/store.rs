@@ -2,12 +2,13 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{Backend, Error, Pending, Reply};
+use crate::wire::{AtMost, MESSAGE_LIMIT};
 
-/// Parts of one answer. A database that never comes to an end is not to hold a thread for ever.
+/// Parts of one answer, or texts of one message. A database that never comes to an end is not to hold a thread for ever.
 const PARTS: usize = 100_000;
 
 /// Agents that one statement names; it must stay well below the longest request.
@@ -93,8 +94,8 @@ impl Store {
 
     /// The parts that came, and whether that is all.
     fn parts_so_far(&self, first: &str, mut next: impl FnMut(&str) -> String) -> (Vec<String>, Result<(), Error>) {
-        let (mut parts, mut request) = (Vec::new(), first.to_owned());
-        for _ in 0..PARTS {
+        let (mut parts, mut request, mut room) = (Vec::new(), first.to_owned(), MESSAGE_LIMIT);
+        while parts.len() < PARTS && room > 0 {
             match self.0.query(&request) {
                 Ok(Reply::Ok(part)) => {
                     parts.push(part);
@@ -102,6 +103,7 @@ impl Store {
                 }
                 Ok(Reply::Due(part)) => {
                     request = next(&part);
+                    room = room.saturating_sub(part.len());
                     parts.push(part);
                 }
                 Err(error) => return (parts, Err(error)),
@@ -118,7 +120,7 @@ impl Store {
         match form {
             Form::Object => {
                 let Pending { object, more } = self.0.take_pending()?;
-                let count = parse::<Lists>(&object)?.count();
+                let count = parse::<Lists<IgnoredAny>>(&object)?.count();
                 Ok((count > 0).then_some(AgentInfo { chunks: object, count, more }))
             }
             Form::Texts => {
@@ -165,7 +167,7 @@ impl Store {
     /// A text that says what is wrong with `chunks`; the other node is at fault.
     pub fn store_info(&self, chunks: &str) -> Result<Stored, String> {
         if chunks.starts_with('{') {
-            let of = parse::<Lists>(chunks).map_err(|error| error.to_string())?.count();
+            let of = parse::<Lists<IgnoredAny>>(chunks).map_err(|error| error.to_string())?.count();
             let mut stored = Stored { of, ..Stored::default() };
             match self.0.store(chunks) {
                 Ok(unknown) => (stored.chunks, stored.unknown) = (of, unknown),
@@ -174,7 +176,7 @@ impl Store {
             }
             return Ok(stored);
         }
-        let texts: Vec<String> = serde_json::from_str(chunks).map_err(|error| error.to_string())?;
+        let texts = texts(chunks).map_err(|error| error.to_string())?;
         let mut stored = Stored { of: texts.len(), ..Stored::default() };
         for text in texts {
             match self.0.query(&format!("global sync-agent-info-set {text}")) {
@@ -243,6 +245,14 @@ impl Store {
     }
 }
 
+/// The texts of a message that is a list of them.
+///
+/// # Errors
+/// When it is none, or has more than any node sends.
+pub fn texts(chunks: &str) -> Result<Vec<String>, serde_json::Error> {
+    serde_json::from_str::<AtMost<String, PARTS>>(chunks).map(|list| list.0)
+}
+
 /// What a database says of agents that it does not know; the original ignores it too (`spec/protocol.md` 11.2).
 const UNKNOWN_AGENT: &str = "Cannot execute Global database query; FOREIGN KEY constraint failed";
 
@@ -258,7 +268,7 @@ pub fn hash_of(chunk: &str) -> Result<Option<String>, Error> {
 impl AgentInfo {
     fn ids(&self) -> Result<Ids, Error> {
         if self.chunks.starts_with('{') {
-            return Ok(parse::<Lists>(&self.chunks)?.ids());
+            return Ok(parse::<Lists<Id>>(&self.chunks)?.ids());
         }
         // Which of the three kinds a record of the old form was is not told; a whole record is never wrong.
         let mut ids = Ids::default();
@@ -283,21 +293,19 @@ struct Id {
 
 /// The three lists of section 9.1. A list that is not there is no chunk.
 #[derive(Deserialize)]
-struct Lists {
-    syncreq: Option<Vec<Id>>,
-    syncreq_keepalive: Option<Vec<Id>>,
-    syncreq_status: Option<Vec<Id>>,
+struct Lists<T> {
+    syncreq: Option<Vec<T>>,
+    syncreq_keepalive: Option<Vec<T>>,
+    syncreq_status: Option<Vec<T>>,
 }
 
-impl Lists {
-    fn all(&self) -> [&Option<Vec<Id>>; 3] {
-        [&self.syncreq, &self.syncreq_keepalive, &self.syncreq_status]
-    }
-
+impl<T> Lists<T> {
     fn count(&self) -> usize {
-        self.all().into_iter().flatten().count()
+        [&self.syncreq, &self.syncreq_keepalive, &self.syncreq_status].into_iter().flatten().count()
     }
+}
 
+impl Lists<Id> {
     fn ids(self) -> Ids {
         let ids = |list: Option<Vec<Id>>| list.into_iter().flatten().map(|Id { id }| id).collect();
         Ids {

@@ -14,6 +14,9 @@ const REMINDER: Duration = Duration::from_secs(600);
 /// Facts that are remembered, the newest.
 const FACTS: usize = 64;
 
+/// Bytes of a fact that are remembered: the texts of peers may be of any length.
+const FACT: usize = 1024;
+
 /// What was told lately: the same again is for debugging only, until ten minutes have passed. A peer that is refused
 /// every few seconds must not fill the log.
 #[derive(Default)]
@@ -23,6 +26,7 @@ impl Repeats {
     /// The level at which a fact is to be told: `level` if it is new or was told long ago. `fact` is what makes it the
     /// same: it leaves out what changes from time to time, such as a port.
     pub fn level(&self, level: Level, fact: &str, now: Instant) -> Level {
+        let fact = &fact[..fact.floor_char_boundary(FACT)];
         let mut told = self.0.lock();
         told.retain(|(_, when)| now.saturating_duration_since(*when) < REMINDER);
         if told.iter().any(|(known, _)| known == fact) {

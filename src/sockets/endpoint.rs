@@ -2,10 +2,7 @@
 
 use std::{
     io,
-    os::{
-        fd::AsRawFd,
-        unix::{fs::FileTypeExt, net::UnixStream},
-    },
+    os::{fd::AsRawFd, unix::net::UnixStream},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -40,11 +37,6 @@ impl Endpoint {
     /// The socket `path` of `program`.
     pub fn new(program: &'static str, path: PathBuf, shutdown: Shutdown) -> Self {
         Self { program, path, shutdown }
-    }
-
-    /// Whether there is a socket.
-    pub fn exists(&self) -> bool {
-        self.path.metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
     }
 
     /// Asks one thing on a connection of its own, within `limit`: a frame there, a frame back.

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::json;
 
+/// The longest report, in bytes: ten thousand texts of errors.
+const LONGEST: usize = 4 * 1024 * 1024;
+
 /// The payload of `syn_m_a_e`, `syn_w_g_e` and `syn_wgc_e`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -35,6 +38,9 @@ impl Report {
     /// # Errors
     /// What is wrong with it; the peer is at fault.
     pub fn parse(payload: &[u8]) -> Result<Self, String> {
+        if payload.len() > LONGEST {
+            return Err(format!("a report has {} bytes; {LONGEST} are the most", payload.len()));
+        }
         serde_json::from_slice(payload).map_err(|error| error.to_string())
     }
 }
@@ -57,6 +63,7 @@ mod tests {
         assert_eq!(report.to_json(), r#"{"updated_chunks": 3, "error_messages": [], "time_spent": 0.0029}"#);
         assert_eq!(Report::parse(report.to_json().as_bytes()), Ok(report));
         assert!(outcome(b"nonsense", false).is_err());
+        assert!(Report::parse(&vec![b' '; LONGEST + 1]).unwrap_err().contains("4194305 bytes"));
         assert_eq!(outcome(b"why", true), Err("why".to_owned()));
     }
 }

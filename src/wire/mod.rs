@@ -9,6 +9,7 @@
 //! into messages, [`frame`] the other way; [`Request`] gives a received payload its type; [`ErrorObject`] is what `err`
 //! answers carry.
 
+mod at_most;
 mod command;
 mod deframer;
 mod error;
@@ -16,6 +17,7 @@ pub mod frame;
 pub mod json;
 mod request;
 
+pub use at_most::AtMost;
 pub use command::{Command, CommandField};
 pub use deframer::{Deframer, FrameError, Limits, Message};
 pub use error::{Class, ErrorObject};

@@ -15,6 +15,7 @@ mod machine;
 mod node;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod process;
+mod program;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod table;
 mod target;
@@ -22,11 +23,10 @@ mod target;
 mod timing;
 
 use std::{
-    error::Error,
     fs,
     io::{Read, Write},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -35,12 +35,10 @@ use std::{
 use clusterd::{agents::embedded::Database, config::NodeType, system::clock::Clock};
 use node::{Node, Setup, free_port, furnish};
 use process::{memory, processor_seconds};
+use program::Failure;
 use table::Table;
 use target::verdict;
 use timing::{Samples, setting, timed};
-
-/// Why the benchmark could not be run.
-pub type Failure = Box<dyn Error>;
 
 /// Seconds of the original for 10 000 agents, on the worker and on the master; ours is to take a fifth.
 const ORIGINAL: [(&str, f64); 2] = [("worker", 1.0), ("master", 0.56)];
@@ -50,23 +48,12 @@ const AGENTS: u32 = 10_000;
 const MANY: u32 = 100_000;
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` runs this program too.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Only `make bench` (cargo bench) measures.");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The benchmark could not be run: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }
 
 fn run() -> Result<(), Failure> {
     println!("{}", machine::facts());
-    let main = std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let main = program::place();
     fs::create_dir_all(&main)?;
     let place = tempfile::Builder::new().prefix("agents-").tempdir_in(main)?;
     send_all(place.path())?;

@@ -6,11 +6,11 @@
 mod bare;
 mod files;
 mod machine;
+mod program;
 mod table;
 mod timing;
 
 use std::{
-    error::Error,
     fs,
     hint::black_box,
     io::Cursor,
@@ -34,10 +34,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
 use sha2::Sha256;
 
+use program::Failure;
 use table::{Table, number, ratio};
 use timing::{Samples, setting, timed};
-
-type Failure = Box<dyn Error>;
 
 const MIB: usize = 1024 * 1024;
 /// The content of one message of a file transfer, bytes.
@@ -45,23 +44,12 @@ const CHUNK: usize = 512 * 1024;
 const LARGEST: u64 = 1 << 30;
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` runs this program too.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Only `make bench` (cargo bench) measures.");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The benchmark could not be run: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }
 
 fn run() -> Result<(), Failure> {
     println!("{}", machine::facts());
-    let place = std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let place = program::place();
     fs::create_dir_all(&place)?;
     let kind = machine::file_system(&place);
     let home = tempfile::Builder::new().prefix("parts-").tempdir_in(place)?;

@@ -24,13 +24,13 @@ mod machine;
 mod node;
 mod phases;
 mod process;
+mod program;
 mod proxy;
 mod table;
 mod target;
 mod timing;
 
 use std::{
-    error::Error,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -41,10 +41,8 @@ use std::{
 use limit::Limits;
 use node::Setup;
 use phases::Phases;
+use program::Failure;
 use timing::setting;
-
-/// Why the benchmark could not be run.
-pub type Failure = Box<dyn Error>;
 
 /// How a link is called in the tables, and whether it is native.
 const LINKS: [(&str, bool); 2] = [("native link (MD5)", true), ("classic link (BLAKE2b)", false)];
@@ -52,24 +50,13 @@ const LINKS: [(&str, bool); 2] = [("native link (MD5)", true), ("classic link (B
 const ROOM: u64 = 2 << 30;
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` runs this program too.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Only `make bench` (cargo bench) measures.");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The benchmark could not be run: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }
 
 fn run() -> Result<(), Failure> {
     println!("{}", machine::facts());
     println!("All times are in seconds. Compare ratios: the limits were measured in this run, on the same files.");
-    let main = std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let main = program::place();
     let place = Place::new(&main)?;
     synchronise(&place)?;
     for (name, native) in LINKS {

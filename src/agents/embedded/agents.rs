@@ -1,12 +1,13 @@
 //! Rows of agents: made, changed, removed, found (`spec/agentdb.md` 7.1 to 7.10).
 
-use rusqlite::{ToSql, params, types::ValueRef};
+use rusqlite::{ToSql, params};
 
 use super::{
     Answer, Database,
-    answer::{Failure, Sized, message},
+    answer::{Failure, Sized},
     command::integer,
-    rows,
+    fault::message,
+    labels, rows,
 };
 use crate::sockets::json::Json;
 
@@ -36,7 +37,7 @@ fn execute(database: &Database, sql: &str, values: &[&dyn ToSql]) -> Result<Answ
 }
 
 /// The rows of a query; `failed` is what the original says when it cannot be made.
-fn select(database: &Database, sql: &str, values: &[&dyn ToSql], failed: &str) -> Result<Answer, Failure> {
+pub(super) fn select(database: &Database, sql: &str, values: &[&dyn ToSql], failed: &str) -> Result<Answer, Failure> {
     let rows = || rows::array(database.connection.prepare_cached(sql)?.query(values)?, usize::MAX);
     rows().map(Answer::Ok).map_err(|error| told(error, failed))
 }
@@ -130,50 +131,8 @@ pub(super) fn update_data(database: &Database, arguments: &str) -> Result<Answer
         text("agent_ip"),
     ])?;
     let lines = text("labels").unwrap_or_default().split('\n');
-    replace_labels(database, id, lines.filter_map(|line| line.split_once(':')))?;
+    labels::replace(database, id, lines.filter_map(|line| line.split_once(':')))?;
     Ok(OK)
-}
-
-/// Makes these the labels of an agent; unchanged ones are not written again.
-pub(super) fn replace_labels<'a>(
-    database: &Database,
-    id: i64,
-    labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-) -> rusqlite::Result<()> {
-    if has_labels(database, id, labels.clone())? {
-        return Ok(());
-    }
-    database.connection.prepare_cached("DELETE FROM labels WHERE id = ?1")?.execute([id])?;
-    let mut insert = database.connection.prepare_cached("INSERT INTO labels (id, key, value) VALUES (?1, ?2, ?3)")?;
-    for (key, value) in labels {
-        insert.execute(params![id, key, value])?;
-    }
-    Ok(())
-}
-
-/// Whether these are the labels of an agent already, in any order.
-fn has_labels<'a>(
-    database: &Database,
-    id: i64,
-    labels: impl Iterator<Item = (&'a str, &'a str)> + Clone,
-) -> rusqlite::Result<bool> {
-    let mut statement = database.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1")?;
-    let (mut rows, mut count) = (statement.query([id])?, 0);
-    while let Some(row) = rows.next()? {
-        let (key, value) = (row.get_ref(0)?, row.get_ref(1)?);
-        let text = |text: &'a str| ValueRef::Text(text.as_bytes());
-        if !labels.clone().any(|label| text(label.0) == key && text(label.1) == value) {
-            return Ok(false);
-        }
-        count += 1;
-    }
-    // A key stands in the table once, so as many as there are rows are the same.
-    Ok(labels.count() == count)
-}
-
-pub(super) fn labels(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let sql = "SELECT id, key, value FROM labels WHERE id = ?1";
-    select(database, sql, params![integer(arguments)], "Error getting agent labels from global.db.")
 }
 
 pub(super) fn update_keepalive(database: &Database, arguments: &str) -> Result<Answer, Failure> {

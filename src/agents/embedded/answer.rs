@@ -1,5 +1,8 @@
 //! What a command answers (`spec/agentdb.md` 3), and why it fails.
 
+use super::fault::{blames_the_request, message};
+use crate::agents::Error;
+
 /// The longest answer, in bytes; a longer one is cut there, which the framework depends on.
 pub(super) const LONGEST: usize = 65_536;
 
@@ -60,17 +63,18 @@ pub(super) enum Failure {
     Text(String),
 }
 
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sql(error) if !blames_the_request(&error) => Self::Unavailable(message(&error)),
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
 /// The first 32 bytes of what is complained of.
 pub(super) fn near(text: &str) -> &str {
     &text[..text.floor_char_boundary(32)]
-}
-
-/// SQLite's own text.
-pub(super) fn message(error: &rusqlite::Error) -> String {
-    match error {
-        rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
-        other => other.to_string(),
-    }
 }
 
 /// A JSON array that stops growing when the answer would become too long.

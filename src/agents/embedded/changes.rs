@@ -53,6 +53,14 @@ impl Changes {
         }
     }
 
+    /// Makes these rows unchanged.
+    pub(super) fn strike(&self, rows: &[i64]) {
+        let mut state = self.0.lock();
+        for row in rows {
+            state.rows.remove(row);
+        }
+    }
+
     /// Forgets what is known: the next look is at every row. For a file that was opened anew, or a look that failed.
     pub(super) fn reset(&self) {
         *self.0.lock() = State::default();
@@ -73,6 +81,9 @@ mod tests {
         changes.note(3);
         assert_eq!(changes.take(), Changed::Rows(vec![1, 3]));
         assert_eq!(changes.take(), Changed::Rows(vec![]));
+        [4, 5, 6].into_iter().for_each(|row| changes.note(row));
+        changes.strike(&[4, 6, 8]);
+        assert_eq!(changes.take(), Changed::Rows(vec![5]));
         changes.reset();
         assert_eq!(changes.take(), Changed::All);
     }

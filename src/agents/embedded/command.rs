@@ -3,7 +3,7 @@
 use super::{
     Answer, Database, agents,
     answer::{Failure, near},
-    groups, info, other, sql,
+    groups, info, labels, other, sql,
 };
 
 /// Does one command; the text is what follows its name and one blank.
@@ -52,7 +52,7 @@ const COMMANDS: [Command; 34] = [
     write("insert-agent", agents::insert),
     write("update-agent-name", agents::update_name),
     write("update-agent-data", agents::update_data),
-    read("get-labels", agents::labels),
+    read("get-labels", labels::get),
     write("update-keepalive", agents::update_keepalive),
     write("update-connection-status", agents::update_connection_status),
     write("update-status-code", agents::update_status_code),

@@ -6,24 +6,29 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    time::{Duration, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
+use log::Level;
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags,
-    hooks::{Action, AuthAction, AuthContext, Authorization},
+    Connection, OpenFlags,
+    hooks::{Action, AuthContext, Authorization},
+    limits::Limit,
 };
 
 use super::{
     Answer,
-    answer::{Failure, message},
+    access::only_rows,
+    answer::Failure,
     changes::Changes,
     command,
-    limit::Limit,
+    fault::{blames_the_request, unusable},
+    limit::TimeLimit,
     schema,
 };
 use crate::{
     config::NodeType,
+    logging::Repeats,
     system::{clock::Clock, random},
 };
 
@@ -39,6 +44,15 @@ const STATEMENTS: usize = 128;
 /// KiB of pages that are kept in memory: changes of a thousand agents in a hundred thousand fit.
 const CACHE: i64 = 8 * 1024;
 
+/// Rows that have changed until the log is worth being written into the file.
+const CHANGED: u64 = 1_000;
+
+/// Pages of the log from which on that is not put off any more.
+const LOG: i64 = 10_000;
+
+/// Bytes of the longest text. A statement of another program is not to take the memory of this one.
+const LONGEST: i32 = 4 * 1024 * 1024;
+
 /// Mode of the file.
 const MODE: u32 = 0o640;
 
@@ -49,6 +63,8 @@ pub struct Database {
     pub(super) role: NodeType,
     /// For what must go to the master.
     pub(super) info: Changes,
+    /// Agents that were given out for the master and are not marked so yet.
+    pub(super) told: RefCell<Vec<i64>>,
     /// For assignments to groups that workers do not know yet.
     pub(super) assignments: Changes,
     /// For agents that connect for the first time.
@@ -56,10 +72,13 @@ pub struct Database {
     /// The hash of all assignments, while nothing has changed them.
     pub(super) group_hash: RefCell<Option<Option<String>>>,
     /// For statements of other programs.
-    pub(super) limit: Limit,
+    pub(super) limit: TimeLimit,
     /// Another one each time that a file is opened: what was known of the one before is not known of this.
     pub(super) instance: u32,
     clock: Clock,
+    complaints: Repeats,
+    /// Changes of rows that are in the file, as SQLite counts them.
+    tidied: u64,
 }
 
 impl Database {
@@ -70,7 +89,7 @@ impl Database {
     pub fn open(path: &Path, role: NodeType, clock: Clock) -> Result<Self, String> {
         let shown = path.display();
         create(path).map_err(|error| {
-            format!("{shown} cannot be opened for writing: {error}. Are its folder and its owner right?")
+            format!("{shown} cannot be opened for writing: {error}. Its folder must be there and belong to this daemon's user")
         })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, &error))?;
@@ -78,12 +97,15 @@ impl Database {
             connection,
             role,
             info: Changes::default(),
+            told: RefCell::default(),
             assignments: Changes::default(),
             connected: Changes::default(),
             group_hash: RefCell::default(),
-            limit: Limit::default(),
+            limit: TimeLimit::default(),
             instance: random::number(),
             clock,
+            complaints: Repeats::default(),
+            tidied: 0,
         };
         database.prepare().map_err(|error| unusable(path, &error))?;
         let version: Option<String> = database
@@ -98,7 +120,7 @@ impl Database {
                 schema::VERSION
             ));
         }
-        database.connection.authorizer(Some(forbid)).map_err(|error| unusable(path, &error))?;
+        database.connection.authorizer(Some(only_rows)).map_err(|error| unusable(path, &error))?;
         Ok(database)
     }
 
@@ -112,6 +134,8 @@ impl Database {
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE)?;
+        connection.pragma_update(None, "wal_autocheckpoint", LOG)?;
+        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST)?;
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
         if tables == 0 {
             let transaction = connection.unchecked_transaction()?;
@@ -134,9 +158,23 @@ impl Database {
         self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
     }
 
-    /// Does what a request says.
+    /// Does what a request of another program says.
     pub fn answer(&mut self, request: &str) -> Answer {
-        command::run(self, request).unwrap_or_else(|failure| Answer::Err(failure.to_string()))
+        command::run(self, request).unwrap_or_else(|failure| {
+            self.complain(&failure);
+            Answer::Err(failure.to_string())
+        })
+    }
+
+    /// Tells the log what a person must see to: the program that asked can do nothing about a full disk.
+    fn complain(&self, failure: &Failure) {
+        if let Failure::Sql(error) = failure
+            && !blames_the_request(error)
+        {
+            let text = unusable(Path::new(self.connection.path().unwrap_or_default()), error);
+            let level = self.complaints.level(Level::Error, &text, Instant::now());
+            log::log!(target: "[Cluster] [Agent database]", level, "{text}.");
+        }
     }
 
     /// Does `work` in one transaction. What it did stays even if it fails halfway, as in the original; what it is not to
@@ -184,6 +222,16 @@ impl Database {
         [&self.info, &self.assignments, &self.connected].into_iter().for_each(Changes::reset);
     }
 
+    /// Writes the log into the file, if it has become long; for times when nobody waits, because this waits for the disk.
+    pub fn tidy(&mut self) {
+        let changes = self.connection.total_changes();
+        if changes - self.tidied >= CHANGED {
+            self.tidied = changes;
+            // If it fails, the log goes on, and the next time it may succeed.
+            let _ = self.connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
+        }
+    }
+
     /// Closes the file and leaves it as one file without a log beside it, which the original's daemon can take over.
     pub fn close(mut self) {
         self.connection.flush_prepared_statement_cache();
@@ -197,42 +245,4 @@ fn create(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(MODE);
     options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).map(drop)
-}
-
-/// Statements of other programs are to stay in this file: whoever may ask a question here is not to write elsewhere.
-fn forbid(context: AuthContext<'_>) -> Authorization {
-    match context.action {
-        AuthAction::Attach { .. } | AuthAction::Detach { .. } => Authorization::Deny,
-        AuthAction::Pragma { pragma_value: Some(_), pragma_name } if !asks(pragma_name) => Authorization::Deny,
-        AuthAction::Function { function_name } if function_name.eq_ignore_ascii_case("load_extension") => {
-            Authorization::Deny
-        }
-        _ => Authorization::Allow,
-    }
-}
-
-/// Whether this pragma only asks, although it has an argument.
-fn asks(pragma: &str) -> bool {
-    ["table_info", "table_xinfo", "index_list", "index_info", "foreign_key_list", "quick_check", "integrity_check"]
-        .iter()
-        .any(|name| pragma.eq_ignore_ascii_case(name))
-}
-
-fn unusable(path: &Path, error: &rusqlite::Error) -> String {
-    let (shown, text) = (path.display(), message(error));
-    let remedy = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            "It is damaged and stays as it is. Put a backup in its place, or move it away: a new one is then made, agents \
-             come back from client.keys, groups that were assigned on this node do not"
-        }
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "Another process holds it; is another database daemon running?"
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-            "Its folder and the file must be writable for the user of this daemon"
-        }
-        Some(ErrorCode::DiskFull) => "Make room on the disk",
-        _ => "It stays as it is; a newer daemon, or a backup, may help",
-    };
-    format!("{shown} cannot be used: {text}. {remedy}")
 }

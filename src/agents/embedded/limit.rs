@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 
 /// When the statement that runs is to be interrupted, if ever. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Limit(Arc<Mutex<Option<Instant>>>);
+pub(super) struct TimeLimit(Arc<Mutex<Option<Instant>>>);
 
-impl Limit {
+impl TimeLimit {
     /// From now on.
     pub(super) fn set(&self, limit: Duration) {
         *self.0.lock() = Some(Instant::now() + limit);

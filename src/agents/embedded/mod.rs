@@ -6,14 +6,17 @@
 //!  wdb-http.sock ───┘
 //! ```
 
+mod access;
 mod agents;
 mod answer;
 mod changes;
 mod command;
 mod database;
+mod fault;
 mod groups;
 pub mod housekeeping;
 mod info;
+mod labels;
 mod limit;
 mod other;
 mod owner;

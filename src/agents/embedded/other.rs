@@ -5,14 +5,12 @@ use std::{fmt::Write, time::Duration};
 use rusqlite::OptionalExtension;
 use serde_json::{Value, json};
 
-use super::{Answer, Database, answer::Failure, command::integer};
+use super::{Answer, Database, answer::Failure, command::integer, sql::PATIENCE};
 
-/// The longest sleep: a testing aid must not stop the daemon.
-const SLEEP: Duration = Duration::from_secs(60);
-
+/// A testing aid, which may hold the database as long as any statement.
 pub(super) fn sleep(_: &Database, arguments: &str) -> Result<Answer, Failure> {
     let milliseconds = u64::try_from(integer(arguments)).unwrap_or_default();
-    std::thread::sleep(Duration::from_millis(milliseconds).min(SLEEP));
+    std::thread::sleep(Duration::from_millis(milliseconds).min(PATIENCE));
     Ok(Answer::Raw("ok ".to_owned()))
 }
 

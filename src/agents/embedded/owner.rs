@@ -4,17 +4,22 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, error, info};
 
-use super::{Answer, Database, routes::route, server::Serve};
+use super::{Answer, Database, command, info::LONGEST_OBJECT, routes::route, server::Serve};
 use crate::{
     agents::{Backend, Error, Pending, Reply},
     config::NodeType,
     logging::{Repeats, Scope, scope},
+    sockets::frame::LONGEST,
     system::{
         clock::Clock,
         shutdown::Shutdown,
@@ -25,20 +30,14 @@ use crate::{
 /// Work that waits for the thread. More callers than this wait for room.
 const QUEUE: usize = 64;
 
-/// How long a caller waits for its result.
+/// How long a caller waits until its work begins.
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// How long it waits when the order to stop has come: work that was begun is carried to its end.
-const LAST_RESULT: Duration = Duration::from_secs(2);
 
 /// From one attempt to open the file to the next.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How often is looked whether the file is still there.
 const GLANCE: Duration = Duration::from_secs(1);
-
-/// Records of one message to the master: the memory that a message takes is bounded, and what is left follows at once.
-const RECORDS: usize = 10_000;
 
 type Work = Box<dyn FnOnce(Result<&mut Database, &str>) + Send>;
 
@@ -73,31 +72,49 @@ impl Embedded {
     /// Does `work` with the database, on its thread.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the file cannot be used, the node stops, or there was no result in time.
+    /// [`Error::Unavailable`] when the file cannot be used, the node stops, or the work was not begun in time; what is begun
+    /// is waited for.
     pub fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Database) -> T + Send + 'static) -> Result<T, Error> {
+        self.within(PATIENCE, work)
+    }
+
+    pub(super) fn within<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&mut Database) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (done, result) = bounded(1);
+        // Either the thread begins the work, or the caller gives it up before: what was given out counts as sent, and
+        // there must be somebody to take it.
+        let taken = Arc::new(AtomicBool::new(false));
+        let begun = taken.clone();
         let work: Work = Box::new(move |database| {
-            // A caller that has given up needs no result.
-            let _ = done.send(match database {
+            if begun.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            let result = match database {
                 Ok(database) => Ok(work(database)),
                 Err(reason) => Err(Error::Unavailable(reason.to_owned())),
-            });
+            };
+            // The caller waits: it has not given up.
+            let _ = done.send(result);
         });
         let stops = || Error::Unavailable("this node stops".to_owned());
-        let deadline = crossbeam_channel::after(PATIENCE);
-        let late = || Error::Unavailable(format!("it has not answered for {} s", PATIENCE.as_secs()));
+        let deadline = crossbeam_channel::after(patience);
+        let late = || Error::Unavailable(format!("it has not answered for {} s", patience.as_secs_f64()));
         select! {
             send(self.queue, work) -> sent => sent.map_err(|_| stops())?,
             recv(self.shutdown.channel()) -> _ => return Err(stops()),
             recv(deadline) -> _ => return Err(late()),
         }
         let failed = |_| Error::Unavailable("the work failed; the log tells why".into());
-        select! {
-            recv(result) -> result => result.map_err(failed)?,
+        let given_up = select! {
+            recv(result) -> result => return result.map_err(failed)?,
             // Work that came a moment too late stays in the queue of a thread that has ended.
-            recv(self.shutdown.channel()) -> _ => result.recv_timeout(LAST_RESULT).map_err(|_| stops())?,
-            recv(deadline) -> _ => Err(late()),
-        }
+            recv(self.shutdown.channel()) -> _ => stops(),
+            recv(deadline) -> _ => late(),
+        };
+        if taken.swap(true, Ordering::AcqRel) { result.recv().map_err(failed)? } else { Err(given_up) }
     }
 }
 
@@ -116,8 +133,12 @@ impl Serve for Embedded {
 
 impl Backend for Embedded {
     fn query(&self, request: &str) -> Result<Reply, Error> {
+        if request.len() > LONGEST {
+            // Read as JSON it would take many times its length.
+            return Err(Error::Refused(format!("'{request:.32}' has {} bytes; {LONGEST} are the most", request.len())));
+        }
         let request = request.to_owned();
-        match self.with(move |database| database.answer(&request))? {
+        match self.with(move |database| command::run(database, &request))?? {
             Answer::Ok(payload) | Answer::Raw(payload) => Ok(Reply::Ok(payload)),
             Answer::Due(payload) => Ok(Reply::Due(payload)),
             Answer::Err(text) => Err(Error::Refused(text)),
@@ -126,12 +147,12 @@ impl Backend for Embedded {
     }
 
     fn take_pending(&self) -> Result<Pending, Error> {
-        self.with(|database| database.take_pending(RECORDS))?.map_err(Error::Unavailable)
+        Ok(self.with(|database| database.take_pending(LONGEST_OBJECT))??)
     }
 
     fn store(&self, object: &str) -> Result<Option<usize>, Error> {
         let object = object.to_owned();
-        self.with(move |database| database.store(&object))?.map(Some).map_err(Error::Refused)
+        Ok(Some(self.with(move |database| database.store(&object))??))
     }
 }
 
@@ -190,6 +211,19 @@ impl Owner {
             error!(target: &*self.scope, "A request failed: {panic}. Please report this.");
             // What it left half done is not to become part of the next.
             self.close("a request failed");
+        }
+        self.clear_up();
+    }
+
+    /// Does what the caller of the work need not wait for.
+    fn clear_up(&mut self) {
+        let Ok(database) = &mut self.database else { return };
+        if let Err(failure) = database.mark_told() {
+            let text = format!("What the master is told of agents cannot be marked, and is sent again: {failure}");
+            log::log!(target: &*self.scope, self.told.level(Level::Error, &text, Instant::now()), "{text}");
+        }
+        if self.work.is_empty() {
+            database.tidy();
         }
     }
 

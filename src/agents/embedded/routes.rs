@@ -1,20 +1,18 @@
 //! The routes of the HTTP socket (`spec/agentdb.md` 9).
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
-use rusqlite::params_from_iter;
-
-use super::{Database, answer::Failure, groups, rows};
+use super::{Database, answer::Failure, groups, info::LONGEST_OBJECT, rows};
 use crate::sockets::json::Json;
-
-/// Records of one answer to `GET /v1/agents/sync`. Whoever asks here has no way to ask for the rest at once.
-const RECORDS: usize = usize::MAX;
 
 /// The largest groups and operating systems that the summary of all agents names.
 const LARGEST: usize = 5;
 
-/// Agents of one statement.
-const NAMED: usize = 30_000;
+/// Bytes of the longest list of agents in a request: half a million of them.
+const LONGEST_LIST: usize = 4 * 1024 * 1024;
 
 /// Status and body of the answer to a request. The path has no question mark behind it and is decoded.
 pub fn route(database: &Database, method: &str, path: &str, body: &str) -> (u16, String) {
@@ -25,7 +23,7 @@ pub fn route(database: &Database, method: &str, path: &str, body: &str) -> (u16,
         ("GET", ["v1", "agents", "ids", "groups", name]) => ids_of_group(database, name),
         ("GET", ["v1", "agents", "sync"]) => pending(database),
         ("GET", ["v1", "agents", id, "groups"]) => groups_of(database, id),
-        ("POST", ["v1", "agents", "sync"]) => database.store(body).map(|_| String::new()).map_err(Failure::Text),
+        ("POST", ["v1", "agents", "sync"]) => database.store(body).map(|_| String::new()),
         ("POST", ["v1", "agents", "summary"]) => summary(database, body),
         ("POST", ["v1", "agents", "restartinfo"]) => restart_info(database, body),
         _ => return (404, String::new()),
@@ -40,7 +38,8 @@ pub fn route(database: &Database, method: &str, path: &str, body: &str) -> (u16,
 }
 
 fn pending(database: &Database) -> Result<String, Failure> {
-    database.take_pending(RECORDS).map(|pending| pending.object).map_err(Failure::Text)
+    // Whoever asks here has no way to ask for the rest at once, and gets it the next time.
+    database.take_pending(LONGEST_OBJECT).map(|pending| pending.object)
 }
 
 fn numbers(database: &Database, sql: &str, value: &[&dyn rusqlite::ToSql]) -> Result<String, Failure> {
@@ -86,18 +85,16 @@ fn groups_of_all(database: &Database) -> Result<String, Failure> {
 }
 
 fn summary(database: &Database, body: &str) -> Result<String, Failure> {
-    let wanted = (!body.is_empty()).then(|| integers(body));
-    let [statuses, operating_systems, group_sizes] = [
-        "SELECT connection_status, count(*) FROM agent WHERE id > 0 {} GROUP BY 1",
-        "SELECT os_platform, count(*) FROM agent WHERE id > 0 AND os_platform <> '' {} GROUP BY 1",
-        "SELECT `group`.name, count(*) FROM belongs JOIN `group` ON `group`.id = id_group JOIN agent ON agent.id = id_agent
-         WHERE agent.id > 0 {} GROUP BY 1",
-    ]
-    .map(|sql| count(database, sql, wanted.as_deref()));
+    let wanted = if body.is_empty() { None } else { Some(integers(short(body)?)) };
+    let counted = |sql| count(database, sql, wanted.as_ref());
     let lists = [
-        ("agents_by_status", statuses?, usize::MAX),
-        ("agents_by_groups", group_sizes?, LARGEST),
-        ("agents_by_os", operating_systems?, LARGEST),
+        ("agents_by_status", counted("SELECT id, connection_status FROM agent WHERE id > 0")?, usize::MAX),
+        (
+            "agents_by_groups",
+            counted("SELECT id_agent, name FROM belongs JOIN `group` ON `group`.id = id_group WHERE id_agent > 0")?,
+            LARGEST,
+        ),
+        ("agents_by_os", counted("SELECT id, os_platform FROM agent WHERE id > 0 AND os_platform <> ''")?, LARGEST),
     ];
     let members = lists.into_iter().filter(|(_, counts, _)| !counts.is_empty()).map(|(name, counts, most)| {
         let mut counts: Vec<(String, i64)> = counts.into_iter().collect();
@@ -111,61 +108,50 @@ fn summary(database: &Database, body: &str) -> Result<String, Failure> {
     Ok(object(members))
 }
 
-/// Counts by name, of these agents or of all.
-fn count(database: &Database, sql: &str, wanted: Option<&[i64]>) -> Result<BTreeMap<String, i64>, Failure> {
-    let mut counts = BTreeMap::new();
-    let mut add = |sql: &str, ids: &[i64]| -> rusqlite::Result<()> {
-        let mut statement = database.connection.prepare(sql)?;
-        let mut rows = statement.query(params_from_iter(ids))?;
-        while let Some(row) = rows.next()? {
-            *counts.entry(row.get(0)?).or_insert(0) += row.get::<_, i64>(1)?;
-        }
-        Ok(())
-    };
-    match wanted {
-        None => add(&sql.replace("{}", ""), &[])?,
-        Some(ids) => {
-            for ids in ids.chunks(NAMED) {
-                add(&sql.replace("{}", &format!("AND agent.id IN ({})", marks(ids.len()))), ids)?;
-            }
+/// How often each name comes in rows of an agent and a name, of these agents or of all.
+fn count(database: &Database, sql: &str, wanted: Option<&BTreeSet<i64>>) -> Result<BTreeMap<String, i64>, Failure> {
+    let mut counts = BTreeMap::<String, i64>::new();
+    let mut statement = database.connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let id = row.get(0)?;
+        if wanted.is_none_or(|wanted| wanted.contains(&id)) {
+            *counts.entry(row.get(1)?).or_insert(0) += 1;
         }
     }
     Ok(counts)
 }
 
 fn restart_info(database: &Database, body: &str) -> Result<String, Failure> {
-    let (mut ids, mut negate) = (Vec::new(), false);
+    let (mut ids, mut negate) = (BTreeSet::new(), false);
     if !body.trim().is_empty() {
-        let request = Json::parse(body).ok_or_else(|| Failure::Json(body.to_owned()))?;
+        let request = Json::parse(short(body)?).ok_or_else(|| Failure::Json(body.to_owned()))?;
         ids = request.get("ids").and_then(Json::array).unwrap_or_default().iter().filter_map(Json::number).collect();
         negate = request.get("negate").and_then(Json::flag).unwrap_or_default();
     }
-    ids.truncate(NAMED);
-    let condition = match (ids.is_empty(), negate) {
-        (true, _) => String::new(),
-        (false, negate) => format!("AND id {} ({})", if negate { "NOT IN" } else { "IN" }, marks(ids.len())),
-    };
-    let sql = format!(
-        "SELECT id, coalesce(version, '') AS version FROM agent WHERE connection_status = 'active' {condition} ORDER BY id"
-    );
-    let mut statement = database.connection.prepare(&sql)?;
-    let items = rows::array(statement.query(params_from_iter(ids))?, usize::MAX)?;
-    Ok(format!("{{\"items\":{items}}}"))
+    let sql = "SELECT id, coalesce(version, '') AS version FROM agent WHERE connection_status = 'active' ORDER BY id";
+    let mut statement = database.connection.prepare_cached(sql)?;
+    let (mut rows, mut items) = (statement.query([])?, String::new());
+    while let Some(row) = rows.next()? {
+        if ids.is_empty() || ids.contains(&row.get(0)?) != negate {
+            if !items.is_empty() {
+                items.push(',');
+            }
+            rows::push_row(&mut items, row)?;
+        }
+    }
+    Ok(format!("{{\"items\":[{items}]}}"))
 }
 
-/// All whole numbers of a text, each once.
-fn integers(text: &str) -> Vec<i64> {
-    let mut numbers: Vec<i64> = text
-        .split(|letter: char| !letter.is_ascii_digit() && letter != '-')
-        .filter_map(|part| part.parse().ok())
-        .collect();
-    numbers.sort_unstable();
-    numbers.dedup();
-    numbers
+/// A list of agents; one that is too long would take many times its memory.
+fn short(body: &str) -> Result<&str, Failure> {
+    let wrong = || Failure::Text(format!("a list of agents has {} bytes; {LONGEST_LIST} are the most", body.len()));
+    if body.len() > LONGEST_LIST { Err(wrong()) } else { Ok(body) }
 }
 
-fn marks(count: usize) -> String {
-    vec!["?"; count].join(",")
+/// All whole numbers of a text.
+fn integers(text: &str) -> BTreeSet<i64> {
+    text.split(|letter: char| !letter.is_ascii_digit() && letter != '-').filter_map(|part| part.parse().ok()).collect()
 }
 
 fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// How long a statement may take: everybody else waits meanwhile.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) fn sql(database: &Database, statement: &str) -> Result<Answer, Failure> {
     database.limit.set(PATIENCE);

@@ -49,12 +49,6 @@ impl WazuhDb {
         }
     }
 
-    /// Whether the database speaks HTTP, which it does since 4.13. If not, [`Backend::take_pending`] and
-    /// [`Backend::store`] are of no use.
-    pub fn has_http(&self) -> bool {
-        self.http.exists()
-    }
-
     fn ask(&self, method: &str, body: &str, limit: Duration) -> Result<String, Error> {
         let response = http::ask(&self.http, Instant::now() + limit, method, SYNC, body.as_bytes());
         let (status, text) = response.map_err(|error| Error::Unavailable(self.http.explain(&error, limit)))?;

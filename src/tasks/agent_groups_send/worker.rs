@@ -4,7 +4,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, debug, error, info, warn};
 
 use crate::{
-    agents::{Error, hash_of},
+    agents::{Error, hash_of, texts},
     connection::Connection,
     logging::{Repeats, Scope, scope},
     node::Node,
@@ -172,7 +172,7 @@ fn chunks(id: &str, content: Option<&[u8]>) -> Result<Vec<String>, String> {
     let wrong = |error: String| format!("error while trying to load JSON: {error}");
     let content = std::str::from_utf8(content).map_err(|error| wrong(error.to_string()))?;
     let chunks = message::chunks(content).map_err(|error| wrong(error.to_string()))?;
-    serde_json::from_str(chunks).map_err(|error| wrong(error.to_string()))
+    texts(chunks).map_err(|error| wrong(error.to_string()))
 }
 
 #[cfg(test)]

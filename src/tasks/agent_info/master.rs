@@ -91,9 +91,16 @@ impl AgentInfo {
                 let end = Some(clock.wall());
                 *self.state.lock() =
                     Status { busy: false, span: Span { start: Some(start), end }, chunks: stored.chunks };
-                let Stored { chunks, errors, .. } = stored;
+                let Stored { chunks, errors, unavailable, .. } = stored;
                 info!(target: &*self.scope, "Finished in {:.3}s. Updated {chunks} chunks.", took.as_secs_f64());
-                self.tell(Command::AgentInfoEnd, &Report::new(chunks, errors, took).to_json());
+                match unavailable {
+                    None => self.tell(Command::AgentInfoEnd, &Report::new(chunks, errors, took).to_json()),
+                    // A worker of ours sends it again, as often as it takes; to others it is as good as fewer chunks.
+                    Some(reason) => {
+                        let text = format!("error processing agent-info chunks in process pool: {reason}");
+                        self.tell(Command::AgentInfoFailed, &text);
+                    }
+                }
             }
             Err(reason) => {
                 error!(target: &*self.scope, "{reason}");

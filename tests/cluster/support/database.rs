@@ -4,7 +4,10 @@ use std::{
     io::{Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -54,20 +57,38 @@ impl Database {
         self.rows(&format!("global get-agent-info {id}"))[0].clone()
     }
 
-    /// What remoted tells of an agent that has connected.
+    /// Tells [`report`].
     pub fn reports(&mut self, id: u32, node: &str, version: &str) {
-        let data = serde_json::json!({
-            "id": id, "version": version, "config_sum": "c", "merged_sum": "m", "manager_host": node,
-            "node_name": node, "agent_ip": "10.0.0.5", "labels": format!("\"env\":lab{id}\n#\"_node_name\":{node}"),
-            "connection_status": "active", "sync_status": "syncreq", "group_config_status": "synced",
-            "os_name": "Ubuntu", "os_version": "24.04", "os_major": "24", "os_minor": "04", "os_codename": "noble",
-            "os_platform": "ubuntu", "os_build": "", "os_uname": format!("Linux |a{id} |6.8.0"), "os_arch": "x86_64",
-        });
-        self.tell(&format!("global update-agent-data {data}"));
+        self.tell(&report(id, node, version));
     }
 }
 
-/// A database daemon that says what a test wants; it ends with the test's folder.
+/// What remoted tells of an agent that has connected.
+pub fn report(id: u32, node: &str, version: &str) -> String {
+    let data = serde_json::json!({
+        "id": id, "version": version, "config_sum": "c", "merged_sum": "m", "manager_host": node,
+        "node_name": node, "agent_ip": "10.0.0.5", "labels": format!("\"env\":lab{id}\n#\"_node_name\":{node}"),
+        "connection_status": "active", "sync_status": "syncreq", "group_config_status": "synced",
+        "os_name": "Ubuntu", "os_version": "24.04", "os_major": "24", "os_minor": "04", "os_codename": "noble",
+        "os_platform": "ubuntu", "os_build": "", "os_uname": format!("Linux |a{id} |6.8.0"), "os_arch": "x86_64",
+    });
+    format!("global update-agent-data {data}")
+}
+
+/// A socket whose programs are taken and never answered; `asked` is set when the first has come. It ends with this process.
+pub fn silent_database(path: &Path, asked: Arc<AtomicBool>) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let listener = UnixListener::bind(path).unwrap();
+    thread::spawn(move || {
+        let mut programs = Vec::new();
+        for program in listener.incoming().map_while(Result::ok) {
+            programs.push(program);
+            asked.store(true, Ordering::Release);
+        }
+    });
+}
+
+/// A database daemon that says what a test wants; it ends with this process.
 pub fn fake_database(path: &Path, answer: impl Fn(&str) -> String + Send + Sync + 'static) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     let listener = UnixListener::bind(path).unwrap();

@@ -17,7 +17,7 @@ use clusterd::{
     master::Master,
     system::clock::{Clock, FakeClock},
 };
-pub use database::{Database, fake_database};
+pub use database::{Database, fake_database, report, silent_database};
 pub use program::{LocalProgram, manager_program};
 pub use raw::RawPeer;
 use serde_json::{Value, json};
@@ -191,6 +191,12 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// What lies in the middle: a machine that does much else makes single ones longer.
+pub fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 /// A second of the fake clock.

@@ -98,6 +98,13 @@ impl RawPeer {
         }
     }
 
+    /// Sends a string; gives its id.
+    pub fn send_string(&mut self, content: &str) -> String {
+        let (_, id) = self.ask("new_str", content.len().to_string().as_bytes());
+        assert_eq!(self.ask("str_upd", format!("{id} {content}").as_bytes()).0, "ok");
+        id
+    }
+
     /// Says hello as a worker of this name.
     pub fn hello(&mut self, name: &str) -> (String, String) {
         self.ask("hello", format!("{name} wazuh worker 4.14.7").as_bytes())

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{hash, id_of, names};
 use crate::{
-    agents::embedded::{Answer, Database, agents::parse, answer::Failure},
+    agents::embedded::{Answer, Database, agents::parse, answer::Failure, fault::message},
     config::NodeType,
     sockets::json::Json,
 };
@@ -87,7 +87,7 @@ impl Assignment<'_> {
         if let Err(error) = &done {
             log::warn!(
                 target: "[Cluster] [Agent database]",
-                "The groups of agent {:03} are not set: {}", self.agent, crate::agents::embedded::answer::message(error)
+                "The groups of agent {:03} are not set: {}", self.agent, message(error)
             );
             // Some failures have ended the whole transaction.
             if connection.is_autocommit() {
@@ -105,7 +105,7 @@ impl Assignment<'_> {
         match mode {
             Mode::EmptyOnly if !has.is_empty() => return Ok(true),
             // What is so already is not done again: the master sends its whole table now and then.
-            Mode::Override if self.groups == has && !has.is_empty() => (),
+            Mode::Override if self.groups == has && !has.is_empty() => *valid = true,
             Mode::Remove => complete = self.remove(database)?,
             Mode::Override | Mode::Append | Mode::EmptyOnly => {
                 let mut belong = has.len();

@@ -19,6 +19,9 @@ const AROUND: usize = 13;
 /// The bytes that the hash takes: `,"hash":"` and 40 digits, less the quote that ends it, as the original counts.
 const HASH: usize = 48;
 
+/// One more agent than ever fits into a chunk: every element has at least 30 bytes.
+const MOST: usize = 2_200;
+
 /// What is asked for.
 struct Question {
     condition: Option<String>,
@@ -72,10 +75,8 @@ pub(in crate::agents::embedded) fn sync(database: &Database, arguments: &str) ->
 }
 
 fn all(database: &Database, question: &Question) -> rusqlite::Result<Vec<Found>> {
-    // One more than ever fits into a chunk: every element has at least 30 bytes.
-    let mut statement = database
-        .connection
-        .prepare_cached("SELECT id, name FROM agent WHERE id > ?1 AND date_add < ?2 ORDER BY id LIMIT 2200")?;
+    let sql = format!("SELECT id, name FROM agent WHERE id > ?1 AND date_add < ?2 ORDER BY id LIMIT {MOST}");
+    let mut statement = database.connection.prepare_cached(&sql)?;
     let found = |row: &rusqlite::Row<'_>| Ok(Found { id: row.get(0)?, name: row.get(1)? });
     statement.query_map(params![question.last, database.now() - question.delta], found)?.collect()
 }
@@ -96,6 +97,11 @@ fn pending(database: &Database, question: &Question) -> rusqlite::Result<Vec<Fou
     let latest = database.now() - question.delta;
     let mut found = Vec::new();
     for id in ids {
+        if found.len() == MOST {
+            // Whoever asks comes back for them.
+            database.assignments.note(id);
+            continue;
+        }
         let columns =
             |row: &rusqlite::Row<'_>| Ok((Found { id: row.get(0)?, name: row.get(1)? }, row.get::<_, i64>(2)?));
         if let Some((agent, date_add)) = statement.query_row([id], columns).optional()? {

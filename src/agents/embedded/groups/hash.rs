@@ -6,12 +6,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{agents::embedded::Database, system::hex::hex};
 
-/// Names of an agent's groups in order of priority.
+/// Names of an agent's groups in order of priority. SQLite would plan anew for each agent if it were to sort them.
 pub(in crate::agents::embedded) fn names_of(database: &Database, agent: i64) -> rusqlite::Result<Vec<String>> {
-    let mut statement = database.connection.prepare_cached(
-        "SELECT name FROM belongs JOIN `group` ON `group`.id = id_group WHERE id_agent = ?1 ORDER BY priority",
-    )?;
-    statement.query_map([agent], |row| row.get(0))?.collect()
+    let sql = "SELECT priority, name FROM belongs JOIN `group` ON `group`.id = id_group WHERE id_agent = ?1";
+    let mut statement = database.connection.prepare_cached(sql)?;
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let mut names: Vec<(i64, String)> = statement.query_map([agent], row)?.collect::<Result<_, _>>()?;
+    names.sort_unstable();
+    Ok(names.into_iter().map(|(_, name)| name).collect())
 }
 
 /// The hash of an agent's groups, 8 hex digits.
@@ -64,8 +66,8 @@ pub(super) fn of_all(database: &Database) -> rusqlite::Result<Option<String>> {
 pub(super) fn recalculate(database: &Database) -> rusqlite::Result<()> {
     database.group_hash.take();
     let mut statement = database.connection.prepare_cached(
-        "SELECT id, `group`, (SELECT group_concat(name, ',') FROM
-             (SELECT name FROM belongs JOIN `group` AS g ON g.id = id_group WHERE id_agent = agent.id ORDER BY priority))
+        "SELECT id, `group`, (SELECT group_concat(name, ',' ORDER BY priority)
+             FROM belongs JOIN `group` AS g ON g.id = id_group WHERE id_agent = agent.id)
          FROM agent WHERE id > 0",
     )?;
     let mut differing: Vec<(i64, Option<String>)> = Vec::new();

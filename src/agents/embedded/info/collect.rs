@@ -2,150 +2,154 @@
 
 use std::fmt::Write;
 
-use rusqlite::{CachedStatement, Row};
+use rusqlite::{CachedStatement, Row, types::ValueRef};
 
+use super::{NUMBERS, RECORD};
 use crate::agents::{
     Pending,
     embedded::{Database, answer::Failure, changes::Changed, rows},
 };
 
-/// The columns of a whole record in the order in which they travel.
-const RECORD: &str = "SELECT id, name, ip, os_name, os_version, os_major, os_minor, os_codename, os_build, os_platform,
-    os_uname, os_arch, version, config_sum, merged_sum, manager_host, node_name, last_keepalive, connection_status,
-    disconnection_time, group_config_status, status_code FROM agent WHERE id = ?1";
-const KEEPALIVE: &str = "SELECT id, version FROM agent WHERE id = ?1";
-const STATUS: &str = "SELECT id, version, connection_status, disconnection_time, status_code FROM agent WHERE id = ?1";
+/// The lists of the object, which are the states of `sync_status` too, and what their records tell.
+const LISTS: [(&str, &[&str]); 3] = [
+    ("syncreq", &RECORD),
+    ("syncreq_keepalive", &["id", "version"]),
+    ("syncreq_status", &["id", "version", "connection_status", "disconnection_time", "status_code"]),
+];
 
-/// Numbers are always told.
-const NUMBERS: [&str; 4] = ["id", "last_keepalive", "disconnection_time", "status_code"];
-
-/// The lists of the object and what belongs into them.
-const LISTS: [(&str, &str); 3] = [("syncreq", RECORD), ("syncreq_keepalive", KEEPALIVE), ("syncreq_status", STATUS)];
+/// Where a member stands in a row, and how it is told.
+struct Member {
+    column: usize,
+    name: &'static str,
+    is_number: bool,
+}
 
 impl Database {
-    /// Takes at most `limit` records of what the master must know. Looks at rows that have changed, and at all of them
-    /// the first time only.
+    /// Gives what the master must know, until the object has `longest` bytes. Looks at rows that have changed, and at all
+    /// of them the first time only. [`Database::mark_told`] is to follow before anything else.
     ///
     /// # Errors
-    /// When the database cannot be read or written; nothing counts as sent then.
-    pub fn take_pending(&self, limit: usize) -> Result<Pending, String> {
-        self.whole(|database| Ok(database.collect(limit)?)).map_err(|failure: Failure| failure.to_string())
+    /// When the database cannot be read; nothing counts as sent then.
+    pub(in crate::agents::embedded) fn take_pending(&self, longest: usize) -> Result<Pending, Failure> {
+        let reading = self.connection.unchecked_transaction()?;
+        let pending = self.collect(longest).inspect_err(|_| self.info.reset())?;
+        reading.commit()?;
+        Ok(pending)
     }
 
-    fn collect(&self, limit: usize) -> rusqlite::Result<Pending> {
-        let Wanted { now: wanted, later } = self.wanted(limit)?;
-        let mut object = "{".to_owned();
-        let mut labels = self.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1 ORDER BY key")?;
-        let mut sent = self.connection.prepare_cached("UPDATE agent SET sync_status = 'synced' WHERE id = ?1")?;
-        for (list, (name, record)) in LISTS.iter().enumerate() {
-            let mut statement = self.connection.prepare_cached(record)?;
-            let mut first = true;
-            for &(id, _) in wanted.iter().filter(|(_, of)| *of == list) {
-                if std::mem::take(&mut first) {
-                    let comma = if object.len() > 1 { "," } else { "" };
-                    let _ = write!(object, "{comma}\"{name}\":[");
-                } else {
-                    object.push(',');
-                }
-                statement.query_row([id], |row| push_record(&mut object, row))?;
-                if list == 0 {
-                    push_labels(&mut object, &mut labels, id)?;
-                }
-                object.push('}');
-                sent.execute([id])?;
-            }
-            if !first {
-                object.push(']');
-            }
+    /// Makes what was given out count as sent: once whoever asked has it, because writing takes as long as reading. If it
+    /// fails, that is sent twice.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(in crate::agents::embedded) fn mark_told(&self) -> Result<(), Failure> {
+        let told = self.told.take();
+        if told.is_empty() {
+            return Ok(());
         }
-        object.push('}');
+        self.whole(|database| Ok(super::mark_sent(database, &told)?))?;
+        // That has changed them again, and they have nothing more to tell.
+        self.info.strike(&told);
+        Ok(())
+    }
+
+    fn collect(&self, longest: usize) -> rusqlite::Result<Pending> {
+        let members = LISTS.map(|(_, names)| names.iter().copied().map(member).collect::<Vec<_>>());
+        let mut lists = LISTS.map(|_| String::new());
+        let sql = format!("SELECT {}, sync_status FROM agent WHERE id = ?1 AND id > 0", RECORD.join(", "));
+        let mut record = self.connection.prepare_cached(&sql)?;
+        let mut labels = self.connection.prepare_cached("SELECT key, value FROM labels WHERE id = ?1")?;
+        let (mut ids, mut told) = (self.changed()?.into_iter(), Vec::new());
+        while lists.iter().map(String::len).sum::<usize>() < longest
+            && let Some(id) = ids.next()
+        {
+            let mut rows = record.query([id])?;
+            // It may have been removed since, or need not be told.
+            let Some(row) = rows.next()? else { continue };
+            let status = row.get_ref(RECORD.len())?.as_str()?;
+            let Some(list) = LISTS.iter().position(|(name, _)| *name == status) else { continue };
+            let out = &mut lists[list];
+            if out.is_empty() {
+                // The first list is long; the others are appended to it.
+                out.push_str(if list == 0 { "{" } else { "" });
+                // Writing to memory cannot fail.
+                let _ = write!(out, "\"{status}\":[");
+            } else {
+                out.push(',');
+            }
+            push_record(out, row, &members[list])?;
+            if list == 0 {
+                push_labels(out, &mut labels, id)?;
+            }
+            out.push('}');
+            told.push(id);
+        }
+        let later: Vec<i64> = ids.collect();
         let more = !later.is_empty();
         self.info.replace(later);
-        Ok(Pending { object, more })
+        self.told.replace(told);
+        Ok(Pending { object: join(lists), more })
     }
 
-    fn wanted(&self, limit: usize) -> rusqlite::Result<Wanted> {
-        let mut wanted = Wanted::default();
+    /// Agents that may have something to tell.
+    fn changed(&self) -> rusqlite::Result<Vec<i64>> {
         match self.info.take() {
+            Changed::Rows(ids) => Ok(ids),
             Changed::All => {
-                let sql = "SELECT id, sync_status FROM agent WHERE id > 0 AND sync_status <> 'synced' ORDER BY id";
-                let mut statement = self.connection.prepare_cached(sql)?;
-                let mut rows = statement.query([])?;
-                while let Some(row) = rows.next()? {
-                    wanted.add(row.get(0)?, row.get_ref(1)?.as_str()?, limit);
-                }
+                let sql = "SELECT id FROM agent WHERE id > 0 AND sync_status <> 'synced' ORDER BY id";
+                self.connection.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect()
             }
-            Changed::Rows(ids) => {
-                let mut statement =
-                    self.connection.prepare_cached("SELECT sync_status FROM agent WHERE id = ?1 AND id > 0")?;
-                for id in ids {
-                    // It may have been removed since.
-                    let mut rows = statement.query([id])?;
-                    if let Some(row) = rows.next()? {
-                        wanted.add(id, row.get_ref(0)?.as_str()?, limit);
-                    }
-                }
-            }
-        }
-        Ok(wanted)
-    }
-}
-
-/// Agents that the master is to be told of.
-#[derive(Default)]
-struct Wanted {
-    /// With the list that each belongs to.
-    now: Vec<(i64, usize)>,
-    /// There is no room for them now.
-    later: Vec<i64>,
-}
-
-impl Wanted {
-    fn add(&mut self, id: i64, status: &str, limit: usize) {
-        match LISTS.iter().position(|(name, _)| *name == status) {
-            Some(list) if self.now.len() < limit => self.now.push((id, list)),
-            Some(_) => self.later.push(id),
-            None => (),
         }
     }
 }
 
-/// Appends the members of a record without the brace that ends it. What says nothing is left out.
-fn push_record(out: &mut String, row: &Row<'_>) -> rusqlite::Result<()> {
-    let statement = row.as_ref();
-    out.push('{');
-    for column in 0..statement.column_count() {
-        let name = statement.column_name(column)?;
-        let value = row.get_ref(column)?;
-        let number = NUMBERS.contains(&name);
-        if !number && matches!(value.as_str_or_null()?, None | Some("" | " ")) {
-            continue;
-        }
-        if column > 0 {
-            out.push(',');
-        }
-        let _ = write!(out, "\"{name}\":");
-        match value.as_i64_or_null() {
-            Ok(value) if number => {
-                let _ = write!(out, "{}", value.unwrap_or_default());
-            }
-            _ => rows::push_value(out, value),
-        }
+/// The object of these lists, of which the first has its brace.
+fn join([mut object, others @ ..]: [String; 3]) -> String {
+    object.push(if object.is_empty() { '{' } else { ']' });
+    for list in others.iter().filter(|list| !list.is_empty()) {
+        object.push_str(if object.len() > 1 { "," } else { "" });
+        object.push_str(list);
+        object.push(']');
+    }
+    object.push('}');
+    object
+}
+
+fn member(name: &'static str) -> Member {
+    let column = RECORD.iter().position(|column| *column == name).unwrap_or_default();
+    Member { column, name, is_number: NUMBERS.contains(&name) }
+}
+
+/// Appends a record without the brace that ends it. What says nothing is left out.
+fn push_record(out: &mut String, row: &Row<'_>, members: &[Member]) -> rusqlite::Result<()> {
+    let mut separator = '{';
+    for Member { column, name, is_number } in members {
+        let value = match row.get_ref(*column)? {
+            ValueRef::Null if *is_number => ValueRef::Integer(0),
+            ValueRef::Null | ValueRef::Text(b"" | b" ") => continue,
+            value => value,
+        };
+        // Writing to memory cannot fail.
+        let _ = write!(out, "{separator}\"{name}\":");
+        rows::push_value(out, value);
+        separator = ',';
     }
     Ok(())
 }
 
 fn push_labels(out: &mut String, labels: &mut CachedStatement<'_>, id: i64) -> rusqlite::Result<()> {
     let mut rows = labels.query([id])?;
-    let mut first = true;
+    let mut before = r#","labels":[{"key":"#;
+    let mut any = false;
     while let Some(row) = rows.next()? {
-        out.push_str(if std::mem::take(&mut first) { r#","labels":[{"key":"# } else { r#",{"key":"# });
+        out.push_str(std::mem::replace(&mut before, r#",{"key":"#));
         rows::push_value(out, row.get_ref(0)?);
         out.push_str(r#","value":"#);
         rows::push_value(out, row.get_ref(1)?);
         out.push('}');
+        any = true;
     }
-    if !first {
+    if any {
         out.push(']');
     }
     Ok(())

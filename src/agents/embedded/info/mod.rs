@@ -6,10 +6,24 @@ mod collect;
 mod store;
 mod texts;
 
+use super::Database;
+
 pub(super) use texts::{get, set};
 
-/// Texts of a record in the order of section 9.1; the first is the column `name`.
-const TEXTS: [&str; 18] = [
+/// Bytes of one object that is given out, or a little more: what is known of some twenty thousand agents. What is left
+/// follows with the next.
+pub(super) const LONGEST_OBJECT: usize = 16 * 1024 * 1024;
+
+/// Notes that the master has been told of these agents. One statement for all: the check of `sync_status` costs SQLite
+/// more than the rest of it, once for each statement.
+fn mark_sent(database: &Database, ids: &[i64]) -> rusqlite::Result<()> {
+    let sql = "UPDATE agent SET sync_status = 'synced' WHERE id IN (SELECT value FROM json_each(?1))";
+    database.connection.prepare_cached(sql)?.execute([serde_json::json!(ids).to_string()]).map(drop)
+}
+
+/// The columns of a whole record in the order in which they travel.
+const RECORD: [&str; 22] = [
+    "id",
     "name",
     "ip",
     "os_name",
@@ -26,6 +40,12 @@ const TEXTS: [&str; 18] = [
     "merged_sum",
     "manager_host",
     "node_name",
+    "last_keepalive",
     "connection_status",
+    "disconnection_time",
     "group_config_status",
+    "status_code",
 ];
+
+/// Those of them that are numbers: these are always told.
+const NUMBERS: [&str; 4] = ["id", "last_keepalive", "disconnection_time", "status_code"];

@@ -2,19 +2,29 @@
 
 use std::borrow::Cow;
 
-use rusqlite::params;
+use rusqlite::{CachedStatement, ToSql, params};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
-use crate::agents::embedded::{Database, agents::replace_labels, answer::Failure};
+use crate::{
+    agents::embedded::{Database, answer::Failure, fault::message, labels},
+    wire::AtMost,
+};
+
+/// Records of one list: more agents than any cluster has. Everybody else waits while they are stored.
+const MOST: usize = 1_000_000;
+
+/// Records are read one by one: each takes much more memory than its text may.
+type List<'a> = AtMost<&'a RawValue, MOST>;
 
 #[derive(Deserialize)]
 struct Object<'a> {
     #[serde(borrow, default)]
-    syncreq: Vec<Record<'a>>,
+    syncreq: List<'a>,
     #[serde(borrow, default)]
-    syncreq_keepalive: Vec<Keepalive<'a>>,
+    syncreq_keepalive: List<'a>,
     #[serde(borrow, default)]
-    syncreq_status: Vec<Status<'a>>,
+    syncreq_status: List<'a>,
 }
 
 /// What is missing becomes an empty text or 0.
@@ -99,80 +109,135 @@ impl Database {
     /// Stores an object; gives the number of agents that do not exist here.
     ///
     /// # Errors
-    /// A text that says what is wrong with the object, then nothing is stored; or what the database refuses, then what
-    /// stands before that is stored, as by the original.
-    pub fn store(&self, object: &str) -> Result<usize, String> {
-        let object: Object<'_> =
-            serde_json::from_str(object).map_err(|error| format!("the agents' information is wrong: {error}"))?;
-        self.transaction(|database| Ok(database.store_object(&object)?)).map_err(|failure: Failure| failure.to_string())
+    /// What is wrong with the object, or why the file cannot be written. What stands before that is stored, as by the
+    /// original.
+    pub(in crate::agents::embedded) fn store(&self, object: &str) -> Result<usize, Failure> {
+        let object: Object<'_> = read(object)?;
+        let work = |database: &Self| {
+            let mut unknown = 0;
+            let mut records = Records::new(database)?;
+            for text in object.syncreq.0 {
+                unknown += usize::from(!records.whole(&read(text.get())?)?);
+            }
+            for text in object.syncreq_keepalive.0 {
+                unknown += usize::from(!records.keepalive(&read(text.get())?)?);
+            }
+            for text in object.syncreq_status.0 {
+                unknown += usize::from(!records.status(&read(text.get())?)?);
+            }
+            Ok(unknown)
+        };
+        self.transaction(work)
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| Failure::Text(format!("the agents' information is wrong: {error}")))
+}
+
+/// Stores records; each function tells whether there is such an agent.
+///
+/// Names and addresses have indexes, states have checks, and SQLite would see to them even where nothing changes. So each
+/// record is first written as if these were the same, which they nearly always are.
+struct Records<'d> {
+    database: &'d Database,
+    whole: [CachedStatement<'d>; 2],
+    keepalive: [CachedStatement<'d>; 2],
+    status: CachedStatement<'d>,
+}
+
+impl<'d> Records<'d> {
+    fn new(database: &'d Database) -> rusqlite::Result<Self> {
+        const WHOLE: &str = "UPDATE agent SET os_name = ?2, os_version = ?3, os_major = ?4, os_minor = ?5,
+            os_codename = ?6, os_build = ?7, os_platform = ?8, os_uname = ?9, os_arch = ?10, version = ?11,
+            config_sum = ?12, merged_sum = ?13, manager_host = ?14, node_name = ?15, last_keepalive = ?16,
+            disconnection_time = ?17, status_code = ?18";
+        const KEEPALIVE: &str =
+            "UPDATE agent SET last_keepalive = ?2, version = ?3, disconnection_time = 0, status_code = 0";
+        let prepare = |sql: String| database.connection.prepare_cached(&sql);
+        Ok(Self {
+            database,
+            whole: [
+                // The plus keeps SQLite from considering the indexes, and thereby from planning each execution anew.
+                prepare(format!(
+                    "{WHOLE} WHERE id = ?1 AND id > 0 AND sync_status = 'synced' AND connection_status = ?19
+                     AND group_config_status = ?20 AND +name IS ?21 AND +ip IS ?22"
+                ))?,
+                prepare(format!(
+                    "{WHOLE}, sync_status = 'synced', connection_status = ?19, group_config_status = ?20, name = ?21, ip = ?22
+                     WHERE id = ?1 AND id > 0"
+                ))?,
+            ],
+            keepalive: [
+                prepare(format!(
+                    "{KEEPALIVE} WHERE id = ?1 AND id > 0 AND sync_status = 'synced' AND connection_status = 'active'"
+                ))?,
+                prepare(format!(
+                    "{KEEPALIVE}, sync_status = 'synced', connection_status = 'active' WHERE id = ?1 AND id > 0"
+                ))?,
+            ],
+            status: database.connection.prepare_cached(
+                "UPDATE agent SET connection_status = ?2, disconnection_time = ?3, status_code = ?4, version = ?5,
+                     sync_status = 'synced'
+                 WHERE id = ?1 AND id > 0",
+            )?,
+        })
     }
 
-    fn store_object(&self, object: &Object<'_>) -> rusqlite::Result<usize> {
-        let mut unknown = 0;
-        let mut update = self.connection.prepare_cached(
-            "UPDATE agent SET os_name = ?2, os_version = ?3, os_major = ?4, os_minor = ?5, os_codename = ?6,
-                 os_build = ?7, os_platform = ?8, os_uname = ?9, os_arch = ?10, version = ?11, config_sum = ?12,
-                 merged_sum = ?13, manager_host = ?14, node_name = ?15, last_keepalive = ?16, connection_status = ?17,
-                 disconnection_time = ?18, group_config_status = ?19, status_code = ?20, sync_status = 'synced'
-             WHERE id = ?1 AND id > 0",
-        )?;
-        // These have indexes, which would be written even where nothing changes.
-        let mut rename = self
-            .connection
-            .prepare_cached("UPDATE agent SET name = ?2, ip = ?3 WHERE id = ?1 AND (name IS NOT ?2 OR ip IS NOT ?3)")?;
-        for record in &object.syncreq {
-            let changed = update.execute(params![
-                record.id,
-                record.os_name,
-                record.os_version,
-                record.os_major,
-                record.os_minor,
-                record.os_codename,
-                record.os_build,
-                record.os_platform,
-                record.os_uname,
-                record.os_arch,
-                record.version,
-                record.config_sum,
-                record.merged_sum,
-                record.manager_host,
-                record.node_name,
-                record.last_keepalive,
-                record.connection_status,
-                record.disconnection_time,
-                record.group_config_status,
-                record.status_code,
-            ])?;
-            if changed == 0 {
-                unknown += 1;
-                continue;
-            }
-            rename.execute(params![record.id, record.name, record.ip])?;
-            let labels = record.labels.iter().map(|label| (&*label.key, &*label.value));
-            if let Err(error) = replace_labels(self, record.id, labels) {
-                log::warn!(
-                    target: "[Cluster] [Agent database]",
-                    "A label of agent {:03} is left out: {}", record.id, super::super::answer::message(&error)
-                );
-            }
+    fn whole(&mut self, record: &Record<'_>) -> rusqlite::Result<bool> {
+        let values = params![
+            record.id,
+            record.os_name,
+            record.os_version,
+            record.os_major,
+            record.os_minor,
+            record.os_codename,
+            record.os_build,
+            record.os_platform,
+            record.os_uname,
+            record.os_arch,
+            record.version,
+            record.config_sum,
+            record.merged_sum,
+            record.manager_host,
+            record.node_name,
+            record.last_keepalive,
+            record.disconnection_time,
+            record.status_code,
+            record.connection_status,
+            record.group_config_status,
+            record.name,
+            record.ip,
+        ];
+        if !first_that_fits(&mut self.whole, values)? {
+            return Ok(false);
         }
-        let mut update = self.connection.prepare_cached(
-            "UPDATE agent SET last_keepalive = ?2, connection_status = 'active', disconnection_time = 0, status_code = 0,
-                 version = ?3, sync_status = 'synced'
-             WHERE id = ?1 AND id > 0",
-        )?;
-        for record in &object.syncreq_keepalive {
-            unknown += usize::from(update.execute(params![record.id, self.now(), record.version])? == 0);
+        let labels = record.labels.iter().map(|label| (&*label.key, &*label.value));
+        if let Err(error) = labels::replace(self.database, record.id, labels) {
+            log::warn!(
+                target: "[Cluster] [Agent database]",
+                "A label of agent {:03} is left out: {}", record.id, message(&error)
+            );
         }
-        let mut update = self.connection.prepare_cached(
-            "UPDATE agent SET connection_status = ?2, disconnection_time = ?3, status_code = ?4, version = ?5,
-                 sync_status = 'synced'
-             WHERE id = ?1 AND id > 0",
-        )?;
-        for Status { id, version, connection_status, disconnection_time, status_code } in &object.syncreq_status {
-            let values = params![id, connection_status, disconnection_time, status_code, version];
-            unknown += usize::from(update.execute(values)? == 0);
-        }
-        Ok(unknown)
+        Ok(true)
     }
+
+    fn keepalive(&mut self, Keepalive { id, version }: &Keepalive<'_>) -> rusqlite::Result<bool> {
+        first_that_fits(&mut self.keepalive, params![id, self.database.now(), version])
+    }
+
+    fn status(&mut self, record: &Status<'_>) -> rusqlite::Result<bool> {
+        let Status { id, version, connection_status, disconnection_time, status_code } = record;
+        Ok(self.status.execute(params![id, connection_status, disconnection_time, status_code, version])? > 0)
+    }
+}
+
+/// Executes one statement after the other until one has found its row; whether one has.
+fn first_that_fits(statements: &mut [CachedStatement<'_>], values: &[&dyn ToSql]) -> rusqlite::Result<bool> {
+    for statement in statements {
+        if statement.execute(values)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

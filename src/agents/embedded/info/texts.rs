@@ -3,37 +3,32 @@
 
 use rusqlite::params;
 
-use super::TEXTS;
+use super::{NUMBERS, RECORD, mark_sent};
 use crate::{
     agents::embedded::{
         Answer, Database,
-        agents::{parse, replace_labels},
+        agents::parse,
         answer::{Failure, Sized},
         command::integer,
-        rows,
+        labels, rows,
     },
     sockets::json::Json,
 };
 
 /// The kinds of records, in the order in which they are given out.
-const KINDS: [(&str, &str); 3] = [
-    (
-        "syncreq",
-        "SELECT id, name, ip, os_name, os_version, os_major, os_minor, os_codename, os_build, os_platform, os_uname,
-             os_arch, version, config_sum, merged_sum, manager_host, node_name, last_keepalive, connection_status,
-             disconnection_time, group_config_status, status_code",
-    ),
-    ("syncreq_status", "SELECT id, last_keepalive, connection_status, disconnection_time, status_code"),
-    ("syncreq_keepalive", "SELECT id, last_keepalive"),
+const KINDS: [(&str, &[&str]); 3] = [
+    ("syncreq", &RECORD),
+    ("syncreq_status", &["id", "last_keepalive", "connection_status", "disconnection_time", "status_code"]),
+    ("syncreq_keepalive", &["id", "last_keepalive"]),
 ];
 
 pub(in crate::agents::embedded) fn get(database: &Database, arguments: &str) -> Result<Answer, Failure> {
     // What was given out is not pending any more, so without a last id it goes on where it ended.
     let last = arguments.trim_start().strip_prefix("last_id ").map_or(0, integer);
     let (mut array, mut complete) = (Sized::new(2), true);
-    let mut sent = database.connection.prepare_cached("UPDATE agent SET sync_status = 'synced' WHERE id = ?1")?;
     for (status, columns) in KINDS {
-        let sql = format!("{columns} FROM agent WHERE id > ?1 AND sync_status = ?2 ORDER BY id");
+        let columns = columns.join(", ");
+        let sql = format!("SELECT {columns} FROM agent WHERE id > ?1 AND sync_status = ?2 ORDER BY id");
         let mut statement = database.connection.prepare_cached(&sql)?;
         let (mut rows, mut ids) = (statement.query(params![last, status])?, Vec::new());
         while complete && let Some(row) = rows.next()? {
@@ -57,9 +52,7 @@ pub(in crate::agents::embedded) fn get(database: &Database, arguments: &str) -> 
             }
         }
         drop(rows);
-        for id in ids {
-            sent.execute([id])?;
-        }
+        mark_sent(database, &ids)?;
     }
     let array = array.finish();
     Ok(if complete { Answer::Ok(array) } else { Answer::Due(array) })
@@ -89,24 +82,23 @@ pub(in crate::agents::embedded) fn set(database: &Database, arguments: &str) -> 
 fn set_one(database: &Database, agent: &Json) -> Result<(), Failure> {
     // Without an id no row is meant.
     let Some(id) = agent.number_of("id") else { return Ok(()) };
-    let texts: String = TEXTS.iter().enumerate().map(|(at, name)| format!("{name} = ?{}, ", at + 5)).collect();
-    let sql = format!(
-        "UPDATE agent SET {texts} last_keepalive = ?2, disconnection_time = ?3, status_code = ?4, sync_status = 'synced'
-         WHERE id = ?1 AND id > 0"
-    );
+    let columns = &RECORD[1..];
+    let values: String = columns.iter().zip(2..).map(|(name, place)| format!("{name} = ?{place}, ")).collect();
+    let sql = format!("UPDATE agent SET {values} sync_status = 'synced' WHERE id = ?1 AND id > 0");
     let mut statement = database.connection.prepare_cached(&sql)?;
     statement.raw_bind_parameter(1, id)?;
-    for (at, name) in ["last_keepalive", "disconnection_time", "status_code"].iter().enumerate() {
-        // Times are longer than what a number is elsewhere.
-        statement.raw_bind_parameter(at + 2, agent.long_of(name))?;
-    }
-    for (at, name) in TEXTS.iter().enumerate() {
-        statement.raw_bind_parameter(at + 5, agent.text_of(name))?;
+    for (name, place) in columns.iter().zip(2..) {
+        if NUMBERS.contains(name) {
+            // Times are longer than what a number is elsewhere.
+            statement.raw_bind_parameter(place, agent.long_of(name))?;
+        } else {
+            statement.raw_bind_parameter(place, agent.text_of(name))?;
+        }
     }
     statement.raw_execute()?;
-    if let Some(labels) = agent.get("labels").and_then(Json::array) {
-        let own = labels.iter().filter(|label| label.number_of("id") == Some(id));
-        replace_labels(database, id, own.filter_map(|label| Some((label.text_of("key")?, label.text_of("value")?))))?;
+    if let Some(all) = agent.get("labels").and_then(Json::array) {
+        let own = all.iter().filter(|label| label.number_of("id") == Some(id));
+        labels::replace(database, id, own.filter_map(|label| Some((label.text_of("key")?, label.text_of("value")?))))?;
     }
     Ok(())
 }

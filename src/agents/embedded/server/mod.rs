@@ -76,12 +76,12 @@ impl Servers {
     ) -> io::Result<()> {
         let Self { wdb, http, limits } = self;
         let (clock, shutdown, also) = (clock.clone(), shutdown.clone(), serve.clone());
-        let (again, stop) = (clock.clone(), shutdown.clone());
+        let (again, stop, room) = (clock.clone(), shutdown.clone(), http::Room::new(http::BODIES));
         threads.spawn("wdb-listen", move || {
             wdb.run(limits, &clock, &shutdown, move |stream| wdb::talk(stream, &serve, limits));
         })?;
         threads.spawn("wdb-http-listen", move || {
-            http.run(limits, &again, &stop, move |stream| http::talk(stream, &also, limits));
+            http.run(limits, &again, &stop, move |stream| http::talk(stream, &also, limits, &room));
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A program at the HTTP socket: requests on a connection that stays, one at a time.
 
 mod request;
+mod room;
 
 use std::{
     io::{self, BufReader, Write},
@@ -10,19 +11,22 @@ use std::{
 
 use super::{Serve, guard};
 use crate::sockets::{Limits, Timed, send};
+pub(super) use request::BODIES;
 use request::{Fault, Request};
+pub(super) use room::Room;
 
 /// Serves the program until it goes.
 ///
 /// # Errors
 /// When it breaks off, sends what is no request, or does not take its answer in time.
-pub(super) fn talk(stream: &UnixStream, serve: &impl Serve, limits: Limits) -> io::Result<()> {
+pub(super) fn talk(stream: &UnixStream, serve: &impl Serve, limits: Limits, room: &Room) -> io::Result<()> {
     let mut reader = BufReader::new(Timed::new(stream));
     loop {
-        match request::read(&mut reader, limits) {
+        match request::read(&mut reader, limits, room) {
             Ok(None) => return Ok(()),
-            Ok(Some(Request { method, path, body, stays, .. })) => {
+            Ok(Some(Request { method, path, body, share, stays, .. })) => {
                 let (status, body) = guard(|| serve.route(&method, &path, body)).unwrap_or((500, String::new()));
+                drop(share);
                 let answer = response(status, &body, stays);
                 // The answer to HEAD tells the length of a body that does not follow.
                 let length = if method == "HEAD" { answer.len() - body.len() } else { answer.len() };

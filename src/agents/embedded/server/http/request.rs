@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use super::room::{Room, Share};
 use crate::{
     agents::http_head as head,
     sockets::{Limits, Timed, send},
@@ -10,13 +11,18 @@ use crate::{
 /// The longest body, in bytes: what is known of some ten thousand agents.
 const LONGEST: u64 = 64 * 1024 * 1024;
 
+/// Bytes of all bodies that are read or worked on at a time.
+pub(in super::super) const BODIES: u64 = 2 * LONGEST;
+
 /// A request whose body has come.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: String,
     /// Decoded, without the query.
     pub(super) path: String,
     pub(super) body: String,
+    /// What the body takes of all bodies.
+    pub(super) share: Option<Share>,
     /// Whether the connection stays for another request.
     pub(super) stays: bool,
     length: u64,
@@ -39,7 +45,7 @@ impl From<io::Error> for Fault {
 }
 
 /// The next request, `None` if the program has gone. It may come whenever it likes, but then has to be complete in time.
-pub(super) fn read(reader: &mut BufReader<Timed<'_>>, limits: Limits) -> Result<Option<Request>, Fault> {
+pub(super) fn read(reader: &mut BufReader<Timed<'_>>, limits: Limits, room: &Room) -> Result<Option<Request>, Fault> {
     reader.get_mut().for_ever();
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
@@ -51,6 +57,7 @@ pub(super) fn read(reader: &mut BufReader<Timed<'_>>, limits: Limits) -> Result<
     })?;
     let Some(bytes) = bytes else { return Ok(None) };
     let mut request = parse(&bytes).map_err(Fault::Bad)?;
+    request.share = Some(room.take(request.length).ok_or(Fault::Bad(503))?);
     if request.waits && request.length > 0 && reader.buffer().is_empty() {
         send(reader.get_mut(), b"HTTP/1.1 100 Continue\r\n\r\n", limits)?;
         reader.get_mut().within(limits.request);
@@ -93,6 +100,7 @@ fn parse(bytes: &[u8]) -> Result<Request, u16> {
         method: method.to_owned(),
         path: decode(target).ok_or(400u16)?,
         body: String::new(),
+        share: None,
         // A client of HTTP/1.0 reads until the end.
         stays: version == 1 && !head::lists(headers, "connection", "close"),
         length,
@@ -150,7 +158,7 @@ mod tests {
             ("POST / HTTP/1.1\r\nExpect: wonders\r\n\r\n", 417),
             (&format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65)), 431),
         ] {
-            assert_eq!(status(text), Err(expected), "{text}");
+            assert_eq!(status(text).unwrap_err(), expected, "{text}");
         }
     }
 }

@@ -113,3 +113,32 @@ fn a_program_that_does_not_read_is_disconnected() {
     assert!((0..1000).any(|_| program.0.write_all(request.as_bytes()).is_err()));
     run.stop();
 }
+
+#[test]
+fn long_bodies_share_a_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = Run::start(&directory, &Fake::new());
+    let begin = "POST /echo/ HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 67108864\r\n\r\n";
+    let mut two = [run.http(), run.http()];
+    for program in &mut two {
+        program.write(begin.as_bytes());
+        program.expect("HTTP/1.1 100 Continue\r\n\r\n");
+    }
+    let mut third = run.http();
+    third.write(b"POST /echo/ HTTP/1.1\r\nContent-Length: 1\r\n\r\nx");
+    third.0.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(third.rest().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    let mut fourth = run.http();
+    fourth.write(b"GET /v1/agents/sync HTTP/1.1\r\n\r\n");
+    fourth.expect(OK);
+    drop(two);
+    // The server learns of it when it may.
+    while !{
+        let mut again = run.http();
+        again.write(b"POST /echo/ HTTP/1.1\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx");
+        again.rest().contains("200 OK")
+    } {
+        std::thread::yield_now();
+    }
+    run.stop();
+}
