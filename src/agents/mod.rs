@@ -10,7 +10,6 @@
 pub mod client_keys;
 pub mod embedded;
 mod first_groups;
-mod http_head;
 pub mod listing;
 mod registered;
 mod store;

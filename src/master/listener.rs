@@ -3,13 +3,11 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    os::fd::AsRawFd,
     sync::Arc,
     time::Duration,
 };
 
 use log::{Level, debug, info, warn};
-use nix::sys::socket::{Shutdown, shutdown};
 
 use super::{
     Master,
@@ -20,6 +18,7 @@ use crate::{
     connection::{Connection, Socket},
     logging::{Scope, scope},
     node::Node,
+    system::listening::stopper,
 };
 
 /// How long the thread rests when the system has no room for another connection.
@@ -57,11 +56,7 @@ impl Listener {
     /// # Errors
     /// When the socket cannot be cloned.
     pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
-        let socket = self.0.try_clone()?;
-        Ok(move || {
-            // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
-            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
-        })
+        stopper(&self.0)
     }
 
     /// Accepts until the node stops.
