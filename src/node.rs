@@ -9,6 +9,7 @@ use crate::{
     connection::Options,
     crypto::Fernet,
     files::Items,
+    metrics::Metrics,
     redirection::Waiting,
     registration::Registrar,
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
@@ -34,6 +35,8 @@ pub struct Node {
     pub clock: Clock,
     /// The order to stop.
     pub shutdown: Shutdown,
+    /// What it counts.
+    pub metrics: Metrics,
     /// Local programs that wait for other nodes.
     pub waiting: Waiting,
     /// Requests of the API that this node executes.
@@ -54,7 +57,8 @@ impl Node {
 
     /// How a link to another node is set up; `accepted` as in [`Options::accepted`].
     pub fn link_options(&self, peer: String, accepted: bool) -> Options {
-        Options { cipher: Some(self.cipher()), accepted, ..self.local_options(peer) }
+        let traffic = self.metrics.link.clone();
+        Options { cipher: Some(self.cipher()), accepted, traffic, ..self.local_options(peer) }
     }
 
     /// How the connection of a local program is set up.
@@ -66,6 +70,7 @@ impl Node {
             handshake_timeout: self.settings.link.handshake_timeout,
             frame_timeout: self.settings.link.frame_timeout,
             request_timeout: self.settings.communication.timeout_cluster_request,
+            traffic: Arc::default(),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),
         }

@@ -11,12 +11,14 @@ pub mod client_keys;
 pub mod embedded;
 mod first_groups;
 pub mod listing;
+mod measured;
 mod registered;
 mod store;
 pub mod wazuh_db;
 
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;
+pub use measured::Measured;
 pub use registered::{Before, NewAgent, Registered};
 pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of};
 

@@ -33,6 +33,7 @@ use parking_lot::Mutex;
 
 use crate::{
     crypto::Fernet,
+    metrics,
     system::{
         clock::Clock,
         shutdown::{self, Never, Shutdown, Trigger},
@@ -41,7 +42,7 @@ use crate::{
     wire::{Command, CommandField, ErrorObject, Message},
 };
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
-pub use outgoing::{FileSender, send_string};
+pub use outgoing::{FileSender, Transfer, send_string};
 use pending::{Pending, Waiting};
 pub use socket::Socket;
 pub use strings::IncomingStrings;
@@ -76,6 +77,8 @@ pub struct Options {
     pub frame_timeout: Duration,
     /// Until a request must have been answered.
     pub request_timeout: Duration,
+    /// Counts what passes.
+    pub traffic: Arc<metrics::Link>,
     /// For the deadlines of requests.
     pub clock: Clock,
     /// The order to stop; the connection then ends by itself.
@@ -108,6 +111,7 @@ struct Shared {
     reason: OnceLock<String>,
     end: Mutex<Option<Trigger>>,
     ended: Shutdown,
+    traffic: Arc<metrics::Link>,
 }
 
 enum Outgoing {
@@ -207,6 +211,7 @@ impl Connection {
             reason: OnceLock::new(),
             end: Mutex::new(Some(end)),
             ended,
+            traffic: options.traffic,
         }));
         let handler = handler(&connection);
         let writer = writer::Writer::new(

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     connection::{Connection, Socket},
     logging::{Scope, scope},
+    metrics::Rejection,
     node::Node,
     system::listening::stopper,
 };
@@ -90,6 +91,7 @@ fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address
     let link = &master.node.settings.link;
     let Some(place) = strangers.admit(address.ip(), link.max_unauthenticated_per_address, link.max_unauthenticated)
     else {
+        master.node.metrics.rejected(Rejection::Strangers);
         let fact = format!("{} too many", address.ip());
         let level = master.told.level(Level::Warn, &fact, master.node.clock.now());
         return log::log!(
@@ -104,6 +106,7 @@ fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address
     };
     info!(target: &**scope, "Connection from {}", python_address(address));
     if let Err(error) = connect(master, stream, address, place) {
+        master.node.metrics.rejected(Rejection::System);
         warn!(target: &**scope, "The connection from {address} cannot be served: {error}");
     }
 }

@@ -17,6 +17,9 @@ const CHECKSUM_MD5: &str = "checksum=md5";
 /// The master tells when its files have changed.
 const PUSH: &str = "push";
 
+/// The worker tells what it did with the files that it got.
+const APPLIED: &str = "applied";
+
 /// Nonces are 16 random bytes; this is the length of their text.
 const NONCE: usize = 22;
 
@@ -27,6 +30,8 @@ pub struct Features {
     pub checksum_md5: bool,
     /// Whether the master tells when its files have changed.
     pub push: bool,
+    /// Whether the worker tells what it did with the files that it got.
+    pub applied: bool,
 }
 
 impl Features {
@@ -38,11 +43,11 @@ impl Features {
     /// Those of `names` that this daemon knows and that `allowed` (cluster.json, `link.features`) permits.
     fn take(names: &[String], allowed: &[String]) -> Self {
         let has = |feature: &str| names.iter().any(|n| n == feature) && allowed.iter().any(|a| a == feature);
-        Self { checksum_md5: has(CHECKSUM_MD5), push: has(PUSH) }
+        Self { checksum_md5: has(CHECKSUM_MD5), push: has(PUSH), applied: has(APPLIED) }
     }
 
     fn names(self) -> Vec<String> {
-        let all = [(CHECKSUM_MD5, self.checksum_md5), (PUSH, self.push)];
+        let all = [(CHECKSUM_MD5, self.checksum_md5), (PUSH, self.push), (APPLIED, self.applied)];
         all.into_iter().filter(|(_, taken)| *taken).map(|(name, _)| name.to_owned()).collect()
     }
 }

@@ -95,7 +95,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
     info!(target: &**scope, "Successfully connected to master.");
     debug!(target: &**scope, "The link with {address} carries {:?} checksums.", features.checksum());
 
-    *worker.master.write() = Some(master.0.clone());
+    *worker.master.write() = Some((master.0.clone(), node.clock.wall()));
     let tasks = start_tasks(worker, &master.0, lines, features);
     crossbeam_channel::select! {
         recv(master.0.closed()) -> _ => (),
@@ -217,9 +217,7 @@ fn start_tasks(
     start(
         "integrity",
         Box::new(move |this, master| {
-            let kind = features.checksum();
-            let means = (&this.disk, &this.reload);
-            integrity::Integrity::new(&this.node, master, &this.scanner, means, kind).run(&lines.integrity);
+            integrity::Integrity::new(&this.node, master, &this.files, features).run(&lines.integrity);
         }),
     )?;
     start(

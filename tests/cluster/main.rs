@@ -7,6 +7,7 @@ mod files;
 mod health;
 mod link;
 mod local;
+mod observation;
 mod push;
 mod redirection;
 mod support;

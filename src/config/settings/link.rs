@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 2] = ["checksum=md5", "push"];
+const FEATURES: [&str; 3] = ["checksum=md5", "push", "applied"];
 
 /// `distributed_api`.
 #[derive(Debug, Clone, PartialEq)]
