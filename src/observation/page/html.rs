@@ -24,8 +24,13 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
+/// A date that stays in one line.
+pub(super) fn date(moment: SystemTime) -> String {
+    format!("<time>{}</time>", utc(moment))
+}
+
 /// `2026-11-25 19:04:12 UTC`.
-pub(super) fn utc(moment: SystemTime) -> String {
+fn utc(moment: SystemTime) -> String {
     let text = iso_utc(moment).replace('T', " ");
     format!("{} UTC", text.split('.').next().unwrap_or_default())
 }

@@ -8,7 +8,8 @@ use std::fmt::Write;
 
 use super::{health::Health, view::View};
 use crate::{config::NodeType, system::human};
-use html::{escape, utc};
+use html::{NOTHING, date, escape};
+use nodes::State;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -25,10 +26,10 @@ pub(super) fn page(view: &View, health: &Health) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta http-equiv=\"refresh\" content=\"{REFRESH}\">\n\
          <title>{name}: {node}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>Cluster {name}</h1>\n\
-         <p>As the {node_type} <b>{node}</b> sees it at <time>{now}</time></p>\n</header>\n<main>\n",
+         <p>As the {node_type} <b>{node}</b> sees it at {now}</p>\n</header>\n<main>\n",
         node = escape(&own.name),
         node_type = cluster.node_type,
-        now = utc(view.now),
+        now = date(view.now),
     );
     verdict(&mut out, view, health);
     facts(&mut out, view);
@@ -46,17 +47,23 @@ pub(super) fn page(view: &View, health: &Health) -> String {
 
 /// One sentence on the whole, and what is wrong with this node.
 fn verdict(out: &mut String, view: &View, health: &Health) {
-    let workers: Vec<_> = view.nodes.iter().filter(|node| node.files.is_some() || !node.connected).collect();
-    let good = workers.iter().filter(|node| nodes::State::of(node).is_good()).count();
-    let all = workers.len();
+    let workers = view.nodes.iter().filter(|node| node.files.is_some() || !node.connected);
+    let states: Vec<State> = workers.map(State::of).collect();
+    let (good, all) = (states.iter().filter(|state| state.is_good()).count(), states.len());
     let text = match (view.node.cluster.node_type, all) {
         (NodeType::Master, 0) => "No worker is connected.".to_owned(),
-        (NodeType::Master, _) if good == all => format!("{} in sync.", count(all, "worker is", "workers are")),
-        (NodeType::Master, _) => format!("{} of {} in sync.", good, count(all, "worker is", "workers are")),
+        (NodeType::Master, 1) if good == all => "The worker is in sync.".to_owned(),
+        (NodeType::Master, _) if good == all => format!("All {all} workers are in sync."),
+        (NodeType::Master, _) => format!("{good} of {all} workers in sync."),
         (NodeType::Worker, _) if good == all => "This worker is in sync.".to_owned(),
         (NodeType::Worker, _) => "This worker is not in sync.".to_owned(),
     };
-    let class = if good == all && health.is_good() { "good" } else { "bad" };
+    let has = |class| states.iter().any(|state| state.class() == class);
+    let class = match () {
+        () if !health.is_good() || has("bad") => "bad",
+        () if has("busy") => "busy",
+        () => "good",
+    };
     let _ = writeln!(out, "<section class=\"verdict {class}\">\n<p>{text}</p>");
     for reason in health.reasons() {
         let _ = writeln!(out, "<p>Not healthy: {}.</p>", escape(reason));
@@ -64,25 +71,28 @@ fn verdict(out: &mut String, view: &View, health: &Health) {
     out.push_str("</section>\n");
 }
 
-fn count(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("{number} {one}") } else { format!("{number} {many}") }
+/// How long this worker has been connected to its master.
+fn connected(view: &View) -> String {
+    let since = view.own().since.map(|since| view.now.duration_since(since).unwrap_or_default());
+    since.map_or_else(|| NOTHING.to_owned(), human::span)
 }
 
 /// Numbers that belong to no row of a table.
 fn facts(out: &mut String, view: &View) {
     let metrics = &view.node.metrics;
     out.push_str("<dl>\n");
-    let mut fact = |name: &str, value: &str| {
-        let _ = writeln!(out, "<div><dt>{name}</dt><dd>{}</dd></div>", escape(value));
+    let mut fact = |name: &str, value: String| {
+        let _ = writeln!(out, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     };
     if let Some(authority) = &view.authority {
-        fact("Synchronised files", &authority.files.to_string());
-        fact("Changes since start", &authority.generation.to_string());
+        fact("Synchronised files", authority.files.to_string());
+        fact("Changes since start", authority.generation.to_string());
     } else {
-        fact("Master", view.node.cluster.nodes.first().map_or("", String::as_str));
+        fact("Master", view.node.cluster.nodes.first().map_or_else(String::new, |master| escape(master)));
+        fact("Connected for", connected(view));
     }
-    fact("Running for", &human::span(metrics.uptime()));
-    fact("Received", &human::bytes(metrics.link.received.get()));
-    fact("Sent", &human::bytes(metrics.link.sent.get()));
+    fact("Running for", human::span(metrics.uptime()));
+    fact("Received", human::bytes(metrics.link.received.get()));
+    fact("Sent", human::bytes(metrics.link.sent.get()));
     out.push_str("</dl>\n");
 }

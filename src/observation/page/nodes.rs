@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::html::{Column, NOTHING, ago, ago_of, escape, table, utc};
+use super::html::{Column, NOTHING, ago, ago_of, date, escape, table};
 use crate::{
     observation::view::{Files, Seen, View},
     system::human,
@@ -54,13 +54,18 @@ impl State {
         matches!(self, Self::Good(_))
     }
 
+    /// Its colour.
+    pub(super) fn class(&self) -> &'static str {
+        match self {
+            Self::Good(_) => "good",
+            Self::Busy(_) => "busy",
+            Self::Bad(_) => "bad",
+        }
+    }
+
     fn badge(&self) -> String {
-        let (class, text) = match self {
-            Self::Good(text) => ("good", text),
-            Self::Busy(text) => ("busy", text),
-            Self::Bad(text) => ("bad", text),
-        };
-        format!("<span class=\"state {class}\">{text}</span>")
+        let (Self::Good(text) | Self::Busy(text) | Self::Bad(text)) = self;
+        format!("<span class=\"state {}\">{text}</span>", self.class())
     }
 }
 
@@ -79,7 +84,7 @@ fn row(node: &Seen, view: &View) -> [String; COLUMNS.len()] {
         && let Some(since) = node.since
     {
         // Writing to a string cannot fail.
-        let _ = write!(state, " <small>since {}</small>", utc(since));
+        let _ = write!(state, " <small>since {}</small>", date(since));
     }
     if let Some(files) = files {
         state.push_str(&failures(files));
@@ -89,7 +94,7 @@ fn row(node: &Seen, view: &View) -> [String; COLUMNS.len()] {
     [
         name,
         state,
-        since.map_or_else(|| NOTHING.to_owned(), utc),
+        since.map_or_else(|| NOTHING.to_owned(), date),
         ago_of(files.and_then(|files| files.checked), now),
         ago_of(files.and_then(|files| files.sent), now),
         ago(node.keep_alive),
