@@ -1,7 +1,6 @@
-//! HTTP/1.1 for programs of this machine: requests on a connection that stays, one at a time. Heads of both sides are in
-//! [`head`].
+//! HTTP/1.1 for programs of this machine: requests on a connection that stays, one at a time.
 
-pub mod head;
+pub(crate) mod head;
 mod request;
 
 use std::{
