@@ -1,5 +1,6 @@
 # make demo    a master and two workers become and stay equal, before your eyes
 # make test    everything: unit, property, whole clusters, the two programs, an independent peer
+# make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make bench   how long, and how much memory
 # make lint    format, clippy, documentation
 # make build   the two programs, in target/release
@@ -29,7 +30,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test lint bench clean install uninstall deb rpm dist dist-check package-test
+.PHONY: build demo test lint page bench clean install uninstall deb rpm dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -47,6 +48,10 @@ $(VENV)/ready: tests/interop/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/interop/requirements.txt
 	touch $@
+
+page:
+	$(CARGO) build --locked
+	$(PYTHON) tests/page/run.py --bin-dir target/debug
 
 lint:
 	$(CARGO) fmt --check -- --config-path etc/lint

@@ -36,6 +36,7 @@
 //!  agent-db ─► owns the embedded agent database; wdb, wdb-http ─► serve it to the manager's other programs, one thread
 //!  for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
 //!  dapi ─► four that execute requests of the API, if a program is named for that (dapi-wait: its end)  (both roles)
+//!  metrics-listen ─► accepts those who watch the node, metrics ─► answers one of them             (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //!  log ─► archives closed log files, so that no other thread waits for it                         (both roles)
 //!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
@@ -81,6 +82,7 @@
 //! |---|---|
 //! | [`daemon`] | start order, background, pid file, signals; [`daemon::Prepared`] and [`daemon::Running`] are a node in this process |
 //! | [`control`] | the program `cluster_control` |
+//! | [`observation`] | `/metrics`, `/health` and a page for people |
 //! | [`local`] | the control socket: server, requests, and a client |
 //! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
 //! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
@@ -92,9 +94,10 @@
 //! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of the original's |
 //! | [`agents`] | the agent database: embedded and served, or a client of the original's |
 //! | [`files`] | which files, manifest, scan and checksum cache, archive, staged and journaled apply |
-//! | [`sockets`] | the UNIX sockets where the manager's programs and this daemon meet |
+//! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`node`] | what the rooms of one node share |
+//! | [`metrics`] | counters, and their text form |
 //! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |
 //! | [`options`] | what the command lines of both programs have in common |
 //! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |
@@ -110,7 +113,9 @@ pub mod files;
 pub mod local;
 pub mod logging;
 pub mod master;
+pub mod metrics;
 pub mod node;
+pub mod observation;
 pub mod options;
 pub mod redirection;
 pub mod registration;

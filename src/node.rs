@@ -11,6 +11,7 @@ use crate::{
     connection::{Connection, Options},
     crypto::Fernet,
     files::Items,
+    metrics::Metrics,
     redirection::Waiting,
     registration::Registrar,
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
@@ -38,6 +39,8 @@ pub struct Node {
     pub clock: Clock,
     /// The order to stop.
     pub shutdown: Shutdown,
+    /// What it counts.
+    pub metrics: Metrics,
     /// Local programs that wait for other nodes.
     pub waiting: Waiting,
     /// Requests of the API that this node executes.
@@ -66,7 +69,8 @@ impl Node {
 
     /// How a link to another node is set up, with what it may be encrypted with; `accepted` as in [`Options::accepted`].
     pub fn link_options(&self, peer: String, ciphers: Vec<Fernet>, accepted: bool) -> Options {
-        Options { ciphers, accepted, ..self.local_options(peer) }
+        let traffic = self.metrics.link.clone();
+        Options { ciphers, accepted, traffic, ..self.local_options(peer) }
     }
 
     /// How the connection of a local program is set up.
@@ -78,6 +82,7 @@ impl Node {
             handshake_timeout: self.settings.link.handshake_timeout,
             frame_timeout: self.settings.link.frame_timeout,
             request_timeout: self.settings.communication.timeout_cluster_request,
+            traffic: Arc::default(),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),
         }

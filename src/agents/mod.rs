@@ -10,14 +10,15 @@
 pub mod client_keys;
 pub mod embedded;
 mod first_groups;
-mod http_head;
 pub mod listing;
+mod measured;
 mod registered;
 mod store;
 pub mod wazuh_db;
 
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;
+pub use measured::Measured;
 pub use registered::{Before, NewAgent, Registered};
 pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of, texts};
 

@@ -34,6 +34,7 @@ use parking_lot::Mutex;
 
 use crate::{
     crypto::Fernet,
+    metrics,
     system::{
         clock::Clock,
         shutdown::{self, Never, Shutdown, Trigger},
@@ -43,7 +44,7 @@ use crate::{
 };
 use cipher::Cipher;
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
-pub use outgoing::{FileSender, send_string};
+pub use outgoing::{FileSender, Transfer, send_string};
 use pending::{Pending, Waiting};
 pub use socket::Socket;
 pub use strings::IncomingStrings;
@@ -79,6 +80,8 @@ pub struct Options {
     pub frame_timeout: Duration,
     /// Until a request must have been answered.
     pub request_timeout: Duration,
+    /// Counts what passes.
+    pub traffic: Arc<metrics::Link>,
     /// For the deadlines of requests.
     pub clock: Clock,
     /// The order to stop; the connection then ends by itself.
@@ -112,6 +115,7 @@ struct Shared {
     reason: OnceLock<String>,
     end: Mutex<Option<Trigger>>,
     ended: Shutdown,
+    traffic: Arc<metrics::Link>,
 }
 
 enum Outgoing {
@@ -213,6 +217,7 @@ impl Connection {
             reason: OnceLock::new(),
             end: Mutex::new(Some(end)),
             ended,
+            traffic: options.traffic,
         }));
         let handler = handler(&connection);
         let writer = writer::Writer::new(

@@ -4,7 +4,7 @@ use std::{
     io::{self, Read, Write},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -17,6 +17,30 @@ use crate::wire::Command;
 /// link time for each.
 const CHUNK: usize = 512 * 1024;
 
+/// What others see of the sending of a file, and can do about it.
+#[derive(Default)]
+pub struct Transfer {
+    cancelled: AtomicBool,
+    sent: AtomicU64,
+}
+
+impl Transfer {
+    /// Stops it between two chunks.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether it is to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Bytes of content that have gone out.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
 /// Sends a file while it is being written: what is written here goes out in chunks, of which one is in flight while the
 /// next is being filled.
 pub struct FileSender<'a> {
@@ -25,22 +49,20 @@ pub struct FileSender<'a> {
     /// The path, a blank, and the content of the chunk.
     payload: Vec<u8>,
     sum: Sha256,
-    sent: u64,
     /// The chunk whose answer has not come yet.
     in_flight: Option<Begun>,
-    cancelled: Arc<AtomicBool>,
+    transfer: Arc<Transfer>,
 }
 
 impl<'a> FileSender<'a> {
-    /// Announces the file `path`, which is relative to the home. Sending stops between two chunks when `cancelled` is set.
+    /// Announces the file `path`, which is relative to the home.
     ///
     /// # Errors
     /// When the peer refuses the path.
-    pub fn begin(connection: &'a Connection, path: &str, cancelled: Arc<AtomicBool>) -> Result<Self, RequestError> {
+    pub fn begin(connection: &'a Connection, path: &str, transfer: Arc<Transfer>) -> Result<Self, RequestError> {
         let path = format!("/{path}");
         connection.request(Command::NewFile, path.as_bytes())?;
-        let mut sender =
-            Self { connection, path, payload: Vec::new(), sum: Sha256::new(), sent: 0, in_flight: None, cancelled };
+        let mut sender = Self { connection, path, payload: Vec::new(), sum: Sha256::new(), in_flight: None, transfer };
         sender.start_chunk();
         Ok(sender)
     }
@@ -55,12 +77,7 @@ impl<'a> FileSender<'a> {
         let mut payload = format!("{} ", self.path).into_bytes();
         payload.extend_from_slice(&self.sum.finalize());
         self.connection.request(Command::FileEnd, payload)?;
-        Ok(self.sent)
-    }
-
-    /// Bytes of content that have gone out.
-    pub fn sent(&self) -> u64 {
-        self.sent
+        Ok(self.transfer.sent())
     }
 
     fn start_chunk(&mut self) {
@@ -77,11 +94,11 @@ impl<'a> FileSender<'a> {
         if self.content() == 0 {
             return Ok(());
         }
-        if self.cancelled.load(Ordering::Acquire) {
+        if self.transfer.is_cancelled() {
             return Err(RequestError::Closed { reason: "the peer cancelled the transfer".into() });
         }
         self.sum.update(&self.payload[self.path.len() + 1..]);
-        self.sent += self.content() as u64;
+        self.transfer.sent.fetch_add(self.content() as u64, Ordering::Relaxed);
         self.wait_for_chunk()?;
         let payload = std::mem::take(&mut self.payload);
         let limit = self.connection.0.request_timeout;

@@ -79,6 +79,7 @@ impl<H: Handler> Reader<H> {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
                 Err(error) => return error.to_string(),
             };
+            self.connection.0.traffic.received.add(count as u64);
             // It may have been accepted while the read waited.
             self.notice_acceptance();
             match self.deframer.arrived(count) {
@@ -137,6 +138,7 @@ impl<H: Handler> Reader<H> {
 
     fn take(&mut self, mut message: Message) -> Result<(), String> {
         message.body = self.connection.0.cipher.open(&mut self.candidates, message.body).map_err(|error| {
+            self.connection.0.traffic.auth_failures.add(1);
             let hint = match error {
                 TokenError::Signature => "; the <key> must be the same on both nodes",
                 _ => "",

@@ -1,7 +1,7 @@
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -55,6 +55,7 @@ struct End {
 fn end(stream: UnixStream, cipher: bool, clock: &Clock, change: impl FnOnce(&mut Options)) -> End {
     let (trigger, shutdown) = shutdown::channel();
     let mut options = Options {
+        traffic: Arc::default(),
         peer: "test".into(),
         ciphers: Vec::from_iter(cipher.then(|| Fernet::new(KEY))),
         accepted: true,
@@ -245,12 +246,12 @@ fn a_file_arrives_as_it_was_written() {
 #[test]
 fn a_cancelled_file_stops_between_two_chunks() {
     let (one, two) = pair(true);
-    let cancelled = Arc::new(AtomicBool::new(false));
-    let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", cancelled.clone()).unwrap();
+    let transfer = Arc::<Transfer>::default();
+    let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", transfer.clone()).unwrap();
     sender.write_all(&vec![1; 600_000]).unwrap();
-    cancelled.store(true, Ordering::Release);
+    transfer.cancel();
     assert!(sender.write_all(&vec![1; 600_000]).is_err());
-    assert_eq!(sender.sent(), 524_288);
+    assert_eq!(transfer.sent(), 524_288);
     assert!(two.files.try_recv().is_err());
 }
 

@@ -68,7 +68,10 @@ impl Writer {
             while !rest.is_empty() {
                 match self.socket.write(rest) {
                     Ok(0) => return Err("the peer takes no data".into()),
-                    Ok(count) => rest = &rest[count..],
+                    Ok(count) => {
+                        self.connection.0.traffic.sent.add(count as u64);
+                        rest = &rest[count..];
+                    }
                     Err(error)
                         if matches!(
                             error.kind(),

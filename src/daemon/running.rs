@@ -7,13 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{debug, info, warn};
+use log::{debug, error, info, warn};
 use parking_lot::RwLock;
 
 use super::failed;
 use crate::{
     agents::{
-        Store,
+        Measured, Store,
         embedded::{Embedded, Owner, housekeeping, server::Servers},
         wazuh_db::WazuhDb,
     },
@@ -23,7 +23,9 @@ use crate::{
     local::{Role, Server},
     logging::scope,
     master::{Listener, Master},
+    metrics::Metrics,
     node::Node,
+    observation,
     redirection::Waiting,
     registration::Service,
     system::{
@@ -59,6 +61,7 @@ const REQUESTS: usize = 2;
 pub struct Prepared {
     role: Role,
     local: Server,
+    observation: Option<observation::Server>,
     listener: Option<Listener>,
     trigger: Trigger,
     database: Database,
@@ -99,7 +102,8 @@ impl Prepared {
     pub fn new(mut config: Config, clock: Clock) -> Result<Self, String> {
         let keys = config.take_keys();
         let (trigger, token) = shutdown::channel();
-        let mut database = Database::new(&config, &clock);
+        let metrics = Metrics::new(&clock);
+        let mut database = Database::new(&config, &clock, &metrics);
         let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token);
         let Config { home, cluster, settings, .. } = config;
         let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
@@ -113,6 +117,7 @@ impl Prepared {
             settings,
             items,
             agents: database.store.clone(),
+            metrics,
             waiting: Waiting::default(),
             api: Api::default(),
             registrar: registration.registrar.clone(),
@@ -135,6 +140,7 @@ impl Prepared {
         database.bind(&node.home)?;
         registration.bind()?;
         clean(&node);
+        let observation = observe(&node);
         let listener = match node.cluster.node_type {
             NodeType::Master => Some(bind(&node)?),
             NodeType::Worker => None,
@@ -143,7 +149,7 @@ impl Prepared {
             NodeType::Master => Role::Master(Master::new(node)),
             NodeType::Worker => Role::Worker(Worker::new(node)),
         };
-        Ok(Self { role, local, listener, trigger, database, registration, lock })
+        Ok(Self { role, local, observation, listener, trigger, database, registration, lock })
     }
 
     /// Starts the threads.
@@ -151,7 +157,7 @@ impl Prepared {
     /// # Errors
     /// When the system refuses one; those that were started end again.
     pub fn start(self) -> io::Result<Running> {
-        let Self { role, local, listener, trigger, database, registration, lock } = self;
+        let Self { role, local, observation, listener, trigger, database, registration, lock } = self;
         let mut running = Running {
             role,
             threads: Group::new(64),
@@ -177,6 +183,10 @@ impl Prepared {
         registration.start(move || changed.iter().for_each(|local| local.wake()), &running.threads)?;
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
+        if let Some(server) = observation {
+            running.stoppers.push(server.stopper()?);
+            server.start(&running.role, &running.threads)?;
+        }
         match &running.role {
             Role::Worker(worker) => worker.start(&running.threads)?,
             Role::Master(master) => {
@@ -192,15 +202,16 @@ impl Prepared {
 }
 
 impl Database {
-    fn new(Config { home, cluster, settings, .. }: &Config, clock: &Clock) -> Self {
+    fn new(Config { home, cluster, settings, .. }: &Config, clock: &Clock, metrics: &Metrics) -> Self {
         let (trigger, order) = shutdown::channel();
+        let seen = || metrics.database.clone();
         if settings.agent_database.is_external(home, "wazuh-db") {
-            let store = |limit| Store::new(WazuhDb::new(home, limit, &order));
+            let store = |limit| Store::new(Measured::new(WazuhDb::new(home, limit, &order), seen()));
             let (store, registrar_store) = (store(DATABASE), store(REGISTRAR_DATABASE));
             return Self { store, registrar_store, embedded: None, servers: None, trigger };
         }
         let (embedded, owner) = Embedded::new(home.agent_database(), cluster.node_type, clock.clone(), order);
-        let store = Store::new(embedded.clone());
+        let store = Store::new(Measured::new(embedded.clone(), seen()));
         let registrar_store = store.clone();
         Self { store, registrar_store, embedded: Some((embedded, owner)), servers: None, trigger }
     }
@@ -282,6 +293,19 @@ fn bind(node: &Node) -> Result<Listener, String> {
              is <bind_addr> an address of this machine?"
         )
     })
+}
+
+/// The socket for those who watch this node. A cluster does not wait for them: without it, the node serves all the same.
+fn observe(node: &Node) -> Option<observation::Server> {
+    let listen = node.settings.metrics.listen.as_ref()?;
+    let told = |error: &io::Error| {
+        error!(
+            target: &*scope("Cluster", "Metrics"),
+            "Nobody can watch this node: {error}. Let metrics.listen in etc/cluster.json name a port that no other program \
+             has, or a socket in a directory where this user may write; then start again."
+        );
+    };
+    observation::Server::bind(&node.home, listen).inspect_err(told).ok()
 }
 
 /// Completes or drops what an interrupted update left, then removes everything in `queue/cluster` but the socket.

@@ -38,7 +38,7 @@ pub fn take(peer: &Peer, connection: &Connection, counter: u32, request: &Reques
         },
         (Request::ReloadRuleset, Role::Worker(worker)) => match worker.master() {
             Some(_) => {
-                worker.reload.want();
+                worker.files.reload.want();
                 connection.answer(counter, Command::Ok, r#"{"success": true}"#);
             }
             None => connection.refuse(counter, &not_connected()),

@@ -42,7 +42,7 @@ pub fn keys(role: &Role) -> String {
 pub fn hash(role: &Role) -> String {
     let scan = match role {
         Role::Master(master) => master.local_integrity.scan(ChecksumKind::Blake2b),
-        Role::Worker(worker) => worker.scanner.lock().scan(true),
+        Role::Worker(worker) => worker.files.scanner.lock().scan(true),
     };
     let manifest = scan.manifest;
     let ruleset = manifest.entries().iter().filter(|entry| RULESET_KEYS.contains(&manifest.key_of(entry)));

@@ -11,6 +11,7 @@ use super::{Master, Member, registry::NotRegistered, strangers::Place};
 use crate::{
     config::settings::Native,
     connection::Connection,
+    metrics::Rejection,
     session::native,
     system::directory,
     wire::{Command, ErrorObject},
@@ -43,14 +44,15 @@ impl Join {
                     3018,
                     format!("{limit} workers are connected (cluster.json, link.max_workers)"),
                 );
-                self.master.refuse(&self.connection, self.counter, &error);
+                self.refuse(Rejection::Full, &error);
             }
             Err(NotRegistered::NameTaken(other)) => {
                 let (connection, counter, master) = (self.connection.clone(), self.counter, self.master.clone());
                 let requests = self.master.node.requests.clone();
                 // The reader does not wait for an answer, so somebody else asks the other connection.
                 if let Err(error) = requests.spawn("hello", move || self.replace_ghost(&other, worker)) {
-                    master.refuse(&connection, counter, &ErrorObject::unexpected(error.to_string()));
+                    let error = ErrorObject::unexpected(error.to_string());
+                    master.refuse(&connection, counter, Rejection::System, &error);
                 }
             }
         }
@@ -59,7 +61,7 @@ impl Join {
     /// A connection whose other end is gone may look alive for a long time. It keeps its name only if it answers.
     fn replace_ghost(self, other: &Arc<Member>, worker: Arc<Member>) {
         if other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, "alive?").is_ok() {
-            return self.master.refuse(&self.connection, self.counter, &taken(&worker));
+            return self.refuse(Rejection::NameTaken, &taken(&worker));
         }
         warn!(
             target: SCOPE,
@@ -67,11 +69,15 @@ impl Join {
             worker.hello.node, other.address, worker.address
         );
         other.connection.close("a new connection of the same worker has taken its place");
-        self.master.registry.remove(other);
+        self.master.registry.remove(other, &self.master.node.clock);
         match self.master.registry.add(&worker, usize::MAX) {
             Ok(()) => self.welcome(worker),
-            Err(_) => self.master.refuse(&self.connection, self.counter, &taken(&worker)),
+            Err(_) => self.refuse(Rejection::NameTaken, &taken(&worker)),
         }
+    }
+
+    fn refuse(&self, why: Rejection, error: &ErrorObject) {
+        self.master.refuse(&self.connection, self.counter, why, error);
     }
 
     fn welcome(self, worker: Arc<Member>) {
@@ -86,10 +92,10 @@ impl Join {
         }
         let directory = node.home.node_dir(name);
         if let Err(error) = directory::create(&directory, 0o770) {
-            self.master.registry.remove(&worker);
+            self.master.registry.remove(&worker, &node.clock);
             error!(target: SCOPE, "{} cannot be created: {error}", directory.display());
             let error = ErrorObject::unexpected(format!("the master has no place for this worker's files: {error}"));
-            return self.master.refuse(&self.connection, self.counter, &error);
+            return self.refuse(Rejection::Internal, &error);
         }
         // From here on the reader serves it as a worker; so all this comes before the answer.
         self.connection.accept();
@@ -97,7 +103,7 @@ impl Join {
         node.check_key(&self.connection);
         if self.connection.is_closed() {
             // It left while it was being registered, and its end has been handled already.
-            self.master.registry.remove(&worker);
+            self.master.registry.remove(&worker, &node.clock);
             return;
         }
         drop(self.place);
@@ -113,7 +119,8 @@ fn taken(worker: &Member) -> ErrorObject {
 impl Master {
     /// Refuses a peer as a whole: it gets the error, and then the connection ends. The log tells the same refusal of the
     /// same address once, because a worker comes back every few seconds.
-    pub(super) fn refuse(&self, connection: &Connection, counter: u32, error: &ErrorObject) {
+    pub(super) fn refuse(&self, connection: &Connection, counter: u32, why: Rejection, error: &ErrorObject) {
+        self.node.metrics.rejected(why);
         let address = connection.peer().rsplit_once(':').map_or(connection.peer(), |(address, _)| address);
         let level = self.told.level(Level::Error, &format!("{address} {error}"), self.node.clock.now());
         log::log!(target: SCOPE, level, "{} is refused: {error}", connection.peer());

@@ -3,13 +3,11 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs},
-    os::fd::AsRawFd,
     sync::Arc,
     time::Duration,
 };
 
 use log::{Level, debug, info, warn};
-use nix::sys::socket::{Shutdown, shutdown};
 
 use super::{
     Master,
@@ -19,7 +17,9 @@ use super::{
 use crate::{
     connection::{Connection, Socket},
     logging::{Scope, scope},
+    metrics::Rejection,
     node::Node,
+    system::listening::stopper,
 };
 
 /// How long the thread rests when the system has no room for another connection.
@@ -57,11 +57,7 @@ impl Listener {
     /// # Errors
     /// When the socket cannot be cloned.
     pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
-        let socket = self.0.try_clone()?;
-        Ok(move || {
-            // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
-            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
-        })
+        stopper(&self.0)
     }
 
     /// Accepts until the node stops.
@@ -95,6 +91,7 @@ fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address
     let link = &master.node.settings.link;
     let Some(place) = strangers.admit(address.ip(), link.max_unauthenticated_per_address, link.max_unauthenticated)
     else {
+        master.node.metrics.rejected(Rejection::Strangers);
         let fact = format!("{} too many", address.ip());
         let level = master.told.level(Level::Warn, &fact, master.node.clock.now());
         return log::log!(
@@ -109,6 +106,7 @@ fn admit(master: &Arc<Master>, strangers: &Strangers, stream: TcpStream, address
     };
     info!(target: &**scope, "Connection from {}", python_address(address));
     if let Err(error) = connect(master, stream, address, place) {
+        master.node.metrics.rejected(Rejection::System);
         warn!(target: &**scope, "The connection from {address} cannot be served: {error}");
     }
 }

@@ -30,6 +30,8 @@ pub struct Member {
     pub hello: Hello,
     /// The address of its end of the connection.
     pub address: IpAddr,
+    /// When it said hello: for deadlines, and for people.
+    pub joined: (Instant, SystemTime),
     /// The connection.
     pub connection: Connection,
     /// Its integrity checks.
@@ -55,15 +57,16 @@ impl Member {
         daemons: Arc<Daemons>,
     ) -> Arc<Self> {
         let node = shared.node.clone();
-        let now = (node.clock.now(), node.clock.wall());
+        let joined = (node.clock.now(), node.clock.wall());
         let agent_info = AgentInfo::new(node.clone(), &hello.node, connection.clone());
         let send_sync = SendSync::new(node.clone(), daemons, &hello.node, connection.clone());
         let agent_groups = AgentGroups::new(node, &hello.node, connection.clone());
         let integrity = Integrity::new(shared, &hello.node, connection.clone());
-        let (features, settled, last_keep_alive) = (Mutex::default(), AtomicBool::new(false), Mutex::new(now));
+        let (features, settled, last_keep_alive) = (Mutex::default(), AtomicBool::new(false), Mutex::new(joined));
         Arc::new(Self {
             hello,
             address,
+            joined,
             connection,
             integrity,
             agent_info,

@@ -16,7 +16,7 @@ use log::info;
 
 pub use listener::Listener;
 pub use member::Member;
-pub use registry::Registry;
+pub use registry::{Gone, Registry};
 
 use crate::{
     files::MemberCache,

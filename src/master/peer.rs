@@ -13,7 +13,9 @@ use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
     files::{ChecksumKind, MAX_METADATA},
     logging::{Scope, scope},
+    metrics::Rejection,
     session::{self, Later, Transfers, hello, native, unknown_command},
+    tasks::integrity::Applied,
     wire::{Command, ErrorObject, Hello, Message, Request, Routed},
 };
 
@@ -97,7 +99,7 @@ impl Handler for Peer {
             Some(worker) => {
                 self.scope = scope_of(worker);
                 self.master.node.waiting.lost(&worker.connection, reason);
-                if self.master.registry.remove(worker) {
+                if self.master.registry.remove(worker, &self.master.node.clock) {
                     // What it sent had no name, so the folder is empty; invented names are to leave no traces. A worker
                     // that has taken this one's place keeps it.
                     let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
@@ -116,6 +118,7 @@ impl Handler for Peer {
             // Who said hello and is no worker was refused, and that was told.
             None if self.said_hello => debug!(target: &*self.scope, "{} has left: {reason}.", self.address),
             None => {
+                self.master.node.metrics.rejected(Rejection::NoHello);
                 let fact = format!("{} {reason}", self.address.ip());
                 let level = self.master.told.level(Level::Warn, &fact, self.master.node.clock.now());
                 log::log!(target: &*self.scope, level, "{} has left without being accepted: {reason}.", self.address);
@@ -138,7 +141,7 @@ impl Peer {
             accept_patch_versions: node.settings.link.accept_patch_versions,
         };
         if let Err(error) = hello::check(&hello, &rules) {
-            return self.master.refuse(connection, counter, &error);
+            return self.master.refuse(connection, counter, Rejection::of_hello(error.code), &error);
         }
         if hello.version != node.settings.version.to_string() {
             info!(
@@ -186,7 +189,7 @@ impl Peer {
         }
         if first && self.master.node.settings.link.native == Native::Require {
             let error = ErrorObject::cluster(3018, "this master takes native links only (cluster.json, link.native)");
-            return self.master.refuse(connection, counter, &error);
+            return self.master.refuse(connection, counter, Rejection::Native, &error);
         }
         let kind = worker.features().checksum();
         let integrity = &worker.integrity;
@@ -245,6 +248,13 @@ impl Peer {
                 integrity.failed(task, error);
                 connection.answer(counter, Command::Ok, "Error received");
             }
+            Request::IntegrityApplied(report) => match Applied::parse(report) {
+                Ok(applied) => {
+                    connection.answer(counter, Command::Ok, "Thanks");
+                    integrity.applied(applied);
+                }
+                Err(malformed) => connection.refuse(counter, &ErrorObject::unexpected(malformed)),
+            },
             Request::CancelTask { task, error } => {
                 integrity.cancel(task, error);
                 connection.answer(counter, Command::Ok, "Request received correctly");
@@ -292,7 +302,7 @@ impl Peer {
                 warn!(target: &*self.scope, "No native link with this worker: {error}");
                 let told = ErrorObject::unexpected(error.to_string());
                 if link.native == Native::Require {
-                    return self.master.refuse(connection, counter, &told);
+                    return self.master.refuse(connection, counter, Rejection::Native, &told);
                 }
                 connection.refuse(counter, &told);
             }

@@ -19,6 +19,8 @@ const PUSH: &str = "push";
 
 /// The worker tells which keys it has when the master asks.
 const KEYS: &str = "keys";
+/// The worker tells what it did with the files that it got.
+const APPLIED: &str = "applied";
 
 /// Nonces are 16 random bytes; this is the length of their text.
 const NONCE: usize = 22;
@@ -32,6 +34,8 @@ pub struct Features {
     pub push: bool,
     /// Whether the worker tells which keys it has.
     pub keys: bool,
+    /// Whether the worker tells what it did with the files that it got.
+    pub applied: bool,
 }
 
 impl Features {
@@ -43,11 +47,11 @@ impl Features {
     /// Those of `names` that this daemon knows and that `allowed` (cluster.json, `link.features`) permits.
     fn take(names: &[String], allowed: &[String]) -> Self {
         let has = |feature: &str| names.iter().any(|n| n == feature) && allowed.iter().any(|a| a == feature);
-        Self { checksum_md5: has(CHECKSUM_MD5), push: has(PUSH), keys: has(KEYS) }
+        Self { checksum_md5: has(CHECKSUM_MD5), push: has(PUSH), keys: has(KEYS), applied: has(APPLIED) }
     }
 
     fn names(self) -> Vec<String> {
-        let all = [(CHECKSUM_MD5, self.checksum_md5), (PUSH, self.push), (KEYS, self.keys)];
+        let all = [(CHECKSUM_MD5, self.checksum_md5), (PUSH, self.push), (KEYS, self.keys), (APPLIED, self.applied)];
         all.into_iter().filter(|(_, taken)| *taken).map(|(name, _)| name.to_owned()).collect()
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     io,
     net::Shutdown,
-    os::unix::net::UnixStream,
     path::PathBuf,
     sync::{Arc, Weak},
     time::{Duration, Instant},
@@ -11,10 +10,10 @@ use std::{
 
 use log::{Level, debug, info, log};
 
-use super::Limits;
+use super::{Accept, Limits, Stream};
 use crate::{
     logging::{Repeats, Scope},
-    system::{clock::Clock, directory, shutdown, thread::Group, unix_socket::Bound},
+    system::{clock::Clock, directory, listening::stopper, shutdown, thread::Group, unix_socket::Bound},
 };
 
 /// How long the thread rests when the system has no room for another connection.
@@ -27,10 +26,10 @@ const LAST_ANSWERS: Duration = Duration::from_secs(4);
 const END: Duration = Duration::from_secs(60);
 
 /// A socket of ours, bound.
-pub struct Listener {
+pub struct Listener<B = Bound> {
     name: &'static str,
     scope: Scope,
-    socket: Bound,
+    socket: B,
 }
 
 impl Listener {
@@ -45,15 +44,22 @@ impl Listener {
             directory::create(parent.parent().unwrap_or(parent), 0o750).and_then(|()| directory::create(parent, mode));
         let socket = made.and_then(|()| Bound::new(path.clone()));
         let socket = socket.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-        Ok(Self { name, scope, socket })
+        Ok(Self::new(name, scope, socket))
+    }
+}
+
+impl<B: Accept> Listener<B> {
+    /// A listener on a bound socket; the names are as for [`Listener::bind`].
+    pub fn new(name: &'static str, scope: Scope, socket: B) -> Self {
+        Self { name, scope, socket }
     }
 
     /// Makes a blocked accept return; to be called after the order to stop.
     ///
     /// # Errors
     /// When the socket cannot be cloned.
-    pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
-        self.socket.stopper()
+    pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<B>> {
+        stopper(&self.socket)
     }
 
     /// Accepts programs until the order to stop and lets each `talk` on a thread of its own; then reads no more from them,
@@ -63,10 +69,10 @@ impl Listener {
         limits: Limits,
         clock: &Clock,
         order: &shutdown::Shutdown,
-        talk: impl Fn(&UnixStream) -> io::Result<()> + Clone + Send + 'static,
+        talk: impl Fn(&B::Stream) -> io::Result<()> + Clone + Send + 'static,
     ) {
-        let (scope, path) = (self.scope.clone(), self.socket.path().display());
-        info!(target: &*scope, "Serving on {path}");
+        let (scope, place) = (self.scope.clone(), self.socket.place());
+        info!(target: &*scope, "Serving on {place}");
         let (mut clients, told) = (Clients::new(self.name, limits.clients, scope.clone()), Repeats::default());
         loop {
             let accepted = self.socket.accept();
@@ -75,7 +81,7 @@ impl Listener {
             }
             let failed = accepted.is_err();
             if let Err(error) = accepted.and_then(|stream| clients.admit(stream, talk.clone())) {
-                let text = format!("A program cannot be served at {path}: {error}");
+                let text = format!("A program cannot be served at {place}: {error}");
                 log!(target: &*scope, told.level(Level::Warn, &text, clock.now()), "{text}");
                 if failed {
                     order.sleep(clock, REST);
@@ -87,26 +93,22 @@ impl Listener {
     }
 }
 
-struct Clients {
+struct Clients<S> {
     name: &'static str,
     limit: usize,
     scope: Scope,
     threads: Group,
     /// Each is owned by its thread and closed when that ends.
-    streams: Vec<Weak<UnixStream>>,
+    streams: Vec<Weak<S>>,
 }
 
-impl Clients {
+impl<S: Stream> Clients<S> {
     fn new(name: &'static str, limit: usize, scope: Scope) -> Self {
         // A thread that has closed its stream takes a moment to end.
         Self { name, limit, scope, threads: Group::new(2 * limit), streams: Vec::new() }
     }
 
-    fn admit(
-        &mut self,
-        stream: UnixStream,
-        talk: impl FnOnce(&UnixStream) -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
+    fn admit(&mut self, stream: S, talk: impl FnOnce(&S) -> io::Result<()> + Send + 'static) -> io::Result<()> {
         self.streams.retain(|stream| stream.strong_count() > 0);
         if self.streams.len() >= self.limit {
             return Err(io::Error::other(format!("{} are connected, which is the most", self.limit)));
@@ -124,7 +126,7 @@ impl Clients {
         for (how, limit) in [(Shutdown::Read, LAST_ANSWERS), (Shutdown::Both, END)] {
             for stream in self.streams.iter().filter_map(Weak::upgrade) {
                 // It fails only if the program has gone already.
-                let _ = stream.shutdown(how);
+                let _ = stream.end(how);
             }
             if self.threads.join(Instant::now() + limit) == 0 {
                 return;

@@ -1,10 +1,12 @@
-//! The UNIX sockets at which the manager's programs and this daemon meet: frames, deadlines, their dialect of JSON, one
-//! way to serve and one to ask. Not the control socket, which has frames of its own ([`crate::local`]).
+//! The sockets at which other programs of this machine and this daemon meet: frames, HTTP, deadlines, a dialect of JSON,
+//! one way to serve and one to ask. Not the control socket, which has frames of its own ([`crate::local`]).
 
 mod endpoint;
 pub mod frame;
+pub mod http;
 pub(crate) mod json;
 mod listener;
+mod stream;
 mod timed;
 
 use std::{
@@ -14,6 +16,7 @@ use std::{
 
 pub use endpoint::{Endpoint, Unanswered};
 pub use listener::Listener;
+pub use stream::{Accept, Port, Stream};
 pub use timed::Timed;
 
 /// What a program may take of a server.
@@ -40,7 +43,7 @@ const PIECE: usize = 128 * 1024;
 ///
 /// # Errors
 /// Those of the stream.
-pub fn send(stream: &mut Timed<'_>, bytes: &[u8], limits: Limits) -> io::Result<()> {
+pub fn send<S: Stream>(stream: &mut Timed<'_, S>, bytes: &[u8], limits: Limits) -> io::Result<()> {
     bytes.chunks(PIECE).try_for_each(|piece| {
         stream.within(limits.answer);
         stream.write_all(piece)

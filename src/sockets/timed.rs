@@ -6,26 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::Stream;
 use crate::system::shutdown::Shutdown;
 
 /// How long the order to stop may go unseen by a wait that nobody else ends.
 const SLICE: Duration = Duration::from_millis(500);
 
 /// A stream with one deadline for all that is read and written until the next is set.
-pub struct Timed<'a> {
-    stream: &'a UnixStream,
+pub struct Timed<'a, S = UnixStream> {
+    stream: &'a S,
     deadline: Option<Instant>,
     shutdown: Option<&'a Shutdown>,
 }
 
-impl<'a> Timed<'a> {
+impl<'a, S: Stream> Timed<'a, S> {
     /// Without a deadline; somebody else shuts the stream when the process ends.
-    pub fn new(stream: &'a UnixStream) -> Self {
+    pub fn new(stream: &'a S) -> Self {
         Self { stream, deadline: None, shutdown: None }
     }
 
     /// With a deadline, and ended by the order to stop.
-    pub fn until_shutdown(stream: &'a UnixStream, deadline: Instant, shutdown: &'a Shutdown) -> Self {
+    pub fn until_shutdown(stream: &'a S, deadline: Instant, shutdown: &'a Shutdown) -> Self {
         Self { stream, deadline: Some(deadline), shutdown: Some(shutdown) }
     }
 
@@ -49,17 +50,15 @@ impl<'a> Timed<'a> {
     }
 }
 
-impl Read for Timed<'_> {
+impl<S: Stream> Read for Timed<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut stream = self.stream;
-        self.patiently(|limit| stream.set_read_timeout(limit).and_then(|()| stream.read(buffer)))
+        self.patiently(|limit| self.stream.read_within(buffer, limit))
     }
 }
 
-impl Write for Timed<'_> {
+impl<S: Stream> Write for Timed<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut stream = self.stream;
-        self.patiently(|limit| stream.set_write_timeout(limit).and_then(|()| stream.write(bytes)))
+        self.patiently(|limit| self.stream.write_within(bytes, limit))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,6 +6,8 @@ pub mod clock;
 pub mod directory;
 pub mod disk;
 pub mod hex;
+pub mod human;
+pub mod listening;
 pub mod memory;
 pub mod process;
 pub mod random;

@@ -4,7 +4,7 @@ use std::{
     fs::{Permissions, remove_file, set_permissions},
     io,
     os::{
-        fd::AsRawFd,
+        fd::{AsFd, AsRawFd, BorrowedFd},
         unix::{
             fs::{FileTypeExt, PermissionsExt},
             net::{UnixListener, UnixStream},
@@ -15,8 +15,10 @@ use std::{
 
 use nix::{
     errno::Errno,
-    sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, UnixAddr, connect, shutdown, socket},
+    sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket},
 };
+
+use super::listening::stopper;
 
 /// Mode of the file: the user and the group of the installation may connect.
 const MODE: u32 = 0o660;
@@ -63,11 +65,13 @@ impl Bound {
     /// # Errors
     /// When the socket cannot be cloned.
     pub fn stopper(&self) -> io::Result<impl FnOnce() + Send + use<>> {
-        let socket = self.listener.try_clone()?;
-        Ok(move || {
-            // A listening socket that is shut down wakes its accept; there is nothing to do if it fails.
-            let _ = shutdown(socket.as_raw_fd(), Shutdown::Both);
-        })
+        stopper(&self.listener)
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 }
 

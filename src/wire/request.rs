@@ -92,6 +92,8 @@ pub enum Request<'a> {
     Hash,
     /// Ours: the files of the master have changed.
     IntegrityChanged,
+    /// Ours: what a worker did with the files that it got.
+    IntegrityApplied(&'a [u8]),
     /// For a program of the master's manager. On the control socket the whole payload, between nodes behind an origin.
     SendSync(&'a [u8]),
     /// The same, of a program that is told at once that its request is under way.
@@ -236,6 +238,7 @@ impl<'a> Request<'a> {
             b"get_config" => Self::Config,
             b"get_hash" => Self::Hash,
             b"int_changed" => Self::IntegrityChanged,
+            b"int_applied" => Self::IntegrityApplied(payload),
             b"sendsync" => Self::SendSync(payload),
             b"sendasync" => Self::SendAsync(payload),
             b"sendsyn_res" => Self::SendSyncResult(Routed::parse(payload)?),

@@ -115,7 +115,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String
         info!(target: &**scope, "The master does not take the <key> of this node; the link uses one of link.accept_keys.");
     }
 
-    *worker.master.write() = Some(master.0.clone());
+    *worker.master.write() = Some((master.0.clone(), node.clock.wall()));
     node.check_key(&master.0);
     let tasks = start_tasks(worker, &master.0, lines, features);
     crossbeam_channel::select! {
@@ -238,9 +238,7 @@ fn start_tasks(
     start(
         "integrity",
         Box::new(move |this, master| {
-            let kind = features.checksum();
-            let means = (&this.disk, &this.reload);
-            integrity::Integrity::new(&this.node, master, &this.scanner, means, kind).run(&lines.integrity);
+            integrity::Integrity::new(&this.node, master, &this.files, features).run(&lines.integrity);
         }),
     )?;
     start(

@@ -5,44 +5,36 @@ mod connector;
 mod parcels;
 mod peer;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::SystemTime};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 use crate::{
     connection::Connection,
     files::Scanner,
     node::Node,
     sockets::Endpoint,
-    system::{disk::Disk, thread},
-    tasks::integrity::worker::Reload,
+    system::thread,
+    tasks::integrity::worker::{Files, Reload},
 };
 
 /// A worker of a cluster.
 pub struct Worker {
     /// The node.
     pub node: Arc<Node>,
-    /// The scanner of the worker's own files. Its cache outlives connections. Held by one walk at a time, and by nobody
-    /// who holds another lock.
-    pub scanner: Mutex<Scanner>,
-    /// Whether the ruleset is to be loaded anew.
-    pub reload: Reload,
-    disk: Disk,
-    master: RwLock<Option<Connection>>,
+    /// Its files.
+    pub files: Files,
+    /// The connection to the master, and since when there is one.
+    master: RwLock<Option<(Connection, SystemTime)>>,
 }
 
 impl Worker {
     /// The worker of `node`, not yet connected.
     pub fn new(node: Arc<Node>) -> Arc<Self> {
-        let scanner = Mutex::new(Scanner::new(node.home.path(), node.items.clone()));
+        let scanner = Scanner::new(node.home.path(), node.items.clone());
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
-        Arc::new(Self {
-            node,
-            scanner,
-            reload: Reload::new(analysis),
-            disk: Disk::default(),
-            master: RwLock::default(),
-        })
+        let files = Files::new(scanner, Reload::new(analysis));
+        Arc::new(Self { node, files, master: RwLock::default() })
     }
 
     /// Starts its thread `connect`, which starts those of each connection.
@@ -56,6 +48,11 @@ impl Worker {
 
     /// The connection to the master, while there is one that has been accepted.
     pub fn master(&self) -> Option<Connection> {
-        self.master.read().clone()
+        self.master.read().as_ref().map(|(master, _)| master.clone())
+    }
+
+    /// Since when there is one.
+    pub fn connected_since(&self) -> Option<SystemTime> {
+        self.master.read().as_ref().map(|(_, since)| *since)
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod keys;
 mod link;
 mod local;
+mod observation;
 mod push;
 mod redirection;
 mod support;

@@ -5,10 +5,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{
-    agents::http_head as head,
-    sockets::{Endpoint, Timed},
-};
+use crate::sockets::{Endpoint, Timed, http::head};
 
 /// The longest body, in bytes. The original knows no limit.
 const LONGEST: u64 = 256 * 1024 * 1024;

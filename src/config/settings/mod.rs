@@ -9,6 +9,7 @@ mod intervals;
 mod lines;
 mod link;
 mod logging;
+mod metrics;
 mod section;
 mod version;
 
@@ -17,6 +18,7 @@ pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
 pub use link::{DistributedApi, Link, Local, MOST_KEYS, Native};
 pub use logging::{LogFormat, Logging};
+pub use metrics::{Listen, Metrics};
 pub use version::{Version, VersionError};
 
 use super::fault::{Code, Fault, Faults};
@@ -55,6 +57,8 @@ pub struct Settings {
     pub local: Local,
     /// The log.
     pub logging: Logging,
+    /// Who may watch this node.
+    pub metrics: Metrics,
 }
 
 impl Settings {
@@ -113,6 +117,7 @@ impl Settings {
             link,
             local,
             logging,
+            metrics,
         } = self;
         let differences = [
             ("version", *version != other.version),
@@ -126,6 +131,7 @@ impl Settings {
             ("link", *link != other.link),
             ("local", *local != other.local),
             ("logging", *logging != other.logging),
+            ("metrics", *metrics != other.metrics),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -146,6 +152,7 @@ impl Settings {
             link: Link::read(root.section("link")),
             local: Local::read(root.section("local")),
             logging: Logging::read(root.section("logging")),
+            metrics: Metrics::read(root.section("metrics")),
         };
         intervals.finish();
         root.finish();
@@ -198,7 +205,7 @@ mod tests {
         assert_eq!(settings.communication.zip_limit_tolerance, 0.2);
         assert_eq!(
             (settings.link.native, &settings.link.features[..]),
-            (Native::Auto, &["checksum=md5".to_owned(), "push".to_owned(), "keys".to_owned()][..])
+            (Native::Auto, &["checksum=md5", "push", "keys", "applied"].map(str::to_owned)[..])
         );
         assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 0 });
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
@@ -251,7 +258,7 @@ mod tests {
             (r#"{"intervals": {"communication": {"compress_level": 10}}}"#, "compress_level", "from 0 to 9"),
             (r#"{"intervals": {"communication": {"max_zip_size": 4096}}}"#, "min_zip_size is larger", "31457280, 4096"),
             (r#"{"link": {"native": "yes"}}"#, "link > native", "write auto, never or require"),
-            (r#"{"link": {"features": ["pull"]}}"#, "link > features", "checksum=md5, push, keys"),
+            (r#"{"link": {"features": ["pull"]}}"#, "link > features", "checksum=md5, push, keys, applied"),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
@@ -266,6 +273,8 @@ mod tests {
             (r#"{"link": {"accept_keys": 1}}"#, "link > accept_keys is not acceptable", "it is no list; write a list"),
             (r#"{"link": {"accept_keys": [1]}}"#, "link > accept_keys", "key 1: it is no text; write a list"),
             (r#"{"link": {"accept_keys": ["short"]}}"#, "link > accept_keys", "key 1: it has 5 characters; write a"),
+            (r#"{"metrics": {"listen": "0.0.0.0:9100"}}"#, "metrics > listen", "a loopback address"),
+            (r#"{"metrics": {"listen": 9100}}"#, "metrics > listen", "the path of a UNIX socket"),
             (r#"{"lokal": 1}"#, "lokal is not a setting", "known here are: version, files"),
             (
                 r#"{"files": {"etc/": {"extra_valid": true}}}"#,

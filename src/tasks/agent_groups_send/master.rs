@@ -14,6 +14,7 @@ use super::{SET_COMMAND, SET_PAYLOAD};
 use crate::{
     connection::{Connection, send_string},
     logging::{Repeats, Scope, scope},
+    metrics::Task,
     node::Node,
     system::{memory, random, thread::guard},
     tasks::{
@@ -43,6 +44,7 @@ pub struct AgentGroups {
 
 /// One of the two ways, with its own commands and dates.
 struct Way {
+    task: Task,
     scope: Scope,
     command: Command,
     state: Mutex<State>,
@@ -69,14 +71,17 @@ pub struct Status {
 impl AgentGroups {
     /// For a worker that has just been accepted.
     pub fn new(node: Arc<Node>, worker: &str, connection: Connection) -> Arc<Self> {
-        let way = |subtag: &str, command| Way {
+        let way = |task, subtag: &str, command| Way {
+            task,
             scope: scope(&format!("Worker {worker}"), subtag),
             command,
             state: Mutex::default(),
             outcomes: bounded(1),
         };
-        let ways =
-            [way("Agent-groups send", Command::AgentGroups), way("Agent-groups send full", Command::AgentGroupsWhole)];
+        let ways = [
+            way(Task::AgentGroups, "Agent-groups send", Command::AgentGroups),
+            way(Task::AgentGroupsFull, "Agent-groups send full", Command::AgentGroupsWhole),
+        ];
         Arc::new(Self {
             node,
             worker: worker.to_owned(),
@@ -172,9 +177,11 @@ impl AgentGroups {
         info!(target: &*way.scope, "Starting.");
         let (begun, start) = (self.node.clock.now(), self.node.clock.wall());
         let result = self.exchange(way, &chunks);
-        let took = self.node.clock.now().duration_since(begun).as_secs_f64();
+        let took = self.node.clock.now().duration_since(begun);
         match result {
             Ok(Report { updated_chunks, error_messages, .. }) => {
+                self.node.metrics.done(way.task, took);
+                let took = took.as_secs_f64();
                 for error in &error_messages {
                     let level = self.told.level(Level::Warn, error, self.node.clock.now());
                     log::log!(target: &*way.scope, level, "The worker's database refused a chunk: {error}");
@@ -189,6 +196,7 @@ impl AgentGroups {
             }
             Err(_) if self.connection.is_closed() => false,
             Err(reason) => {
+                self.node.metrics.failed(way.task);
                 let text =
                     format!("The worker has not stored the assignments to groups: {reason}. They are sent again.");
                 let level = self.told.level(Level::Error, &text, self.node.clock.now());

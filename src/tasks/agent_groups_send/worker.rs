@@ -7,6 +7,7 @@ use crate::{
     agents::{Error, hash_of, texts},
     connection::Connection,
     logging::{Repeats, Scope, scope},
+    metrics::Task,
     node::Node,
     system::{memory, thread::guard},
     tasks::{message, report::Report},
@@ -85,12 +86,14 @@ impl<'a> Thread<'a> {
 
     fn take(&mut self, Received { id, content, whole }: Received) {
         let scope = self.scopes[usize::from(whole)].clone();
+        let task = if whole { Task::AgentGroupsFull } else { Task::AgentGroups };
         info!(target: &*scope, "Starting.");
         let begun = self.node.clock.now();
         let chunks = match chunks(&id, content.as_deref()) {
             Ok(chunks) => chunks,
             Err(reason) => {
                 error!(target: &*scope, "{reason}");
+                self.node.metrics.failed(task);
                 let command = if whole { Command::AgentGroupsWholeFailed } else { Command::AgentGroupsFailed };
                 return self.tell(command, &reason);
             }
@@ -108,8 +111,9 @@ impl<'a> Thread<'a> {
         } else if let Some(chunk) = chunks.last() {
             self.compare(&scope, chunk);
         }
-        let took = self.node.clock.now().duration_since(begun).as_secs_f64();
-        info!(target: &*scope, "Finished in {took:.3}s. Updated {updated} chunks.");
+        let took = self.node.clock.now().duration_since(begun);
+        self.node.metrics.done(task, took);
+        info!(target: &*scope, "Finished in {:.3}s. Updated {updated} chunks.", took.as_secs_f64());
     }
 
     fn store(&self, scope: &Scope, chunks: &[String]) -> (usize, Vec<String>) {

@@ -9,6 +9,7 @@ use crate::{
     agents::Stored,
     connection::Connection,
     logging::{Repeats, Scope, scope},
+    metrics::Task,
     node::Node,
     system::{memory, thread::guard},
     tasks::{integrity::status::Span, message, report::Report},
@@ -91,6 +92,10 @@ impl AgentInfo {
                 let end = Some(clock.wall());
                 *self.state.lock() =
                     Status { busy: false, span: Span { start: Some(start), end }, chunks: stored.chunks };
+                match &stored.unavailable {
+                    None => self.node.metrics.done(Task::AgentInfo, took),
+                    Some(_) => self.node.metrics.failed(Task::AgentInfo),
+                }
                 let Stored { chunks, errors, unavailable, .. } = stored;
                 info!(target: &*self.scope, "Finished in {:.3}s. Updated {chunks} chunks.", took.as_secs_f64());
                 match unavailable {
@@ -104,6 +109,7 @@ impl AgentInfo {
             }
             Err(reason) => {
                 error!(target: &*self.scope, "{reason}");
+                self.node.metrics.failed(Task::AgentInfo);
                 self.free();
                 self.tell(Command::AgentInfoFailed, &reason);
             }

@@ -10,6 +10,7 @@ use crate::{
     config::settings::Version,
     connection::{Connection, RequestError, send_string},
     logging::{Repeats, Scope, scope},
+    metrics::Task,
     node::Node,
     system::{memory, thread::guard},
     tasks::{
@@ -87,10 +88,15 @@ impl<'a> Thread<'a> {
                 recv(self.master.closed()) -> _ => break,
                 recv(self.node.clock.after(self.node.settings.worker.sync_agent_info)) -> _ => (),
             }
+            let begun = self.node.clock.now();
             match guard(|| self.turn()) {
-                Ok(Ok(())) => self.told.clear(),
+                Ok(Ok(())) => {
+                    self.node.metrics.done(Task::AgentInfo, self.node.clock.now() - begun);
+                    self.told.clear();
+                }
                 Ok(Err(_)) if self.master.is_closed() => break,
                 Ok(Err(failed)) => {
+                    self.node.metrics.failed(Task::AgentInfo);
                     let text = failed.to_string();
                     let level = self.told.level(Level::Error, &text, self.node.clock.now());
                     log::log!(target: &*self.scope, level, "The agents' information is not sent now: {text}");

@@ -9,11 +9,14 @@
 //! ```
 //! The master is the authority: what differs on a worker is overwritten, what the master lacks is deleted there.
 
+mod applied;
 pub mod archive_limit;
 pub mod master;
 mod sending;
 pub mod status;
 pub mod worker;
+
+pub use applied::{Applied, Failed};
 
 use crate::system::{
     clock::{Clock, seconds_with_fraction},

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     io::{self, Write},
     path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file};
@@ -30,6 +31,8 @@ pub struct UpdateWriter<'a> {
     pub max_inflated: u64,
     /// Compressed files that several workers may need.
     pub members: &'a MemberCache,
+    /// Grows with every file that is in, or left out.
+    pub done: &'a AtomicUsize,
 }
 
 impl UpdateWriter<'_> {
@@ -53,6 +56,7 @@ impl UpdateWriter<'_> {
         let mut full = 0_usize;
         for entry in difference.missing.iter().chain(&difference.shared) {
             let added = if full > 0 { Ok(Added::Full) } else { self.add(&mut writer, entry) };
+            self.done.fetch_add(1, Ordering::Relaxed);
             let path = &entry.path;
             match added {
                 Ok(Added::Written { .. }) => continue,

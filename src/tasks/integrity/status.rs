@@ -1,10 +1,17 @@
-//! When the last check and the last synchronisation of a worker were, for `get_health` (`spec/protocol.md` 13.6).
+//! When the last check and the last synchronisation of a worker were, for `get_health` (`spec/protocol.md` 13.6), and how
+//! its files stand.
 
-use std::time::SystemTime;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
 
 use serde_json::{Value, json};
 
-use crate::system::clock::iso_utc;
+use crate::{connection::Transfer, system::clock::iso_utc};
 
 /// When something began and ended last.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,4 +56,90 @@ pub struct Status {
     pub sync: Span,
     /// What it was about; none before the first.
     pub files: Option<Counts>,
+    /// What the last check found.
+    pub standing: Standing,
+    /// The synchronisation that is running.
+    pub sending: Option<Sending>,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn sum(self) -> usize {
+        self.missing + self.shared + self.extra
+    }
+}
+
+/// How the files of a worker compare with those of the master.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// When a check last found them equal.
+    pub verified: Option<Instant>,
+    /// Since when every check has found them equal, wall clock; none if the last has not.
+    pub since: Option<SystemTime>,
+    /// In what they differed at the last check.
+    pub behind: Counts,
+}
+
+impl Standing {
+    /// A check has found them equal.
+    pub fn equal(&mut self, now: Instant, wall: SystemTime) {
+        *self = Self { verified: Some(now), since: self.since.or(Some(wall)), behind: Counts::default() };
+    }
+
+    /// A check has found these differences.
+    pub fn differs(&mut self, behind: Counts) {
+        *self = Self { since: None, behind, ..*self };
+    }
+}
+
+/// How much of an archive is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sending {
+    /// Files that are in it, or were left out.
+    pub files: usize,
+    /// All that are to be in it.
+    pub of: usize,
+    /// Bytes that have gone out, compressed.
+    pub bytes: u64,
+}
+
+/// The same while it changes.
+pub struct Progress {
+    /// The sending of the archive.
+    pub transfer: Arc<Transfer>,
+    /// Files that are done.
+    pub files: AtomicUsize,
+    of: usize,
+}
+
+impl Progress {
+    /// Of an archive that is to have so many files.
+    pub fn new(of: usize) -> Self {
+        Self { transfer: Arc::default(), files: AtomicUsize::new(0), of }
+    }
+
+    /// How far it is.
+    pub fn now(&self) -> Sending {
+        Sending { files: self.files.load(Ordering::Relaxed), of: self.of, bytes: self.transfer.sent() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn in_sync_since_is_when_the_first_of_the_equal_checks_was() {
+        let (mut standing, now, wall) = (Standing::default(), Instant::now(), SystemTime::now());
+        let later = |seconds| (now + Duration::from_secs(seconds), wall + Duration::from_secs(seconds));
+        standing.equal(now, wall);
+        standing.equal(later(9).0, later(9).1);
+        assert_eq!((standing.verified, standing.since), (Some(later(9).0), Some(wall)));
+        standing.differs(Counts { missing: 2, ..Counts::default() });
+        assert_eq!((standing.verified, standing.since, standing.behind.sum()), (Some(later(9).0), None, 2));
+        standing.equal(later(20).0, later(20).1);
+        assert_eq!((standing.since, standing.behind.sum()), (Some(later(20).1), 0));
+    }
 }

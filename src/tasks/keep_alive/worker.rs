@@ -3,7 +3,7 @@
 use crossbeam_channel::select;
 use log::{error, info};
 
-use crate::{connection::Connection, logging::scope, node::Node, wire::Command};
+use crate::{connection::Connection, logging::scope, metrics::Task, node::Node, wire::Command};
 
 const PAYLOAD: &str = "keepalive";
 
@@ -17,15 +17,18 @@ pub fn run(node: &Node, master: &Connection) {
             recv(master.closed()) -> _ => return,
             recv(node.clock.after(node.settings.worker.keep_alive)) -> _ => (),
         }
+        let begun = node.clock.now();
         match master.request(Command::EchoClient, PAYLOAD) {
             Ok(answer) => {
                 failed = 0;
+                node.metrics.done(Task::KeepAlive, node.clock.now() - begun);
                 let answer = String::from_utf8_lossy(&answer).into_owned();
                 info!(target: &*scope, "Successful response from master: {answer}");
             }
             Err(_) if master.is_closed() => return,
             Err(error) => {
                 failed += 1;
+                node.metrics.failed(Task::KeepAlive);
                 error!(target: &*scope, "Error sending keep alive: {error} ({failed} of {limit})");
                 if failed >= limit {
                     return master.close("the master does not answer keep-alives");

@@ -21,6 +21,7 @@ use crate::{
     agents::Error,
     logging::{Repeats, Scope, scope},
     master::{Member, Registry},
+    metrics::Task,
     node::Node,
     system::{memory, thread::guard},
 };
@@ -64,9 +65,14 @@ impl LocalAgentGroups {
         loop {
             let workers = registry.workers();
             if !workers.is_empty() {
+                let begun = node.clock.now();
                 match guard(|| self.turn(node, &workers, &scope)) {
-                    Ok(Ok(())) => told.clear(),
+                    Ok(Ok(())) => {
+                        node.metrics.done(Task::LocalAgentGroups, node.clock.now() - begun);
+                        told.clear();
+                    }
                     Ok(Err(error)) => {
+                        node.metrics.failed(Task::LocalAgentGroups);
                         // Some of it may have been given out and lost.
                         self.log.lock().forget();
                         let text = format!("The assignments to groups cannot be read: {error}");

@@ -21,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     files::{ChecksumKind, Manifest, Scan, Scanner, Unreadable},
     logging::{Scope, scope},
+    metrics::Task,
     node::Node,
     system::thread::guard,
 };
@@ -84,6 +85,11 @@ impl LocalIntegrity {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// How many files there are, as the last run found them.
+    pub fn files(&self) -> usize {
+        self.manifest.read().as_ref().map_or(0, |manifest| manifest.entries().len())
+    }
+
     /// Lets a run begin now instead of at the end of the period, for files that are known to have changed.
     pub fn wake(&self) {
         // A full channel means that a run has been ordered already.
@@ -101,6 +107,7 @@ impl LocalIntegrity {
         let mut unreadable = HashSet::new();
         loop {
             if let Err(panic) = guard(|| self.turn_once(node, &scope, &mut unreadable, &changed)) {
+                node.metrics.failed(Task::LocalIntegrity);
                 error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
             }
             let period = self.period(node);
@@ -146,7 +153,9 @@ impl LocalIntegrity {
             self.generation.fetch_add(1, Ordering::AcqRel);
         }
         self.turn.fetch_add(1, Ordering::AcqRel);
-        let took = node.clock.now().duration_since(start).as_secs_f64();
+        let took = node.clock.now().duration_since(start);
+        node.metrics.done(Task::LocalIntegrity, took);
+        let took = took.as_secs_f64();
         info!(target: &**scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
         if scan.changed {
             changed();

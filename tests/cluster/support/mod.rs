@@ -1,6 +1,7 @@
 //! Nodes for tests: a home in a temporary folder, a configuration, a clock.
 
 mod database;
+mod exposition;
 mod program;
 mod raw;
 
@@ -18,6 +19,7 @@ use clusterd::{
     system::clock::{Clock, FakeClock},
 };
 pub use database::{Database, fake_database, report, silent_database};
+pub use exposition::{LISTEN, fetch, metrics};
 pub use program::{LocalProgram, manager_program};
 pub use raw::RawPeer;
 use serde_json::{Value, json};

@@ -8,7 +8,6 @@
 
 #[cfg(test)]
 pub(in crate::agents) mod fake;
-mod http;
 #[cfg(test)]
 mod tests;
 mod wdb;
@@ -19,7 +18,10 @@ use super::Answer;
 use crate::{
     config::Home,
     logging::{Scope, scope},
-    sockets::{Limits, Listener},
+    sockets::{
+        Limits, Listener,
+        http::{Request, Response, Room, Terms, talk},
+    },
     system::{clock::Clock, shutdown::Shutdown, thread},
 };
 
@@ -31,6 +33,12 @@ pub trait Serve: Clone + Send + 'static {
     /// The status and the JSON, or nothing, for an HTTP request. The path is decoded and without a query.
     fn route(&self, method: &str, path: &str, body: String) -> (u16, String);
 }
+
+/// The longest body of an HTTP request, in bytes: what is known of some ten thousand agents.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// Bytes of all bodies that are read or worked on at a time.
+const BODIES: u64 = 2 * LONGEST;
 
 /// The bound sockets of the agent database.
 pub struct Servers {
@@ -74,16 +82,25 @@ impl Servers {
         shutdown: &Shutdown,
         threads: &thread::Group,
     ) -> io::Result<()> {
-        let Self { wdb, http, limits } = self;
+        let Self { wdb, http: web, limits } = self;
         let (clock, shutdown, also) = (clock.clone(), shutdown.clone(), serve.clone());
-        let (again, stop, room) = (clock.clone(), shutdown.clone(), http::Room::new(http::BODIES));
+        let (again, stop, room) = (clock.clone(), shutdown.clone(), Room::new(BODIES));
         threads.spawn("wdb-listen", move || {
             wdb.run(limits, &clock, &shutdown, move |stream| wdb::talk(stream, &serve, limits));
         })?;
         threads.spawn("wdb-http-listen", move || {
-            http.run(limits, &again, &stop, move |stream| http::talk(stream, &also, limits, &room));
+            let terms = Terms { limits, idle: None, body: LONGEST, room };
+            let respond = move |Request { method, path, body, .. }| {
+                guard(|| also.route(&method, &path, body)).map(|(status, json)| response(status, json))
+            };
+            web.run(limits, &again, &stop, move |stream| talk(stream, &respond, &terms));
         })
     }
+}
+
+fn response(status: u16, json: String) -> Response {
+    let kind = if json.is_empty() { "" } else { "Content-Type: application/json\r\n" };
+    Response { status, headers: kind.to_owned(), body: json }
 }
 
 /// Runs a request; one that panics is logged, and only itself fails.

@@ -1,10 +1,7 @@
 //! One check, from the worker's announcement to its verdict, and the synchronisation that may follow.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Instant, SystemTime},
 };
 
@@ -15,11 +12,12 @@ use super::{Arrived, Integrity};
 use crate::{
     connection::{FileSender, ReceivedFile, RequestError},
     files::{ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
+    metrics::Task,
     system::{memory, thread::guard},
     tasks::integrity::{
-        archive_path,
+        Applied, archive_path,
         sending::UpdateWriter,
-        status::{Counts, Span},
+        status::{Counts, Progress, Span},
     },
     wire::{Class, Command, ErrorObject},
 };
@@ -58,32 +56,56 @@ impl Integrity {
         };
         let sum = file.sha256;
         if self.known_in_sync(&sum, &master) {
-            self.finish_check(start, begun, master.entries().len(), "Sync not required.");
+            self.finish_check(start, begun, master.entries().len(), None);
             return self.tell_in_sync();
         }
         let remote = match read_manifest(file, kind) {
             Ok(remote) => remote,
-            Err(reason) => return error!(target: &*self.check_scope, "The worker's manifest is refused: {reason}"),
+            Err(reason) => return self.fail_check(&format!("The worker's manifest is refused: {reason}")),
         };
         let difference = match compare(&master, &remote, kind) {
             Ok(difference) => difference,
-            Err(error) => return error!(target: &*self.check_scope, "The comparison failed: {error}"),
+            Err(error) => return self.fail_check(&format!("The comparison failed: {error}")),
         };
         if difference.is_empty() {
             self.state.lock().in_sync = Some((sum, master.clone()));
-            self.finish_check(start, begun, remote.entries().len(), "Sync not required.");
+            self.finish_check(start, begun, remote.entries().len(), None);
             self.tell_in_sync();
         } else {
-            self.finish_check(start, begun, remote.entries().len(), "Sync required.");
-            self.synchronise(task, &difference);
+            let counts = Counts {
+                missing: difference.missing.len(),
+                shared: difference.shared.len(),
+                extra: difference.extra.len(),
+            };
+            self.finish_check(start, begun, remote.entries().len(), Some(counts));
+            self.synchronise(task, &difference, counts);
         }
     }
 
-    fn finish_check(&self, start: SystemTime, begun: Instant, files: usize, verdict: &str) {
+    /// `behind` is what was found to differ.
+    fn finish_check(&self, start: SystemTime, begun: Instant, files: usize, behind: Option<Counts>) {
         let clock = &self.shared.node.clock;
-        self.state.lock().status.check = Span { start: Some(start), end: Some(clock.wall()) };
-        let took = clock.now().duration_since(begun).as_secs_f64();
+        let (now, end) = (clock.now(), clock.wall());
+        let mut state = self.state.lock();
+        state.status.check = Span { start: Some(start), end: Some(end) };
+        match behind {
+            None => {
+                state.status.standing.equal(now, end);
+                state.applied = Applied::default();
+            }
+            Some(behind) => state.status.standing.differs(behind),
+        }
+        drop(state);
+        let took = now.duration_since(begun);
+        self.shared.node.metrics.done(Task::IntegrityCheck, took);
+        let (took, verdict) =
+            (took.as_secs_f64(), if behind.is_some() { "Sync required." } else { "Sync not required." });
         info!(target: &*self.check_scope, "Finished in {took:.3}s. Received metadata of {files} files. {verdict}");
+    }
+
+    fn fail_check(&self, reason: &str) {
+        self.shared.node.metrics.failed(Task::IntegrityCheck);
+        error!(target: &*self.check_scope, "{reason}");
     }
 
     fn tell_in_sync(&self) {
@@ -99,7 +121,7 @@ impl Integrity {
             recv(self.connection.closed()) -> _ => None,
             recv(self.shared.node.clock.after(limit)) -> _ => {
                 let error = ErrorObject::new(Class::Cluster, 3039);
-                error!(target: &*self.check_scope, "{error}");
+                self.fail_check(&error.to_string());
                 let _ = self.connection.request(Command::CancelTask, format!("{task} {}", error.to_json()));
                 None
             }
@@ -115,14 +137,9 @@ impl Integrity {
         state.in_sync.as_ref().is_some_and(|(known, manifest)| known == sum && Arc::ptr_eq(manifest, master))
     }
 
-    fn synchronise(&self, task: &str, difference: &Difference<'_>) {
+    fn synchronise(&self, task: &str, difference: &Difference<'_>, counts: Counts) {
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), clock.now());
-        let counts = Counts {
-            missing: difference.missing.len(),
-            shared: difference.shared.len(),
-            extra: difference.extra.len(),
-        };
         info!(target: &*self.sync_scope, "Starting.");
         info!(
             target: &*self.sync_scope,
@@ -140,6 +157,7 @@ impl Integrity {
                 state.status.sync = Span { start: Some(start), end: Some(clock.wall()) };
                 state.status.files = Some(counts);
                 drop(state);
+                self.shared.node.metrics.done(Task::IntegritySync, took);
                 debug!(target: &*self.sync_scope, "Zip file sent.");
                 if left_out > 0 {
                     // What changed while it was read has another checksum now; the sooner that is known, the better.
@@ -147,22 +165,25 @@ impl Integrity {
                 }
                 info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
             }
-            Err(error) => error!(target: &*self.sync_scope, "Error sending files information: {error}"),
+            Err(error) => {
+                self.shared.node.metrics.failed(Task::IntegritySync);
+                error!(target: &*self.sync_scope, "Error sending files information: {error}");
+            }
         }
     }
 
     fn send(&self, task: &str, difference: &Difference<'_>) -> Result<usize, RequestError> {
         let id = self.connection.request(Command::IntegritySync, "")?;
         let id = String::from_utf8_lossy(&id).into_owned();
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let progress = Arc::new(Progress::new(difference.missing.len() + difference.shared.len()));
         let limit = {
             let mut state = self.state.lock();
             if let Some(running) = state.running.as_mut().filter(|running| running.task == task) {
-                running.sending = Some((id.clone(), cancelled.clone()));
+                running.sending = Some((id.clone(), progress.clone()));
             }
             state.limit.bytes()
         };
-        let result = self.send_archive(&id, difference, limit, &cancelled);
+        let result = self.send_archive(&id, difference, limit, &progress);
         if let Err(error) = &result {
             // Nobody waits for the answer: the worker forgets the task, or the connection is gone.
             let _ =
@@ -176,7 +197,7 @@ impl Integrity {
         id: &str,
         difference: &Difference<'_>,
         limit: u64,
-        cancelled: &Arc<AtomicBool>,
+        progress: &Progress,
     ) -> Result<usize, RequestError> {
         let rules = &self.shared.node.settings.communication;
         let path = archive_path(&self.worker, &self.shared.node.clock);
@@ -186,13 +207,14 @@ impl Integrity {
             difference.missing.len() + difference.shared.len() + difference.extra.len()
         );
         debug!(target: &*self.sync_scope, "Sending zip file.");
-        let mut sender = FileSender::begin(&self.connection, &path, cancelled.clone())?;
+        let mut sender = FileSender::begin(&self.connection, &path, progress.transfer.clone())?;
         let writer = UpdateWriter {
             home: self.shared.node.home.path(),
             level: rules.compress_level,
             limit,
             max_inflated: rules.max_zip_size,
             members: &self.shared.members,
+            done: &progress.files,
         };
         let tell = |reason: &str| {
             let level = self.told.level(Level::Warn, reason, self.shared.node.clock.now());
@@ -200,8 +222,8 @@ impl Integrity {
         };
         let written = writer.write(difference, &mut sender, tell);
         let left_out = written.map_err(|error| {
-            if cancelled.load(Ordering::Acquire) {
-                self.state.lock().limit.cancelled(sender.sent(), rules);
+            if progress.transfer.is_cancelled() {
+                self.state.lock().limit.cancelled(progress.transfer.sent(), rules);
             }
             RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
         })?;

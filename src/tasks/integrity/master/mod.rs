@@ -5,19 +5,17 @@
 
 mod check;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use log::{error, warn};
 use parking_lot::Mutex;
 
-use super::{archive_limit::ArchiveLimit, status::Status};
+use super::{
+    Applied,
+    archive_limit::ArchiveLimit,
+    status::{Progress, Status},
+};
 use crate::{
     connection::{Connection, ReceivedFile},
     files::{ChecksumKind, Manifest, MemberCache},
@@ -58,14 +56,16 @@ struct State {
     in_sync: Option<([u8; 32], Arc<Manifest>)>,
     limit: ArchiveLimit,
     status: Status,
+    /// What the worker told of the files that it got last, until a check finds no difference.
+    applied: Applied,
 }
 
 struct Running {
     task: String,
     since: Instant,
     arrived: Sender<Arrived>,
-    /// Set to stop the sending of this synchronisation, which the worker knows under the name.
-    sending: Option<(String, Arc<AtomicBool>)>,
+    /// The sending of this synchronisation, which the worker knows under the name.
+    sending: Option<(String, Arc<Progress>)>,
 }
 
 /// The lock that keeps the checks of one worker apart.
@@ -95,7 +95,14 @@ impl Integrity {
             check_scope: scope(&tag, "Integrity check"),
             sync_scope: scope(&tag, "Integrity sync"),
             told: Repeats::default(),
-            state: Mutex::new(State { asked: None, running: None, in_sync: None, limit, status: Status::default() }),
+            state: Mutex::new(State {
+                asked: None,
+                running: None,
+                in_sync: None,
+                limit,
+                status: Status::default(),
+                applied: Applied::default(),
+            }),
         })
     }
 
@@ -168,15 +175,26 @@ impl Integrity {
         error!(target: &*self.sync_scope, "The worker cancelled the task: '{error}'");
         let state = self.state.lock();
         let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
-        if let Some((_, cancelled)) = sending.filter(|(id, _)| id == task) {
-            cancelled.store(true, Ordering::Release);
+        if let Some((_, progress)) = sending.filter(|(id, _)| id == task) {
+            progress.transfer.cancel();
         }
     }
 
     /// For `get_health`.
     pub fn status(&self) -> Status {
         let state = self.state.lock();
-        Status { free: state.running.is_none(), ..state.status }
+        let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
+        Status { free: state.running.is_none(), sending: sending.map(|(_, progress)| progress.now()), ..state.status }
+    }
+
+    /// `int_applied`.
+    pub fn applied(&self, applied: Applied) {
+        self.state.lock().applied = applied;
+    }
+
+    /// What the worker could not do with the files that it got last.
+    pub fn last_applied(&self) -> Applied {
+        self.state.lock().applied.clone()
     }
 
     fn deliver(&self, task: &str, arrived: Arrived) {

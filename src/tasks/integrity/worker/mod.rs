@@ -15,12 +15,18 @@ use parking_lot::Mutex;
 mod inbox;
 mod reload;
 
-use super::{archive_path, sending::write_manifest};
+use super::{
+    Applied, archive_path,
+    sending::write_manifest,
+    status::{Counts, Standing},
+};
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
     files::{ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
     logging::{Repeats, Scope, scope},
+    metrics::Task,
     node::Node,
+    session::native::Features,
     system::{disk::Disk, memory, thread::guard},
     wire::{Class, Command, ErrorObject},
 };
@@ -35,13 +41,40 @@ const SOON: Duration = Duration::from_millis(50);
 /// How often in a row, at most.
 const TRIES: u32 = 20;
 
+/// What outlives connections, and what others want to know.
+pub struct Files {
+    /// The scanner of the worker's own files and its cache. Held by one walk at a time, and by nobody who holds another
+    /// lock.
+    pub scanner: Mutex<Scanner>,
+    /// Whether the ruleset is to be loaded anew.
+    pub reload: Reload,
+    /// What the last check and the last synchronisation came to.
+    pub state: Mutex<State>,
+    disk: Disk,
+}
+
+/// How the files of this worker stand.
+#[derive(Clone, Default)]
+pub struct State {
+    /// What the last check found.
+    pub standing: Standing,
+    /// What was done with the files that came last, until a check finds no difference.
+    pub applied: Applied,
+}
+
+impl Files {
+    /// Nothing checked yet.
+    pub fn new(scanner: Scanner, reload: Reload) -> Self {
+        Self { scanner: Mutex::new(scanner), reload, state: Mutex::default(), disk: Disk::default() }
+    }
+}
+
 /// The integrity thread of a worker, as long as it is connected.
 pub struct Integrity<'a> {
     node: &'a Node,
     master: &'a Connection,
-    scanner: &'a Mutex<Scanner>,
-    disk: &'a Disk,
-    reload: &'a Reload,
+    files: &'a Files,
+    features: Features,
     kind: ChecksumKind,
     check_scope: Scope,
     sync_scope: Scope,
@@ -57,22 +90,15 @@ pub struct Integrity<'a> {
 }
 
 impl<'a> Integrity<'a> {
-    /// For a connection whose manifests carry checksums of `kind`.
-    pub fn new(
-        node: &'a Node,
-        master: &'a Connection,
-        scanner: &'a Mutex<Scanner>,
-        (disk, reload): (&'a Disk, &'a Reload),
-        kind: ChecksumKind,
-    ) -> Self {
+    /// For a connection on which this was agreed on.
+    pub fn new(node: &'a Node, master: &'a Connection, files: &'a Files, features: Features) -> Self {
         let tag = format!("Worker {}", node.cluster.node_name);
         Self {
             node,
             master,
-            scanner,
-            disk,
-            reload,
-            kind,
+            files,
+            features,
+            kind: features.checksum(),
             check_scope: scope(&tag, "Integrity check"),
             sync_scope: scope(&tag, "Integrity sync"),
             checking: None,
@@ -163,7 +189,7 @@ impl<'a> Integrity<'a> {
     }
 
     fn scan(&mut self) -> Arc<Manifest> {
-        let scan = self.scanner.lock().scan(self.kind == ChecksumKind::Blake2b);
+        let scan = self.files.scanner.lock().scan(self.kind == ChecksumKind::Blake2b);
         if scan.unreadable.len() != self.unreadable {
             for Unreadable { path, reason } in &scan.unreadable {
                 warn!(target: &*self.check_scope, "'{path}' cannot be read: {reason}; the master's copy will replace it.");
@@ -192,7 +218,8 @@ impl<'a> Integrity<'a> {
             Event::Changed => self.due = TRIES,
             Event::InSync => {
                 self.finish_check("Sync not required.");
-                self.reload.carry_out(&self.check_scope);
+                self.in_sync();
+                self.files.reload.carry_out(&self.check_scope);
             }
             Event::SyncBegins(task) => {
                 self.finish_check("Sync required.");
@@ -203,22 +230,32 @@ impl<'a> Integrity<'a> {
                 self.receiving = None;
                 self.synchronise(file);
                 memory::give_back();
-                self.reload.carry_out(&self.sync_scope);
+                self.files.reload.carry_out(&self.sync_scope);
             }
             Event::SyncFailed(error) => {
                 self.receiving = None;
+                self.node.metrics.failed(Task::IntegritySync);
                 error!(target: &*self.sync_scope, "The master could not send the files: '{error}'");
             }
         }
     }
 
     fn finish_check(&mut self, verdict: &str) {
-        let took = self.checking.take().map(|start| self.node.clock.now().duration_since(start).as_secs_f64());
-        info!(target: &*self.check_scope, "Finished in {:.3}s. {verdict}", took.unwrap_or_default());
+        let took = self.checking.take().map(|start| self.node.clock.now().duration_since(start)).unwrap_or_default();
+        self.node.metrics.done(Task::IntegrityCheck, took);
+        info!(target: &*self.check_scope, "Finished in {:.3}s. {verdict}", took.as_secs_f64());
+    }
+
+    fn in_sync(&self) {
+        let (now, wall) = (self.node.clock.now(), self.node.clock.wall());
+        let mut state = self.files.state.lock();
+        state.standing.equal(now, wall);
+        state.applied = Applied::default();
     }
 
     fn give_up_receiving(&mut self) {
         let Some((task, _)) = self.receiving.take() else { return };
+        self.node.metrics.failed(Task::IntegritySync);
         let error = ErrorObject::new(Class::Cluster, 3039);
         error!(target: &*self.sync_scope, "{error}");
         // A master that does not hear this goes on sending what nobody waits for, and then stops.
@@ -231,19 +268,20 @@ impl<'a> Integrity<'a> {
         let target = Target {
             home: self.node.home.path(),
             owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
-            disk: self.disk,
+            disk: &self.files.disk,
         };
         let limit = self.node.settings.communication.max_zip_size;
         let update = match Update::open(file.file, &self.node.items, self.kind, limit) {
             Ok(update) => update,
             Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("the archive is refused: {error}"))),
         };
+        let counts =
+            Counts { missing: update.missing_count(), shared: update.shared_count(), extra: update.extra_count() };
+        self.files.state.lock().standing.differs(counts);
+        let Counts { missing, shared, extra } = counts;
         info!(
             target: &*self.sync_scope,
-            "Files to create: {} | Files to update: {} | Files to delete: {}",
-            update.missing_count(),
-            update.shared_count(),
-            update.extra_count()
+            "Files to create: {missing} | Files to update: {shared} | Files to delete: {extra}"
         );
         debug!(target: &*self.sync_scope, "Worker does not meet integrity checks. Actions required.");
         debug!(target: &*self.sync_scope, "Updating local files: Start.");
@@ -253,8 +291,15 @@ impl<'a> Integrity<'a> {
         };
         debug!(target: &*self.sync_scope, "Updating local files: End.");
         self.tell_failures(&outcome.failures);
-        let took = self.node.clock.now().duration_since(start).as_secs_f64();
-        info!(target: &*self.sync_scope, "Finished in {took:.3}s.");
+        let applied = Applied::new(&outcome);
+        if self.features.applied {
+            // It is for people to see; a master that takes nothing now learns of it after the next synchronisation.
+            self.master.tell(Command::IntegrityApplied, applied.to_json());
+        }
+        self.files.state.lock().applied = applied;
+        let took = self.node.clock.now().duration_since(start);
+        self.node.metrics.done(Task::IntegritySync, took);
+        info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
     }
 
     fn tell_failures(&self, failures: &[Failure]) {
@@ -283,6 +328,7 @@ impl<'a> Integrity<'a> {
 
     /// Tells the log and the master that a whole synchronisation failed.
     fn refuse(&self, error: &ErrorObject) {
+        self.node.metrics.failed(Task::IntegritySync);
         error!(target: &*self.sync_scope, "The synchronisation failed: {error}");
         let _ = self.master.request(Command::IntegrityCheckFailed, format!("None {}", error.to_json()));
     }

@@ -5,10 +5,10 @@ use std::io::{self, BufRead, Read};
 use httparse::Header;
 
 /// The longest head, in bytes.
-pub(super) const LONGEST: usize = 16 * 1024;
+pub const LONGEST: usize = 16 * 1024;
 
 /// The most header lines.
-pub(super) const HEADERS: usize = 64;
+pub const HEADERS: usize = 64;
 
 /// Reads up to and including the empty line; `None` if the stream ends before anything has come. Empty lines in front
 /// are passed over, as the standard asks.
@@ -16,7 +16,7 @@ pub(super) const HEADERS: usize = 64;
 /// # Errors
 /// [`io::ErrorKind::InvalidData`] when it is too long, [`io::ErrorKind::UnexpectedEof`] for half a head, and those of the
 /// reader.
-pub(super) fn read(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+pub fn read(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let (mut head, mut left) = (Vec::new(), LONGEST);
     loop {
         let before = head.len();
@@ -43,18 +43,18 @@ pub(super) fn read(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The values of a header, in lower case.
-pub(super) fn values(headers: &[Header<'_>], name: &str) -> Vec<String> {
+pub fn values(headers: &[Header<'_>], name: &str) -> Vec<String> {
     let of_name = headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
     of_name.map(|header| String::from_utf8_lossy(header.value).trim().to_ascii_lowercase()).collect()
 }
 
 /// Whether a header holds this word, in lower case, in a list.
-pub(super) fn lists(headers: &[Header<'_>], name: &str, word: &str) -> bool {
+pub fn lists(headers: &[Header<'_>], name: &str, word: &str) -> bool {
     values(headers, name).iter().any(|value| value.split(',').any(|one| one.trim() == word))
 }
 
 /// The declared length of the body, if one is; `Err` if it is no number or declared twice.
-pub(super) fn content_length(headers: &[Header<'_>]) -> Result<Option<u64>, ()> {
+pub fn content_length(headers: &[Header<'_>]) -> Result<Option<u64>, ()> {
     match &values(headers, "content-length")[..] {
         [] => Ok(None),
         [one] if one.bytes().all(|byte| byte.is_ascii_digit()) => one.parse().map(Some).map_err(|_| ()),

@@ -7,17 +7,18 @@ use std::sync::{
 
 /// Bytes that are free. Cheap to clone.
 #[derive(Clone)]
-pub(in super::super) struct Room(Arc<AtomicU64>);
+pub struct Room(Arc<AtomicU64>);
 
 /// Bytes that are taken, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Share {
+pub struct Share {
     bytes: u64,
     of: Arc<AtomicU64>,
 }
 
 impl Room {
-    pub(in super::super) fn new(bytes: u64) -> Self {
+    /// So many bytes, all free.
+    pub fn new(bytes: u64) -> Self {
         Self(Arc::new(AtomicU64::new(bytes)))
     }
 

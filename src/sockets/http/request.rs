@@ -2,27 +2,22 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::room::{Room, Share};
-use crate::{
-    agents::http_head as head,
-    sockets::{Limits, Timed, send},
-};
-
-/// The longest body, in bytes: what is known of some ten thousand agents.
-const LONGEST: u64 = 64 * 1024 * 1024;
-
-/// Bytes of all bodies that are read or worked on at a time.
-pub(in super::super) const BODIES: u64 = 2 * LONGEST;
+use super::{Terms, head, room::Share};
+use crate::sockets::{Stream, Timed, send};
 
 /// A request whose body has come.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
+pub struct Request {
+    /// As it came.
+    pub method: String,
     /// Decoded, without the query.
-    pub(super) path: String,
-    pub(super) body: String,
-    /// What the body takes of all bodies.
-    pub(super) share: Option<Share>,
+    pub path: String,
+    /// The header `Host`, in lower case; empty if there is none.
+    pub host: String,
+    /// What follows the head.
+    pub body: String,
+    /// What the body takes of all bodies, until this is dropped.
+    pub share: Option<Share>,
     /// Whether the connection stays for another request.
     pub(super) stays: bool,
     length: u64,
@@ -44,9 +39,14 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// The next request, `None` if the program has gone. It may come whenever it likes, but then has to be complete in time.
-pub(super) fn read(reader: &mut BufReader<Timed<'_>>, limits: Limits, room: &Room) -> Result<Option<Request>, Fault> {
-    reader.get_mut().for_ever();
+/// The next request, `None` if the program has gone. It may come while the connection may be idle, and then has to be
+/// complete in time.
+pub(super) fn read<S: Stream>(reader: &mut BufReader<Timed<'_, S>>, terms: &Terms) -> Result<Option<Request>, Fault> {
+    let limits = terms.limits;
+    match terms.idle {
+        Some(idle) => reader.get_mut().within(idle),
+        None => reader.get_mut().for_ever(),
+    }
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
@@ -56,8 +56,8 @@ pub(super) fn read(reader: &mut BufReader<Timed<'_>>, limits: Limits, room: &Roo
         _ => Fault::Gone(error),
     })?;
     let Some(bytes) = bytes else { return Ok(None) };
-    let mut request = parse(&bytes).map_err(Fault::Bad)?;
-    request.share = Some(room.take(request.length).ok_or(Fault::Bad(503))?);
+    let mut request = parse(&bytes, terms.body).map_err(Fault::Bad)?;
+    request.share = Some(terms.room.take(request.length).ok_or(Fault::Bad(503))?);
     if request.waits && request.length > 0 && reader.buffer().is_empty() {
         send(reader.get_mut(), b"HTTP/1.1 100 Continue\r\n\r\n", limits)?;
         reader.get_mut().within(limits.request);
@@ -71,8 +71,8 @@ pub(super) fn read(reader: &mut BufReader<Timed<'_>>, limits: Limits, room: &Roo
     Ok(Some(request))
 }
 
-/// What a head says, or the status that it deserves.
-fn parse(bytes: &[u8]) -> Result<Request, u16> {
+/// What a head says, or the status that it deserves; a body may have so many bytes.
+fn parse(bytes: &[u8], longest: u64) -> Result<Request, u16> {
     let mut headers = [httparse::EMPTY_HEADER; head::HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     match parsed.parse(bytes) {
@@ -88,8 +88,12 @@ fn parse(bytes: &[u8]) -> Result<Request, u16> {
     if !head::values(headers, "transfer-encoding").is_empty() {
         return Err(501);
     }
+    let mut hosts = head::values(headers, "host");
+    if hosts.len() > 1 {
+        return Err(400);
+    }
     let length = head::content_length(headers).map_err(|()| 400u16)?.unwrap_or(0);
-    if length > LONGEST {
+    if length > longest {
         return Err(413);
     }
     let expected = head::values(headers, "expect");
@@ -99,6 +103,7 @@ fn parse(bytes: &[u8]) -> Result<Request, u16> {
     Ok(Request {
         method: method.to_owned(),
         path: decode(target).ok_or(400u16)?,
+        host: hosts.pop().unwrap_or_default(),
         body: String::new(),
         share: None,
         // A client of HTTP/1.0 reads until the end.
@@ -130,7 +135,7 @@ mod tests {
     use super::*;
 
     fn status(text: &str) -> Result<Request, u16> {
-        parse(text.as_bytes())
+        parse(text.as_bytes(), 1000)
     }
 
     #[test]
@@ -145,6 +150,7 @@ mod tests {
     #[test]
     fn heads_are_judged() {
         let good = status("POST /a HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\nExpect: 100-Continue\r\n\r\n").unwrap();
+        assert_eq!(good.host, "x");
         assert_eq!((&*good.method, &*good.path, good.length, good.waits, good.stays), ("POST", "/a", 5, true, true));
         assert!(!status("GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n").unwrap().stays);
         assert!(!status("GET / HTTP/1.0\r\n\r\n").unwrap().stays);
@@ -152,8 +158,9 @@ mod tests {
             ("nonsense\r\n\r\n", 400),
             ("GET http://x/ HTTP/1.1\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\n\r\n", 505),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n", 400),
-            ("POST / HTTP/1.1\r\nContent-Length: 67108865\r\n\r\n", 413),
+            ("POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n", 413),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
             ("POST / HTTP/1.1\r\nExpect: wonders\r\n\r\n", 417),
             (&format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65)), 431),

@@ -1,0 +1,144 @@
+//! `/metrics`.
+
+use std::time::UNIX_EPOCH;
+
+use super::{
+    process,
+    view::{Files, Seen, View},
+};
+use crate::metrics::{
+    Metrics, Rejection, Task,
+    text::{Kind, Text},
+};
+
+/// The whole text.
+pub(super) fn text(view: &View) -> String {
+    let (mut text, metrics) = (Text::default(), &view.node.metrics);
+    text.single("wazuh_cluster_up", Kind::Gauge, "1 while the daemon serves.", 1);
+    nodes(&mut text, view);
+    files(&mut text, view);
+    tasks(&mut text, view);
+    links(&mut text, metrics);
+    if view.authority.is_some() {
+        rejections(&mut text, metrics);
+    }
+    database(&mut text, metrics);
+    let started = metrics.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let help = "When the daemon started, in seconds since 1970.";
+    text.single("process_start_time_seconds", Kind::Gauge, help, started);
+    process::append(&mut text);
+    text.finish()
+}
+
+fn nodes(text: &mut Text, view: &View) {
+    text.family(
+        "wazuh_cluster_node_info",
+        Kind::Gauge,
+        "1 for each node that this node knows, with what it says of itself.",
+    );
+    for Seen { name, node_type, version, address, .. } in &view.nodes {
+        text.sample(&[("name", name), ("type", node_type), ("version", version), ("ip", address)], 1);
+    }
+    let help = "Whether a node is connected to the cluster. The master tells it of all, also of workers that left in the \
+                last 24 hours; a worker of itself.";
+    text.family("wazuh_cluster_node_connected", Kind::Gauge, help);
+    for node in &view.nodes {
+        text.sample(&[("name", &node.name)], u8::from(node.connected));
+    }
+    let help = "Seconds since the last keep-alive of a worker or, on a worker, since its last that was answered.";
+    text.family("wazuh_cluster_keepalive_age_seconds", Kind::Gauge, help);
+    for (node, age) in view.nodes.iter().filter_map(|node| Some((node, node.keep_alive?))) {
+        text.sample(&[("name", &node.name)], age.as_secs_f64());
+    }
+    let help =
+        "Agents that are active, by the node that they report to. Missing while the agent database does not answer.";
+    text.family("wazuh_cluster_active_agents", Kind::Gauge, help);
+    for (node, agents) in view.nodes.iter().filter_map(|node| Some((node, node.agents?))) {
+        text.sample(&[("name", &node.name)], agents);
+    }
+}
+
+fn files(text: &mut Text, view: &View) {
+    let workers: Vec<(&str, &Files)> =
+        view.nodes.iter().filter_map(|node| Some((node.name.as_str(), node.files.as_ref()?))).collect();
+    let help = "Seconds since a check found the files of a worker equal to the master's; before the first, since it \
+                connected or, on the worker itself, since it started.";
+    text.family("wazuh_cluster_sync_age_seconds", Kind::Gauge, help);
+    for (name, files) in &workers {
+        text.sample(&[("name", name)], files.age.as_secs_f64());
+    }
+    let help = "Files in which a worker differed from the master at its last check: shared ones with another content, \
+                missing ones, extra ones. All 0: in sync.";
+    text.family("wazuh_cluster_files", Kind::Gauge, help);
+    for (name, files) in &workers {
+        let behind = files.standing.behind;
+        for (state, count) in [("shared", behind.shared), ("missing", behind.missing), ("extra", behind.extra)] {
+            text.sample(&[("name", name), ("state", state)], count);
+        }
+    }
+    let help = "Files that a worker could not write or delete in its last synchronisation.";
+    text.family("wazuh_cluster_failed_files", Kind::Gauge, help);
+    for (name, files) in &workers {
+        text.sample(&[("name", name)], files.applied.failed);
+    }
+    if let Some(authority) = &view.authority {
+        let help = "How often the synchronised files of the master have changed since it started.";
+        text.single("wazuh_cluster_generation", Kind::Gauge, help, authority.generation);
+        text.single("wazuh_cluster_local_files", Kind::Gauge, "Synchronised files of the master.", authority.files);
+    }
+}
+
+fn tasks(text: &mut Text, view: &View) {
+    let metrics = &view.node.metrics;
+    let own = || Task::ALL.into_iter().filter(|task| task.belongs_to(view.node.cluster.node_type));
+    text.family(
+        "wazuh_cluster_task_duration_seconds",
+        Kind::Histogram,
+        "How long the runs of a task took that ended well.",
+    );
+    for task in own() {
+        text.histogram(&[("task", task.name())], &metrics.task(task).seconds);
+    }
+    let help = "When a run of a task last ended well, in seconds since 1970.";
+    text.family("wazuh_cluster_task_last_success_timestamp", Kind::Gauge, help);
+    for (task, last) in own().filter_map(|task| Some((task, metrics.task(task).last()?))) {
+        let seconds = last.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        text.sample(&[("task", task.name())], seconds);
+    }
+    text.family("wazuh_cluster_task_failures_total", Kind::Counter, "Runs of a task that failed.");
+    for task in own() {
+        text.sample(&[("task", task.name())], metrics.task(task).failures.get());
+    }
+}
+
+fn links(text: &mut Text, metrics: &Metrics) {
+    let link = &metrics.link;
+    text.family(
+        "wazuh_cluster_bytes_total",
+        Kind::Counter,
+        "Bytes of the links to other nodes, as they cross the network.",
+    );
+    text.sample(&[("dir", "in")], link.received.get());
+    text.sample(&[("dir", "out")], link.sent.get());
+    let help = "Messages of other nodes that could not be decrypted: another key, or none.";
+    text.single("wazuh_cluster_auth_failures_total", Kind::Counter, help, link.auth_failures.get());
+}
+
+fn rejections(text: &mut Text, metrics: &Metrics) {
+    let help = "Connections that the master has rejected, by reason.";
+    text.family("wazuh_cluster_rejected_connections_total", Kind::Counter, help);
+    for why in Rejection::ALL {
+        text.sample(&[("reason", why.name())], metrics.rejections(why));
+    }
+}
+
+fn database(text: &mut Text, metrics: &Metrics) {
+    let database = &metrics.database;
+    let help = "How long requests of this daemon to the agent database took.";
+    text.family("wazuh_cluster_wdb_request_seconds", Kind::Histogram, help);
+    text.histogram(&[], &database.seconds);
+    let help = "Requests that the agent database did not answer.";
+    text.single("wazuh_cluster_wdb_failures_total", Kind::Counter, help, database.failures.get());
+    let help = "Whether the agent database answered the last request.";
+    text.single("wazuh_cluster_wdb_up", Kind::Gauge, help, u8::from(!database.away.get()));
+}

@@ -1,0 +1,92 @@
+//! What became of the files of a synchronisation on the worker, which a master of ours is told (`spec/native.md` 2).
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    files::{Failure, Outcome},
+    wire::json,
+};
+
+/// Failures that are told one by one.
+const SHOWN: usize = 20;
+
+/// The longest text of a failure that is kept, in bytes.
+const LONGEST: usize = 512;
+
+/// What a worker did with an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Applied {
+    /// Files that were not there before.
+    pub created: usize,
+    /// Files that have another content now.
+    pub updated: usize,
+    /// Files that are gone.
+    pub deleted: usize,
+    /// Files that could not be dealt with.
+    pub failed: usize,
+    /// The first of these.
+    pub failures: Vec<Failed>,
+}
+
+/// A file that could not be dealt with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// Relative to the home of the worker.
+    pub path: String,
+    /// Why, as a sentence without its end.
+    pub reason: String,
+}
+
+impl Applied {
+    /// Of an update that was carried out.
+    pub fn new(outcome: &Outcome) -> Self {
+        let failed = |Failure { path, reason, .. }: &Failure| Failed { path: path.clone(), reason: reason.clone() };
+        Self {
+            created: outcome.created,
+            updated: outcome.updated,
+            deleted: outcome.deleted,
+            failed: outcome.failures.len(),
+            failures: outcome.failures.iter().take(SHOWN).map(failed).collect(),
+        }
+        .bounded()
+    }
+
+    /// As it travels.
+    pub fn to_json(&self) -> String {
+        json::text(self)
+    }
+
+    /// What a worker tells.
+    ///
+    /// # Errors
+    /// What is wrong with it; the worker is at fault.
+    pub fn parse(payload: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice::<Self>(payload).map(Self::bounded).map_err(|error| error.to_string())
+    }
+
+    fn bounded(mut self) -> Self {
+        self.failures.truncate(SHOWN);
+        for Failed { path, reason } in &mut self.failures {
+            path.truncate(path.floor_char_boundary(LONGEST));
+            reason.truncate(reason.floor_char_boundary(LONGEST));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_report_is_bounded() {
+        let failed = |length| Failed { path: "é".repeat(length), reason: "r".repeat(length) };
+        let many = Applied { failed: 1000, failures: vec![failed(1000); 100], ..Applied::default() };
+        let kept = Applied::parse(many.to_json().as_bytes()).unwrap();
+        assert_eq!((kept.failed, kept.failures.len()), (1000, SHOWN));
+        assert_eq!((kept.failures[0].path.len(), kept.failures[0].reason.len()), (LONGEST, LONGEST));
+        assert_eq!(Applied::parse(b"{}"), Ok(Applied::default()));
+        assert!(Applied::parse(b"[]x").is_err());
+    }
+}
