@@ -450,7 +450,8 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
         // Meanwhile a person writes, too, and nothing of that is lost.
         for number in 0..20 {
             let path = fixture.path("etc/client.keys");
-            let line = format!("{} hand-{number} any k\n", 900_000 + number);
+            // Far from each other: the registrar goes on from the highest.
+            let line = format!("{} hand-{number} any k\n", 900_000 + 1_000 * number);
             let appended = fs::OpenOptions::new().append(true).open(&path).and_then(|mut file| {
                 use std::io::Write;
                 file.write_all(line.as_bytes())
