@@ -113,7 +113,7 @@ impl KeysFile {
     /// [`NotWritten`].
     pub(super) fn write(&mut self) -> Result<(), NotWritten> {
         let Some(Known { table, stamp }) = self.known.take() else { return Err(NotWritten::Changed) };
-        let replacement = Replacement::new(&self.disk, &self.path, table.lines()).map_err(NotWritten::Disk)?;
+        let replacement = Replacement::new(&self.disk, &self.path, true, table.lines()).map_err(NotWritten::Disk)?;
         if Stamp::of(&self.path).ok() != stamp {
             return Err(NotWritten::Changed);
         }

@@ -112,7 +112,9 @@ impl Journal {
         }
         let lines: Vec<String> = self.entries.iter().map(|pending| pending.entry.line()).collect();
         let pieces = lines.iter().map(String::as_bytes);
-        Replacement::new(&self.disk, &self.path, pieces).and_then(Replacement::commit).map(drop)
+        // After a power cut everybody starts anew and makes the rows those of client.keys: only groups would be lost.
+        let durable = self.entries.iter().any(|pending| pending.entry.has_groups());
+        Replacement::new(&self.disk, &self.path, durable, pieces).and_then(Replacement::commit).map(drop)
     }
 
     /// Drops what need not be kept any longer; whether that was anything, so that the file has it too much.
@@ -146,6 +148,10 @@ impl Entry {
             "-" => Self::Removed { id: next()?.to_owned(), name: next()?.to_owned() },
             _ => return None,
         })
+    }
+
+    fn has_groups(&self) -> bool {
+        matches!(self, Self::Added { groups, .. } if !groups.is_empty())
     }
 
     fn line(&self) -> String {

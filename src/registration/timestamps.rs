@@ -28,7 +28,7 @@ pub(super) fn update(path: &Path, removed: &[String], added: &[Agent], now: Syst
         let gone: HashSet<&str> = removed.iter().map(|id| number(id)).collect();
         let is_gone = |line: &&str| gone.contains(number(line.split(' ').next().unwrap_or_default()));
         let stays = before.split_inclusive('\n').filter(|line| !is_gone(line));
-        Replacement::new(&Disk::new(), path, stays.map(str::as_bytes)).and_then(Replacement::commit)?;
+        Replacement::new(&Disk::new(), path, false, stays.map(str::as_bytes)).and_then(Replacement::commit)?;
     }
     let date = local_date(now);
     let lines: String =

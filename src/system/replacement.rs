@@ -1,4 +1,4 @@
-//! A new content for a file: whole or not at all, durable when it is done.
+//! A new content for a file: whole or not at all, and durable when it is done if that matters.
 
 use std::{
     fs::{self, File},
@@ -27,16 +27,23 @@ pub struct Replacement<'a> {
     file: File,
     staged: String,
     name: String,
+    durable: bool,
     done: bool,
 }
 
 impl<'a> Replacement<'a> {
     /// Writes `pieces` beside `path`, with the mode of what stands there and, as far as this process may, its owner; for a
-    /// new file that of the directory. A symbolic link stays, and the file that it leads to is replaced.
+    /// new file that of the directory. A symbolic link stays, and the file that it leads to is replaced. With `durable` it
+    /// waits for the disk; otherwise a power cut may lose the content, old and new.
     ///
     /// # Errors
     /// Those of the disk; nothing is left then.
-    pub fn new<'p>(disk: &'a Disk, path: &Path, pieces: impl Iterator<Item = &'p [u8]>) -> io::Result<Self> {
+    pub fn new<'p>(
+        disk: &'a Disk,
+        path: &Path,
+        durable: bool,
+        pieces: impl Iterator<Item = &'p [u8]>,
+    ) -> io::Result<Self> {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -49,7 +56,7 @@ impl<'a> Replacement<'a> {
             Err(error) => return Err(error.into()),
         }
         let file = disk.create(&directory, &staged)?;
-        let replacement = Self { disk, directory, file, staged, name: name.to_owned(), done: false };
+        let replacement = Self { disk, directory, file, staged, name: name.to_owned(), durable, done: false };
         replacement.write(pieces)?;
         disk.set_mode(&replacement.file, before.as_ref().map_or(MODE, |before| before.mode() & 0o7777))?;
         let like = before.map_or_else(|| replacement.directory.metadata(), Ok)?;
@@ -60,7 +67,9 @@ impl<'a> Replacement<'a> {
                 Err(error) => return Err(error.into()),
             }
         }
-        disk.sync(&replacement.file)?;
+        if durable {
+            disk.sync(&replacement.file)?;
+        }
         Ok(replacement)
     }
 
@@ -84,7 +93,9 @@ impl<'a> Replacement<'a> {
     pub fn commit(mut self) -> io::Result<Stamp> {
         self.disk.rename(&self.directory, &self.staged, &self.name)?;
         self.done = true;
-        self.disk.sync(&self.directory)?;
+        if self.durable {
+            self.disk.sync(&self.directory)?;
+        }
         Stamp::of_file(&self.file)
     }
 }
@@ -107,7 +118,7 @@ mod tests {
 
     fn write(disk: &Disk, path: &Path, content: &str) -> io::Result<Stamp> {
         let pieces = content.as_bytes().chunks(100_000);
-        Replacement::new(disk, path, pieces).and_then(Replacement::commit)
+        Replacement::new(disk, path, true, pieces).and_then(Replacement::commit)
     }
 
     fn names(folder: &Path) -> Vec<String> {
