@@ -168,6 +168,32 @@ fn a_file_that_cannot_be_used_is_told_and_stays_and_the_node_goes_on() {
 }
 
 #[test]
+fn a_file_that_another_process_holds_loses_nothing_that_a_worker_sends() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/client.keys", "001 agent1 any k1\n");
+    let master = Node::master(home, &clock, json!({}));
+    let worker = Node::worker(TestHome::new(), &clock, json!({}), "w1", master.port());
+    let (mut here, mut there) = (Database::of(&worker), Database::of(&master));
+    advance_until(&hand, SECOND, "both know the agent", || {
+        [&mut here, &mut there].into_iter().all(|database| database.agent(1) != Value::Null)
+    });
+    let other = rusqlite::Connection::open(master.home.path("queue/db/global.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    here.reports(1, "w1", "Wazuh v4.14.7");
+    // The health would wait for the database, too.
+    let workers = || master.as_master().registry.workers();
+    let tried = || workers().iter().any(|worker| worker.agent_info.status().span.end.is_some());
+    advance_until(&hand, SECOND, "the master has tried to store it", tried);
+    eventually("it is to be sent again", || here.agent(1)["sync_status"] == "syncreq");
+    assert_eq!(there.agent(1).get("os_name"), None, "reading goes on");
+    other.execute_batch("COMMIT").unwrap();
+    advance_until(&hand, SECOND, "it has arrived", || there.agent(1)["os_name"] == "Ubuntu");
+    worker.stop();
+    master.stop();
+}
+
+#[test]
 fn a_file_that_is_lost_is_made_anew_with_the_agents_of_the_keys() {
     let (clock, hand) = FakeClock::new();
     let home = TestHome::new();

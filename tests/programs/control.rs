@@ -58,6 +58,30 @@ fn three_before_a_worker_is_in_sync_and_zero_after() {
 }
 
 #[test]
+fn agents_are_listed_alike_on_master_and_worker() {
+    let master = Home::master();
+    let worker = Home::worker("w1", master.address);
+    master.write("etc/client.keys", "001 web any k1\n002 db 10.0.0.7 k2\n");
+    let (_master, _worker) = (Daemon::start(&master), Daemon::start(&worker));
+    let table = "\
+ID   NAME       IP         STATUS           VERSION  NODE NAME  \n\
+000  localhost  127.0.0.1  active           unknown  unknown    \n\
+001  web        any        never_connected  unknown  unknown    \n\
+002  db         10.0.0.7   never_connected  unknown  unknown    \n";
+    for home in [&master, &worker] {
+        until("the master knows the agents", || (control(home, &["-a"]).stdout == table.as_bytes()).then_some(()));
+        let none = control(home, &["-a", "-fs", "disconnected", "-fn", "w1"]);
+        assert_eq!(
+            (none.status.code(), &*String::from_utf8_lossy(&none.stdout)),
+            (Some(0), "ID  NAME  IP  STATUS  VERSION  NODE NAME  \n")
+        );
+        let waiting = json(home, &["-a", "-fs", "never_connected", "--json"]);
+        assert_eq!(waiting[1]["name"], "db");
+        assert_eq!(waiting.as_array().map(Vec::len), Some(2), "{waiting}");
+    }
+}
+
+#[test]
 fn three_on_a_worker_without_its_master() {
     let worker = Home::worker("w1", crate::support::Address::new());
     let _worker = Daemon::start(&worker);
