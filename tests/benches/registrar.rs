@@ -14,17 +14,17 @@ mod machine;
 mod node;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod process;
+mod program;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod table;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod timing;
 
 use std::{
-    error::Error,
     fs::{self, File},
     io::{self, Read, Write},
     os::unix::net::UnixStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -33,33 +33,20 @@ use std::{
 
 use node::{Node, Setup, free_port, furnish};
 use process::memory;
+use program::Failure;
 use table::Table;
 use timing::{Samples, setting, timed};
-
-/// Why the benchmark could not be run.
-pub type Failure = Box<dyn Error>;
 
 /// Agents of a large installation.
 const MANY: usize = 100_000;
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` runs this program too.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Only `make bench` (cargo bench) measures.");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The benchmark could not be run: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }
 
 fn run() -> Result<(), Failure> {
     println!("{}", machine::facts());
-    let main = std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let main = program::place();
     fs::create_dir_all(&main)?;
     let place = tempfile::Builder::new().prefix("registration-").tempdir_in(main)?;
     let columns = [

@@ -14,13 +14,13 @@ mod c_client;
 mod machine;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod node;
+mod program;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod table;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod timing;
 
 use std::{
-    error::Error,
     fmt::Write as _,
     fs::{self, File},
     io::Write,
@@ -31,11 +31,9 @@ use std::{
 };
 
 use node::{Node, PATIENCE, Setup, free_port, furnish};
+use program::Failure;
 use table::{Table, number};
 use timing::{Samples, setting};
-
-/// Why the benchmark could not be run.
-pub type Failure = Box<dyn Error>;
 
 /// Agents that are there from the beginning.
 const KNOWN: u32 = 10_000;
@@ -45,23 +43,12 @@ const NEW: usize = 400;
 const PROGRAMS: [usize; 3] = [1, 2, 16];
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` runs this program too.
-    if !std::env::args().any(|argument| argument == "--bench") {
-        println!("Only `make bench` (cargo bench) measures.");
-        return ExitCode::SUCCESS;
-    }
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("The benchmark could not be run: {failure}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main(run)
 }
 
 fn run() -> Result<(), Failure> {
     println!("{}", machine::facts());
-    let main = std::env::var_os("BENCH_DIR").map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
+    let main = program::place();
     fs::create_dir_all(&main)?;
     let place = tempfile::Builder::new().prefix("registration-").tempdir_in(main)?;
     let cluster = Cluster::start(place.path())?;
