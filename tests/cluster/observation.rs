@@ -181,7 +181,9 @@ fn a_place_that_is_taken_does_not_keep_a_node_from_its_work() {
     let path = taken.path("taken.sock");
     let _owner = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let master = Node::master(home, &clock, json!({"metrics": {"listen": path}}));
-    let _peer = RawPeer::connect(master.port()).hello("w1");
+    // It is to live until the worker was looked for.
+    let mut peer = RawPeer::connect(master.port());
+    peer.hello("w1");
     assert_eq!(master.workers(), ["w1"]);
 }
 
