@@ -285,9 +285,17 @@ fn a_worker_whose_database_does_not_answer_goes_on_saying_that_it_lives() {
     });
     let heard = || registry.workers().first().map(|worker| worker.last_keep_alive().0);
     let times = (0..9).map(|_| {
-        let (before, begun) = (heard(), Instant::now());
+        let (before, begun, mut left) = (heard(), Instant::now(), 60);
         hand.advance(60 * SECOND);
-        eventually("a keep-alive has come", || heard() > before);
+        // The thread may have begun to wait only after that; two minutes in all are still no silence.
+        eventually("a keep-alive has come", || {
+            let come = heard() > before;
+            if !come && left > 0 {
+                hand.advance(SECOND);
+                left -= 1;
+            }
+            come
+        });
         begun.elapsed()
     });
     let usual = median(times.collect());
