@@ -4,7 +4,7 @@ use rusqlite::{ToSql, params};
 
 use super::{
     Answer, Database,
-    answer::{Failure, Sized},
+    answer::{Failure, LONGEST, Sized},
     command::integer,
     fault::message,
     labels, rows,
@@ -36,9 +36,9 @@ fn execute(database: &Database, sql: &str, values: &[&dyn ToSql]) -> Result<Answ
     Ok(OK)
 }
 
-/// The rows of a query; `failed` is what the original says when it cannot be made.
+/// The rows of a query, as many as somebody can get; `failed` is what the original says when it cannot be made.
 pub(super) fn select(database: &Database, sql: &str, values: &[&dyn ToSql], failed: &str) -> Result<Answer, Failure> {
-    let rows = || rows::array(database.connection.prepare_cached(sql)?.query(values)?, usize::MAX);
+    let rows = || rows::array(database.connection.prepare_cached(sql)?.query(values)?, LONGEST);
     rows().map(Answer::Ok).map_err(|error| told(error, failed))
 }
 
@@ -190,7 +190,7 @@ pub(super) fn find(database: &Database, arguments: &str) -> Result<Answer, Failu
     let agent = parse(arguments)?;
     let (Some(name), Some(ip)) = (agent.text_of("name"), agent.text_of("ip")) else { return Err(shape(arguments)()) };
     let sql = "SELECT id FROM agent WHERE name = ?1 AND (register_ip = ?2 OR register_ip LIKE ?2 || '/%')";
-    let rows = rows::array(database.connection.prepare_cached(sql)?.query(params![name, ip])?, usize::MAX)?;
+    let rows = rows::array(database.connection.prepare_cached(sql)?.query(params![name, ip])?, LONGEST)?;
     Ok(Answer::Ok(rows))
 }
 

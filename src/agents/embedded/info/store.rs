@@ -14,6 +14,9 @@ use crate::{
 /// Records of one list: more agents than any cluster has. Everybody else waits while they are stored.
 const MOST: usize = 1_000_000;
 
+/// Labels of one agent: as many as a program can bring with one request.
+const LABELS: usize = 16_384;
+
 /// Records are read one by one: each takes much more memory than its text may.
 type List<'a> = AtMost<&'a RawValue, MOST>;
 
@@ -74,7 +77,7 @@ struct Record<'a> {
     #[serde(default)]
     status_code: i64,
     #[serde(borrow, default)]
-    labels: Vec<Label<'a>>,
+    labels: AtMost<Label<'a>, LABELS>,
 }
 
 #[derive(Deserialize)]
@@ -212,7 +215,7 @@ impl<'d> Records<'d> {
         if !first_that_fits(&mut self.whole, values)? {
             return Ok(false);
         }
-        let labels = record.labels.iter().map(|label| (&*label.key, &*label.value));
+        let labels = record.labels.0.iter().map(|label| (&*label.key, &*label.value));
         if let Err(error) = labels::replace(self.database, record.id, labels) {
             log::warn!(
                 target: "[Cluster] [Agent database]",
