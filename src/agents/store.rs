@@ -11,6 +11,9 @@ use crate::wire::{AtMost, MESSAGE_LIMIT};
 /// Parts of one answer, or texts of one message. A database that never comes to an end is not to hold a thread for ever.
 const PARTS: usize = 100_000;
 
+/// Bytes of the texts of one message to the master, or a little more. What is left follows at once.
+const TEXTS: usize = 16 * 1024 * 1024;
+
 /// Agents that one statement names; it must stay well below the longest request.
 const NAMED: usize = 4_000;
 
@@ -88,28 +91,36 @@ impl Store {
 
     /// Sends commands until an answer is complete; `next` makes the one that follows a part.
     fn parts(&self, first: &str, next: impl FnMut(&str) -> String) -> Result<Vec<String>, Error> {
-        let (parts, end) = self.parts_so_far(first, next);
-        end.map(|()| parts)
+        match self.parts_so_far(first, next, MESSAGE_LIMIT) {
+            (parts, Ok(true)) => Ok(parts),
+            (_, Ok(false)) => Err(Error::Refused(format!("the agent database gives no end of '{first}'"))),
+            (_, Err(error)) => Err(error),
+        }
     }
 
-    /// The parts that came, and whether that is all.
-    fn parts_so_far(&self, first: &str, mut next: impl FnMut(&str) -> String) -> (Vec<String>, Result<(), Error>) {
-        let (mut parts, mut request, mut room) = (Vec::new(), first.to_owned(), MESSAGE_LIMIT);
-        while parts.len() < PARTS && room > 0 {
+    /// The parts that came until they have `longest` bytes, and whether that is all.
+    fn parts_so_far(
+        &self,
+        first: &str,
+        mut next: impl FnMut(&str) -> String,
+        longest: usize,
+    ) -> (Vec<String>, Result<bool, Error>) {
+        let (mut parts, mut request, mut bytes) = (Vec::new(), first.to_owned(), 0);
+        while parts.len() < PARTS && bytes < longest {
             match self.0.query(&request) {
                 Ok(Reply::Ok(part)) => {
                     parts.push(part);
-                    return (parts, Ok(()));
+                    return (parts, Ok(true));
                 }
                 Ok(Reply::Due(part)) => {
                     request = next(&part);
-                    room = room.saturating_sub(part.len());
+                    bytes += part.len();
                     parts.push(part);
                 }
                 Err(error) => return (parts, Err(error)),
             }
         }
-        (parts, Err(Error::Refused(format!("the agent database gives no end of '{first}'"))))
+        (parts, Ok(false))
     }
 
     /// Takes what the master must know of the agents of this node; it counts as sent. None if there is nothing.
@@ -125,14 +136,15 @@ impl Store {
             }
             Form::Texts => {
                 let request = "global sync-agent-info-get {}";
-                let (mut parts, end) = self.parts_so_far(request, |_| request.to_owned());
+                let (mut parts, complete) = self.parts_so_far(request, |_| request.to_owned(), TEXTS);
                 parts.retain(|part| part != "[]");
-                // What came counts as sent already, so it is sent; the next turn shows whether the error stays.
                 if parts.is_empty() {
-                    end?;
+                    return complete.map(|_| None);
                 }
+                // What came counts as sent already, so it is sent; the next turn shows whether an error stays.
+                let more = complete == Ok(false);
                 let chunks = serde_json::to_string(&parts).unwrap_or_default();
-                Ok((!parts.is_empty()).then_some(AgentInfo { chunks, count: parts.len(), more: false }))
+                Ok(Some(AgentInfo { chunks, count: parts.len(), more }))
             }
         }
     }

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{Answer, Database, answer::Failure, command::integer, sql::PATIENCE};
 
 /// A testing aid, which may hold the database as long as any statement.
-pub(super) fn sleep(_: &Database, arguments: &str) -> Result<Answer, Failure> {
+pub(super) fn sleep(database: &Database, arguments: &str) -> Result<Answer, Failure> {
     let milliseconds = u64::try_from(integer(arguments)).unwrap_or_default();
-    std::thread::sleep(Duration::from_millis(milliseconds).min(PATIENCE));
+    database.limit.rest(Duration::from_millis(milliseconds).min(PATIENCE));
     Ok(Answer::Raw("ok ".to_owned()))
 }
 

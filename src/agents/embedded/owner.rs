@@ -251,7 +251,8 @@ impl Owner {
         self.tried = Some(Instant::now());
         self.database = Database::open(&self.path, self.role, self.clock.clone());
         match &self.database {
-            Ok(_) => {
+            Ok(database) => {
+                database.limit.ends_with(self.order.clone());
                 self.inode = self.path.metadata().map(|metadata| metadata.ino()).unwrap_or_default();
                 self.looked = Instant::now();
                 self.told.clear();

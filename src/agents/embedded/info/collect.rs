@@ -31,9 +31,14 @@ impl Database {
     /// # Errors
     /// When the database cannot be read; nothing counts as sent then.
     pub(in crate::agents::embedded) fn take_pending(&self, longest: usize) -> Result<Pending, Failure> {
-        let reading = self.connection.unchecked_transaction()?;
-        let pending = self.collect(longest).inspect_err(|_| self.info.reset())?;
-        reading.commit()?;
+        let read = || {
+            let reading = self.connection.unchecked_transaction()?;
+            let collected = self.collect(longest)?;
+            reading.commit()?;
+            Ok(collected)
+        };
+        let (pending, told) = read().inspect_err(|_: &rusqlite::Error| self.info.reset())?;
+        self.told.replace(told);
         Ok(pending)
     }
 
@@ -53,7 +58,8 @@ impl Database {
         Ok(())
     }
 
-    fn collect(&self, longest: usize) -> rusqlite::Result<Pending> {
+    /// What the master must know, and the agents that this is about.
+    fn collect(&self, longest: usize) -> rusqlite::Result<(Pending, Vec<i64>)> {
         let members = LISTS.map(|(_, names)| names.iter().copied().map(member).collect::<Vec<_>>());
         let mut lists = LISTS.map(|_| String::new());
         let sql = format!("SELECT {}, sync_status FROM agent WHERE id = ?1 AND id > 0", RECORD.join(", "));
@@ -87,8 +93,7 @@ impl Database {
         let later: Vec<i64> = ids.collect();
         let more = !later.is_empty();
         self.info.replace(later);
-        self.told.replace(told);
-        Ok(Pending { object: join(lists), more })
+        Ok((Pending { object: join(lists), more }, told))
     }
 
     /// Agents that may have something to tell.

@@ -14,11 +14,15 @@ pub(super) use texts::{get, set};
 /// follows with the next.
 pub(super) const LONGEST_OBJECT: usize = 16 * 1024 * 1024;
 
-/// Notes that the master has been told of these agents. One statement for all: the check of `sync_status` costs SQLite
+/// Agents that one statement names.
+const NAMED: usize = 100_000;
+
+/// Notes that the master has been told of these agents. One statement for many: the check of `sync_status` costs SQLite
 /// more than the rest of it, once for each statement.
 fn mark_sent(database: &Database, ids: &[i64]) -> rusqlite::Result<()> {
     let sql = "UPDATE agent SET sync_status = 'synced' WHERE id IN (SELECT value FROM json_each(?1))";
-    database.connection.prepare_cached(sql)?.execute([serde_json::json!(ids).to_string()]).map(drop)
+    let mut statement = database.connection.prepare_cached(sql)?;
+    ids.chunks(NAMED).try_for_each(|ids| statement.execute([serde_json::json!(ids).to_string()]).map(drop))
 }
 
 /// The columns of a whole record in the order in which they travel.

@@ -122,3 +122,15 @@ fn a_locked_file_and_a_full_one_are_told_and_heal() {
     let taken: Value = serde_json::from_str(&taken).unwrap();
     assert_eq!(taken["syncreq"].as_array().unwrap().len() as u64, all[0]["n"].as_u64().unwrap());
 }
+
+#[test]
+fn the_log_is_written_into_the_file_when_it_has_become_long() {
+    let mut fixture = fixture();
+    fixture.database.tidy();
+    let size = |fixture: &Fixture| fixture.folder.path().join("global.db").metadata().unwrap().len();
+    let before = size(&fixture);
+    fixture.fill(500);
+    assert_eq!(size(&fixture), before, "a commit does not wait for it");
+    fixture.database.tidy();
+    assert!(size(&fixture) > before + 50_000);
+}

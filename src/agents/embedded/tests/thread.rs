@@ -108,3 +108,22 @@ fn what_did_not_arrive_is_pending_again_in_both_forms() {
     store.put_back(&info).unwrap();
     assert_eq!(pending(Form::Texts).unwrap(), info);
 }
+
+#[test]
+fn the_order_to_stop_interrupts_long_statements() {
+    for request in [
+        "global sql WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+        "global sleep 9999",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (embedded, threads, trigger) = embedded(folder.path());
+        let asking = embedded.clone();
+        let waits = std::thread::spawn(move || asking.query(request));
+        while embedded.within(Duration::from_millis(20), |_| ()).is_ok() {
+            std::thread::yield_now();
+        }
+        drop(trigger);
+        assert_eq!(threads.join(Instant::now() + Duration::from_secs(5)), 0, "{request}");
+        assert!(waits.join().is_ok());
+    }
+}
