@@ -72,7 +72,8 @@ fn work_whose_caller_has_given_up_is_not_done() {
 fn what_was_begun_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let (embedded, _threads, _trigger) = embedded(folder.path());
-    let done = embedded.within(Duration::from_millis(20), |_| std::thread::sleep(Duration::from_millis(60)));
+    embedded.query("global select-groups").unwrap();
+    let done = embedded.within(Duration::from_millis(300), |_| std::thread::sleep(Duration::from_millis(600)));
     assert_eq!(done, Ok(()));
 }
 
