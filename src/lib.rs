@@ -86,6 +86,7 @@
 //! | [`local`] | the control socket: server, requests, and a client |
 //! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
 //! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
+//! | [`drift`] | where configurations differ, and whether a ruleset is applied |
 //! | [`redirection`] | requests of local programs that another node answers, and their way back |
 //! | [`api`] | requests of the API, executed by a program that understands them |
 //! | [`session`] | hello, the agreement of native nodes, requests that every handler answers alike |
@@ -109,6 +110,7 @@ pub mod connection;
 pub mod control;
 pub mod crypto;
 pub mod daemon;
+pub mod drift;
 pub mod files;
 pub mod local;
 pub mod logging;
