@@ -22,6 +22,7 @@ mod init_script;
 mod key_change;
 mod logs;
 mod manifests;
+mod observation;
 mod privileges;
 mod process;
 mod redirection;
