@@ -1,6 +1,6 @@
 //! The master's part: asks the workers, and compares.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,9 @@ use crate::{
     system::random,
     wire::{Class, Command, ErrorObject},
 };
+
+/// How long the workers may take to tell their outlines: less than a worker waits that has been asked by a program.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest outline that is read, in bytes.
 const LONGEST: usize = 8 * 1024 * 1024;
@@ -97,7 +100,8 @@ impl Master {
 type Asked = Option<Result<Begun, RequestError>>;
 
 fn ask(worker: &Arc<Member>, nonce: &[u8]) -> Asked {
-    worker.features().outline.then(|| worker.connection.begin(Command::Outline, STANDARD.encode(nonce)))
+    let knows = worker.is_settled() && worker.features().outline;
+    knows.then(|| worker.connection.begin_within(PATIENCE, Command::Outline, STANDARD.encode(nonce)))
 }
 
 fn judge(master: &[Setting], asked: Asked) -> NodeDrift {
