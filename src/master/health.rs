@@ -104,9 +104,8 @@ fn worker_health(worker: &Member, active: u64) -> Value {
     })
 }
 
-/// What only our programs ask for. Those of the original take the members that they know by name.
+/// What only our programs ask for, while there is something to tell. Those of the original take members by their names.
 fn add_ours(status: &mut Value, integrity: &Status, applied: &Applied) {
-    status["in_sync_since"] = date(integrity.standing.since).into();
     if let Some(Sending { files, of, bytes }) = integrity.sending {
         status["sync_progress"] = json!({"files": files, "of_files": of, "bytes": bytes});
     }
