@@ -47,8 +47,8 @@
 //!
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
 //! `hello` while a ghost is asked whether it lives, `sendsync` while there are requests of a worker to a program of the
-//! master, `request` for what needs the agent database, a scan or another node. No thread that
-//! reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
+//! master, `request` for what needs the agent database, a scan or another node, `agents` while these are counted for
+//! who watches the node. No thread that reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` and the keys as `RwLock<Arc<Keys>>` (readers clone the `Arc`
@@ -86,6 +86,7 @@
 //! | [`local`] | the control socket: server, requests, and a client |
 //! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
 //! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
+//! | [`drift`] | where configurations differ, and whether a ruleset is applied |
 //! | [`redirection`] | requests of local programs that another node answers, and their way back |
 //! | [`api`] | requests of the API, executed by a program that understands them |
 //! | [`session`] | hello, the agreement of native nodes, requests that every handler answers alike |
@@ -109,6 +110,7 @@ pub mod connection;
 pub mod control;
 pub mod crypto;
 pub mod daemon;
+pub mod drift;
 pub mod files;
 pub mod local;
 pub mod logging;

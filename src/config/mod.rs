@@ -18,6 +18,7 @@ mod internal_options;
 mod key;
 mod keys;
 mod ossec_conf;
+mod outline;
 mod privacy;
 mod published;
 mod secret;
@@ -32,6 +33,9 @@ pub use home::Home;
 pub use internal_options::{debug_level, guesses_groups};
 pub use key::ClusterKey;
 pub use keys::Keys;
+#[cfg(test)]
+pub use outline::outline_of_text;
+pub use outline::{Setting, outline};
 pub use secret::Secret;
 pub use settings::Settings;
 

@@ -13,6 +13,8 @@ const CLUSTER: &str = "cluster";
 const AUTH: &str = "auth";
 /// Bounds what a hostile or broken file costs, and the recursion over what was read.
 const DEEPEST: usize = 128;
+/// Likewise, for elements that are kept.
+const MOST: usize = 20_000;
 
 /// An element inside a block, and the block itself.
 #[derive(Debug)]
@@ -51,6 +53,28 @@ pub(super) struct Malformed {
 /// # Errors
 /// The first place at which tags do not match or markup does not end.
 pub(super) fn find_blocks(text: &str) -> Result<Found, Malformed> {
+    let Search { blocks, astray, .. } = search(text, |name| matches!(name, CLUSTER | AUTH))?;
+    let mut found = Found { astray, ..Found::default() };
+    for block in blocks {
+        if block.name == AUTH {
+            found.auth = Some(block);
+        } else {
+            found.cluster = Some(block);
+        }
+    }
+    Ok(found)
+}
+
+/// The blocks of all other daemons and of this one, but for `<cluster>`, in the order of the file.
+///
+/// # Errors
+/// As [`find_blocks`].
+pub(super) fn other_blocks(text: &str) -> Result<Vec<Element>, Malformed> {
+    search(text, |name| name != CLUSTER).map(|search| search.blocks)
+}
+
+/// One pass over the file.
+fn search(text: &str, wanted: fn(&str) -> bool) -> Result<Search, Malformed> {
     let text = escape_bare(text);
     let mut reader = Reader::from_str(&text);
     let config = reader.config_mut();
@@ -59,7 +83,8 @@ pub(super) fn find_blocks(text: &str) -> Result<Found, Malformed> {
     config.check_end_names = false;
     config.allow_unmatched_ends = true;
 
-    let mut search = Search::default();
+    let mut search =
+        Search { wanted, open: Vec::new(), building: Vec::new(), kept: 0, blocks: Vec::new(), astray: Vec::new() };
     let (mut line, mut counted) = (1, 0);
     loop {
         let start = reader.buffer_position() as usize;
@@ -91,13 +116,18 @@ fn newlines(text: &str, from: usize, to: usize) -> usize {
 }
 
 /// The state of one pass over the file.
-#[derive(Default)]
 struct Search {
+    /// Names of the blocks that are kept, which stand directly in a root.
+    wanted: fn(&str) -> bool,
     /// Names and lines of all tags that are open.
     open: Vec<(String, usize)>,
     /// The block and its elements that are open, outermost first; empty outside a block.
     building: Vec<Element>,
-    found: Found,
+    /// Elements that were kept so far.
+    kept: usize,
+    blocks: Vec<Element>,
+    /// As in [`Found`].
+    astray: Vec<usize>,
 }
 
 impl Search {
@@ -108,10 +138,15 @@ impl Search {
             return Err(Malformed { line, problem, remedy: "close the tags before this line".into() });
         }
         if name == CLUSTER && self.open.is_empty() {
-            self.found.astray.push(line);
+            self.astray.push(line);
         }
-        let block = matches!(name, CLUSTER | AUTH) && matches!(&self.open[..], [(root, _)] if root == ROOT);
+        let block = matches!(&self.open[..], [(root, _)] if root == ROOT) && (self.wanted)(name);
         if block || !self.building.is_empty() {
+            self.kept += 1;
+            if self.kept > MOST {
+                let problem = format!("more than {MOST} options stand in the file");
+                return Err(Malformed { line, problem, remedy: "remove those that are not needed".into() });
+            }
             let mut attributes = tag.attributes();
             let attributes = attributes.with_checks(false).flatten();
             self.building.push(Element {
@@ -148,8 +183,7 @@ impl Search {
         if let Some(element) = self.building.pop() {
             match self.building.last_mut() {
                 Some(parent) => parent.children.push(element),
-                None if element.name == AUTH => self.found.auth = Some(element),
-                None => self.found.cluster = Some(element),
+                None => self.blocks.push(element),
             }
         }
         Ok(())
@@ -161,9 +195,9 @@ impl Search {
         }
     }
 
-    fn finish(self) -> Result<Found, Malformed> {
+    fn finish(self) -> Result<Self, Malformed> {
         match self.open.last() {
-            None => Ok(self.found),
+            None => Ok(self),
             Some((name, line)) => {
                 let problem = format!("<{name}> is never closed");
                 Err(Malformed { line: *line, problem, remedy: format!("write </{name}> at its end") })

@@ -1,6 +1,6 @@
 //! The command line: one table of options feeds the parser and the help.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -23,6 +23,8 @@ pub(super) struct Request {
     /// Whether nothing of a removed agent stays.
     pub(super) purge: bool,
     pub(super) json: bool,
+    /// How often to show it again.
+    pub(super) watch: Option<Duration>,
     pub(super) debug: bool,
     pub(super) home: Option<PathBuf>,
 }
@@ -36,6 +38,7 @@ pub(super) enum Action {
     Health { more: bool },
     Agents,
     Keys,
+    ConfigDiff,
     AddAgent(String),
     RemoveAgent(String),
     AgentKey(String),
@@ -48,6 +51,7 @@ pub(super) enum Id {
     Health,
     ListAgents,
     KeyStatus,
+    ConfigDiff,
     FilterNode,
     FilterStatus,
     AddAgent,
@@ -57,6 +61,7 @@ pub(super) enum Id {
     RemoveAgent,
     Purge,
     AgentKey,
+    Watch,
     Debug,
     Json,
     Home,
@@ -65,12 +70,19 @@ pub(super) enum Id {
     Help,
 }
 
-pub(super) const FLAGS: [Flag<Id>; 19] = [
+pub(super) const FLAGS: [Flag<Id>; 21] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
     flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
     flag(Id::KeyStatus, "", "key-status", "", "Show which key each node has and uses, by its fingerprint."),
-    flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with -l, -i, -a and --key-status."),
+    flag(
+        Id::ConfigDiff,
+        "",
+        "config-diff",
+        "",
+        "Show where nodes differ in ossec.conf, and whether their ruleset is loaded.",
+    ),
+    flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with the options above."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
     flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its id and its key."),
     flag(Id::Ip, "", "ip", "IP", "Its address or network, with --add-agent; any without this."),
@@ -79,6 +91,7 @@ pub(super) const FLAGS: [Flag<Id>; 19] = [
     flag(Id::RemoveAgent, "", "remove-agent", "ID", "Remove an agent from the cluster."),
     flag(Id::Purge, "", "purge", "", "Keep no line of it in client.keys, with --remove-agent."),
     flag(Id::AgentKey, "", "agent-key", "ID", "Show the key that an agent imports."),
+    flag(Id::Watch, "", "watch", "[SECONDS]", "Show it again every 2 seconds, or so many, with what shows a state."),
     flag(Id::Json, "", "json", "", "Print one JSON document instead of a table."),
     flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
     flag(Id::Debug, "d", "debug", "", "Show on stderr what is sent and received, and the causes of an error."),
@@ -86,6 +99,11 @@ pub(super) const FLAGS: [Flag<Id>; 19] = [
     flag(Id::Version, "V", "version", "", "Show the version."),
     flag(Id::Help, "h", "help", "", "Show this help."),
 ];
+
+/// From one showing to the next, in seconds, if it is not said.
+const WATCH: f64 = 2.0;
+/// What may be said.
+const WATCHES: RangeInclusive<f64> = 0.1..=86_400.0;
 
 /// What is wrong with a command line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,6 +114,8 @@ pub(super) enum Fault {
     Stray(String),
     #[error("-i takes nothing but 'more', not '{0}'")]
     NotMore(String),
+    #[error("--watch takes seconds from {least} to {most}, not '{0}'", least = WATCHES.start(), most = WATCHES.end())]
+    NoSeconds(String),
     #[error("-fn needs the name of at least one node")]
     NoNode,
     #[error("-fs needs at least one of {}", STATUSES.join(", "))]
@@ -105,7 +125,8 @@ pub(super) enum Fault {
     #[error("'{0}' is no number of an agent: one to eight digits, as in 'cluster_control -a'")]
     NoAgent(String),
     #[error(
-        "-l, -i, -a, --key-status, -u, -V, --add-agent, --remove-agent and --agent-key do not go together; choose one"
+        "-l, -i, -a, --key-status, --config-diff, -u, -V, --add-agent, --remove-agent and --agent-key do not go together; \
+         choose one"
     )]
     SeveralActions,
     #[error("{0} goes with {1} only")]
@@ -131,6 +152,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         wishes: Wishes::default(),
         purge: false,
         json: false,
+        watch: None,
         debug: false,
         home: None,
     };
@@ -142,6 +164,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Id::Health => Action::Health { more: more(&mut parser)? },
             Id::ListAgents => Action::Agents,
             Id::KeyStatus => Action::Keys,
+            Id::ConfigDiff => Action::ConfigDiff,
             Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
             Id::RemoveAgent => Action::RemoveAgent(agent(&mut parser)?),
             Id::AgentKey => Action::AgentKey(agent(&mut parser)?),
@@ -171,6 +194,10 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
                 names(&mut parser, &mut request.statuses, || Fault::NoStatus)?;
                 continue;
             }
+            Id::Watch => {
+                request.watch = Some(seconds(&mut parser)?);
+                continue;
+            }
             Id::Json => {
                 request.json = true;
                 continue;
@@ -190,10 +217,16 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         }
         action = Some(chosen);
     }
-    const ASKING: &str = "-l, -i, -a or --key-status";
-    let asks = matches!(action, Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys));
+    const ASKING: &str = "-l, -i, -a, --key-status or --config-diff";
+    let asks = matches!(
+        action,
+        Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys | Action::ConfigDiff)
+    );
     if !asks && !request.nodes.is_empty() {
         return Err(Fault::NothingToApplyTo("-fn", ASKING));
+    }
+    if !asks && request.watch.is_some() {
+        return Err(Fault::NothingToApplyTo("--watch", ASKING));
     }
     let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
     if !asks && !registers && request.json {
@@ -234,22 +267,27 @@ fn next(parser: &mut Parser) -> Result<Option<Id>, Fault> {
     found.map(|flag| Some(flag.id)).ok_or(Fault::UnknownOption(typed))
 }
 
-/// Whether `more` follows, attached or as the next word.
+/// Whether `more` follows.
 fn more(parser: &mut Parser) -> Result<bool, Fault> {
-    if let Some(attached) = parser.optional_value() {
-        return if attached == "more" {
-            Ok(true)
-        } else {
-            Err(Fault::NotMore(attached.to_string_lossy().into_owned()))
-        };
-    }
-    let Some(mut words) = parser.try_raw_args() else { return Ok(false) };
-    let option = |word: &std::ffi::OsStr| word.as_encoded_bytes().starts_with(b"-");
-    match words.next_if(|word| !option(word)) {
+    match word(parser) {
         None => Ok(false),
         Some(word) if word == "more" => Ok(true),
-        Some(word) => Err(Fault::NotMore(word.to_string_lossy().into_owned())),
+        Some(word) => Err(Fault::NotMore(word)),
     }
+}
+
+/// The time that follows, or that of whoever says none.
+fn seconds(parser: &mut Parser) -> Result<Duration, Fault> {
+    let Some(word) = word(parser) else { return Ok(Duration::from_secs_f64(WATCH)) };
+    let seconds = word.parse().ok().filter(|seconds| WATCHES.contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or(Fault::NoSeconds(word))
+}
+
+/// What follows an option, attached or as the next word, if it is no option.
+fn word(parser: &mut Parser) -> Option<String> {
+    let option = |word: &std::ffi::OsStr| word.as_encoded_bytes().starts_with(b"-");
+    let word = parser.optional_value().or_else(|| parser.try_raw_args()?.next_if(|word| !option(word)));
+    word.map(|word| word.to_string_lossy().into_owned())
 }
 
 /// The number of an agent, as the registrar spells it.
@@ -273,96 +311,4 @@ fn names(parser: &mut Parser, names: &mut Vec<String>, none: fn() -> Fault) -> R
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(line: &str) -> Result<Request, Fault> {
-        parse(line.split_whitespace().map(OsString::from))
-    }
-
-    fn request(action: Action, nodes: &[&str]) -> Request {
-        let nodes = nodes.iter().map(|&name| name.to_owned()).collect();
-        let (statuses, wishes) = (Vec::new(), Wishes::default());
-        Request { action, nodes, statuses, wishes, purge: false, json: false, debug: false, home: None }
-    }
-
-    #[test]
-    fn command_lines_mean_what_users_of_the_original_expect() {
-        let health = |more| Action::Health { more };
-        let cases = [
-            ("", request(Action::Help, &[])),
-            ("-d", Request { debug: true, ..request(Action::Help, &[]) }),
-            ("-l -h --nonsense", request(Action::Help, &[])),
-            ("-u", request(Action::Usage, &[])),
-            ("--version", request(Action::Version, &[])),
-            ("-l", request(Action::Nodes, &[])),
-            ("--list-nodes", request(Action::Nodes, &[])),
-            ("-l -fn w1 w2", request(Action::Nodes, &["w1", "w2"])),
-            ("-fn w1 w1 -l", request(Action::Nodes, &["w1"])),
-            ("-l --filter-node w1 -fn w2", request(Action::Nodes, &["w1", "w2"])),
-            ("-dl", Request { debug: true, ..request(Action::Nodes, &[]) }),
-            ("-i", request(health(false), &[])),
-            ("-i more", request(health(true), &[])),
-            ("-i more -fn w1", request(health(true), &["w1"])),
-            ("-fn w1 -i", request(health(false), &["w1"])),
-            ("--health=more", request(health(true), &[])),
-            ("-di more", Request { debug: true, ..request(health(true), &[]) }),
-            ("-i --json", Request { json: true, ..request(health(false), &[]) }),
-            ("-a", request(Action::Agents, &[])),
-            ("--key-status", request(Action::Keys, &[])),
-            ("--key-status -fn w1 --json", Request { json: true, ..request(Action::Keys, &["w1"]) }),
-            ("--list-agents -fn w1", request(Action::Agents, &["w1"])),
-            ("-a -fs active pending", {
-                let statuses = vec!["active".into(), "pending".into()];
-                Request { statuses, ..request(Action::Agents, &[]) }
-            }),
-            ("--add-agent web --ip 10.0.0.1 --groups a,b --force", {
-                let wishes = Wishes { ip: Some("10.0.0.1".into()), groups: Some("a,b".into()), force: true };
-                Request { wishes, ..request(Action::AddAgent("web".into()), &[]) }
-            }),
-            ("--remove-agent 7 --purge", Request { purge: true, ..request(Action::RemoveAgent("007".into()), &[]) }),
-            ("--agent-key=1234 --json", Request { json: true, ..request(Action::AgentKey("1234".into()), &[]) }),
-            ("-l --home /opt/w", Request { home: Some("/opt/w".into()), ..request(Action::Nodes, &[]) }),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(read(line), Ok(expected), "{line}");
-        }
-    }
-
-    #[test]
-    fn wrong_command_lines_are_named() {
-        let unknown = |option: &str| Fault::UnknownOption(option.into());
-        let cases = [
-            ("-x", unknown("-x")),
-            ("-fs active", Fault::NothingToApplyTo("-fs", "-a")),
-            ("-l -fs active", Fault::NothingToApplyTo("-fs", "-a")),
-            ("-a -fs", Fault::NoStatus),
-            ("-a -fs gone", Fault::UnknownStatus("gone".into())),
-            ("-a -l", Fault::SeveralActions),
-            ("--key-status -i", Fault::SeveralActions),
-            ("-f", unknown("-f")),
-            ("-fnw1 -l", unknown("-fnw1")),
-            ("--list", unknown("--list")),
-            ("-l w1", Fault::Stray("w1".into())),
-            ("-i less", Fault::NotMore("less".into())),
-            ("-iless", Fault::NotMore("less".into())),
-            ("-i more w1", Fault::Stray("w1".into())),
-            ("-l -fn", Fault::NoNode),
-            ("-fn -l", Fault::NoNode),
-            ("-l -i", Fault::SeveralActions),
-            ("-i -i more", Fault::SeveralActions),
-            ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i, -a or --key-status")),
-            ("-u --json", Fault::NothingToApplyTo("--json", "what asks or registers")),
-            ("--agent-key w1", Fault::NoAgent("w1".into())),
-            ("--remove-agent 123456789", Fault::NoAgent("123456789".into())),
-            ("--agent-key 1 --purge", Fault::NothingToApplyTo("--purge", "--remove-agent")),
-            ("-a --force", Fault::NothingToApplyTo("--ip, --groups or --force", "--add-agent")),
-            ("--add-agent a --remove-agent 1", Fault::SeveralActions),
-        ];
-        for (line, expected) in cases {
-            assert_eq!(read(line), Err(expected), "{line}");
-        }
-        assert!(matches!(read("-l --home"), Err(Fault::Other(_))));
-        assert!(matches!(read("-l --json=yes"), Err(Fault::Other(_))));
-    }
-}
+mod tests;

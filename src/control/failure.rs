@@ -69,7 +69,7 @@ impl Failure {
         match self {
             Self::Ask(error) => error.message(),
             Self::NotRegistered { message, .. } | Self::Registrar(message) => message.clone(),
-            Self::OriginalMaster { what } => format!("the master of this cluster cannot {what} to this program"),
+            Self::OriginalMaster { what } => format!("the master of this cluster cannot {what} for this program"),
             Self::Malformed { what, .. } => format!("the answer of the daemon to {what} is not understood"),
         }
     }

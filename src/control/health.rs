@@ -69,10 +69,12 @@ fn write_brief(out: &mut String, health: &Health, nodes: &[&Node]) -> fmt::Resul
     writeln!(out, "Last completed synchronization for connected nodes ({}):", health.n_connected_nodes)?;
     for node in nodes {
         let Some(status) = &node.status else { continue };
+        let sending =
+            status.sync_progress.as_ref().map(|progress| format!(" | Sending: {progress}")).unwrap_or_default();
         writeln!(
             out,
             "    {}: Integrity check: {} | Integrity sync: {} | Agents-info: {} | Agent-groups: {} | \
-             Agent-groups full: {} | Last keep alive: {}.",
+             Agent-groups full: {} | Last keep alive: {}{sending}.",
             title(&node.info),
             status.last_check_integrity.date_end,
             status.last_sync_integrity.date_end,
@@ -114,6 +116,9 @@ fn write_status(out: &mut String, status: &Status) -> fmt::Result {
     line(4, format!("Last integrity synchronization: {}.", span(&status.last_sync_integrity)))?;
     let (shared, missing, extra) = (files.shared, files.missing, files.extra);
     line(4, format!("Synchronized files: Shared: {shared} | Missing: {missing} | Extra: {extra}."))?;
+    if let Some(progress) = &status.sync_progress {
+        line(4, format!("Sending: {progress}."))?;
+    }
     let transfers = [
         ("Agents-info:", &status.last_sync_agentinfo, Some(status.sync_agent_info_free)),
         ("Agents-groups:", &status.last_sync_agentgroup, None),

@@ -19,6 +19,7 @@ Parts of a line of -i (dates in UTC, 'n/a' if it never happened):
   Agent-groups       End of the last transfer of changed agent groups to the worker.
   Agent-groups full  End of the last transfer of all agent groups to the worker.
   Last keep alive    When the worker last said that it is there.
+  Sending            While files are sent to it: how many of them, and the bytes so far.
 
 Columns of -a:
   ID         Number of the agent; 000 is the manager itself.
@@ -36,6 +37,13 @@ Columns of --key-status (fingerprints, never keys; 'unknown' of a node that does
 Columns of --add-agent and --agent-key:
   KEY TO IMPORT  What 'manage_agents -i' on the agent takes: whoever has it can be that agent.
 
+Columns of --config-diff; of the options only names and lines leave a node, never their values:
+  OPTION OF ETC/OSSEC.CONF  Where to find it, without <cluster>; in brackets the name or file that a block is about.
+  DIFFERENCE                Another value, or one side has not got it. The order of options does not count.
+  RULESET                   'loaded', or 'only copied': changed since wazuh-analysisd started, and since this daemon had
+                            it load the rules anew. What another program had it load is not known.
+  LOADED, CHANGED, NEWEST   When it was loaded, and which of its files has changed last, and when.
+
 A worker is in sync when its last integrity check came after its last transfer of files and so found no difference.
 The master always is.
 ";
@@ -47,8 +55,11 @@ JSON (indented by two blanks):
   -a --json       an array of agents: id, name, ip, status, version, node_name (null if it is not known)
   --key-status    an object: nodes (name, type, link, key, accepted; null if it is not known) and same_key; where the
                   master cannot be asked: this node alone, and error
+  --config-diff --json       an object of nodes: error, differences (option, difference, master_line, node_line), more,
+                             ruleset (verdict, changed, newest, loaded)
   --add-agent, --agent-key   an object: id, name, ip, key, import (what the agent imports, in base64)
   --remove-agent             an object: id, removed, purged
+  --watch --json             one such document after the other, each in one line
   on an error     {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain text on stderr
 ";
 
@@ -71,14 +82,16 @@ pub(super) fn help() -> String {
     text
 }
 
-const EXAMPLES: [(&str, &str); 11] = [
+const EXAMPLES: [(&str, &str); 13] = [
     ("cluster_control -l", "Which nodes are connected?"),
     ("cluster_control -l -fn w1 w2", "The same of two nodes only."),
     ("cluster_control -i", "When was each worker last synchronized?"),
     ("cluster_control -i more -fn w1", "Everything that is known about one worker."),
     ("cluster_control -i --json", "The same of all nodes, for programs."),
+    ("cluster_control -i --watch 5", "How far is a big synchronization? Renewed every 5 seconds."),
     ("cluster_control -a -fs disconnected -fn w1", "Which agents has one worker lost?"),
     ("cluster_control --key-status", "Has every node the new key?"),
+    ("cluster_control --config-diff", "Why does a worker behave in another way than the master?"),
     ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
     ("cluster_control --add-agent web01 --groups web", "Register an agent, on whatever node this is."),
     ("cluster_control --remove-agent 7", "Remove it again."),

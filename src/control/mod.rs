@@ -11,6 +11,7 @@
 
 mod agents;
 mod arguments;
+mod drift;
 mod exit;
 mod failure;
 mod health;
@@ -23,14 +24,16 @@ mod report;
 mod status;
 mod table;
 mod trace;
+mod watch;
 
+#[cfg(test)]
+use std::ffi::OsString;
 use std::{
-    ffi::OsString,
     io::{self, Write},
     process::ExitCode,
 };
 
-use arguments::{Action, Request};
+use arguments::{Action, Fault, Request};
 pub use exit::Exit;
 use registration::Registrar;
 
@@ -55,7 +58,11 @@ impl Output {
 
 /// The program: reads the arguments of this process, writes the output and gives the exit code.
 pub fn main() -> ExitCode {
-    let output = run(std::env::args_os().skip(1));
+    let parsed = arguments::parse(std::env::args_os().skip(1));
+    if let Ok(request @ Request { watch: Some(period), .. }) = &parsed {
+        return watch::watch(request, *period).into();
+    }
+    let output = answer(parsed);
     // Where standard error is closed, there is nobody to tell.
     let _ = io::stderr().write_all(output.err.as_bytes());
     match io::stdout().write_all(output.out.as_bytes()).and_then(|()| io::stdout().flush()) {
@@ -68,8 +75,13 @@ pub fn main() -> ExitCode {
 }
 
 /// Does what `arguments`, without the program's name, ask for.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Output {
-    match arguments::parse(arguments) {
+#[cfg(test)]
+fn run(arguments: impl IntoIterator<Item = OsString>) -> Output {
+    answer(arguments::parse(arguments))
+}
+
+fn answer(parsed: Result<Request, Fault>) -> Output {
+    match parsed {
         Ok(request) => obey(&request),
         Err(fault) => Output {
             out: String::new(),
@@ -87,6 +99,7 @@ fn obey(request: &Request) -> Output {
         Action::Nodes => nodes::show(&client(request), &request.nodes, request.json),
         Action::Agents => agents::show(&client(request), &request.nodes, &request.statuses, request.json),
         Action::Keys => keys::show(&client(request), request),
+        Action::ConfigDiff => drift::show(&client(request), &request.nodes, request.json),
         Action::AddAgent(name) => registrar(request).add(name, &request.wishes, request.json),
         Action::RemoveAgent(id) => registrar(request).remove(id, request.purge, request.json),
         Action::AgentKey(id) => registrar(request).key(id, request.json),

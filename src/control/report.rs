@@ -4,10 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{
-    Exit, Output,
-    status::{Health, Verdict},
-};
+use super::{Exit, Output, status::Health};
 
 /// The output `out` with a remark for each node that keeps the verdict from being good.
 ///
@@ -22,10 +19,10 @@ pub(super) fn judged<'a>(
     let mut seen = Vec::new();
     for (name, master) in listed {
         seen.push(name);
-        let verdict = if master { Verdict::InSync } else { health.verdict(name) };
-        if let Some(reason) = verdict.reason() {
+        let reason = if master { None } else { health.reason(name) };
+        if let Some(reason) = reason {
             // Writing to a string cannot fail.
-            let _ = writeln!(err, "Not in sync: {}: {reason}.", visible(name));
+            let _ = writeln!(err, "Not in sync: {}: {}.", visible(name), visible(&reason));
         }
     }
     for name in asked.iter().filter(|name| !seen.contains(&name.as_str())) {

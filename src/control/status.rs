@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::{failure::Failure, moment::Moment};
 use crate::{
     local::client::LocalClient,
+    system::human,
+    tasks::integrity::Failed,
     wire::{Command, json},
 };
 
@@ -52,6 +54,33 @@ pub(super) struct Status {
     pub(super) last_sync_agentgroup: Span,
     pub(super) last_sync_full_agentgroup: Span,
     pub(super) last_keep_alive: Moment,
+    /// Ours, while files are sent.
+    pub(super) sync_progress: Option<Progress>,
+    /// Ours, while there are any.
+    pub(super) failed_files: Option<FailedFiles>,
+}
+
+/// How much of an archive is on its way.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Progress {
+    files: u64,
+    of_files: u64,
+    bytes: u64,
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} of {} files, {}", self.files, self.of_files, human::bytes(self.bytes))
+    }
+}
+
+/// Files that the worker could not write or delete.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct FailedFiles {
+    count: usize,
+    first: Vec<Failed>,
 }
 
 /// When something last began and ended on the master, and how much was moved.
@@ -84,8 +113,8 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// Why the node is not in sync.
-    pub(super) const fn reason(self) -> Option<&'static str> {
+    /// Why the node is not in sync, in general.
+    const fn reason(self) -> Option<&'static str> {
         match self {
             Self::InSync => None,
             Self::NeverChecked => Some("no integrity check has ended yet"),
@@ -110,6 +139,21 @@ impl Health {
         let mut nodes: Vec<_> = self.nodes.values().collect();
         nodes.sort_by_key(|node| (!node.is_master(), node.info.name.as_str()));
         nodes
+    }
+
+    /// Why the node with this name is not in sync, as far as is known; none if it is.
+    pub(super) fn reason(&self, name: &str) -> Option<String> {
+        let general = self.verdict(name).reason()?;
+        let status = self.nodes.get(name).and_then(|node| node.status.as_ref());
+        if let Some(failed) = status.and_then(|status| status.failed_files.as_ref()) {
+            let first = |Failed { path, reason }: &Failed| format!(", the first {path}: {reason}");
+            let first = failed.first.first().map(first).unwrap_or_default();
+            return Some(format!("{} could not be written there{first}", human::files(failed.count)));
+        }
+        if let Some(progress) = status.and_then(|status| status.sync_progress.as_ref()) {
+            return Some(format!("files are being sent to it, {progress}"));
+        }
+        Some(general.to_owned())
     }
 
     /// What is known about the node with this name.

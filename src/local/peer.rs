@@ -116,6 +116,13 @@ impl Handler for Peer {
                 self.later(connection, counter, move || Ok(master.keys()));
             }
             (Request::Keys, Role::Worker(_)) => self.forward(connection, counter, Command::Keys, Vec::new()),
+            (Request::Drift(question), Role::Master(master)) => {
+                let (master, question) = (master.clone(), question.to_vec());
+                self.later(connection, counter, move || master.drift(&question));
+            }
+            (Request::Drift(payload), Role::Worker(_)) => {
+                self.forward(connection, counter, Command::Drift, payload.to_vec());
+            }
             (Request::Nodes(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Nodes, payload.to_vec());
             }

@@ -6,7 +6,10 @@ use super::{Master, Member};
 use crate::{
     agents::listing::unavailable,
     system::clock::iso_utc,
-    tasks::integrity::status::{Counts, date},
+    tasks::integrity::{
+        Applied,
+        status::{Counts, Sending, Status, date},
+    },
     wire::{ErrorObject, json},
 };
 
@@ -84,19 +87,31 @@ fn worker_health(worker: &Member, active: u64) -> Value {
         let (start, end) = (date(status.span.start), date(status.span.end));
         json!({"date_start": start, "date_end": end, "n_synced_chunks": status.chunks})
     });
+    let mut status = json!({
+        "sync_integrity_free": integrity.free,
+        "last_check_integrity": integrity.check.to_json(),
+        "last_sync_integrity": sync,
+        "sync_agent_info_free": !info_status.busy,
+        "last_sync_agentinfo": agent_info,
+        "last_sync_agentgroup": groups,
+        "last_sync_full_agentgroup": whole,
+        "last_keep_alive": iso_utc(worker.last_keep_alive().1),
+    });
+    add_ours(&mut status, &integrity, &worker.integrity.last_applied());
     json!({
         "info": info(&hello.node, &hello.node_type, &hello.version, &worker.address.to_string(), active),
-        "status": {
-            "sync_integrity_free": integrity.free,
-            "last_check_integrity": integrity.check.to_json(),
-            "last_sync_integrity": sync,
-            "sync_agent_info_free": !info_status.busy,
-            "last_sync_agentinfo": agent_info,
-            "last_sync_agentgroup": groups,
-            "last_sync_full_agentgroup": whole,
-            "last_keep_alive": iso_utc(worker.last_keep_alive().1),
-        },
+        "status": status,
     })
+}
+
+/// What only our programs ask for, while there is something to tell. Those of the original take members by their names.
+fn add_ours(status: &mut Value, integrity: &Status, applied: &Applied) {
+    if let Some(Sending { files, of, bytes }) = integrity.sending {
+        status["sync_progress"] = json!({"files": files, "of_files": of, "bytes": bytes});
+    }
+    if applied.failed > 0 {
+        status["failed_files"] = json!({"count": applied.failed, "first": applied.failures});
+    }
 }
 
 fn total_files(files: Option<Counts>) -> Value {

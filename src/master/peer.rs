@@ -264,6 +264,10 @@ impl Peer {
                 let (master, filter) = (self.master.clone(), filter.to_vec());
                 self.long.answer(&self.master.node.requests, connection, counter, move || master.health(&filter));
             }
+            Request::Drift(question) => {
+                let (master, question) = (self.master.clone(), question.to_vec());
+                self.long.answer(&self.master.node.requests, connection, counter, move || master.drift(&question));
+            }
             Request::SendSync(payload) => match Routed::parse(payload) {
                 Ok(request) => {
                     connection.answer(counter, Command::Ok, "Added request to SendSync requests queue");

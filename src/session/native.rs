@@ -22,6 +22,9 @@ const KEYS: &str = "keys";
 /// The worker tells what it did with the files that it got.
 const APPLIED: &str = "applied";
 
+/// The worker tells the outline of its configuration.
+const OUTLINE: &str = "outline";
+
 /// Nonces are 16 random bytes; this is the length of their text.
 const NONCE: usize = 22;
 
@@ -36,6 +39,8 @@ pub struct Features {
     pub keys: bool,
     /// Whether the worker tells what it did with the files that it got.
     pub applied: bool,
+    /// Whether the worker tells the outline of its configuration.
+    pub outline: bool,
 }
 
 impl Features {
@@ -47,11 +52,23 @@ impl Features {
     /// Those of `names` that this daemon knows and that `allowed` (cluster.json, `link.features`) permits.
     fn take(names: &[String], allowed: &[String]) -> Self {
         let has = |feature: &str| names.iter().any(|n| n == feature) && allowed.iter().any(|a| a == feature);
-        Self { checksum_md5: has(CHECKSUM_MD5), push: has(PUSH), keys: has(KEYS), applied: has(APPLIED) }
+        Self {
+            checksum_md5: has(CHECKSUM_MD5),
+            push: has(PUSH),
+            keys: has(KEYS),
+            applied: has(APPLIED),
+            outline: has(OUTLINE),
+        }
     }
 
     fn names(self) -> Vec<String> {
-        let all = [(CHECKSUM_MD5, self.checksum_md5), (PUSH, self.push), (KEYS, self.keys), (APPLIED, self.applied)];
+        let all = [
+            (CHECKSUM_MD5, self.checksum_md5),
+            (PUSH, self.push),
+            (KEYS, self.keys),
+            (APPLIED, self.applied),
+            (OUTLINE, self.outline),
+        ];
         all.into_iter().filter(|(_, taken)| *taken).map(|(name, _)| name.to_owned()).collect()
     }
 }

@@ -14,6 +14,11 @@ pub fn bytes(count: u64) -> String {
     if unit == "B" || value >= 99.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
 }
 
+/// `1 file`, `2 files`.
+pub fn files(count: usize) -> String {
+    format!("{count} file{}", if count == 1 { "" } else { "s" })
+}
+
 /// `7 s`, `12 min`, `3 h`, `2 d`: whole units, rounded down.
 pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -53,6 +58,7 @@ mod tests {
         for (count, text) in cases {
             assert_eq!(bytes(count), text);
         }
+        assert_eq!([0, 1, 2].map(files), ["0 files", "1 file", "2 files"]);
         let spans = [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172_800, "2 d")];
         for (seconds, text) in spans {
             assert_eq!(span(Duration::from_secs(seconds)), text);

@@ -94,6 +94,10 @@ pub enum Request<'a> {
     IntegrityChanged,
     /// Ours: what a worker did with the files that it got.
     IntegrityApplied(&'a [u8]),
+    /// Ours: where nodes differ in what the cluster does not keep equal.
+    Drift(&'a [u8]),
+    /// Ours: the master wants the outline of this worker's configuration.
+    Outline(&'a [u8]),
     /// For a program of the master's manager. On the control socket the whole payload, between nodes behind an origin.
     SendSync(&'a [u8]),
     /// The same, of a program that is told at once that its request is under way.
@@ -239,6 +243,8 @@ impl<'a> Request<'a> {
             b"get_hash" => Self::Hash,
             b"int_changed" => Self::IntegrityChanged,
             b"int_applied" => Self::IntegrityApplied(payload),
+            b"get_drift" => Self::Drift(payload),
+            b"get_outline" => Self::Outline(payload),
             b"sendsync" => Self::SendSync(payload),
             b"sendasync" => Self::SendAsync(payload),
             b"sendsyn_res" => Self::SendSyncResult(Routed::parse(payload)?),

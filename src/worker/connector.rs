@@ -104,7 +104,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String
     let (inboxes, lines) = lines();
     let (told, reason) = crossbeam_channel::bounded(1);
     let master =
-        Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(node, inboxes, told))?;
+        Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(worker, inboxes, told))?;
     // Whatever ends this attempt, the connection ends with it.
     let master = Closing(master);
     let features = greet(node, &master.0, scope)?;

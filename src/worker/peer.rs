@@ -5,11 +5,11 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use log::{debug, error};
 
-use super::parcels::Parcels;
+use super::{Worker, parcels::Parcels};
 use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles},
+    drift::Outline,
     logging::{Scope, scope},
-    node::Node,
     redirection::{self, Kind},
     session::{self, Later, Transfers, keys::NodeKeys, unknown_command},
     tasks::{
@@ -22,7 +22,7 @@ use crate::{
 
 /// Handles the requests of the master.
 pub struct Peer {
-    node: Arc<Node>,
+    worker: Arc<Worker>,
     scope: Scope,
     transfers: Transfers,
     parcels: Parcels,
@@ -44,13 +44,14 @@ pub struct Inboxes {
 
 impl Peer {
     /// The end of a new connection. `told` gets the reason of its end.
-    pub fn new(node: &Arc<Node>, inboxes: Inboxes, told: Sender<String>) -> Self {
+    pub fn new(worker: &Arc<Worker>, inboxes: Inboxes, told: Sender<String>) -> Self {
+        let node = &worker.node;
         let name = &node.cluster.node_name;
         let limits = FileLimits { size: node.settings.communication.max_zip_size, open: 2 };
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
         let scope = scope(&format!("Worker {name}"), "Main");
         let (transfers, parcels) = (Transfers::new(files), Parcels::new(node));
-        Self { node: node.clone(), scope, transfers, parcels, inboxes, told, long: Later::default() }
+        Self { worker: worker.clone(), scope, transfers, parcels, inboxes, told, long: Later::default() }
     }
 }
 
@@ -126,29 +127,34 @@ impl Handler for Peer {
                 }
             }
             Request::NodeKeys => {
-                let (node, link) = (self.node.clone(), connection.clone());
+                let (node, link) = (self.worker.node.clone(), connection.clone());
                 let own = move || Ok(NodeKeys::own(&node, Some(&link)).to_json());
-                self.long.answer(&self.node.requests, connection, counter, own);
+                self.long.answer(&self.worker.node.requests, connection, counter, own);
             }
             Request::IntegrityChanged => {
                 connection.answer(counter, Command::Ok, "Thanks");
                 self.inboxes.integrity.changed();
             }
+            Request::Outline(nonce) => {
+                let (worker, nonce) = (self.worker.clone(), nonce.to_vec());
+                let work = move || Outline::answer(&worker.node, &nonce, worker.files.reload.last());
+                self.long.answer(&self.worker.node.requests, connection, counter, work);
+            }
             Request::SendSyncResult(result) => {
                 connection.answer(counter, Command::Ok, "Response forwarded to worker");
                 let answer = self.transfers.take_string(result.content);
-                redirection::answered(&self.node, connection, result.name, answer);
+                redirection::answered(&self.worker.node, connection, result.name, answer);
             }
             Request::SendSyncFailed(failure) => {
                 connection.answer(counter, Command::Ok, "SendSync error forwarded to worker");
-                redirection::failed(&self.node, connection, failure, Kind::is_send);
+                redirection::failed(&self.worker.node, connection, failure, Kind::is_send);
             }
-            Request::Api(payload) => session::api::request(&self.node, connection, counter, payload),
+            Request::Api(payload) => session::api::request(&self.worker.node, connection, counter, payload),
             Request::ApiResult(result) => {
                 let answer = self.transfers.take_string(result.content);
-                session::api::result(&self.node, connection, counter, result.name, answer);
+                session::api::result(&self.worker.node, connection, counter, result.name, answer);
             }
-            Request::ApiFailed(failure) => session::api::failed(&self.node, connection, counter, failure),
+            Request::ApiFailed(failure) => session::api::failed(&self.worker.node, connection, counter, failure),
             Request::CancelTask { task, error } => {
                 // What a worker sends is a manifest: it is gone before anybody can cancel it.
                 error!(target: &*self.scope, "The master cancelled the task {task}: '{error}'");

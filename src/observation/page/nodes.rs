@@ -43,10 +43,10 @@ impl State {
             return Self::Busy(format!("receives {files} of {of} files, {}", human::bytes(*bytes)));
         }
         match (applied.failed, standing.since, standing.behind.sum()) {
-            (1.., ..) => Self::Bad(format!("{} failed", files(applied.failed))),
+            (1.., ..) => Self::Bad(format!("{} failed", human::files(applied.failed))),
             (_, Some(_), _) => Self::Good("in sync".to_owned()),
             (_, None, 0) => Self::Busy("not checked yet".to_owned()),
-            (_, None, behind) => Self::Busy(format!("{} behind", files(behind))),
+            (_, None, behind) => Self::Busy(format!("{} behind", human::files(behind))),
         }
     }
 
@@ -110,8 +110,4 @@ fn failures(Files { applied, .. }: &Files) -> String {
         let _ = write!(lines, "<li>and {} more</li>", applied.failed - NAMED);
     }
     if lines.is_empty() { lines } else { format!("<ul>{lines}</ul>") }
-}
-
-fn files(count: usize) -> String {
-    format!("{count} file{}", if count == 1 { "" } else { "s" })
 }

@@ -2,10 +2,11 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use log::{error, info, warn};
+use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -19,6 +20,8 @@ const MESSAGE: &[u8] = br#"{"version": 1, "origin": {"module": "cluster"}, "comm
 /// Whether the ruleset is to be loaded anew. Outlives connections.
 pub struct Reload {
     wanted: AtomicBool,
+    /// When a loading that went well began, wall clock.
+    done: Mutex<Option<SystemTime>>,
     analysis: Endpoint,
 }
 
@@ -34,7 +37,12 @@ struct Answer {
 impl Reload {
     /// Not wanted yet; `analysis` is who loads it.
     pub fn new(analysis: Endpoint) -> Self {
-        Self { wanted: AtomicBool::new(false), analysis }
+        Self { wanted: AtomicBool::new(false), done: Mutex::default(), analysis }
+    }
+
+    /// When the ruleset was last loaded by this daemon's order, wall clock. What changed after that is not loaded.
+    pub fn last(&self) -> Option<SystemTime> {
+        *self.done.lock()
     }
 
     /// It is to be loaded after the next check.
@@ -48,7 +56,12 @@ impl Reload {
         if !self.wanted.swap(false, Ordering::AcqRel) {
             return;
         }
-        match self.ask() {
+        let begun = SystemTime::now();
+        let answer = self.ask();
+        if answer.is_ok() {
+            *self.done.lock() = Some(begun);
+        }
+        match answer {
             Ok(None) => info!(target: &**scope, "The ruleset was loaded anew."),
             Ok(Some(remarks)) => warn!(target: &**scope, "The ruleset was loaded anew, with remarks: {remarks}"),
             Err(reason) => {

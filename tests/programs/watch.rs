@@ -1,0 +1,131 @@
+//! cluster_control --watch, on a terminal and off it, and what it shows of long work.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::support::{Daemon, Home, Peer, archive, control, manifest, skip, until};
+
+const CONTROL: &str = env!("CARGO_BIN_EXE_cluster_control");
+
+/// Runs it on a terminal of its own until `enough` says so, then presses Ctrl-C; gives all that it wrote and its status.
+fn on_terminal(home: &Home, arguments: &str, enough: impl Fn(&str) -> bool) -> Option<(String, Option<i32>)> {
+    let seen = home.beside("typescript");
+    let line = format!("stty cols 60 rows 12; exec {CONTROL} --home {} {arguments}", home.path("").display());
+    let script = Command::new("script")
+        .args(["--quiet", "--flush", "--return", "--command", &line])
+        .arg(&seen)
+        .env_remove("WAZUH_HOME")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let Ok(mut script) = script else {
+        skip("there is no script(1)");
+        return None;
+    };
+    let read = || std::fs::read(&seen).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    until("enough frames", || enough(&read()).then_some(()));
+    let mut keyboard = script.stdin.take().unwrap();
+    keyboard.write_all(b"\x03").unwrap();
+    let status = until("the end", || script.try_wait().unwrap());
+    Some((read(), status.code()))
+}
+
+#[test]
+fn a_table_is_renewed_in_place_until_ctrl_c() {
+    let home = Home::master();
+    let daemon = Daemon::start(&home);
+    let frames = |seen: &str| seen.matches("\x1b[HEvery 100 ms; Ctrl-C ends it.\x1b[K").count();
+    let Some((seen, status)) = on_terminal(&home, "-l --watch 0.1", |seen| frames(seen) >= 3) else { return };
+    assert_eq!(status, Some(0), "{seen}");
+    assert!(seen.contains("\x1b[?1049h\x1b[?25l\x1b[H"), "another screen, no cursor: {seen}");
+    assert!(seen.contains("\x1b[?25h\x1b[?1049l"), "and back: {seen}");
+    assert!(seen.contains("NAME  TYPE    VERSION") && seen.contains("\r\nm     master"), "{seen}");
+
+    // It goes on when the daemon ends, and its verdict is the last one.
+    daemon.stop();
+    let gone = |seen: &str| seen.matches("ERROR: Error 3012").count() >= 2;
+    let (seen, status) = on_terminal(&home, "-l --watch 0.1", gone).unwrap();
+    assert_eq!(status, Some(1), "{seen}");
+    let lines = seen.split("\x1b[H").nth(1).unwrap().lines();
+    assert!(lines.clone().all(|line| line.chars().count() < 80), "cut at the edge of the window: {seen}");
+}
+
+#[test]
+fn without_a_terminal_there_are_lines_of_json_or_an_error() {
+    let home = Home::master();
+    let _daemon = Daemon::start(&home);
+    let output = control(&home, &["-l", "--watch", "0.1"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("ERROR: --watch needs a terminal"), "{output:?}");
+
+    let path = home.beside("lines");
+    let mut watch = Command::new(CONTROL)
+        .arg("--home")
+        .arg(home.path(""))
+        .args(["-l", "--json", "--watch", "0.1"])
+        .stdout(File::create(&path).unwrap())
+        .spawn()
+        .unwrap();
+    let lines = || std::fs::read_to_string(&path).unwrap();
+    until("three lines", || (lines().matches('\n').count() >= 3).then_some(()));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(watch.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(until("the end", || watch.try_wait().unwrap()).code(), Some(0));
+    for line in lines().lines() {
+        assert_eq!(serde_json::from_str::<Value>(line).unwrap()[0]["name"], "m");
+    }
+}
+
+#[test]
+fn the_health_tells_how_far_a_transfer_is() {
+    let home = Home::master();
+    // What cannot be compressed: some chunks of 512 KiB.
+    let mut noise = vec![0; 100_000];
+    let mut random = File::open("/dev/urandom").unwrap();
+    for number in 0..20 {
+        random.read_exact(&mut noise).unwrap();
+        home.write(&format!("etc/rules/{number}.xml"), &noise);
+    }
+    let _daemon = Daemon::start(&home);
+    let mut peer = Peer::join(home.address, "w1");
+    assert_eq!(peer.check("w1", &archive(&[], &manifest(&[]))).0, "ok");
+    peer.wait_for("new_file");
+    // From now on it takes nothing.
+    peer.silent = true;
+    peer.wait_for("file_upd");
+    let health = || -> Value { serde_json::from_slice(&control(&home, &["-i", "--json"]).stdout).unwrap() };
+    let progress = until("some progress", || {
+        let progress = health()["nodes"]["w1"]["status"]["sync_progress"].clone();
+        (progress["bytes"].as_u64()? > 0).then_some(progress)
+    });
+    let number = |name: &str| progress[name].as_u64().unwrap();
+    assert!(number("of_files") == 20 && (1..20).contains(&number("files")), "{progress}");
+    assert!((500_000..2_000_000).contains(&number("bytes")), "{progress}");
+    let output = control(&home, &["-i"]);
+    let (said, table) = (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
+    assert!(table.contains(" | Sending: ") && table.contains(" of 20 files, "), "{table}");
+    assert!(said.starts_with("Not in sync: w1: files are being sent to it, "), "{said}");
+    assert!(String::from_utf8(control(&home, &["-i", "more"]).stdout).unwrap().contains("\n                Sending: "));
+}
+
+#[test]
+fn a_file_that_a_worker_cannot_write_is_named() {
+    let master = Home::master();
+    master.write("etc/rules/a.xml", "a rule");
+    let _master = Daemon::start(&master);
+    let worker = Home::worker("w1", master.address);
+    // Something of its own lies where the file is to be.
+    worker.write("etc/rules/a.xml/own.tmp", "x");
+    let _worker = Daemon::start(&worker);
+    let said = || String::from_utf8(control(&master, &["-i"]).stderr).unwrap();
+    let expected = "Not in sync: w1: 1 file could not be written there, the first etc/rules/a.xml: ";
+    until("the master knows it", || said().starts_with(expected).then_some(()));
+    std::fs::remove_dir_all(worker.path("etc/rules/a.xml")).unwrap();
+    until("the worker in sync", || said().is_empty().then_some(()));
+    worker.wait_for_file("etc/rules/a.xml", "a rule");
+}
