@@ -83,7 +83,7 @@ impl Fernet {
     }
 
     /// Eight hexadecimal digits by which people see whether two keys are the same, and that are safe to show to whoever may
-    /// use the control socket. They take some tens of milliseconds the first time.
+    /// use the control socket. They take some 20 ms the first time.
     pub fn fingerprint(&self) -> &str {
         self.0.fingerprint.get_or_init(|| fingerprint(self.key()))
     }

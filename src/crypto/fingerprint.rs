@@ -8,7 +8,7 @@ use crate::system::hex::hex;
 /// Sets this use of the key apart from every other.
 const SALT: &[u8] = b"threatlockdown cluster key fingerprint 1";
 
-/// Makes each guess of a key cost as much as its own fingerprint, some tens of milliseconds.
+/// Makes each guess of a key cost as much as its own fingerprint, some 20 ms.
 const ROUNDS: u32 = 100_000;
 
 /// Bytes that are shown: enough to tell a handful of keys apart.
