@@ -5,6 +5,7 @@
 //! file system that loses time stamps can hide a change for ever.
 
 mod hash;
+mod missing;
 mod roots;
 mod stamp;
 mod walk;
@@ -13,11 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::missing::Missing;
 use self::roots::Roots;
 use self::stamp::{Kept, Stamp};
 use self::walk::{Problems, Walk};
 use super::items::{ItemId, Items};
 use super::manifest::{Entry, Manifest, Protected};
+use crate::system::clock::Clock;
 
 pub use self::hash::open_file;
 pub use self::walk::MAX_DEPTH;
@@ -60,6 +63,7 @@ pub struct Scanner {
     /// Parallel to the manifest's entries.
     kept: Vec<Kept>,
     roots: Roots,
+    missing: Missing,
 }
 
 /// A file that must be read.
@@ -80,12 +84,20 @@ impl Scanner {
             manifest: Arc::new(manifest),
             kept: Vec::new(),
             roots: Roots::default(),
+            missing: Missing::default(),
         }
     }
 
     /// Sets how old a checksum may grow (default [`FULL_EVERY`]).
     pub fn with_full_every(mut self, period: Duration) -> Scanner {
         self.full_every = period;
+        self
+    }
+
+    /// Lets the manifest protect a file that has vanished until it has been missing for `grace` by `clock`, however many
+    /// scans there are meanwhile (default: not at all).
+    pub fn with_grace(mut self, clock: Clock, grace: Duration) -> Scanner {
+        self.missing = Missing::with_grace(clock, grace);
         self
     }
 
@@ -133,12 +145,12 @@ impl Scanner {
         let hashed = candidates.len();
         let fresh = self.read(&candidates, want_blake2b, now, &mut problems, &mut same);
         let Problems { unreadable, mut protected, .. } = problems;
-        // What has just vanished may be on its way back (git and many editors remove and create, a file system may be
-        // mounted again): it is gone only if the next scan misses it too.
         let mut back = vec![false; last.entries.len()];
         fresh.iter().filter_map(|(_, _, known)| *known).for_each(|at| back[at] = true);
         let vanished = last.entries.iter().enumerate().filter(|(at, _)| !same[*at] && !back[*at]);
-        protected.files.extend(vanished.map(|(_, entry)| entry.path.to_string()));
+        let is_fresh = |path: &str| fresh.binary_search_by(|(entry, ..)| (*entry.path).cmp(path)).is_ok();
+        let missing = self.missing.update(vanished.map(|(_, entry)| &entry.path), is_fresh);
+        protected.files.extend(missing.map(ToString::to_string));
         protected.files.sort_unstable();
         protected.directories.sort_unstable();
         protected.files.dedup();

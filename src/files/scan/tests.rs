@@ -7,6 +7,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::files::checksum::{ChecksumKind, md5_of};
+use crate::system::clock::FakeClock;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 struct Home {
     directory: TempDir,
@@ -173,17 +176,31 @@ fn additions_and_removals_keep_the_order_and_the_cache() {
 }
 
 #[test]
-fn a_file_is_gone_when_two_scans_have_missed_it() {
+fn a_file_is_gone_when_it_has_been_missing_for_a_while() {
     let mut home = Home::new();
+    let (clock, hand) = FakeClock::new();
+    home.scanner = Scanner::new(home.directory.path(), Arc::new(Items::standard())).with_grace(clock, SECOND * 8);
     home.write("etc/rules/a", "a");
     home.write("etc/rules/b", "b");
+    home.write("etc/rules/c", "c");
     home.later();
-    fs::remove_file(home.path("etc/rules/a")).unwrap();
+    for gone in ["a", "c"] {
+        fs::remove_file(home.path(&format!("etc/rules/{gone}"))).unwrap();
+    }
+    let protects = |scan: &Scan| ["a", "c"].map(|name| scan.manifest.protected().covers(&format!("etc/rules/{name}")));
     let first = home.later();
-    assert_eq!(paths(&first), ["etc/rules/b"]);
-    assert!(first.manifest.protected().covers("etc/rules/a"));
-    let second = home.later();
-    assert!(!second.manifest.protected().covers("etc/rules/a") && second.changed);
+    assert_eq!((paths(&first), protects(&first)), (vec!["etc/rules/b"], [true; 2]));
+    hand.advance(SECOND * 7);
+    let early = home.later();
+    assert_eq!((protects(&early), early.changed), ([true; 2], false), "more scans make it gone no sooner");
+    home.write("etc/rules/c", "c");
+    assert_eq!(protects(&home.later()), [true, false], "back");
+    hand.advance(SECOND);
+    fs::remove_file(home.path("etc/rules/c")).unwrap();
+    let last = home.later();
+    assert_eq!((protects(&last), last.changed), ([false, true], true), "each has its own time");
+    hand.advance(SECOND * 8);
+    assert_eq!(protects(&home.later()), [false; 2]);
 }
 
 #[test]

@@ -50,6 +50,9 @@ impl LocalIntegrity {
     /// Nothing published yet.
     pub fn new(node: &Node) -> Self {
         let (wake, woken) = bounded(1);
+        // Those who wake this thread must not shorten the time that a file may be missing.
+        let scanner = Scanner::new(node.home.path(), node.items.clone())
+            .with_grace(node.clock.clone(), node.settings.master.recalculate_integrity);
         Self {
             manifest: RwLock::new(None),
             turn: AtomicU64::new(0),
@@ -57,7 +60,7 @@ impl LocalIntegrity {
             blake2b_asked: AtomicU64::new(0),
             wake,
             woken,
-            scanner: Mutex::new(Scanner::new(node.home.path(), node.items.clone())),
+            scanner: Mutex::new(scanner),
         }
     }
 
