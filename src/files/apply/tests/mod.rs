@@ -1,0 +1,205 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::BufWriter;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::files::archive::{ArchiveWriter, LEVEL, MAX_INFLATED};
+use crate::files::checksum::md5_of;
+use crate::files::compare::compare;
+use crate::files::items::is_staged;
+use crate::files::remote::RemoteManifest;
+use crate::files::scan::{Scanner, open_file};
+use crate::system::disk::Space;
+use crate::system::disk::faults::Fault;
+
+mod faults;
+mod refusals;
+mod trees;
+
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn files(list: &[(&str, &str)]) -> Files {
+    list.iter().map(|(path, content)| ((*path).to_owned(), content.as_bytes().to_vec())).collect()
+}
+
+fn put(home: &Path, files: &Files) {
+    for (path, content) in files {
+        let path = home.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+/// Every file below a directory but those of `queue`; directories end with a slash and have no content.
+fn list(home: &Path) -> Files {
+    fn walk(base: &Path, directory: &Path, found: &mut Files) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(base).unwrap().to_str().unwrap().to_owned();
+            if path.is_symlink() {
+                found.insert(name, b"link".to_vec());
+            } else if path.is_dir() {
+                found.insert(format!("{name}/"), vec![]);
+                walk(base, &path, found);
+            } else {
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut found = Files::new();
+    walk(home, home, &mut found);
+    found.retain(|name, _| !name.starts_with("queue/"));
+    found
+}
+
+fn only_files(home: &Path) -> Files {
+    list(home).into_iter().filter(|(name, _)| !name.ends_with('/')).collect()
+}
+
+/// An archive that makes `worker` equal to `master`, as the master would make it.
+fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
+    let items = Arc::new(Items::standard());
+    let scan = |home: &Path| Scanner::new(home, Arc::clone(&items)).scan(true).manifest;
+    let (ours, theirs) = (scan(master), scan(worker));
+    let mut json = Vec::new();
+    theirs.to_json(kind, &mut json).unwrap();
+    let theirs = RemoteManifest::parse(&json, kind).unwrap();
+    let difference = compare(&ours, &theirs, kind).unwrap();
+    let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MAX_INFLATED);
+    for entry in difference.missing.iter().chain(&difference.shared) {
+        let mut file = open_file(master, &entry.path).unwrap().unwrap();
+        writer.add_file(&entry.path, &mut file, Some(&entry.md5), None).unwrap();
+    }
+    let mut metadata = Vec::new();
+    difference.write_json(|_| false, &mut metadata).unwrap();
+    writer.finish(&metadata).unwrap().into_inner().unwrap()
+}
+
+fn open(file: File) -> Update {
+    Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5, MAX_INFLATED).unwrap()
+}
+
+fn apply(home: &Path, file: File, disk: &Disk) -> Result<Outcome, ApplyError> {
+    open(file).apply(&Target { home, owner: None, disk })
+}
+
+/// A directory in memory where there is one (or in `CLUSTERD_TEST_DIRECTORY`): on a disk the many syncs of these tests
+/// take half a minute.
+fn home() -> TempDir {
+    let place = std::env::var("CLUSTERD_TEST_DIRECTORY");
+    TempDir::new_in(place.as_deref().unwrap_or("/dev/shm")).or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+struct Pair {
+    master: TempDir,
+    worker: TempDir,
+}
+
+impl Pair {
+    fn new(master: &Files, worker: &Files) -> Pair {
+        let pair = Pair { master: home(), worker: home() };
+        // A master whose directory is missing has nothing deleted.
+        for (_, item) in Items::standard().iter() {
+            fs::create_dir_all(pair.master.path().join(&item.key)).unwrap();
+        }
+        put(pair.master.path(), master);
+        put(pair.worker.path(), worker);
+        pair
+    }
+
+    fn sync(&self, disk: &Disk) -> Result<Outcome, ApplyError> {
+        let file = archive(self.master.path(), self.worker.path(), ChecksumKind::Md5);
+        apply(self.worker.path(), file, disk)
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.worker.path().join(path)
+    }
+}
+
+fn old_and_new() -> (Files, Files) {
+    let new = files(&[
+        ("etc/client.keys", "001 a any key\n"),
+        ("etc/rules/local_rules.xml", "<new/>"),
+        ("etc/lists/same", "same"),
+        ("etc/shared/default/agent.conf", "new conf"),
+        ("etc/shared/fresh/deep/agent.conf", "fresh"),
+        ("var/multigroups/ab/merged.mg", "mg"),
+    ]);
+    let old = files(&[
+        ("etc/ossec.conf", "own"),
+        ("etc/rules/local_rules.xml", "<old/>"),
+        ("etc/rules/surplus.xml", "surplus"),
+        ("etc/rules/sub/surplus.xml", "surplus"),
+        ("etc/lists/same", "same"),
+        ("etc/shared/default/agent.conf", "old conf"),
+        ("etc/shared/gone/agent.conf", "gone"),
+        ("etc/shared/gone/ar.conf", "left over"),
+        ("etc/shared/kept/agent.conf", "gone"),
+        ("etc/shared/kept/own.tmp", "kept"),
+        ("etc/shared/agent.conf", "gone, but not its directory"),
+    ]);
+    (old, new)
+}
+
+#[test]
+fn an_update_makes_the_worker_equal() {
+    let (old, new) = old_and_new();
+    for (few, many) in [(0, MANY), (FEW, MANY), (0, 0)] {
+        let pair = Pair::new(&new, &old);
+        let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Blake2b);
+        let items = Arc::new(Items::standard());
+        let update = Update::open(file, &items, ChecksumKind::Blake2b, MAX_INFLATED).unwrap();
+        assert_eq!((update.missing_count(), update.shared_count(), update.extra_count()), (3, 2, 5));
+        let disk = Disk::new();
+        let owner = nix::unistd::geteuid().is_root().then_some((1, 2));
+        let target = Target { home: pair.worker.path(), owner, disk: &disk };
+        let outcome = update.apply_with(&target, few, many).unwrap();
+        let bytes = (14 + 6 + 8 + 5 + 2) as u64;
+        assert_eq!(outcome, Outcome { created: 3, updated: 2, deleted: 5, failures: vec![], bytes });
+        let mut wanted = new.clone();
+        for kept in ["etc/ossec.conf", "etc/shared/kept/own.tmp"] {
+            wanted.insert(kept.to_owned(), old[kept].clone());
+        }
+        assert_eq!(only_files(pair.worker.path()), wanted);
+        assert!(!pair.path("etc/shared/gone").exists(), "emptied but for ar.conf");
+        assert!(pair.path("etc/rules/sub").exists(), "this item keeps its directories");
+        assert!(!pair.path(journal::PATH).exists());
+        if owner.is_some() {
+            let about = fs::metadata(pair.path("etc/shared/fresh/deep/agent.conf")).unwrap();
+            assert_eq!((about.mode() & 0o7777, about.uid(), about.gid()), (0o660, 1, 2));
+            let about = fs::metadata(pair.path("etc/shared/fresh/deep")).unwrap();
+            assert_eq!((about.mode() & 0o7777, about.uid(), about.gid()), (0o770, 1, 2));
+        }
+        assert_eq!(fs::metadata(pair.path("etc/client.keys")).unwrap().permissions().mode() & 0o7777, 0o640);
+    }
+}
+
+#[test]
+fn the_items_own_directory_stays_and_emptied_ones_inside_each_other_go() {
+    let old = files(&[("etc/shared/a/b/x", "1"), ("etc/shared/a/y", "1"), ("etc/shared/z", "1")]);
+    let pair = Pair::new(&Files::new(), &old);
+    assert_eq!(pair.sync(&Disk::new()).unwrap().deleted, 3);
+    assert!(pair.path("etc/shared").exists() && !pair.path("etc/shared/a").exists());
+}
+
+#[test]
+fn an_empty_directory_makes_room_for_a_file() {
+    let pair =
+        Pair::new(&files(&[("etc/rules/a", "1"), ("etc/rules/b", "1")]), &files(&[("etc/rules/b/own.tmp", "1")]));
+    fs::create_dir_all(pair.path("etc/rules/a")).unwrap();
+    let outcome = pair.sync(&Disk::new()).unwrap();
+    assert_eq!((outcome.created, outcome.failures.len()), (1, 1));
+    assert!(pair.path("etc/rules/a").is_file() && pair.path("etc/rules/b/own.tmp").is_file());
+}
+
+#[test]
+fn only_one_level_of_emptied_directories_goes() {
+    let pair = Pair::new(&Files::new(), &files(&[("etc/shared/a/b/x", "1")]));
+    pair.sync(&Disk::new()).unwrap();
+    assert!(pair.path("etc/shared/a").exists() && !pair.path("etc/shared/a/b").exists());
+}

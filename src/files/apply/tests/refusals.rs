@@ -1,0 +1,169 @@
+//! Archives, homes and disks with which something cannot be done.
+
+use super::*;
+
+/// An archive with this metadata and these contents, whatever they are.
+fn raw(metadata: &str, contents: &[(&str, &str)]) -> File {
+    let mut writer = ArchiveWriter::new(tempfile::tempfile().unwrap(), LEVEL, MAX_INFLATED);
+    for (name, content) in contents {
+        writer.add(name, content.as_bytes()).unwrap();
+    }
+    writer.finish(metadata.as_bytes()).unwrap()
+}
+
+fn object(path: &str, key: &str, content: &str) -> String {
+    let sum = crate::files::checksum::Checksum::Md5(md5_of(content.as_bytes()));
+    format!(r#""{path}": {{"mod_time": 1.5, "cluster_item_key": "{key}", "merged": false, "hash": "{sum}"}}"#)
+}
+
+#[test]
+fn hostile_entries_fail_by_name_and_the_others_go_on() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("f"), "outside").unwrap();
+    let old = files(&[
+        ("etc/ossec.conf", "own"),
+        ("etc/rules/dir/x", "x"),
+        ("etc/shared/twice", "old"),
+        ("etc/rules/file", "f"),
+    ]);
+    let pair = Pair::new(&Files::new(), &old);
+    symlink(outside.path(), pair.path("etc/shared/link")).unwrap();
+    symlink(outside.path().join("f"), pair.path("etc/shared/flink")).unwrap();
+    let missing = [
+        object("../etc/passwd", "etc/", "x"),
+        object("/etc/passwd", "etc/", "x"),
+        object("etc/shared/../ossec.conf", "etc/shared/", "x"),
+        object("etc/ossec.conf", "etc/", "x"),
+        object("bin/x", "bin/", "x"),
+        object("etc/rules/x", "etc/shared/", "x"),
+        object("etc/rules/dir", "etc/rules/", "x"),
+        object("etc/rules/file/below", "etc/rules/", "x"),
+        object("etc/rules/absent", "etc/rules/", "x"),
+        object("etc/rules/wrong", "etc/rules/", "other"),
+        object("etc/shared/link/f", "etc/shared/", "x"),
+        object("etc/shared/link/sub/f", "etc/shared/", "x"),
+        object("etc/shared/flink", "etc/shared/", "x"),
+        object("etc/shared/twice", "etc/shared/", "x"),
+        object("etc/shared/new/good", "etc/shared/", "x"),
+    ];
+    let extra = [
+        object("etc/ossec.conf", "etc/", ""),
+        object("etc/rules/dir", "etc/rules/", ""),
+        object("etc/shared/link/f", "etc/shared/", ""),
+        object("etc/shared/twice", "etc/shared/", ""),
+        object("etc/shared/never", "etc/shared/", ""),
+        object("../x", "etc/shared/", ""),
+    ];
+    let metadata =
+        format!(r#"{{"missing": {{{}}}, "shared": {{}}, "extra": {{{}}}}}"#, missing.join(", "), extra.join(", "));
+    let names = [
+        "etc/ossec.conf",
+        "bin/x",
+        "etc/rules/x",
+        "etc/rules/dir",
+        "etc/rules/file/below",
+        "etc/rules/wrong",
+        "etc/shared/link/f",
+        "etc/shared/link/sub/f",
+        "etc/shared/flink",
+        "etc/shared/twice",
+        "etc/shared/new/good",
+    ];
+    let contents: Vec<(&str, &str)> = names.iter().map(|name| (*name, "x")).collect();
+    let outcome = apply(pair.worker.path(), raw(&metadata, &contents), &Disk::new()).unwrap();
+    assert_eq!((outcome.created, outcome.deleted), (3, 0), "{outcome:?}");
+    let mut failed: Vec<(&str, What)> = outcome.failures.iter().map(|f| (f.path.as_str(), f.what)).collect();
+    failed.sort_by_key(|(path, what)| (*path, *what as u8));
+    assert_eq!(
+        failed,
+        [
+            ("../etc/passwd", What::Create),
+            ("../x", What::Delete),
+            ("/etc/passwd", What::Create),
+            ("bin/x", What::Create),
+            ("etc/ossec.conf", What::Create),
+            ("etc/ossec.conf", What::Delete),
+            ("etc/rules/absent", What::Create),
+            ("etc/rules/dir", What::Create),
+            ("etc/rules/dir", What::Delete),
+            ("etc/rules/file/below", What::Create),
+            ("etc/rules/wrong", What::Create),
+            ("etc/rules/x", What::Create),
+            ("etc/shared/../ossec.conf", What::Create),
+            ("etc/shared/link/f", What::Create),
+            ("etc/shared/link/f", What::Delete),
+            ("etc/shared/link/sub/f", What::Create),
+            ("etc/shared/twice", What::Delete),
+        ]
+    );
+    assert_eq!(only_files(outside.path()), files(&[("f", "outside")]));
+    let mut wanted = old;
+    for (path, content) in [("twice", "x"), ("flink", "x"), ("new/good", "x"), ("link", "link")] {
+        wanted.insert(format!("etc/shared/{path}"), content.into());
+    }
+    assert_eq!(only_files(pair.worker.path()), wanted);
+}
+
+#[test]
+fn an_items_directory_may_be_reached_over_a_link() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let pair = Pair::new(&files(&[("etc/rules/a/b", "x")]), &Files::new());
+    fs::create_dir(pair.path("etc")).unwrap();
+    symlink(elsewhere.path(), pair.path("etc/rules")).unwrap();
+    assert_eq!(pair.sync(&Disk::new()).unwrap().created, 1);
+    assert_eq!(fs::read(elsewhere.path().join("a/b")).unwrap(), b"x");
+}
+
+#[test]
+fn a_directory_without_permission_fails_by_name() {
+    if nix::unistd::geteuid().is_root() {
+        return; // root may do everything
+    }
+    let new = files(&[("etc/rules/closed/a", "new"), ("etc/rules/open", "new")]);
+    let pair = Pair::new(&new, &files(&[("etc/rules/closed/a", "old")]));
+    let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
+    let mode = |mode| fs::set_permissions(pair.path("etc/rules/closed"), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o500);
+    let outcome = apply(pair.worker.path(), file, &Disk::new()).unwrap();
+    assert_eq!((outcome.created, outcome.updated), (1, 0));
+    assert_eq!(outcome.failures[0].reason, "Permission denied");
+    mode(0o700);
+    assert_eq!(fs::read(pair.path("etc/rules/closed/a")).unwrap(), b"old");
+    assert_eq!(recover(pair.worker.path(), &Items::standard(), &Disk::new()), Recovery::default());
+}
+
+#[test]
+fn too_little_room_refuses_the_whole_update() {
+    let (old, new) = old_and_new();
+    for (space, text) in [
+        (Space { bytes: 4096 * 4, files: None, block: 4096 }, "20480 bytes needed, 16384 free"),
+        (Space { bytes: u64::MAX, files: Some(4), block: 1 }, "5 new files needed, 4 possible"),
+    ] {
+        let pair = Pair::new(&new, &old);
+        let before = list(pair.worker.path());
+        let mut disk = Disk::new();
+        disk.faults.space = Some(space);
+        let error = pair.sync(&disk).unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+        assert_eq!(list(pair.worker.path()), before);
+        assert_eq!(disk.faults.done(), 0);
+    }
+}
+
+#[test]
+fn an_archive_that_changes_after_its_survey_changes_nothing() {
+    use std::os::unix::fs::FileExt;
+    let (old, new) = old_and_new();
+    let pair = Pair::new(&new, &old);
+    let before = only_files(pair.worker.path());
+    let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
+    let update = open(file.try_clone().unwrap());
+    let length = file.metadata().unwrap().len();
+    for at in (30..length - 30).step_by(7) {
+        file.write_all_at(b"!", at).unwrap();
+    }
+    let disk = Disk::new();
+    let error = update.apply(&Target { home: pair.worker.path(), owner: None, disk: &disk }).unwrap_err();
+    assert!(matches!(error, ApplyError::Archive(_)));
+    assert_eq!(only_files(pair.worker.path()), before);
+}
