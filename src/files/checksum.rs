@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use md5::{Digest, Md5};
 
+use crate::system::hex::unhex;
+
 /// Which checksum a link uses (`spec/protocol.md` 10.2, `spec/native.md` 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumKind {
@@ -43,8 +45,8 @@ impl Checksum {
     /// Reads 32 or 128 hexadecimal digits, either case. `None` if the length or a digit is wrong.
     pub fn from_hex(kind: ChecksumKind, text: &str) -> Option<Checksum> {
         match kind {
-            ChecksumKind::Md5 => bytes_of_hex(text).map(Checksum::Md5),
-            ChecksumKind::Blake2b => bytes_of_hex(text).map(|bytes| Checksum::Blake2b(Arc::new(bytes))),
+            ChecksumKind::Md5 => unhex(text.as_bytes()).map(Checksum::Md5),
+            ChecksumKind::Blake2b => unhex(text.as_bytes()).map(|bytes| Checksum::Blake2b(Arc::new(bytes))),
         }
     }
 }
@@ -59,18 +61,6 @@ impl fmt::Display for Checksum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
-}
-
-fn bytes_of_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N {
-        return None;
-    }
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|value| u8::try_from(value).ok());
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }
 
 /// Computes one checksum over content that comes in pieces.

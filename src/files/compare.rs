@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::io::{self, Write};
 
 use super::checksum::{Checksum, ChecksumKind};
+use super::digest::Buckets;
 use super::json;
 use super::manifest::{Entry, Manifest, NoChecksum};
 use super::remote::{RemoteEntry, RemoteManifest};
@@ -24,17 +25,19 @@ pub struct Difference<'a> {
     kind: ChecksumKind,
 }
 
-/// Compares the two lists in one walk. The worker's claims are only compared, never used as paths.
+/// Compares the files of the two lists that are in `buckets`, in one walk. The worker's claims are only compared, never
+/// used as paths.
 ///
 /// Fails only if the master's manifest lacks checksums of this kind, which is a fault of the program.
 pub fn compare<'a>(
     master: &'a Manifest,
     worker: &'a RemoteManifest,
     kind: ChecksumKind,
+    buckets: Buckets,
 ) -> Result<Difference<'a>, NoChecksum> {
     let mut found = Difference { missing: vec![], shared: vec![], extra: vec![], protected: 0, master, worker, kind };
-    let mut ours = master.entries().iter().peekable();
-    let mut theirs = worker.entries().iter().peekable();
+    let mut ours = master.entries().iter().filter(|entry| buckets.hold(&entry.path)).peekable();
+    let mut theirs = worker.entries().iter().filter(|entry| buckets.hold(&entry.path)).peekable();
     loop {
         let order = match (ours.peek(), theirs.peek()) {
             (Some(a), Some(b)) => (*a.path).cmp(&*b.path),
@@ -122,7 +125,7 @@ mod tests {
 
     fn remote(files: &BTreeMap<String, u8>) -> RemoteManifest {
         let mut json = Vec::new();
-        manifest(files, Protected::default()).to_json(ChecksumKind::Md5, &mut json).unwrap();
+        manifest(files, Protected::default()).to_json(ChecksumKind::Md5, Buckets::ALL, &mut json).unwrap();
         RemoteManifest::parse(&json, ChecksumKind::Md5).unwrap()
     }
 
@@ -134,7 +137,7 @@ mod tests {
         #[test]
         fn it_agrees_with_the_naive_comparison(ours in files(), theirs in files()) {
             let (master, worker) = (manifest(&ours, Protected::default()), remote(&theirs));
-            let found = compare(&master, &worker, ChecksumKind::Md5).unwrap();
+            let found = compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap();
             let missing: Vec<&str> = ours.keys().filter(|p| !theirs.contains_key(*p)).map(|p| &**p).collect();
             let extra: Vec<&str> = theirs.keys().filter(|p| !ours.contains_key(*p)).map(|p| &**p).collect();
             let shared: Vec<&str> =
@@ -143,6 +146,12 @@ mod tests {
             prop_assert_eq!(found.shared.iter().map(|e| &*e.path).collect::<Vec<_>>(), shared);
             prop_assert_eq!(found.extra.iter().map(|e| &*e.path).collect::<Vec<_>>(), extra);
             prop_assert_eq!(found.is_empty(), ours == theirs);
+
+            // Where the digests differ, there is all that differs.
+            let other = manifest(&theirs, Protected::default());
+            let buckets = other.digests().differing(&master.digests().answer(ours == theirs));
+            let part = compare(&master, &worker, ChecksumKind::Md5, buckets).unwrap();
+            prop_assert_eq!((&part.missing, &part.shared, &part.extra), (&found.missing, &found.shared, &found.extra));
 
             let mut json = Vec::new();
             found.write_json(|_| false, &mut json).unwrap();
@@ -161,7 +170,7 @@ mod tests {
     fn protected_files_of_the_worker_are_left_alone() {
         let protected = Protected { files: vec!["a/x".into()], directories: vec!["b/".into()] };
         let (master, worker) = (manifest(&map(&[]), protected), remote(&map(&[("a/x", 1), ("a/y", 1), ("b/c/d", 1)])));
-        let found = compare(&master, &worker, ChecksumKind::Md5).unwrap();
+        let found = compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap();
         assert_eq!(found.extra.iter().map(|e| &*e.path).collect::<Vec<_>>(), ["a/y"]);
         assert_eq!(found.protected, 2);
     }
@@ -170,7 +179,7 @@ mod tests {
     fn left_out_files_are_not_in_the_metadata() {
         let (master, worker) =
             (manifest(&map(&[("a/x", 1), ("a/y", 2)]), Protected::default()), remote(&map(&[("a/y", 3)])));
-        let found = compare(&master, &worker, ChecksumKind::Md5).unwrap();
+        let found = compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap();
         let mut json = Vec::new();
         found.write_json(|entry| &*entry.path == "a/x", &mut json).unwrap();
         let text = String::from_utf8(json).unwrap();
@@ -184,16 +193,19 @@ mod tests {
     fn a_manifest_without_blake2b_cannot_be_compared_by_it() {
         let files = map(&[("a/x", 1)]);
         let error =
-            compare(&manifest(&files, Protected::default()), &remote(&files), ChecksumKind::Blake2b).unwrap_err();
+            compare(&manifest(&files, Protected::default()), &remote(&files), ChecksumKind::Blake2b, Buckets::ALL)
+                .unwrap_err();
         assert_eq!(error, NoChecksum("a/x".into()));
         let lacking = remote(&map(&[]));
-        assert!(compare(&manifest(&files, Protected::default()), &lacking, ChecksumKind::Blake2b).is_err());
+        assert!(
+            compare(&manifest(&files, Protected::default()), &lacking, ChecksumKind::Blake2b, Buckets::ALL).is_err()
+        );
     }
 
     #[test]
     fn a_claim_without_checksum_counts_as_different() {
         let worker = RemoteManifest::parse(br#"{"a/x": {"hash": "zz"}}"#, ChecksumKind::Md5).unwrap();
         let master = manifest(&map(&[("a/x", 1)]), Protected::default());
-        assert_eq!(compare(&master, &worker, ChecksumKind::Md5).unwrap().shared.len(), 1);
+        assert_eq!(compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap().shared.len(), 1);
     }
 }

@@ -1,9 +1,10 @@
 //! The manifest: every synchronised file of this node with its checksums, in path order.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::checksum::ChecksumKind;
+use super::digest::{Buckets, Digests};
 use super::items::{ItemId, Items};
 use super::json;
 
@@ -62,6 +63,8 @@ pub struct Manifest {
     pub(super) items: Arc<Items>,
     pub(super) entries: Vec<Entry>,
     pub(super) protected: Protected,
+    /// Calculated when they are first asked for.
+    digests: OnceLock<Digests>,
 }
 
 /// An entry lacks the checksum that was asked for: the scan was made without BLAKE2b. A fault of the program.
@@ -79,7 +82,12 @@ impl Manifest {
             list.sort_unstable();
             list.dedup();
         }
-        Manifest { items, entries, protected }
+        Self::of_sorted(items, entries, protected)
+    }
+
+    /// A manifest of what is in order already.
+    pub(super) fn of_sorted(items: Arc<Items>, entries: Vec<Entry>, protected: Protected) -> Manifest {
+        Manifest { items, entries, protected, digests: OnceLock::new() }
     }
 
     /// The items to which the entries' ids refer.
@@ -112,12 +120,17 @@ impl Manifest {
         kind == ChecksumKind::Md5 || self.entries.iter().all(|entry| entry.blake2b.is_some())
     }
 
-    /// Writes the flat object that a worker sends (`spec/protocol.md` 10.2, 10.4 step 3).
+    /// By what two manifests are compared without their entries.
+    pub fn digests(&self) -> &Digests {
+        self.digests.get_or_init(|| Digests::of(self))
+    }
+
+    /// Writes the flat object that a worker sends (`spec/protocol.md` 10.2, 10.4 step 3), of the files in these buckets.
     ///
     /// Fails if `out` does, or with [`NoChecksum`] inside the error if a checksum was not computed.
-    pub fn to_json(&self, kind: ChecksumKind, out: &mut impl Write) -> io::Result<()> {
+    pub fn to_json(&self, kind: ChecksumKind, buckets: Buckets, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"{")?;
-        self.write_entries(self.entries.iter(), kind, out)?;
+        self.write_entries(self.entries.iter().filter(|entry| buckets.hold(&entry.path)), kind, out)?;
         out.write_all(b"}")
     }
 
@@ -179,7 +192,7 @@ mod tests {
         );
         for kind in [ChecksumKind::Md5, ChecksumKind::Blake2b] {
             let mut json = Vec::new();
-            manifest.to_json(kind, &mut json).unwrap();
+            manifest.to_json(kind, Buckets::ALL, &mut json).unwrap();
             assert!(json.is_ascii());
             let remote = RemoteManifest::parse(&json, kind).unwrap();
             for (ours, theirs) in manifest.entries().iter().zip(remote.entries()) {
@@ -195,7 +208,7 @@ mod tests {
         let manifest =
             Manifest::new(Arc::new(Items::standard()), vec![entry("etc/shared/b", false)], Protected::default());
         assert!(!manifest.has(ChecksumKind::Blake2b));
-        let error = manifest.to_json(ChecksumKind::Blake2b, &mut Vec::new()).unwrap_err();
+        let error = manifest.to_json(ChecksumKind::Blake2b, Buckets::ALL, &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "the BLAKE2b checksum of 'etc/shared/b' has not been computed");
     }
 

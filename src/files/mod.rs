@@ -10,7 +10,8 @@
 //!
 //! * [`items`] — the directories of the cluster and the rule that says whether a path belongs to one of them.
 //! * [`scan`] — walks them, hashing only what changed, and publishes a [`manifest::Manifest`].
-//! * [`remote`] — a peer's manifest, read from its JSON; [`mod@compare`] — what one lacks against the other.
+//! * [`remote`] — a peer's manifest, read from its JSON; [`mod@compare`] — what one lacks against the other; [`digest`] —
+//!   whether there is anything to compare.
 //! * [`archive`] — the format in which contents travel.
 //! * [`apply`] — replaces files so that a crash at any instant leaves each with its old or its new content.
 //!
@@ -20,6 +21,7 @@ pub mod apply;
 pub mod archive;
 pub mod checksum;
 pub mod compare;
+pub mod digest;
 pub mod items;
 mod json;
 pub mod manifest;
@@ -32,6 +34,7 @@ pub use self::{
     archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
     checksum::{Checksum, ChecksumKind, md5_of},
     compare::{Difference, compare},
+    digest::{Buckets, Digests},
     items::{Item, Items, ItemsFault, Names},
     manifest::{Entry, Manifest},
     remote::RemoteManifest,

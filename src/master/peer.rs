@@ -224,10 +224,14 @@ impl Peer {
                 let granted = if integrity.permission(kind) { "True" } else { "False" };
                 connection.answer(counter, Command::Ok, granted);
             }
-            Request::IntegrityCheck => {
+            Request::IntegrityDigest(question) => match integrity.digest(question, kind) {
+                Ok(answer) => connection.answer(counter, Command::Ok, answer),
+                Err(error) => connection.refuse(counter, &error),
+            },
+            Request::IntegrityCheck(buckets) => {
                 // What belongs to an earlier check and was never named is not wanted any more.
                 transfers.files.clear();
-                match integrity.start(kind) {
+                match integrity.start(kind, buckets) {
                     Ok(task) => connection.answer(counter, Command::Ok, task),
                     Err(error) => connection.refuse(counter, &error),
                 }

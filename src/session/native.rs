@@ -17,8 +17,12 @@ const CHECKSUM_MD5: &str = "checksum=md5";
 /// The master tells when its files have changed.
 const PUSH: &str = "push";
 
+/// A check begins with digests.
+const DIGEST: &str = "digest";
+
 /// The worker tells which keys it has when the master asks.
 const KEYS: &str = "keys";
+
 /// The worker tells what it did with the files that it got.
 const APPLIED: &str = "applied";
 
@@ -35,6 +39,8 @@ pub struct Features {
     pub checksum_md5: bool,
     /// Whether the master tells when its files have changed.
     pub push: bool,
+    /// Whether a check begins with digests.
+    pub digest: bool,
     /// Whether the worker tells which keys it has.
     pub keys: bool,
     /// Whether the worker tells what it did with the files that it got.
@@ -55,6 +61,7 @@ impl Features {
         Self {
             checksum_md5: has(CHECKSUM_MD5),
             push: has(PUSH),
+            digest: has(DIGEST),
             keys: has(KEYS),
             applied: has(APPLIED),
             outline: has(OUTLINE),
@@ -65,6 +72,7 @@ impl Features {
         let all = [
             (CHECKSUM_MD5, self.checksum_md5),
             (PUSH, self.push),
+            (DIGEST, self.digest),
             (KEYS, self.keys),
             (APPLIED, self.applied),
             (OUTLINE, self.outline),

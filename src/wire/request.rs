@@ -67,7 +67,8 @@ pub enum Request<'a> {
     },
     AgentGroupsWanted,
     IntegrityPermission,
-    IntegrityCheck,
+    /// Its payload, which only our nodes have, tells which files it is about.
+    IntegrityCheck(&'a [u8]),
     IntegrityCheckEnd(Ended<'a>),
     IntegrityCheckFailed {
         task: &'a str,
@@ -92,6 +93,8 @@ pub enum Request<'a> {
     Hash,
     /// Ours: the files of the master have changed.
     IntegrityChanged,
+    /// Ours: the digest of a worker's files.
+    IntegrityDigest(&'a [u8]),
     /// Ours: what a worker did with the files that it got.
     IntegrityApplied(&'a [u8]),
     /// Ours: where nodes differ in what the cluster does not keep equal.
@@ -221,7 +224,7 @@ impl<'a> Request<'a> {
             b"syn_wgc_err" => Self::AgentGroupsFailed { reason: payload, whole: true },
             b"syn_w_g_c" => Self::AgentGroupsWanted,
             b"syn_i_w_m_p" => Self::IntegrityPermission,
-            b"syn_i_w_m" => Self::IntegrityCheck,
+            b"syn_i_w_m" => Self::IntegrityCheck(payload),
             b"syn_i_w_m_e" => Self::IntegrityCheckEnd(ended(payload)?),
             b"syn_i_w_m_r" => {
                 let (task, error) = failure(payload)?;
@@ -242,6 +245,7 @@ impl<'a> Request<'a> {
             b"get_config" => Self::Config,
             b"get_hash" => Self::Hash,
             b"int_changed" => Self::IntegrityChanged,
+            b"int_digest" => Self::IntegrityDigest(payload),
             b"int_applied" => Self::IntegrityApplied(payload),
             b"get_drift" => Self::Drift(payload),
             b"get_outline" => Self::Outline(payload),

@@ -27,7 +27,9 @@ use aes::{
 };
 use clusterd::{
     crypto::Fernet,
-    files::{ArchiveWriter, ChecksumKind, Items, Manifest, MemberCache, RemoteManifest, Scanner, compare, survey},
+    files::{
+        ArchiveWriter, Buckets, ChecksumKind, Items, Manifest, MemberCache, RemoteManifest, Scanner, compare, survey,
+    },
     wire::{Command, CommandField, Deframer, Limits, frame},
 };
 use hmac::{Hmac, KeyInit, Mac};
@@ -207,10 +209,10 @@ fn scans(report: &mut Report, home: &Path) -> Arc<Manifest> {
 fn manifests(report: &mut Report, manifest: &Manifest) -> Result<(), Failure> {
     for (name, kind) in [("MD5", ChecksumKind::Md5), ("BLAKE2b", ChecksumKind::Blake2b)] {
         let mut json = Vec::new();
-        manifest.to_json(kind, &mut json)?;
+        manifest.to_json(kind, Buckets::ALL, &mut json)?;
         let write = || {
             let mut json = Vec::new();
-            manifest.to_json(kind, &mut json).map(|()| json)
+            manifest.to_json(kind, Buckets::ALL, &mut json).map(|()| json)
         };
         let copy = || json.clone();
         report.measure(&format!("manifest to JSON, {name}"), json.len(), write, "", copy);
@@ -218,7 +220,7 @@ fn manifests(report: &mut Report, manifest: &Manifest) -> Result<(), Failure> {
         let any = || serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok();
         report.measure(&format!("manifest from JSON, {name}"), json.len(), parse, "serde_json that keeps nothing", any);
         let remote = RemoteManifest::parse(&json, kind)?;
-        let same = || compare(manifest, &remote, kind).is_ok_and(|difference| difference.is_empty());
+        let same = || compare(manifest, &remote, kind, Buckets::ALL).is_ok_and(|difference| difference.is_empty());
         report.measure(&format!("compare equal manifests, {name}"), 0, same, "", || ());
         let pack = || ArchiveWriter::new(Vec::new(), 1, u64::MAX).finish(&json);
         let packed = pack()?;

@@ -3,6 +3,7 @@
 mod agents;
 mod api;
 mod database;
+mod digest;
 mod files;
 mod health;
 mod keys;

@@ -125,3 +125,32 @@ fn a_check_that_is_begun_and_never_ended() {
     assert_eq!(peer.check("w1", &archive(&[], &json!({}))).0, "ok", "the next one is granted");
     peer.wait_for("syn_m_c_ok");
 }
+
+/// Whatever the worker claims to have: what is in other buckets is neither sent nor deleted.
+#[test]
+fn a_check_of_some_files_is_about_no_others() {
+    let (home, _daemon, mut peer) = cluster();
+    // The MD5 of etc/rules/a.xml begins with 0x8b; no other path here has that bucket.
+    let buckets = format!("{}08{}", "00".repeat(17), "00".repeat(14));
+    let files: [(&str, &str, &[u8]); 2] =
+        [("etc/rules/a.xml", "etc/rules/", b"another"), ("etc/rules/b.xml", "etc/rules/", b"surplus")];
+    assert_eq!(peer.check_in(&buckets, "w1", &archive(&[], &manifest(&files))).0, "ok");
+    peer.wait_for("syn_m_c_e");
+    home.wait_for("Files to create in worker: 0 | Files to update in worker: 1 | Files to delete in worker: 0");
+}
+
+#[test]
+fn questions_that_are_no_digests_and_checks_of_no_buckets() {
+    let (_home, _daemon, mut peer) = cluster();
+    crate::support::until("the master knows its files", || (peer.ask("syn_i_w_m_p", "") == "True").then_some(()));
+    assert!(peer.ask("int_digest", "0".repeat(32)).starts_with("buckets "));
+    for digest in ["", "same", &"0".repeat(31), &"x".repeat(32)] {
+        let (answer, text) = peer.request("int_digest", digest);
+        assert!(answer == "err" && text.contains("is to be a digest of 32 hexadecimal digits"), "{digest}: {text}");
+    }
+    for buckets in ["0", &"0".repeat(63), &"x".repeat(64)] {
+        let (answer, text) = peer.request("syn_i_w_m", buckets);
+        assert!(answer == "err" && text.contains("the buckets of the check"), "{buckets}: {text}");
+    }
+    assert_eq!(peer.check("w1", &archive(&[], &json!({}))).0, "ok");
+}

@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(settings.communication.zip_limit_tolerance, 0.2);
         assert_eq!(
             (settings.link.native, &settings.link.features[..]),
-            (Native::Auto, &["checksum=md5", "push", "keys", "applied", "outline"].map(str::to_owned)[..])
+            (Native::Auto, &["checksum=md5", "digest", "push", "keys", "applied", "outline"].map(str::to_owned)[..])
         );
         assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 0 });
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
@@ -258,7 +258,11 @@ mod tests {
             (r#"{"intervals": {"communication": {"compress_level": 10}}}"#, "compress_level", "from 0 to 9"),
             (r#"{"intervals": {"communication": {"max_zip_size": 4096}}}"#, "min_zip_size is larger", "31457280, 4096"),
             (r#"{"link": {"native": "yes"}}"#, "link > native", "write auto, never or require"),
-            (r#"{"link": {"features": ["pull"]}}"#, "link > features", "checksum=md5, push, keys, applied, outline"),
+            (
+                r#"{"link": {"features": ["pull"]}}"#,
+                "link > features",
+                "checksum=md5, digest, push, keys, applied, outline",
+            ),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),

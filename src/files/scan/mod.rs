@@ -245,7 +245,7 @@ impl Scanner {
             kept.push(stamp);
         }
         let items = Arc::clone(self.manifest.items());
-        self.manifest = Arc::new(Manifest { items, entries, protected });
+        self.manifest = Arc::new(Manifest::of_sorted(items, entries, protected));
         self.kept = kept;
     }
 }

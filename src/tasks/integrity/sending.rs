@@ -7,15 +7,23 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file};
+use crate::files::{
+    AddError, Added, ArchiveWriter, Buckets, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file,
+};
 
-/// Writes the archive of a worker's check: its manifest and nothing else.
+/// Writes the archive of a worker's check: its manifest, of the files in `buckets`, and nothing else.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write_manifest(manifest: &Manifest, kind: ChecksumKind, level: u32, out: impl Write) -> io::Result<()> {
+pub fn write_manifest(
+    manifest: &Manifest,
+    kind: ChecksumKind,
+    buckets: Buckets,
+    level: u32,
+    out: impl Write,
+) -> io::Result<()> {
     let mut metadata = Vec::new();
-    manifest.to_json(kind, &mut metadata)?;
+    manifest.to_json(kind, buckets, &mut metadata)?;
     ArchiveWriter::new(out, level, u64::MAX).finish(&metadata).map(drop)
 }
 

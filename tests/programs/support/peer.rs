@@ -169,8 +169,13 @@ impl Peer {
 
     /// As a worker: sends the archive of a check when the master grants one; gives the answer to its end.
     pub fn check(&mut self, name: &str, archive: &[u8]) -> Answer {
+        self.check_in("", name, archive)
+    }
+
+    /// As [`Peer::check`], of the files in these buckets.
+    pub fn check_in(&mut self, buckets: &str, name: &str, archive: &[u8]) -> Answer {
         super::until("the permission for a check", || (self.ask("syn_i_w_m_p", "") == "True").then_some(()));
-        let task = self.ask("syn_i_w_m", "");
+        let task = self.ask("syn_i_w_m", buckets);
         self.deliver(name, "syn_i_w_m_e", &task, archive)
     }
 

@@ -10,6 +10,7 @@ use super::*;
 use crate::files::archive::{ArchiveWriter, LEVEL, MAX_INFLATED};
 use crate::files::checksum::md5_of;
 use crate::files::compare::compare;
+use crate::files::digest::Buckets;
 use crate::files::items::is_staged;
 use crate::files::remote::RemoteManifest;
 use crate::files::scan::{Scanner, open_file};
@@ -66,9 +67,9 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
     let scan = |home: &Path| Scanner::new(home, Arc::clone(&items)).scan(true).manifest;
     let (ours, theirs) = (scan(master), scan(worker));
     let mut json = Vec::new();
-    theirs.to_json(kind, &mut json).unwrap();
+    theirs.to_json(kind, Buckets::ALL, &mut json).unwrap();
     let theirs = RemoteManifest::parse(&json, kind).unwrap();
-    let difference = compare(&ours, &theirs, kind).unwrap();
+    let difference = compare(&ours, &theirs, kind, Buckets::ALL).unwrap();
     let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MAX_INFLATED);
     for entry in difference.missing.iter().chain(&difference.shared) {
         let mut file = open_file(master, &entry.path).unwrap().unwrap();

@@ -11,7 +11,7 @@ use log::{Level, debug, error, info, warn};
 use super::{Arrived, Integrity};
 use crate::{
     connection::{FileSender, ReceivedFile, RequestError},
-    files::{ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
+    files::{Buckets, ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
     metrics::Task,
     system::{memory, thread::guard},
     tasks::integrity::{
@@ -24,8 +24,8 @@ use crate::{
 
 impl Integrity {
     /// The thread of one check.
-    pub(super) fn run(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind) {
-        if let Err(panic) = guard(|| self.check(task, arrives, kind)) {
+    pub(super) fn run(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind, buckets: Buckets) {
+        if let Err(panic) = guard(|| self.check(task, arrives, kind, buckets)) {
             error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
         }
         let mut state = self.state.lock();
@@ -36,7 +36,7 @@ impl Integrity {
         memory::give_back();
     }
 
-    fn check(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind) {
+    fn check(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind, buckets: Buckets) {
         info!(target: &*self.check_scope, "Starting.");
         let clock = &self.shared.node.clock;
         let start = clock.wall();
@@ -55,7 +55,7 @@ impl Integrity {
             );
         };
         let sum = file.sha256;
-        if self.known_in_sync(&sum, &master) {
+        if self.known_in_sync(&sum, buckets, &master) {
             self.finish_check(start, begun, master.entries().len(), None);
             return self.tell_in_sync();
         }
@@ -63,13 +63,16 @@ impl Integrity {
             Ok(remote) => remote,
             Err(reason) => return self.fail_check(&format!("The worker's manifest is refused: {reason}")),
         };
-        let difference = match compare(&master, &remote, kind) {
+        let difference = match compare(&master, &remote, kind, buckets) {
             Ok(difference) => difference,
             Err(error) => return self.fail_check(&format!("The comparison failed: {error}")),
         };
+        // What is in no bucket of this check is there too, and known to be the same.
+        let others = master.entries().iter().filter(|entry| !buckets.hold(&entry.path)).count();
+        let files = others + remote.entries().len();
         if difference.is_empty() {
-            self.state.lock().in_sync = Some((sum, master.clone()));
-            self.finish_check(start, begun, remote.entries().len(), None);
+            self.state.lock().in_sync = Some((sum, buckets, master.clone()));
+            self.finish_check(start, begun, files, None);
             self.tell_in_sync();
         } else {
             let counts = Counts {
@@ -77,9 +80,28 @@ impl Integrity {
                 shared: difference.shared.len(),
                 extra: difference.extra.len(),
             };
-            self.finish_check(start, begun, remote.entries().len(), Some(counts));
+            self.finish_check(start, begun, files, Some(counts));
             self.synchronise(task, &difference, counts);
         }
+    }
+
+    /// `int_digest`: whether the worker's files are those of this node, which ends the check; among which files to look
+    /// for the difference otherwise.
+    ///
+    /// # Errors
+    /// When this is no digest; the worker is at fault. When this node has not looked at its own files yet.
+    pub fn digest(&self, question: &[u8], kind: ChecksumKind) -> Result<Vec<u8>, ErrorObject> {
+        let clock = &self.shared.node.clock;
+        let (start, begun) = (clock.wall(), clock.now());
+        let unknown = || ErrorObject::unexpected("the files of this node have not been calculated yet");
+        let master = self.shared.local.manifest(kind).ok_or_else(unknown)?;
+        let no_digest = || ErrorObject::unexpected("the payload is to be a digest of 32 hexadecimal digits");
+        let same = master.digests().are_those_of(question).ok_or_else(no_digest)?;
+        if same {
+            info!(target: &*self.check_scope, "Starting.");
+            self.finish_check(start, begun, master.entries().len(), None);
+        }
+        Ok(master.digests().answer(same))
     }
 
     /// `behind` is what was found to differ.
@@ -132,9 +154,12 @@ impl Integrity {
         }
     }
 
-    fn known_in_sync(&self, sum: &[u8; 32], master: &Arc<Manifest>) -> bool {
+    fn known_in_sync(&self, sum: &[u8; 32], buckets: Buckets, master: &Arc<Manifest>) -> bool {
         let state = self.state.lock();
-        state.in_sync.as_ref().is_some_and(|(known, manifest)| known == sum && Arc::ptr_eq(manifest, master))
+        let same = |(known, about, manifest): &([u8; 32], Buckets, Arc<Manifest>)| {
+            known == sum && *about == buckets && Arc::ptr_eq(manifest, master)
+        };
+        state.in_sync.as_ref().is_some_and(same)
     }
 
     fn synchronise(&self, task: &str, difference: &Difference<'_>, counts: Counts) {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     connection::{Connection, ReceivedFile},
-    files::{ChecksumKind, Manifest, MemberCache},
+    files::{Buckets, ChecksumKind, Manifest, MemberCache},
     logging::{Repeats, Scope, scope},
     node::Node,
     system::random,
@@ -52,8 +52,8 @@ struct State {
     /// The turn in which this worker asked last.
     asked: Option<u64>,
     running: Option<Running>,
-    /// The archive and the manifest of the last check that found no difference: the same two cannot differ.
-    in_sync: Option<([u8; 32], Arc<Manifest>)>,
+    /// The archive, what it is about, and the manifest of the last check that found no difference: the same cannot differ.
+    in_sync: Option<([u8; 32], Buckets, Arc<Manifest>)>,
     limit: ArchiveLimit,
     status: Status,
     /// What the worker told of the files that it got last, until a check finds no difference.
@@ -122,11 +122,13 @@ impl Integrity {
         first && lock != Lock::Held
     }
 
-    /// `syn_i_w_m`: begins a check; gives its task id.
+    /// `syn_i_w_m`: begins a check of the files in these buckets; gives its task id.
     ///
     /// # Errors
-    /// When one is running, or no thread can be started.
-    pub fn start(self: &Arc<Self>, kind: ChecksumKind) -> Result<String, ErrorObject> {
+    /// When one is running, or no thread can be started; when the worker names no buckets.
+    pub fn start(self: &Arc<Self>, kind: ChecksumKind, buckets: &[u8]) -> Result<String, ErrorObject> {
+        let buckets = Buckets::parse(buckets)
+            .ok_or_else(|| ErrorObject::unexpected("the payload is to be empty, or the buckets of the check"))?;
         let (arrived, arrives) = bounded(1);
         let task = random::uuid();
         let mut state = self.state.lock();
@@ -139,7 +141,7 @@ impl Integrity {
         drop(state);
         self.tell_broken(lock);
         let (this, id) = (self.clone(), task.clone());
-        let run = move || this.run(&id, &arrives, kind);
+        let run = move || this.run(&id, &arrives, kind, buckets);
         self.shared.node.requests.spawn("integrity", run).map_err(|error| {
             self.state.lock().running = None;
             ErrorObject::unexpected(format!("no thread can be started: {error}"))

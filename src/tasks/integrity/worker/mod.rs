@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
-    files::{ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
+    files::{Buckets, ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
     logging::{Repeats, Scope, scope},
     metrics::Task,
     node::Node,
@@ -179,9 +179,14 @@ impl<'a> Integrity<'a> {
         self.due = 0;
         self.checking = Some(self.node.clock.now());
         let manifest = self.scan();
-        let task = self.master.request(Command::IntegrityCheck, "")?;
+        let buckets = self.differing(&manifest)?;
+        if buckets == Buckets::NONE {
+            self.take(Event::InSync);
+            return Ok(());
+        }
+        let task = self.master.request(Command::IntegrityCheck, buckets.text())?;
         let task = String::from_utf8_lossy(&task).into_owned();
-        self.send_manifest(&task, &manifest).inspect_err(|error| {
+        self.send_manifest(&task, &manifest, buckets).inspect_err(|error| {
             let payload = format!("{task} {}", error.to_object().to_json());
             // If this does not arrive either, the master gives the check up by itself.
             let _ = self.master.request(Command::IntegrityCheckFailed, payload);
@@ -199,13 +204,22 @@ impl<'a> Integrity<'a> {
         scan.manifest
     }
 
-    fn send_manifest(&self, task: &str, manifest: &Manifest) -> Result<(), RequestError> {
+    /// Where the files of the master may differ from these.
+    fn differing(&self, manifest: &Manifest) -> Result<Buckets, RequestError> {
+        if !self.features.digest {
+            return Ok(Buckets::ALL);
+        }
+        let digests = manifest.digests();
+        Ok(digests.differing(&self.master.request(Command::IntegrityDigest, digests.question())?))
+    }
+
+    fn send_manifest(&self, task: &str, manifest: &Manifest, buckets: Buckets) -> Result<(), RequestError> {
         let path = archive_path(&self.node.cluster.node_name, &self.node.clock);
-        let count = manifest.entries().len();
+        let count = manifest.entries().iter().filter(|entry| buckets.hold(&entry.path)).count();
         debug!(target: &*self.check_scope, "Compressing 'files_metadata.json' of {count} files.");
         debug!(target: &*self.check_scope, "Sending zip file.");
         let mut sender = FileSender::begin(self.master, &path, Arc::default())?;
-        write_manifest(manifest, self.kind, self.node.settings.communication.compress_level, &mut sender)
+        write_manifest(manifest, self.kind, buckets, self.node.settings.communication.compress_level, &mut sender)
             .map_err(|error| RequestError::Closed { reason: format!("the manifest could not be sent: {error}") })?;
         sender.finish()?;
         self.master.request(Command::IntegrityCheckEnd, format!("{task} {path}"))?;
