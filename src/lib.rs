@@ -18,7 +18,8 @@
 //!    writer                    (one permanent connection,                 writer
 //!                               opened by the worker)
 //!
-//!  local_integrity   every 8 s: which files, which checksums;
+//!  local_integrity   every 8 s, and when file_watch sees a
+//!                    change: which files, which checksums;
 //!                    publishes one manifest for all workers
 //!  integrity         while a worker is being checked:   ◄── manifest ──  integrity    every 9 s: may I? compare me!
 //!                    compare, pack, send                 ── files ────►               verify, stage, journal, rename

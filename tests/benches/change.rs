@@ -16,8 +16,12 @@ use crate::{
 };
 
 const RULE: &str = "etc/rules/local_rules.xml";
-/// The default intervals are 9 s and 8 s; they are shortened by this, or the benchmark would take ten minutes.
+/// The default intervals of a check and of the master's look at its files, seconds.
+const INTERVALS: [f64; 2] = [9.0, 8.0];
+/// On a classic link, where the worker waits for them, they are shortened by this, or the benchmark would take minutes.
 const SCALE: f64 = 10.0;
+/// The longest pause before a change, milliseconds.
+const PAUSE: u64 = 1700;
 /// Seconds that the original needs with the default intervals: on average, and at worst.
 const ORIGINAL: [f64; 2] = [9.0, 17.0];
 
@@ -26,7 +30,9 @@ const ORIGINAL: [f64; 2] = [9.0, 17.0];
 pub fn measure(place: &Place, link: &str, native: bool) -> Result<(), Failure> {
     let changes = setting("BENCH_CHANGES", 20);
     let worker_home = place.worker(if native { "native-idle" } else { "classic-idle" });
-    let setup = Setup { native, check: 9.0 / SCALE, local: 8.0 / SCALE };
+    let scale = if native { 1.0 } else { SCALE };
+    let [check, local] = INTERVALS.map(|interval| interval / scale);
+    let setup = Setup { native, check, local };
     let port = free_port()?;
     furnish(&place.master, "master", port, setup)?;
     furnish(&worker_home, "worker", port, setup)?;
@@ -40,8 +46,7 @@ pub fn measure(place: &Place, link: &str, native: bool) -> Result<(), Failure> {
     let (mut all, mut handling) = (Samples::default(), Samples::default());
     let mut random = Random(1);
     for number in 0..changes {
-        let pause = random.next() % (SCALE.recip() * 17_000.0) as u64;
-        thread::sleep(Duration::from_millis(pause));
+        thread::sleep(Duration::from_millis(random.next() % PAUSE));
         let text = format!("change {number}");
         worker.glance()?;
         let lines = worker.lines.len();
@@ -55,8 +60,8 @@ pub fn measure(place: &Place, link: &str, native: bool) -> Result<(), Failure> {
         handling.extend(check.map(|check| applied.seen.duration_since(check.seen).as_secs_f64()));
     }
     let title = format!(
-        "{}, {link}: from a changed rule to the worker, {changes} changes, intervals {} and {} s instead of 9 and 8",
-        place.name, setup.check, setup.local
+        "{}, {link}: from a changed rule to the worker, {changes} changes, intervals {check} and {local} s",
+        place.name
     );
     let mut table = Table::new(title, ["what", "median", "best", "worst"]);
     let [median, best, worst] = [all.median(), all.best(), all.worst()];
@@ -64,7 +69,7 @@ pub fn measure(place: &Place, link: &str, native: bool) -> Result<(), Failure> {
     let [check, _, most] = [handling.median(), handling.best(), handling.worst()];
     table.row(["of that check, sending and applying".to_owned(), number(check), number(handling.best()), number(most)]);
     // The handling takes as long as it takes; only the waiting grows with the intervals.
-    let whole = |measured: f64| (measured - check).max(0.0) * SCALE + check;
+    let whole = |measured: f64| (measured - check).max(0.0) * scale + check;
     table.row([
         "so with the default intervals".to_owned(),
         number(whole(median)),

@@ -1,5 +1,7 @@
 //! Changes that reach workers at once, with a clock that stands still.
 
+use std::fs;
+
 use clusterd::system::clock::FakeClock;
 use serde_json::{Value, json};
 
@@ -24,6 +26,36 @@ fn a_worker_is_in_sync_as_soon_as_it_is_connected_and_after_each_change() {
             });
         }
     }
+}
+
+#[test]
+fn what_a_person_changes_arrives_long_before_the_end_of_a_period() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "first");
+    let day = json!({"intervals": {"master": {"recalculate_integrity": 86_400}, "worker": {"sync_integrity": 86_400}}});
+    let master = Node::master(home, &clock, day.clone());
+    let worker = Node::worker(TestHome::new(), &clock, day, "w1", master.port());
+    let arrives = |what: &str| {
+        advance_until(&hand, SECOND / 100, what, || worker.home.tree() == master.home.tree());
+    };
+    arrives("the first files");
+    master.home.write("etc/rules/a.xml", "second");
+    arrives("a changed file");
+    master.home.write("etc/shared/web/deep/agent.conf", "new");
+    arrives("a file in new directories");
+    master.home.write("etc/shared/web/deep/agent.conf", "newer");
+    arrives("a changed file in them");
+    fs::rename(master.home.path("etc/shared/web"), master.home.path("etc/shared/moved")).unwrap();
+    master.home.write("etc/shared/web/agent.conf", "another");
+    advance_until(&hand, SECOND / 100, "what was moved", || {
+        let has = |path: &str| worker.home.read(path).is_some();
+        has("etc/shared/moved/deep/agent.conf") && has("etc/shared/web/agent.conf")
+    });
+    master.home.write("etc/shared/moved/deep/agent.conf", "newest");
+    advance_until(&hand, SECOND / 100, "a change where it was moved to", || {
+        worker.home.read("etc/shared/moved/deep/agent.conf").as_deref() == Some(b"newest")
+    });
 }
 
 #[test]

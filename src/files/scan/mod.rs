@@ -51,6 +51,8 @@ pub struct Scan {
     pub hashed: usize,
     /// What could not be read; the manifest protects it.
     pub unreadable: Vec<Unreadable>,
+    /// The directories that were looked into, relative to the home, each with a final slash.
+    pub directories: Vec<String>,
     /// Whether a path, its item, an MD5 or what is protected differs from the last scan.
     pub changed: bool,
 }
@@ -123,7 +125,7 @@ impl Scanner {
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut expected = 0;
         let mut seen = vec![false; items.iter().count()];
-        Walk::run(&self.home, &items, &mut problems, &mut |path, item, stamp| {
+        let directories = Walk::run(&self.home, &items, &mut problems, &mut |path, item, stamp| {
             seen[usize::from(item.0)] = true;
             let known = place(&last.entries, path, expected);
             expected = known.map_or(expected, |at| at + 1);
@@ -159,7 +161,7 @@ impl Scanner {
         let gone = same.iter().filter(|same| !**same).count();
         let protection_changed = protected != last.protected;
         if fresh.is_empty() && gone == 0 && !protection_changed {
-            return Scan { manifest: last, hashed, unreadable, changed: false };
+            return Scan { manifest: last, hashed, unreadable, directories, changed: false };
         }
         let replaced = fresh.iter().filter(|(_, _, known)| known.is_some()).count();
         let changed = protection_changed
@@ -168,7 +170,7 @@ impl Scanner {
                 known.is_none_or(|at| last.entries[at].md5 != entry.md5 || last.entries[at].item != entry.item)
             });
         self.merge(fresh, &same, protected);
-        Scan { manifest: Arc::clone(&self.manifest), hashed, unreadable, changed }
+        Scan { manifest: Arc::clone(&self.manifest), hashed, unreadable, directories, changed }
     }
 
     fn is_current(&self, at: usize, item: ItemId, stamp: &Stamp, want_blake2b: bool, now: SystemTime) -> bool {

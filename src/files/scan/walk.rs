@@ -47,6 +47,7 @@ pub(super) struct Walk<'a> {
     problems: &'a mut Problems,
     /// The path so far; a directory's ends with a slash.
     path: String,
+    directories: Vec<String>,
 }
 
 /// One name of a directory; subdirectories sort as if a slash followed, which makes the order that of whole paths.
@@ -69,13 +70,14 @@ enum Kind {
 }
 
 impl<'a> Walk<'a> {
+    /// Gives the directories that it has looked into, relative to `home` and with a final slash.
     pub(super) fn run(
         home: &Path,
         items: &'a Items,
         problems: &'a mut Problems,
         found: &'a mut dyn FnMut(&str, ItemId, Stamp),
-    ) {
-        let mut walk = Walk { items, found, problems, path: String::new() };
+    ) -> Vec<String> {
+        let mut walk = Walk { items, found, problems, path: String::new(), directories: Vec::new() };
         for (id, item) in items.iter() {
             walk.path.clear();
             walk.path.push_str(&item.key);
@@ -89,6 +91,7 @@ impl<'a> Walk<'a> {
                 Err(error) => walk.problems.directory(&item.key, error.desc().to_owned()),
             }
         }
+        walk.directories
     }
 
     fn directory(&mut self, fd: OwnedFd, id: ItemId, depth: usize) {
@@ -96,6 +99,7 @@ impl<'a> Walk<'a> {
             Ok(dir) => dir,
             Err(error) => return self.problems.directory(&self.path, error.desc().to_owned()),
         };
+        self.directories.push(self.path.clone());
         let names = self.names(&mut dir, id);
         let length = self.path.len();
         for Name { name, kind } in names {

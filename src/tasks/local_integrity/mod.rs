@@ -1,9 +1,11 @@
 //! The local integrity thread of the master: which files there are and what their checksums are, once for all workers.
 //!
 //! Period: `master.recalculate_integrity` (8 s) after the end of the run before, the first at start; sooner when somebody
-//! who has changed a file wakes it. It publishes an
+//! who has changed a file wakes it, or when one is seen to change (thread `file_watch`). It publishes an
 //! `Arc<Manifest>`; readers clone the `Arc` and hold no lock. A worker may ask for one check in each turn, so the end of
 //! a run is also what opens the next turn (`spec/protocol.md` 10.5).
+
+mod watch;
 
 use std::{
     collections::HashSet,
@@ -25,6 +27,7 @@ use crate::{
     node::Node,
     system::thread::guard,
 };
+use watch::Watch;
 
 /// From the end of a run to the next, at least: many registrations are to be seen by one.
 const QUIET: Duration = Duration::from_millis(100);
@@ -108,8 +111,16 @@ impl LocalIntegrity {
     pub fn run(&self, node: &Node, changed: impl Fn()) {
         let scope = scope("Master", "Local integrity");
         let mut unreadable = HashSet::new();
+        let watch = Watch::begin(node.items.clone(), self.wake.clone(), scope.clone());
+        let mut watch = watch.inspect_err(|error| {
+            warn!(
+                target: &*scope,
+                "Changes of files are noticed at the end of each period only: {error}. Is fs.inotify.max_user_instances \
+                 (sysctl) large enough?"
+            );
+        }).ok();
         loop {
-            if let Err(panic) = guard(|| self.turn_once(node, &scope, &mut unreadable, &changed)) {
+            if let Err(panic) = guard(|| self.turn_once(node, &scope, watch.as_mut(), &mut unreadable, &changed)) {
                 node.metrics.failed(Task::LocalIntegrity);
                 error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
             }
@@ -137,7 +148,14 @@ impl LocalIntegrity {
         node.settings.master.recalculate_integrity
     }
 
-    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut HashSet<String>, changed: &impl Fn()) {
+    fn turn_once(
+        &self,
+        node: &Node,
+        scope: &Scope,
+        watch: Option<&mut Watch>,
+        unreadable: &mut HashSet<String>,
+        changed: &impl Fn(),
+    ) {
         info!(target: &**scope, "Starting.");
         let start = node.clock.now();
         let scan = self.scan(self.wanted());
@@ -162,6 +180,9 @@ impl LocalIntegrity {
         info!(target: &**scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
         if scan.changed {
             changed();
+        }
+        if let Some(watch) = watch {
+            watch.follow(node.home.path(), &scan.directories);
         }
     }
 }
