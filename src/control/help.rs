@@ -29,10 +29,11 @@ Columns of -a:
   VERSION    Version of the agent, 'unknown' before it has connected.
   NODE NAME  The node that it reports to.
 
-Columns of --key-status (fingerprints, never keys; 'unknown' of a node that does not tell):
+Columns of --key-status (fingerprints, never keys; 'unknown' of a node that does not tell, or is away):
   LINK      The key of the link between a worker and the master; it changes when the worker connects anew.
   KEY       The <key> of the node's ossec.conf, as it was read last.
   ACCEPTED  The further keys that the node accepts (link.accept_keys in cluster.json).
+  LEFT      When the link ended (UTC), if the worker is away: for a day, and since the master's start.
 
 Columns of --add-agent and --agent-key:
   KEY TO IMPORT  What 'manage_agents -i' on the agent takes: whoever has it can be that agent.
@@ -53,8 +54,8 @@ JSON (indented by two blanks):
   -l --json       an array of nodes: name, type, version, ip, in_sync (null if the health of the node is unknown)
   -i --json       the health as the daemon gives it, with in_sync for each node and for all; 'more' changes nothing
   -a --json       an array of agents: id, name, ip, status, version, node_name (null if it is not known)
-  --key-status    an object: nodes (name, type, link, key, accepted; null if it is not known) and same_key; where the
-                  master cannot be asked: this node alone, and error
+  --key-status    an object: nodes (name, type, link, key, accepted; null if it is not known; left, if it is away) and
+                  same_key; where the master cannot be asked: this node alone, and error
   --config-diff --json       an object of nodes: error, differences (option, difference, master_line, node_line), more,
                              ruleset (verdict, changed, newest, loaded)
   --add-agent, --agent-key   an object: id, name, ip, key, import (what the agent imports, in base64)

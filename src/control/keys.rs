@@ -51,7 +51,7 @@ fn all(client: &LocalClient) -> Result<Vec<NodeKeys>, Failure> {
     Ok(keys.items)
 }
 
-/// The nodes with a remark for each that has not the key of the master.
+/// The nodes with a remark for each that has not the key of the master, as far as that is known.
 fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
     let asked = |node: &&NodeKeys| request.nodes.is_empty() || request.nodes.contains(&node.name);
     let shown: Vec<&NodeKeys> = nodes.iter().filter(asked).collect();
@@ -60,9 +60,17 @@ fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
     for node in &shown {
         let (Some(has), Some(masters)) = (key(node), masters) else { continue };
         if has != masters {
-            let name = visible(&node.name);
+            let (name, has, masters) = (visible(&node.name), visible(has), visible(masters));
             // Writing to a string cannot fail.
-            let _ = writeln!(err, "Another key: {name}: it has {}, the master {}.", visible(has), visible(masters));
+            let _ = match &node.left {
+                None => writeln!(err, "Another key: {name}: it has {has}, the master {masters}."),
+                Some(left) => writeln!(
+                    err,
+                    "Not connected: {name}, since {}: its last link had {has}, the master has {masters}; see to its key \
+                     before it is started.",
+                    visible(left)
+                ),
+            };
         }
     }
     for name in request.nodes.iter().filter(|name| shown.iter().all(|node| node.name != **name)) {
@@ -73,8 +81,8 @@ fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
     Output { out, err, exit: if same { Exit::InSync } else { Exit::NotInSync } }
 }
 
-/// The key that a node connects with. One that does not tell is taken for an original one, which has only that of its
-/// link.
+/// The key that a node connects with. One that does not tell, or is away, is taken for an original one, which has only
+/// that of its link.
 fn key(node: &NodeKeys) -> Option<&str> {
     node.key.as_deref().or(node.link.as_deref())
 }
@@ -82,7 +90,7 @@ fn key(node: &NodeKeys) -> Option<&str> {
 fn draw(nodes: &[&NodeKeys]) -> String {
     let accepted: Vec<String> = nodes.iter().map(|node| accepted(node)).collect();
     let rows: Vec<_> = nodes.iter().zip(&accepted).map(|(node, accepted)| row(node, accepted)).collect();
-    table::draw(["NAME", "TYPE", "LINK", "KEY", "ACCEPTED"], &rows)
+    table::draw(["NAME", "TYPE", "LINK", "KEY", "ACCEPTED", "LEFT"], &rows)
 }
 
 fn accepted(node: &NodeKeys) -> String {
@@ -93,8 +101,9 @@ fn accepted(node: &NodeKeys) -> String {
     }
 }
 
-fn row<'a>(node: &'a NodeKeys, accepted: &'a str) -> [&'a str; 5] {
-    [&node.name, &node.role, node.link.as_deref().unwrap_or(NONE), node.key.as_deref().unwrap_or(UNKNOWN), accepted]
+fn row<'a>(node: &'a NodeKeys, accepted: &'a str) -> [&'a str; 6] {
+    let [link, left] = [&node.link, &node.left].map(|text| text.as_deref().unwrap_or(NONE));
+    [&node.name, &node.role, link, node.key.as_deref().unwrap_or(UNKNOWN), accepted, left]
 }
 
 #[cfg(test)]
@@ -146,12 +155,12 @@ mod tests {
         ];
         let daemon = daemon(m.clone(), Ok(json!([m, workers[0], workers[1], workers[2], workers[3]])));
         let output = show(&daemon, "");
-        let table = "NAME  TYPE    LINK      KEY       ACCEPTED  \n\
-                     m     master  -         89abcdef  0123abcd  \n\
-                     w1    worker  0123abcd  89abcdef  0123abcd  \n\
-                     w2    worker  0123abcd  0123abcd  -         \n\
-                     w3    worker  89abcdef  unknown   unknown   \n\
-                     w4    worker  0123abcd  unknown   unknown   \n";
+        let table = "NAME  TYPE    LINK      KEY       ACCEPTED  LEFT  \n\
+                     m     master  -         89abcdef  0123abcd  -     \n\
+                     w1    worker  0123abcd  89abcdef  0123abcd  -     \n\
+                     w2    worker  0123abcd  0123abcd  -         -     \n\
+                     w3    worker  89abcdef  unknown   unknown   -     \n\
+                     w4    worker  0123abcd  unknown   unknown   -     \n";
         let remarks = "Another key: w2: it has 0123abcd, the master 89abcdef.\n\
                        Another key: w4: it has 0123abcd, the master 89abcdef.\n";
         assert_eq!(output, Output { out: table.to_owned(), err: remarks.to_owned(), exit: Exit::NotInSync });
@@ -163,12 +172,39 @@ mod tests {
         assert_eq!((&*missing.err, missing.exit), ("Not connected: gone.\n", Exit::NotInSync));
     }
 
+    /// Its `<key>` may be another one by now, but who changes keys is to know of it.
+    #[test]
+    fn a_node_that_is_away_is_shown_with_what_it_used_last() {
+        const DATE: &str = "2026-11-25T22:05:36.000000Z";
+        let m = node("m", None, Some(NEW), Some(&[]));
+        let [behind, ready] = [("w1", OLD), ("w2", NEW)].map(|(name, link)| {
+            let mut node = node(name, Some(link), None, None);
+            node["left"] = json!(DATE);
+            node
+        });
+        let daemon = daemon(m.clone(), Ok(json!([m, behind, ready])));
+        let output = show(&daemon, "");
+        assert!(
+            output.out.contains(&format!("w1    worker  0123abcd  unknown   unknown   {DATE}  \n")),
+            "{}",
+            output.out
+        );
+        let remark = format!(
+            "Not connected: w1, since {DATE}: its last link had 0123abcd, the master has 89abcdef; see to its key before \
+             it is started.\n"
+        );
+        assert_eq!((output.err, output.exit), (remark, Exit::NotInSync));
+        let some = show(&daemon, "-fn w2 --json");
+        let document: Value = serde_json::from_str(&some.out).unwrap();
+        assert_eq!((document, some.exit), (json!({"nodes": [ready], "same_key": true}), Exit::InSync));
+    }
+
     #[test]
     fn without_its_master_a_worker_shows_its_own_keys() {
         let own = node("w1", None, Some(NEW), Some(&[]));
         let lonely = daemon(own.clone(), Err(ErrorObject::new(Class::Cluster, 3023)));
         let output = show(&lonely, "");
-        assert!(output.out.ends_with("w1    worker  -     89abcdef  -         \n"), "{}", output.out);
+        assert!(output.out.ends_with("w1    worker  -     89abcdef  -         -     \n"), "{}", output.out);
         assert!(output.err.starts_with("ERROR: Error 3023 - Worker node is not connected to master\nRemedy: "));
         assert_eq!(output.exit, Exit::NotInSync);
         let document: Value = serde_json::from_str(&show(&lonely, "--json").out).unwrap();

@@ -6,6 +6,7 @@ use super::{Master, Member};
 use crate::{
     connection::Begun,
     session::keys::{ClusterKeys, NodeKeys},
+    system::clock::iso_utc,
     wire::{Command, json},
 };
 
@@ -13,7 +14,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Master {
-    /// The answer to `get_keys`. Workers that can tell their keys are asked, all at a time.
+    /// The answer to `get_keys`. Workers that can tell their keys are asked, all at a time. Who is away cannot be asked, and
+    /// is not to be forgotten while the key is changed.
     pub fn keys(&self) -> String {
         let ask = |worker: &Member| {
             let knows = worker.is_settled() && worker.features().keys;
@@ -29,6 +31,11 @@ impl Master {
                 None => silent,
             });
         }
+        items.extend(self.registry.gone(&self.node.clock).into_iter().map(|gone| NodeKeys {
+            link: gone.key,
+            left: Some(iso_utc(gone.since)),
+            ..NodeKeys::silent(&gone.hello.node, &gone.hello.node_type, None)
+        }));
         json::text(&ClusterKeys { items })
     }
 }

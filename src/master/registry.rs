@@ -35,6 +35,8 @@ pub struct Gone {
     pub hello: Hello,
     /// When its connection ended, wall clock.
     pub since: SystemTime,
+    /// The fingerprint of the key that its connection had: the key itself is not to outlive its removal here.
+    pub key: Option<String>,
     at: Instant,
 }
 
@@ -68,6 +70,7 @@ impl Registry {
     /// Forgets `worker`; another of the same name stays. Whether it was still registered. It counts as one that left.
     pub fn remove(&self, worker: &Member, clock: &Clock) -> bool {
         let (at, since) = (clock.now(), clock.wall());
+        let key = worker.connection.cipher().map(|cipher| cipher.fingerprint().to_owned());
         let mut workers = self.0.write();
         let before = workers.connected.len();
         workers.connected.retain(|other| !other.connection.is(&worker.connection));
@@ -76,7 +79,7 @@ impl Registry {
             if workers.gone.len() == GONE {
                 workers.gone.pop_front();
             }
-            workers.gone.push_back(Gone { hello: worker.hello.clone(), since, at });
+            workers.gone.push_back(Gone { hello: worker.hello.clone(), since, key, at });
         }
         removed
     }

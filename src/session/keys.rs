@@ -1,5 +1,5 @@
 //! Which keys the nodes have, by their fingerprints: every node tells its own (`node_keys`), a master those of all nodes
-//! that are connected (`get_keys`). Ours.
+//! that are connected, or were lately (`get_keys`). Ours.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,18 +13,21 @@ pub struct NodeKeys {
     /// `master` or `worker`.
     #[serde(rename = "type")]
     pub role: String,
-    /// The key of the link between a worker and its master; none if there is no link.
+    /// The key of the link between a worker and its master, the last one if the worker has left; none if there is no link.
     pub link: Option<String>,
     /// Its `<key>`; none if the node does not tell.
     pub key: Option<String>,
     /// Those that it accepts besides; none if the node does not tell.
     pub accepted: Option<Vec<String>>,
+    /// When it left, UTC; none if it is connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
 }
 
 /// The answer to `get_keys`: the master first.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ClusterKeys {
-    /// One for each connected node.
+    /// One for each node that is connected, then one for each that left lately.
     pub items: Vec<NodeKeys>,
 }
 
@@ -42,7 +45,7 @@ impl NodeKeys {
     /// A node that does not tell its keys.
     pub fn silent(name: &str, role: &str, link: Option<&Connection>) -> Self {
         let link = link.and_then(|link| Some(link.cipher()?.fingerprint().to_owned()));
-        Self { name: name.to_owned(), role: role.to_owned(), link, key: None, accepted: None }
+        Self { name: name.to_owned(), role: role.to_owned(), link, key: None, accepted: None, left: None }
     }
 
     /// Adds what the node has answered; an answer that cannot be right counts as none.
