@@ -246,7 +246,8 @@ impl Running {
         &self.role
     }
 
-    /// Puts these keys in force. Links under a key that is not among them are closed.
+    /// Puts these keys in force. Links under a key that is not among them are closed; a worker without a link tries them
+    /// at once.
     pub fn change_keys(&self, keys: Keys) {
         let node = self.role.node();
         *node.keys.write() = Arc::new(keys);
@@ -254,7 +255,7 @@ impl Running {
             Role::Master(master) => {
                 master.registry.workers().iter().for_each(|worker| node.check_key(&worker.connection))
             }
-            Role::Worker(worker) => worker.master().iter().for_each(|master| node.check_key(master)),
+            Role::Worker(worker) => worker.keys_changed(),
         }
     }
 

@@ -57,9 +57,14 @@ pub fn run(worker: &Arc<Worker>) {
                 log::log!(target: &*scope, told.level(Level::Error, &text, node.clock.now()), "{text}");
             }
         }
-        let wait = backoff.wait();
-        if node.shutdown.ordered() || !node.shutdown.sleep(&node.clock, wait) {
-            return;
+        crossbeam_channel::select! {
+            recv(node.shutdown.channel()) -> _ => return,
+            recv(worker.hurry.1) -> _ => {
+                backoff.reset();
+                // What fails now is news to whoever has ordered it.
+                told.clear();
+            }
+            recv(node.clock.after(backoff.wait())) -> _ => (),
         }
     }
 }

@@ -7,6 +7,7 @@ mod peer;
 
 use std::{io, sync::Arc, time::SystemTime};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::RwLock;
 
 use crate::{
@@ -26,6 +27,8 @@ pub struct Worker {
     pub files: Files,
     /// The connection to the master, and since when there is one.
     master: RwLock<Option<(Connection, SystemTime)>>,
+    /// Ends the pause before the next attempt to connect.
+    hurry: (Sender<()>, Receiver<()>),
 }
 
 impl Worker {
@@ -34,7 +37,7 @@ impl Worker {
         let scanner = Scanner::new(node.home.path(), node.items.clone());
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
         let files = Files::new(scanner, Reload::new(analysis));
-        Arc::new(Self { node, files, master: RwLock::default() })
+        Arc::new(Self { node, files, master: RwLock::default(), hurry: bounded(1) })
     }
 
     /// Starts its thread `connect`, which starts those of each connection.
@@ -49,6 +52,16 @@ impl Worker {
     /// The connection to the master, while there is one that has been accepted.
     pub fn master(&self) -> Option<Connection> {
         self.master.read().as_ref().map(|(master, _)| master.clone())
+    }
+
+    /// The keys have been read again: a link that must not use its key any more is closed and, while there is none, the
+    /// next attempt comes at once.
+    pub fn keys_changed(&self) {
+        match self.master() {
+            Some(master) => self.node.check_key(&master),
+            // One that was told already, and has not gone yet, is as good.
+            None => _ = self.hurry.0.try_send(()),
+        }
     }
 
     /// Since when there is one.
