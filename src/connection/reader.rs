@@ -140,7 +140,8 @@ impl<H: Handler> Reader<H> {
         message.body = self.connection.0.cipher.open(&mut self.candidates, message.body).map_err(|error| {
             self.connection.0.traffic.auth_failures.add(1);
             let hint = match error {
-                TokenError::Signature => "; the <key> must be the same on both nodes",
+                // One half of the key signs and the other encrypts; either may be what differs.
+                TokenError::Signature | TokenError::Padding => "; the <key> must be the same on both nodes",
                 _ => "",
             };
             format!("the message '{}' cannot be decrypted: {error}{hint}", message.command)

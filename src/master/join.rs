@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use log::{Level, error, warn};
+use log::{Level, error, info, warn};
 
 use super::{Master, Member, registry::NotRegistered, strangers::Place};
 use crate::{
@@ -106,6 +106,10 @@ impl Join {
             self.master.registry.remove(&worker, &node.clock);
             return;
         }
+        info!(
+            target: &*worker.link_scope(),
+            "Connected {} from {}, version {}.", worker.hello.node, self.connection.peer(), worker.hello.version
+        );
         drop(self.place);
         self.connection.answer(self.counter, Command::Ok, answer);
     }

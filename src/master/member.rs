@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{
     connection::Connection,
+    logging::{Scope, scope},
     redirection::{Daemons, SendSync},
     session::native::Features,
     system::clock::Clock,
@@ -76,6 +77,11 @@ impl Member {
             settled,
             last_keep_alive,
         })
+    }
+
+    /// Who speaks of its coming and going, which the original does not tell of.
+    pub fn link_scope(&self) -> Scope {
+        scope(&format!("Worker {}", self.hello.node), "Link")
     }
 
     /// What both ends have agreed on; nothing on a classic link.

@@ -104,11 +104,8 @@ impl Handler for Peer {
                     // that has taken this one's place keeps it.
                     let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
                 }
-                if reason == PEER_CLOSED {
-                    debug!(target: &*self.scope, "Disconnected {}.", worker.hello.node);
-                } else {
-                    warn!(target: &*self.scope, "Disconnected {}: {reason}.", worker.hello.node);
-                }
+                let level = if reason == PEER_CLOSED { Level::Info } else { Level::Warn };
+                log::log!(target: &*worker.link_scope(), level, "Disconnected {}: {reason}.", worker.hello.node);
                 info!(target: &*self.scope, "Cancelling pending tasks.");
             }
             // A load balancer that looks whether the port is open does this all day.
