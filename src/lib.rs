@@ -53,7 +53,7 @@
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` and the keys as `RwLock<Arc<Keys>>` (readers clone the `Arc`
-//! and drop the lock), and channels. SIGHUP changes the keys and the log level, and nothing else of the configuration.
+//! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the configuration.
 //! Two locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
 //! time, that of the log one line be written at a time, and to one file. Their holders take no other lock. Otherwise no
 //! lock is held across I/O, a send or a callback, and none while another is taken.

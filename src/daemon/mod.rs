@@ -13,7 +13,12 @@ mod signals;
 mod supervision;
 mod version;
 
-use std::{ffi::OsString, io, path::Path, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
 
 use log::{error, info, warn};
 use signal_hook::{
@@ -42,10 +47,10 @@ const USAGE: u8 = 2;
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     memory::keep_small();
     match Arguments::parse(arguments) {
-        Ok(Order::Help) => print!("{}", arguments::help()),
-        Ok(Order::Version) => print!("{}", version::text()),
+        Ok(Order::Help) => say(&arguments::help()),
+        Ok(Order::Version) => say(&version::text()),
         Ok(Order::GenerateKey) => match ClusterKey::random() {
-            Ok(key) => println!("{}", key.expose()),
+            Ok(key) => say(&format!("{}\n", key.expose())),
             Err(error) => {
                 eprintln!("wazuh-clusterd: no key can be made: {error}");
                 return ExitCode::from(FAILED);
@@ -68,7 +73,7 @@ fn run(arguments: &Arguments) -> ExitCode {
     let home = Home::find(arguments.home.as_deref());
     let scope = scope("Cluster", "Main");
     let (debug, logging) = (debug_level(&home, arguments.debug), logging_settings(&home));
-    let log = LogFile::new(home.log_dir(), logging.max_size, user::owner().filter(|_| user::is_root()));
+    let log = LogFile::new(home.log_dir(), logging, user::owner().filter(|_| user::is_root()));
     if let Err(error) = log.open() {
         // It is opened as soon as that is possible; until then there is only standard error.
         eprintln!(
@@ -77,7 +82,7 @@ fn run(arguments: &Arguments) -> ExitCode {
             home.log_file().display()
         );
     }
-    logging::install(log.clone(), logging.format, debug, arguments.foreground || arguments.test);
+    logging::install(log.clone(), debug, arguments.foreground || arguments.test);
     match start(arguments, home, &log, &scope) {
         Ok(code) => code,
         Err(failure) => {
@@ -113,11 +118,12 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     }
     process::raise_file_limit();
     let run_dir = config.home.run_dir();
-    let reload = Reload::new(arguments, &config);
+    let about = about(&config);
+    let reload = Reload::new(arguments, &config, log);
     let prepared = Prepared::new(config, Clock::real())?;
     let starter = match arguments.foreground {
         true => {
-            println!("Starting cluster in foreground (pid: {})", std::process::id());
+            say(&format!("Starting cluster in foreground (pid: {})\n", std::process::id()));
             None
         }
         false => Some(process::detach().map_err(|error| format!("the background cannot be reached: {error}"))?),
@@ -125,6 +131,8 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     // From here on a signal ends the daemon in order: what was written to the disk is removed again.
     let signals = Inbox::open().map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(&run_dir)?;
+    let process = logging::scope("Cluster", "Process");
+    info!(target: &*process, "Starting with pid {}: {about}.", std::process::id());
     let archiver = log.rotate().map_err(|error| format!("a thread cannot be started: {error}"))?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     if let Some(starter) = starter {
@@ -142,6 +150,7 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
     if left > 0 {
         warn!(target: &**scope, "{left} threads have not ended in time.");
     }
+    info!(target: &*process, "Stopped.");
     drop(archiver);
     drop(pid_file);
     if signal == SIGTERM {
@@ -149,6 +158,20 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         let _ = emulate_default_handler(SIGTERM);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output, where somebody may have stopped to listen: `print!` would end the process.
+fn say(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// What a person wants to know who finds the log of a node.
+fn about(Config { home, cluster, settings, .. }: &Config) -> String {
+    let (program, version) = (env!("CARGO_PKG_VERSION"), settings.version);
+    format!(
+        "wazuh-clusterd {program} as {} '{}' of the cluster '{}', which speaks version {version}, in {home}",
+        cluster.node_type, cluster.node_name, cluster.name
+    )
 }
 
 /// Says what a person should know of the configuration.
@@ -171,7 +194,7 @@ fn wait_for_end(
 ) -> i32 {
     loop {
         match signals.next(supervision.period()) {
-            None => supervision.turn(running.role()),
+            None => {}
             Some(SIGHUP) => supervision.reload(&hang_up),
             Some(signal) => {
                 supervision.end();
@@ -182,6 +205,8 @@ fn wait_for_end(
                 return signal;
             }
         }
+        // After a signal, too: whoever reloads all the time is not to keep the signs of life away.
+        supervision.turn(running.role());
     }
 }
 

@@ -5,7 +5,7 @@ use log::{error, info, warn};
 use super::{Arguments, Running, tell};
 use crate::{
     config::{Config, NodeType, debug_level},
-    logging::{self, Scope},
+    logging::{self, LogFile, Scope},
 };
 
 /// How the configuration is read again.
@@ -13,18 +13,19 @@ pub struct Reload<'a> {
     arguments: &'a Arguments,
     /// What the node was started with, without the keys: in all this it stays as it is.
     started: Config,
+    log: &'a LogFile,
 }
 
 impl<'a> Reload<'a> {
     /// As it was read at the start.
-    pub fn new(arguments: &'a Arguments, config: &Config) -> Self {
+    pub fn new(arguments: &'a Arguments, config: &Config, log: &'a LogFile) -> Self {
         let mut started = config.clone();
         drop(started.take_keys());
-        Self { arguments, started }
+        Self { arguments, started, log }
     }
 
-    /// Reads what was read at the start, with the same checks, and puts the keys and the debug level in force. If anything
-    /// is wrong, everything stays as it is, and each fault has its line; what needs a restart is named in one.
+    /// Reads what was read at the start, with the same checks, and puts the keys and how the log is written in force. If
+    /// anything is wrong, everything stays as it is, and each fault has its line; what needs a restart is named in one.
     pub fn run(&self, running: &Running, scope: &Scope) {
         let home = &self.started.home;
         let loaded = match Config::load(home.clone(), self.arguments.config.as_deref()) {
@@ -46,6 +47,10 @@ impl<'a> Reload<'a> {
         }
         let debug = debug_level(home, self.arguments.debug);
         logging::set_level(debug);
+        if self.log.settings() != config.settings.logging {
+            self.log.change(config.settings.logging);
+            info!(target: &**scope, "From here on the log is written as 'logging' in cluster.json says now.");
+        }
         let before = running.role().node().keys();
         let key = if keys.current == before.current { "the same" } else { "another one now" };
         info!(

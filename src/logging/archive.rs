@@ -18,6 +18,7 @@ use flate2::{Compression, write::GzEncoder};
 use nix::{errno::Errno, libc::O_NOFOLLOW};
 use time::{Date, Month};
 
+use super::room;
 use crate::system::{disk::Disk, user::Owner};
 
 /// The log's name in its directory.
@@ -203,6 +204,7 @@ struct Target<'a>(&'a Disk, &'a File);
 
 impl Write for Target<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        room::check(self.1, true)?;
         self.0.write(self.1, bytes)?;
         Ok(bytes.len())
     }

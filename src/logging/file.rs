@@ -11,14 +11,18 @@ use std::{
 };
 
 use crossbeam_channel::{Sender, bounded};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use time::Date;
 
 use super::{
     archive::{Closed, LOG},
     archiver::Archiver,
+    room,
 };
-use crate::system::{clock::local_day, user::Owner};
+use crate::{
+    config::settings::Logging,
+    system::{clock::local_day, user::Owner},
+};
 
 /// Mode of the file (`spec/protocol.md` 15.3).
 const MODE: u32 = 0o660;
@@ -34,7 +38,7 @@ pub struct LogFile(Arc<Inner>);
 struct Inner {
     directory: PathBuf,
     path: PathBuf,
-    max_size: u64,
+    settings: RwLock<Logging>,
     owner: Option<Owner>,
     state: Mutex<State>,
     /// Wakes the archiver. Before it is set nothing is rotated: the file may be that of a daemon that runs.
@@ -69,11 +73,21 @@ struct Trouble {
 }
 
 impl LogFile {
-    /// The log in the directory `logs`, not opened yet. It is archived at midnight and, if `max_size` is not 0, before
-    /// it has more bytes than that. `owner` gets the files.
-    pub fn new(logs: PathBuf, max_size: u64, owner: Option<Owner>) -> Self {
-        let (path, state) = (logs.join(LOG), Mutex::default());
-        Self(Arc::new(Inner { directory: logs, path, max_size, owner, state, wake: OnceLock::new() }))
+    /// The log in the directory `logs`, not opened yet. It is archived at midnight and, if there is a `max_size`, before it
+    /// has more bytes than that. `owner` gets the files.
+    pub fn new(logs: PathBuf, settings: Logging, owner: Option<Owner>) -> Self {
+        let (path, settings, state) = (logs.join(LOG), RwLock::new(settings), Mutex::default());
+        Self(Arc::new(Inner { directory: logs, path, settings, owner, state, wake: OnceLock::new() }))
+    }
+
+    /// How it is written.
+    pub fn settings(&self) -> Logging {
+        *self.0.settings.read()
+    }
+
+    /// Has it written in this way from the next line on.
+    pub fn change(&self, settings: Logging) {
+        *self.0.settings.write() = settings;
     }
 
     /// Opens it, or goes on in a new file at the same path.
@@ -104,8 +118,9 @@ impl LogFile {
         Ok(archiver)
     }
 
-    /// Appends a line that is written `now`, by the wall clock. Gives what a person must know, as sentences.
-    pub fn append(&self, line: &str, now: SystemTime) -> Vec<String> {
+    /// Appends a line that is written `now`, by the wall clock; an `urgent` one also when there is little room. Gives what
+    /// a person must know, as sentences.
+    pub fn append(&self, line: &str, urgent: bool, now: SystemTime) -> Vec<String> {
         let (log, mut state, mut news) = (&*self.0, self.0.state.lock(), Vec::new());
         // One look at the path answers all: whether it still leads to the open file, and how long that is.
         let about = fs::symlink_metadata(&log.path).ok();
@@ -115,7 +130,7 @@ impl LogFile {
         } else if log.wake.get().is_some() {
             state.rotate_if_due(log, length, line.len(), now, &mut news);
         }
-        state.write(log, line, &mut news);
+        state.write(log, line, urgent, &mut news);
         news
     }
 }
@@ -169,7 +184,8 @@ impl State {
 
     fn rotate_if_due(&mut self, log: &Inner, length: u64, more: usize, now: SystemTime, news: &mut Vec<String>) {
         let Some(open) = &mut self.open else { return };
-        let (date, full) = (local_day(now), log.max_size > 0 && length + more as u64 > log.max_size);
+        let (date, most) = (local_day(now), log.settings.read().max_size);
+        let full = most > 0 && length + more as u64 > most;
         if open.day.previous_day().is_some_and(|before| date < before) {
             // The clock was wrong by days and was put right: midnight is to count again.
             open.day = date;
@@ -190,8 +206,10 @@ impl State {
         }
     }
 
-    fn write(&mut self, log: &Inner, line: &str, news: &mut Vec<String>) {
-        match self.try_write(line) {
+    fn write(&mut self, log: &Inner, line: &str, urgent: bool, news: &mut Vec<String>) {
+        match self.try_write(line, urgent) {
+            // There may still be no room for others; the next of them shows it.
+            Ok(()) if urgent => {}
             Ok(()) => {
                 self.writing = Trouble::default();
                 if self.lost > 0 {
@@ -208,8 +226,9 @@ impl State {
         }
     }
 
-    fn try_write(&mut self, line: &str) -> io::Result<()> {
+    fn try_write(&mut self, line: &str, urgent: bool) -> io::Result<()> {
         let open = self.open.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        room::check(&open.file, urgent)?;
         let line = if open.torn { format!("\n{line}") } else { line.to_owned() };
         let mut rest = line.as_bytes();
         while !rest.is_empty() {
@@ -230,7 +249,7 @@ impl State {
 /// each is in one of the two.
 fn rotate(log: &Inner, open: &mut Open, date: Date) -> io::Result<()> {
     // As in the original, the archives of a log with a limit are numbered.
-    let first = u32::from(log.max_size > 0);
+    let first = u32::from(log.settings.read().max_size > 0);
     let closed = log.directory.join(Closed::next(&log.directory, open.day, first)?.name());
     match fs::rename(&log.path, &closed) {
         // Somebody else has just moved it; the next line follows.

@@ -1,6 +1,9 @@
 //! The text of a line, whatever the message contains: a peer must not be able to write lines of its own into the log.
 
-use std::time::SystemTime;
+use std::{
+    fmt::{self, Write},
+    time::SystemTime,
+};
 
 use log::{Level, Record};
 use serde::Serialize;
@@ -27,12 +30,15 @@ pub fn line(format: LogFormat, record: &Record<'_>, now: SystemTime) -> String {
     let message = record.args();
     match format {
         LogFormat::Plain => {
-            let line = format!("{} {level}: {scope} {message}", log_time(now));
-            shortened(without_controls(line)) + "\n"
+            let mut text = Text::new(true);
+            text.put(format_args!("{} {level}: {scope} {message}", log_time(now)));
+            text.finish() + "\n"
         }
         LogFormat::Json => {
             let tags: Vec<&str> = scope.trim_start_matches('[').trim_end_matches(']').split("] [").collect();
-            let (timestamp, message) = (rfc3339(now).to_string(), shortened(message.to_string()));
+            let mut text = Text::new(false);
+            text.put(*message);
+            let (timestamp, message) = (rfc3339(now).to_string(), text.finish());
             // Texts can always be written as JSON.
             serde_json::to_string(&Object { timestamp, level, tags, message }).unwrap_or_default() + "\n"
         }
@@ -48,29 +54,48 @@ struct Object<'a> {
     message: String,
 }
 
-fn shortened(mut text: String) -> String {
-    if text.len() > LONGEST {
-        let cut = text.len() - LONGEST;
-        text.truncate(text.floor_char_boundary(LONGEST));
-        text.push_str(&format!("… ({cut} more bytes)"));
-    }
-    text
+/// Text that takes no more memory than it may have bytes, whatever is written to it.
+struct Text {
+    text: String,
+    /// Whether control characters become their escapes.
+    escapes: bool,
+    /// Bytes that had no room.
+    cut: usize,
 }
 
-/// Every control character by its escape.
-fn without_controls(text: String) -> String {
-    if !text.chars().any(char::is_control) {
-        return text;
+impl Text {
+    fn new(escapes: bool) -> Self {
+        Self { text: String::new(), escapes, cut: 0 }
     }
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
+
+    fn put(&mut self, arguments: fmt::Arguments<'_>) {
+        // Writing to this cannot fail; what is shown may, and then ends where it does.
+        let _ = self.write_fmt(arguments);
+    }
+
+    fn finish(mut self) -> String {
+        if self.cut > 0 {
+            self.text.push_str(&format!("… ({} more bytes)", self.cut));
         }
+        self.text
     }
-    shown
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        for (at, character) in more.char_indices() {
+            if self.cut > 0 || self.text.len() + character.len_utf8() > LONGEST {
+                self.cut += more.len() - at;
+                return Ok(());
+            }
+            if self.escapes && character.is_control() {
+                self.text.extend(character.escape_default());
+            } else {
+                self.text.push(character);
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +118,8 @@ mod tests {
             assert!(!forged.contains('\x1b'));
             let long = make(format, &"ä".repeat(LONGEST));
             assert!(long.len() < LONGEST + 300 && long.contains(" more bytes)"), "{}", long.len());
+            let controls = make(format, &"\n".repeat(1 << 20));
+            assert!(controls.len() < 2 * LONGEST + 300 && controls.contains(" more bytes)"), "{}", controls.len());
         }
     }
 

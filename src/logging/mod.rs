@@ -12,6 +12,7 @@ mod file;
 mod flood;
 mod line;
 mod repeats;
+mod room;
 
 use std::{
     io::{self, Write},
@@ -19,11 +20,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use log::{LevelFilter, Log, Metadata, Record, error};
+use log::{Level, LevelFilter, Log, Metadata, Record, error};
 use parking_lot::Mutex;
 use simplelog::{CombinedLogger, Config, SharedLogger};
 
-use crate::config::settings::LogFormat;
 pub use archiver::Archiver;
 pub use file::LogFile;
 use flood::{Flood, Verdict};
@@ -51,15 +51,14 @@ pub fn set_level(debug: u8) {
 }
 
 /// Makes `file`, and standard error if wanted, the log of the process, with this debug level.
-pub fn install(file: LogFile, format: LogFormat, debug: u8, stderr: bool) {
-    let sink = Sink { format, file, stderr, flood: Mutex::new(Flood::new(Instant::now())) };
+pub fn install(file: LogFile, debug: u8, stderr: bool) {
+    let sink = Sink { file, stderr, flood: Mutex::new(Flood::new(Instant::now())) };
     // It fails only if a log was installed before, which a test may have done.
     let _ = CombinedLogger::init(vec![Box::new(sink)]);
     set_level(debug);
 }
 
 struct Sink {
-    format: LogFormat,
     file: LogFile,
     stderr: bool,
     flood: Mutex<Flood>,
@@ -73,7 +72,8 @@ impl Log for Sink {
 
     fn log(&self, record: &Record<'_>) {
         let now = SystemTime::now();
-        let mut text = line(self.format, record, now);
+        let format = self.file.settings().format;
+        let mut text = line(format, record, now);
         let verdict = self.flood.lock().judge(record.level(), record.target(), text.len(), Instant::now());
         match verdict {
             Verdict::Drop => return,
@@ -81,10 +81,10 @@ impl Log for Sink {
             Verdict::Write { dropped } => {
                 let told = format_args!("{dropped} lines like the next were left out, because there were too many.");
                 let told = Record::builder().level(record.level()).target(record.target()).args(told).build();
-                text.insert_str(0, &line(self.format, &told, now));
+                text.insert_str(0, &line(format, &told, now));
             }
         }
-        let news = self.file.append(&text, now);
+        let news = self.file.append(&text, record.level() <= Level::Warn, now);
         if self.stderr {
             // There is nowhere to say that this cannot be written.
             let _ = io::stderr().lock().write_all(text.as_bytes());

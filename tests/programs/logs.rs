@@ -67,6 +67,45 @@ fn the_log_of_yesterday_is_archived_where_the_original_would() {
     assert!(!home.log().contains("a line of yesterday"));
 }
 
+/// The clock was set back over midnight while the daemon was down: its log is of tomorrow, and goes on until that is over.
+#[test]
+fn a_log_of_tomorrow_is_not_closed_today() {
+    let home = Home::master();
+    let tomorrow = SystemTime::now() + DAY;
+    home.write(LOG, "a line of tomorrow\n");
+    File::options().append(true).open(home.path(LOG)).unwrap().set_modified(tomorrow).unwrap();
+    let _daemon = Daemon::start(&home);
+    home.wait_for_since(home.mark(), "[Local integrity] Finished in");
+    assert!(home.log().starts_with("a line of tomorrow\n"), "{}", home.log());
+    let names: Vec<_> = fs::read_dir(home.path("logs")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["cluster.log"]);
+}
+
+/// With the file that is written meanwhile, and with more to come from the next line on.
+#[test]
+fn a_reload_changes_how_the_log_is_written() {
+    let home = Home::master();
+    let daemon = Daemon::start(&home);
+    home.settings(json!({"logging": {"format": "json"}}));
+    daemon.signal(Signal::SIGHUP);
+    let line = home.wait_for("From here on the log is written as 'logging' in cluster.json says now.");
+    assert!(line.starts_with("{\"timestamp\":"), "{line}");
+    home.wait_for("\"message\":\"The configuration has been read again: ");
+    // A line more than a file may have closes it.
+    home.write(LOG, "x".repeat(65_536) + "\n");
+    home.settings(json!({"logging": {"format": "plain", "max_size": 65_536}}));
+    daemon.signal(Signal::SIGHUP);
+    let archive = archive_of(&home, SystemTime::now(), "_1");
+    assert!(archived(&archive).starts_with(&"x".repeat(65_536)));
+    home.wait_for(" INFO: [Cluster] [Main] The configuration has been read again: ");
+    assert!(!home.log().contains("needs a restart"), "{}", home.log());
+    // What was read last stays when it is read again and has not changed.
+    let mark = home.mark();
+    daemon.signal(Signal::SIGHUP);
+    home.wait_for_since(mark, "The configuration has been read again: ");
+    assert!(!home.log()[mark..].contains("From here on"), "{}", home.log());
+}
+
 #[test]
 fn a_large_log_is_archived_under_the_next_number() {
     let home = Home::master();
@@ -195,6 +234,34 @@ fn a_full_disk_of_logs() {
         "at most one line was cut, and nothing hangs on it:\n{log}"
     );
     assert_eq!(said(&home).matches("cannot be written").count(), 1);
+}
+
+/// Lines never take the last of a disk, but one that says so is among those that may take half of it.
+#[test]
+fn a_disk_of_logs_that_is_almost_full() {
+    let home = Home::master();
+    // 4 MiB, of which 128 KiB stay free; a little more than that is free when the daemon starts.
+    let small = r#"mount -t tmpfs -o size=4m none "$1"; head -c 4042752 /dev/zero > "$1/ballast""#;
+    let Some(command) = unshared(small, &[&home.path("logs")], &clusterd(&home)) else { return skip(NOT_PERMITTED) };
+    let daemon = Daemon::start_as(&home, command);
+    let logs = PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), home.path("logs").display()));
+    let log = || fs::read_to_string(logs.join("cluster.log")).unwrap();
+    let mut peer = Peer::join(home.address, "w1");
+    until("no more room for lines", || {
+        peer.ask("echo", b"x");
+        log().contains("cannot be written: the last 131 kB of its file system are left to other files.").then_some(())
+    });
+    let free = nix::sys::statvfs::statvfs(&logs).unwrap();
+    assert!(free.blocks_available() * free.fragment_size() > 120_000, "{}", free.blocks_available());
+    // What matters is told all the same.
+    let mark = log().len();
+    let error = ErrorObject::cluster(3018, "an error of its own");
+    peer.request("syn_i_w_m_r", format!("None {}", error.to_json()));
+    until("an error", || log()[mark..].contains("Received error from worker").then_some(()));
+    assert!(!log()[mark..].contains(" DEBUG: "), "{}", log());
+    fs::remove_file(logs.join("ballast")).unwrap();
+    until("what was lost", || log().contains(" lines before this could not be written.").then_some(()));
+    assert_eq!(log().matches("cannot be written").count(), 1);
 }
 
 /// Bytes of the lines of one level that contain `text`.

@@ -1,6 +1,9 @@
 //! What a service manager is told: a socket of the test takes its place.
 
-use std::{os::unix::net::UnixDatagram, time::Duration};
+use std::{
+    os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
+};
 
 use nix::sys::signal::Signal;
 
@@ -98,6 +101,27 @@ fn signs_of_life_come_in_time_for_the_watchdog() {
     manager.0.set_read_timeout(Some(LIMIT)).unwrap();
     daemon.stop();
     assert_eq!(manager.next_news(), "STOPPING=1");
+}
+
+/// A script that reloads all the time must not make a node look hung.
+#[test]
+fn signs_of_life_come_while_it_is_told_to_reload_again_and_again() {
+    let home = Home::master();
+    let (manager, daemon) = Manager::start(&home, Duration::from_secs(2));
+    manager.hears("READY=1");
+    let (end, mut signs) = (Instant::now() + LIMIT, 0);
+    while signs < 3 {
+        assert!(Instant::now() < end, "{signs} signs");
+        daemon.signal(Signal::SIGHUP);
+        // The next one comes when this was served, so there is always one.
+        loop {
+            match &*manager.next() {
+                "READY=1" => break,
+                "WATCHDOG=1" => signs += 1,
+                _ => {}
+            }
+        }
+    }
 }
 
 #[test]

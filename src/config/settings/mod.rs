@@ -102,7 +102,7 @@ impl Settings {
         if faults.is_empty() { Ok(settings) } else { Err(Faults(faults)) }
     }
 
-    /// Names of the settings that differ.
+    /// Names of the settings that differ, but for what changes while a node runs.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         // All are named, so that none can be forgotten.
         let Self {
@@ -116,7 +116,7 @@ impl Settings {
             registration,
             link,
             local,
-            logging,
+            logging: _,
             metrics,
         } = self;
         let differences = [
@@ -130,7 +130,6 @@ impl Settings {
             ("registration", *registration != other.registration),
             ("link", *link != other.link),
             ("local", *local != other.local),
-            ("logging", *logging != other.logging),
             ("metrics", *metrics != other.metrics),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()

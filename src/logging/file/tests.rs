@@ -7,12 +7,24 @@ use std::{
 use std::path::Path;
 
 use super::*;
+use crate::config::settings::LogFormat;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+impl LogFile {
+    /// Appends a line like most.
+    fn put(&self, line: &str, now: SystemTime) -> Vec<String> {
+        self.append(line, false, now)
+    }
+}
+
+fn settings(max_size: u64) -> Logging {
+    Logging { format: LogFormat::Plain, max_size }
+}
+
 fn log(max_size: u64) -> (tempfile::TempDir, LogFile) {
     let logs = tempfile::tempdir().unwrap();
-    let log = LogFile::new(logs.path().to_path_buf(), max_size, None);
+    let log = LogFile::new(logs.path().to_path_buf(), settings(max_size), None);
     log.open().unwrap();
     (logs, log)
 }
@@ -60,16 +72,16 @@ fn archive_of(day: SystemTime, number: &str) -> String {
 fn who_moves_or_removes_the_file_is_followed_at_once() {
     let (logs, log) = log(0);
     let (path, moved, now) = (logs.path().join(LOG), logs.path().join("cluster.log.1"), SystemTime::now());
-    assert!(log.append("one\n", now).is_empty());
+    assert!(log.put("one\n", now).is_empty());
     fs::rename(&path, &moved).unwrap();
-    assert!(log.append("two\n", now).is_empty());
+    assert!(log.put("two\n", now).is_empty());
     assert_eq!((text(&moved), text(&path)), ("one\n".into(), "two\n".into()));
     fs::remove_file(&path).unwrap();
     fs::write(&path, "of another\n").unwrap();
-    assert!(log.append("three\n", now).is_empty());
+    assert!(log.put("three\n", now).is_empty());
     assert_eq!(text(&path), "of another\nthree\n");
     fs::write(&path, "").unwrap();
-    assert!(log.append("four\n", now).is_empty());
+    assert!(log.put("four\n", now).is_empty());
     assert_eq!(text(&path), "four\n", "truncated in place");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
 }
@@ -79,7 +91,7 @@ fn nothing_is_rotated_before_the_home_is_locked() {
     let (logs, log) = log(1);
     let now = SystemTime::now();
     for line in ["one\n", "two\n"] {
-        log.append(line, now + DAY);
+        log.put(line, now + DAY);
     }
     assert_eq!(files(logs.path()), [(LOG.to_owned(), "one\ntwo\n".to_owned())]);
 }
@@ -91,7 +103,7 @@ fn each_day_has_its_archive() {
     let now = SystemTime::now();
     for day in 0..3 {
         for line in ["first\n", "second\n"] {
-            assert!(log.append(&format!("{day} {line}"), now + day * DAY).is_empty());
+            assert!(log.put(&format!("{day} {line}"), now + day * DAY).is_empty());
         }
     }
     let lines = |day: u32| format!("{day} first\n{day} second\n");
@@ -107,7 +119,7 @@ fn a_clock_that_is_set_back_over_midnight_overwrites_nothing_and_does_not_rotate
     let _archiver = log.rotate().unwrap();
     let now = SystemTime::now();
     for (line, day) in [("a\n", 0), ("b\n", 1), ("c\n", 0), ("d\n", 1), ("e\n", 0), ("f\n", 1)] {
-        assert!(log.append(line, now + day * DAY).is_empty());
+        assert!(log.put(line, now + day * DAY).is_empty());
     }
     let expected = [(LOG.to_owned(), "b\nc\nd\ne\nf\n".to_owned()), (archive_of(now, ""), "a\n".to_owned())];
     assert_eq!(files(logs.path()), expected);
@@ -120,7 +132,7 @@ fn a_clock_that_was_wrong_by_days_does_not_end_the_rotation() {
     let (now, wrong) = (SystemTime::now(), SystemTime::now() + 900 * DAY);
     // The archive of today is taken when the second one comes.
     for (line, moment) in [("a\n", now), ("b\n", wrong), ("c\n", now), ("d\n", now + DAY)] {
-        assert!(log.append(line, moment).is_empty());
+        assert!(log.put(line, moment).is_empty());
     }
     let mut expected = vec![
         (LOG.to_owned(), "d\n".to_owned()),
@@ -146,7 +158,7 @@ fn no_line_is_lost_or_torn_while_many_threads_write_and_files_are_rotated_and_mo
                     for n in 0..LINES {
                         let days = written.fetch_add(1, Ordering::Relaxed) / 5000;
                         let line = format!("{thread} {n} {}\n", "x".repeat(60 + n as usize % 40));
-                        let news = log.append(&line, now + days as u32 * DAY);
+                        let news = log.put(&line, now + days as u32 * DAY);
                         assert!(news.is_empty(), "{news:?}");
                     }
                 })
@@ -186,6 +198,20 @@ fn no_line_is_lost_or_torn_while_many_threads_write_and_files_are_rotated_and_mo
 }
 
 #[test]
+fn a_limit_that_is_set_while_it_is_written_counts_from_the_next_line_on() {
+    let (logs, log) = log(0);
+    let _archiver = log.rotate().unwrap();
+    let now = SystemTime::now();
+    assert!(log.put("one\n", now).is_empty());
+    log.change(settings(6));
+    assert!(log.put("two\n", now).is_empty());
+    log.change(settings(0));
+    assert!(log.put("three\n", now).is_empty());
+    let expected = [(LOG.to_owned(), "two\nthree\n".to_owned()), (archive_of(now, "_1"), "one\n".to_owned())];
+    assert_eq!(files(logs.path()), expected);
+}
+
+#[test]
 fn what_a_crash_left_is_archived_by_the_next_start() {
     let (logs, log) = log(0);
     let day = local_day(SystemTime::now() - 3 * DAY);
@@ -194,7 +220,7 @@ fn what_a_crash_left_is_archived_by_the_next_start() {
     // It went down between the two steps of a rotation.
     fs::rename(logs.path().join(LOG), logs.path().join(closed.name())).unwrap();
     fs::write(logs.path().join(closed.name()), "of that day\n").unwrap();
-    let log = LogFile::new(logs.path().to_path_buf(), 0, None);
+    let log = LogFile::new(logs.path().to_path_buf(), settings(0), None);
     log.open().unwrap();
     let _archiver = log.rotate().unwrap();
     let expected =
@@ -208,10 +234,10 @@ fn lines_of_an_earlier_day_are_not_mixed_with_those_of_today() {
     let (path, yesterday) = (logs.path().join(LOG), SystemTime::now() - DAY);
     fs::write(&path, "yesterday\n").unwrap();
     File::options().append(true).open(&path).unwrap().set_modified(yesterday).unwrap();
-    let log = LogFile::new(logs.path().to_path_buf(), 0, None);
+    let log = LogFile::new(logs.path().to_path_buf(), settings(0), None);
     log.open().unwrap();
     let _archiver = log.rotate().unwrap();
-    assert!(log.append("today\n", SystemTime::now()).is_empty());
+    assert!(log.put("today\n", SystemTime::now()).is_empty());
     let expected = [(LOG.to_owned(), "today\n".to_owned()), (archive_of(yesterday, ""), "yesterday\n".to_owned())];
     assert_eq!(files(logs.path()), expected);
 }
@@ -223,17 +249,17 @@ fn a_log_that_cannot_be_rotated_goes_on_and_says_so_once() {
     // A file stands where the directory of the archives belongs.
     fs::write(logs.path().join("cluster"), "").unwrap();
     let now = SystemTime::now();
-    assert!(log.append("a\n", now).is_empty());
-    let news = log.append("b\n", now + DAY);
+    assert!(log.put("a\n", now).is_empty());
+    let news = log.put("b\n", now + DAY);
     assert!(news.len() == 1 && news[0].contains("cannot be rotated: Not a directory"), "{news:?}");
     for _ in 0..3 {
-        assert!(log.append("c\n", now + DAY).is_empty());
+        assert!(log.put("c\n", now + DAY).is_empty());
     }
     assert_eq!(text(&logs.path().join(LOG)), "a\nb\nc\nc\nc\n");
     // It is not tried at every line, but it is tried again.
     log.0.state.lock().rotating.again = Some(Instant::now());
     fs::remove_file(logs.path().join("cluster")).unwrap();
-    assert!(log.append("d\n", now + DAY).is_empty());
+    assert!(log.put("d\n", now + DAY).is_empty());
     assert_eq!(files(logs.path())[1], (archive_of(now, ""), "a\nb\nc\nc\nc\n".to_owned()));
 }
 
@@ -242,16 +268,16 @@ fn lost_lines_are_told_once_and_counted() {
     let logs = tempfile::tempdir().unwrap();
     let (path, now) = (logs.path().join(LOG), SystemTime::now());
     fs::create_dir(&path).unwrap();
-    let log = LogFile::new(logs.path().to_path_buf(), 0, None);
-    let news = log.append("a\n", now);
+    let log = LogFile::new(logs.path().to_path_buf(), settings(0), None);
+    let news = log.put("a\n", now);
     assert!(news.len() == 1 && news[0].contains("cannot be opened") && news[0].contains("without it"), "{news:?}");
-    assert!(log.append("b\n", now).is_empty());
+    assert!(log.put("b\n", now).is_empty());
     fs::remove_dir(&path).unwrap();
     log.0.state.lock().opening.again = Some(Instant::now());
-    assert_eq!(log.append("c\n", now), ["2 lines before this could not be written."]);
+    assert_eq!(log.put("c\n", now), ["2 lines before this could not be written."]);
     assert_eq!(text(&path), "c\n");
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     assert!(log.open().is_err());
-    assert!(log.append("d\n", now).is_empty(), "whoever opened it has told it");
+    assert!(log.put("d\n", now).is_empty(), "whoever opened it has told it");
 }
