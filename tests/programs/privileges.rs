@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::Path,
     process::{Command, Output},
 };
@@ -12,6 +12,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::json;
 
 use crate::support::{
     Daemon, HELPERS, Home, USERS, WAZUH, clusterd, finish, skip, unshared, unshared_with, until, write_users,
@@ -101,12 +102,13 @@ fn capabilities_that_the_kernel_would_keep_are_given_up() {
     assert_unprivileged(daemon.pid());
 }
 
-/// A daemon that must not come up; gives the one line that it says.
+/// A daemon that must not come up; gives the one line that it says, but for warnings.
 fn refused(home: &Home, mut command: Command, options: &[&str]) -> String {
     let before = home.snapshot();
     command.args(options);
     let Output { status, stderr, .. } = finish(command);
     let said = String::from_utf8(stderr).unwrap();
+    let said: String = said.split_inclusive('\n').filter(|line| !line.contains(" WARNING: ")).collect();
     assert_eq!(status.code(), Some(1), "{said}");
     assert_eq!(home.traces(), Vec::<String>::new(), "it has touched nothing");
     assert_eq!(home.snapshot(), before);
@@ -152,4 +154,32 @@ fn if_the_user_cannot_be_taken_it_does_not_start() {
     };
     let said = refused(&home, command, &["-f"]);
     assert!(said.contains("the user 'wazuh' cannot be taken: ") && said.contains("start as root with all"), "{said}");
+}
+
+/// What root can read, the user that it becomes may not: a reload would fail then, and nobody would see it at once.
+#[test]
+fn a_configuration_that_cannot_be_read_again_is_warned_of() {
+    let home = Home::master();
+    let check = || {
+        let mut command = home.as_installed(&clusterd(&home))?;
+        command.arg("-t");
+        Some(command)
+    };
+    if check().is_none() {
+        return skip(NOT_PERMITTED);
+    }
+    let keys = json!({"link": {"accept_keys": ["vutsrqponmlkjihgfedcba9876543210"]}});
+    home.settings(keys);
+    let file = home.path("etc/cluster.json");
+    for (mode, warned) in [(0o600, true), (0o640, false)] {
+        let command = check().unwrap();
+        chown(&file, Some(0), Some(WAZUH)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        let Output { status, stderr, .. } = finish(command);
+        let said = String::from_utf8(stderr).unwrap();
+        assert_eq!(status.code(), Some(0), "{said}");
+        let warning = format!("The user 'wazuh' cannot read {0}: a reload would fail", file.display());
+        assert_eq!(said.contains(&warning), warned, "{mode:o}: {said}");
+    }
+    assert!(!home.log().contains("is open to"), "{}", home.log());
 }
