@@ -1,10 +1,19 @@
 //! What the process is told by signals, as values that the main thread waits for.
 
-use std::{io, thread::JoinHandle, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
     iterator::{Handle, Signals},
 };
 
@@ -13,6 +22,9 @@ use crate::system::thread::spawn;
 /// Receives SIGTERM, SIGINT and SIGHUP from its making on; dropping it ends its thread.
 pub struct Inbox {
     received: Receiver<i32>,
+    /// Those that end the process, and whether they came. Signals are received by their number, so SIGHUP that comes all
+    /// the time would keep them away for ever.
+    ends: [(i32, Arc<AtomicBool>); 2],
     handle: Handle,
     thread: Option<JoinHandle<()>>,
 }
@@ -23,11 +35,15 @@ impl Inbox {
     /// # Errors
     /// When the system refuses a handler or a thread.
     pub fn open() -> io::Result<Self> {
+        let ends = [SIGTERM, SIGINT].map(|signal| (signal, Arc::<AtomicBool>::default()));
+        for (signal, came) in &ends {
+            flag::register(*signal, came.clone())?;
+        }
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
         let handle = signals.handle();
         let (send, received) = bounded(1);
         let forward = move || signals.forever().take_while(|signal| send.send(*signal).is_ok()).for_each(drop);
-        Ok(Self { received, handle, thread: Some(spawn("signals", forward)?) })
+        Ok(Self { received, ends, handle, thread: Some(spawn("signals", forward)?) })
     }
 
     /// The next signal; `None` when `patience`, if there is any, has passed before.
@@ -37,7 +53,10 @@ impl Inbox {
             Some(patience) => self.received.recv_timeout(patience),
         };
         match received {
-            Ok(signal) => Some(signal),
+            Ok(signal) => {
+                let end = self.ends.iter().find(|(_, came)| came.load(Ordering::Relaxed));
+                Some(end.map_or(signal, |(end, _)| *end))
+            }
             Err(RecvTimeoutError::Timeout) => None,
             // Its thread never ends before this does.
             Err(RecvTimeoutError::Disconnected) => Some(SIGTERM),

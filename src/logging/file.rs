@@ -90,11 +90,12 @@ impl LogFile {
         *self.0.settings.write() = settings;
     }
 
-    /// Opens it, or goes on in a new file at the same path.
+    /// Opens it, or goes on in a new file at the same path; what could not be archived is tried again.
     ///
     /// # Errors
     /// When it cannot be opened for writing. A log that was open goes on as it was.
     pub fn open(&self) -> io::Result<()> {
+        self.0.wake_archiver();
         let (opened, mut state) = (self.0.open(SystemTime::now()), self.0.state.lock());
         match opened {
             Ok(open) => state.set(open),
@@ -148,6 +149,11 @@ impl Inner {
         let _ = self.owner.map(|owner| fchown(&file, Some(owner.uid), Some(owner.gid)));
         let last_line = if about.len() == 0 { now } else { about.modified()? };
         Ok(Open { file, identity: identity(&about), day: local_day(last_line), torn: false })
+    }
+
+    fn wake_archiver(&self) {
+        // One that is awake already looks once more when it is done.
+        let _ = self.wake.get().map(|wake| wake.try_send(()));
     }
 
     fn problem(&self, what: &str, error: &io::Error, then: &str) -> String {
@@ -263,8 +269,7 @@ fn rotate(log: &Inner, open: &mut Open, date: Date) -> io::Result<()> {
             return Err(error);
         }
     }
-    // The archiver that is awake already looks once more when it is done.
-    let _ = log.wake.get().map(|wake| wake.try_send(()));
+    log.wake_archiver();
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::{
     net::TcpStream,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -208,6 +208,31 @@ fn a_log_that_cannot_be_rotated_goes_on_in_its_file() {
         assert_eq!(text.matches("cannot be rotated").count(), 1, "{text}");
     }
     assert!(home.log().starts_with("a line of yesterday\n"));
+}
+
+/// What is closed waits until its archive can be written, and a reload tries at once.
+#[test]
+fn a_read_only_directory_of_archives() {
+    const READ_ONLY: &str = r#"mount --bind "$1" "$1"; mount -o remount,bind,ro "$1""#;
+    let home = Home::master();
+    let yesterday = write_yesterday(&home, "a line of yesterday\n");
+    let folder = home.path("logs/cluster");
+    fs::create_dir(&folder).unwrap();
+    let Some(command) = unshared(READ_ONLY, &[&folder], &clusterd(&home)) else { return skip(NOT_PERMITTED) };
+    let daemon = Daemon::start_as(&home, command);
+    let line = home.wait_for("cannot be written: Read-only file system (os error 30). cluster.log.20");
+    assert!(
+        line.contains("ERROR: [Cluster] [Main]") && line.contains(".rotated stays until it can; see whether"),
+        "{line}"
+    );
+    home.wait_for_since(home.mark(), "[Local integrity] Finished in");
+    assert_eq!(home.log().matches("cannot be written").count(), 1, "{}", home.log());
+    let mut repair = Command::new("nsenter");
+    repair.args(["--mount", "--target", &daemon.pid().to_string(), "mount", "-o", "remount,bind,rw"]).arg(&folder);
+    assert!(finish(repair).status.success());
+    daemon.signal(Signal::SIGHUP);
+    assert!(archived(&archive_of(&home, yesterday, "")).starts_with("a line of yesterday\n"));
+    until("the closed file gone", || (fs::read_dir(home.path("logs")).unwrap().count() == 2).then_some(()));
 }
 
 /// A disk that is full loses lines and tells how many when there is room again; the daemon goes on.

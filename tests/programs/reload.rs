@@ -1,9 +1,19 @@
 //! SIGHUP: what comes into force, what stays, and what is said of it.
 
-use nix::sys::signal::Signal;
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::json;
 
-use crate::support::{Daemon, Home, KEY, Peer, clusterd};
+use crate::support::{Daemon, Home, KEY, Peer, clusterd, until};
 
 const OTHER: &str = "vutsrqponmlkjihgfedcba9876543210";
 
@@ -44,6 +54,13 @@ fn a_configuration_with_faults_changes_nothing_and_each_fault_has_its_line() {
         assert!(said.contains(text), "{said}");
     }
     assert!(!home.log().contains(OTHER), "a key is shown");
+
+    let text = String::from_utf8(home.read("etc/ossec.conf").unwrap()).unwrap();
+    home.settings(json!({}));
+    home.write("etc/ossec.conf", text.replace("</cluster>", ""));
+    let lines = reload(&home, &daemon, "The old configuration stays in force: Error 3006 - Error reading cluster conf");
+    assert!(lines.len() == 1 && lines[0].contains("etc/ossec.conf:"), "{lines:?}");
+    home.write("etc/ossec.conf", text);
 
     // Everything is as it was: the link, the key, and after the repair nothing but the port has another value.
     assert_eq!(peer.ask("echo", "x"), "x");
@@ -138,4 +155,42 @@ fn accepted_keys_are_reminded_of_and_are_not_for_everybody() {
     home.settings(json!({"link": {"accept_keys": [format!("{}{}", &KEY[..16], &OTHER[16..])]}}));
     let lines = reload(&home, &daemon, "stays in force").join("\n");
     assert!(lines.contains("begin with the same 16 characters") && lines.contains("--generate-key"), "{lines}");
+}
+
+/// From the moment that others can know its process until there is none.
+#[test]
+fn hangups_all_the_time_hinder_neither_its_start_nor_its_end() {
+    let home = Home::master();
+    let over = AtomicBool::new(false);
+    let hang_up = || {
+        let pid_file = || home.traces().into_iter().find(|name| name.ends_with(".pid"));
+        let name = until("its pid file", pid_file);
+        let pid = Pid::from_raw(name.rsplit(['-', '.']).nth(1).unwrap().parse().unwrap());
+        let mut count = 0;
+        while !over.load(Ordering::Relaxed) {
+            // It is a zombie until it is waited for, so its number is not that of another.
+            kill(pid, Signal::SIGHUP).unwrap();
+            count += 1;
+            // Without a pause no program gets anything done but its signal handler.
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        count
+    };
+    std::thread::scope(|scope| {
+        let hangups = scope.spawn(hang_up);
+        let mut daemon = Daemon::start(&home);
+        home.wait_for(READ);
+        let mut peer = Peer::join(home.address, "w1");
+        assert_eq!(peer.ask("echo", "x"), "x");
+        daemon.signal(Signal::SIGTERM);
+        home.wait_for("[Cluster] [Process] Stopped.");
+        let stat = format!("/proc/{}/stat", daemon.pid());
+        until("its end", || fs::read_to_string(&stat).unwrap().contains(") Z ").then_some(()));
+        over.store(true, Ordering::Relaxed);
+        assert!(hangups.join().unwrap() > 100);
+        assert_eq!(daemon.wait().signal(), Some(15));
+    });
+    let left = home.traces();
+    assert!(!left.iter().any(|name| name.contains("pid") || name.contains("sock")), "{left:?}");
+    assert!(!home.log().contains("ERROR"), "{}", home.log());
 }
