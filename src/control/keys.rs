@@ -51,27 +51,26 @@ fn all(client: &LocalClient) -> Result<Vec<NodeKeys>, Failure> {
     Ok(keys.items)
 }
 
-/// The nodes with a remark for each that has not the key of the master, as far as that is known.
+/// The nodes with a remark for each that has not the key of the master, or is away, so that nobody knows.
 fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
     let asked = |node: &&NodeKeys| request.nodes.is_empty() || request.nodes.contains(&node.name);
     let shown: Vec<&NodeKeys> = nodes.iter().filter(asked).collect();
     let masters = nodes.iter().find(|node| node.role == "master").and_then(key);
     let mut err = String::new();
     for node in &shown {
-        let (Some(has), Some(masters)) = (key(node), masters) else { continue };
-        if has != masters {
-            let (name, has, masters) = (visible(&node.name), visible(has), visible(masters));
-            // Writing to a string cannot fail.
-            let _ = match &node.left {
-                None => writeln!(err, "Another key: {name}: it has {has}, the master {masters}."),
-                Some(left) => writeln!(
-                    err,
-                    "Not connected: {name}, since {}: its last link had {has}, the master has {masters}; see to its key \
-                     before it is started.",
-                    visible(left)
-                ),
-            };
-        }
+        let name = visible(&node.name);
+        // Writing to a string cannot fail.
+        let _ = match (&node.left, key(node), masters) {
+            (Some(left), ..) => writeln!(
+                err,
+                "Not connected: {name}, since {}; nobody knows which key it has now. See to that before it is started.",
+                visible(left)
+            ),
+            (None, Some(has), Some(masters)) if has != masters => {
+                writeln!(err, "Another key: {name}: it has {}, the master {}.", visible(has), visible(masters))
+            }
+            _ => Ok(()),
+        };
     }
     for name in request.nodes.iter().filter(|name| shown.iter().all(|node| node.name != **name)) {
         let _ = writeln!(err, "Not connected: {}.", visible(name));
@@ -81,8 +80,8 @@ fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
     Output { out, err, exit: if same { Exit::InSync } else { Exit::NotInSync } }
 }
 
-/// The key that a node connects with. One that does not tell, or is away, is taken for an original one, which has only
-/// that of its link.
+/// The key that a node connects with. One that does not tell is taken for an original one, which has only that of its
+/// link.
 fn key(node: &NodeKeys) -> Option<&str> {
     node.key.as_deref().or(node.link.as_deref())
 }
@@ -172,31 +171,27 @@ mod tests {
         assert_eq!((&*missing.err, missing.exit), ("Not connected: gone.\n", Exit::NotInSync));
     }
 
-    /// Its `<key>` may be another one by now, but who changes keys is to know of it.
+    /// Who changes keys is to know of it, and to decide whether it counts.
     #[test]
     fn a_node_that_is_away_is_shown_with_what_it_used_last() {
         const DATE: &str = "2026-11-25T22:05:36.000000Z";
-        let m = node("m", None, Some(NEW), Some(&[]));
-        let [behind, ready] = [("w1", OLD), ("w2", NEW)].map(|(name, link)| {
-            let mut node = node(name, Some(link), None, None);
-            node["left"] = json!(DATE);
-            node
-        });
-        let daemon = daemon(m.clone(), Ok(json!([m, behind, ready])));
+        let (m, w1) = (node("m", None, Some(NEW), Some(&[])), node("w1", Some(NEW), Some(NEW), Some(&[])));
+        let mut away = node("w2", Some(NEW), None, None);
+        away["left"] = json!(DATE);
+        let daemon = daemon(m.clone(), Ok(json!([m, w1, away])));
         let output = show(&daemon, "");
         assert!(
-            output.out.contains(&format!("w1    worker  0123abcd  unknown   unknown   {DATE}  \n")),
+            output.out.contains(&format!("w2    worker  89abcdef  unknown   unknown   {DATE}  \n")),
             "{}",
             output.out
         );
         let remark = format!(
-            "Not connected: w1, since {DATE}: its last link had 0123abcd, the master has 89abcdef; see to its key before \
-             it is started.\n"
+            "Not connected: w2, since {DATE}; nobody knows which key it has now. See to that before it is started.\n"
         );
         assert_eq!((output.err, output.exit), (remark, Exit::NotInSync));
-        let some = show(&daemon, "-fn w2 --json");
-        let document: Value = serde_json::from_str(&some.out).unwrap();
-        assert_eq!((document, some.exit), (json!({"nodes": [ready], "same_key": true}), Exit::InSync));
+        let document = |line| serde_json::from_str::<Value>(&show(&daemon, line).out).unwrap();
+        assert_eq!(document("-fn w2 --json"), json!({"nodes": [away], "same_key": false}));
+        assert_eq!(document("-fn m w1 --json"), json!({"nodes": [m, w1], "same_key": true}));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub fn run(worker: &Arc<Worker>) {
 /// Why a worker is not connected.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("{host}:{port}: {error}")]
+    #[error("{host}:{port}: {error}; does the master run, and do <nodes> and <port> name it?")]
     Connect { host: String, port: u16, error: io::Error },
     #[error("{0}")]
     Refused(RequestError),
