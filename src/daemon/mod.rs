@@ -144,7 +144,7 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
             Ok(()) => info!(target: &**scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
             Err(error) => error!(target: &**scope, "The log cannot be opened again and goes on as it was: {error}"),
         }
-        reload.run(&running, scope);
+        reload.run(&running, scope)
     });
     let left = running.stop();
     if left > 0 {
@@ -184,13 +184,14 @@ fn tell(notes: &[Note], scope: &Scope) {
     }
 }
 
-/// Serves signals and the service manager until a signal orders to stop; gives that one. SIGHUP orders `hang_up`.
+/// Serves signals and the service manager until a signal orders to stop; gives that one. SIGHUP orders `hang_up`, which
+/// gives whether nothing was wrong.
 fn wait_for_end(
     signals: &Inbox,
     mut supervision: Supervision,
     running: &Running,
     scope: &Scope,
-    hang_up: impl Fn(),
+    hang_up: impl Fn() -> bool,
 ) -> i32 {
     loop {
         match signals.next(supervision.period()) {

@@ -26,13 +26,15 @@ impl<'a> Reload<'a> {
 
     /// Reads what was read at the start, with the same checks, and puts the keys and how the log is written in force. If
     /// anything is wrong, everything stays as it is, and each fault has its line; what needs a restart is named in one.
-    pub fn run(&self, running: &Running, scope: &Scope) {
+    /// Gives whether nothing was wrong.
+    pub fn run(&self, running: &Running, scope: &Scope) -> bool {
         let home = &self.started.home;
         let loaded = match Config::load(home.clone(), self.arguments.config.as_deref()) {
             Ok(loaded) => loaded,
             Err(faults) => {
                 let told = |fault| error!(target: &**scope, "The old configuration stays in force: {fault}");
-                return faults.0.iter().for_each(told);
+                faults.0.iter().for_each(told);
+                return false;
             }
         };
         tell(&loaded.notes, scope);
@@ -43,7 +45,7 @@ impl<'a> Reload<'a> {
             warn!(target: &**scope, "What has changed here needs a restart: {}.", changes.join(", "));
         }
         if config.cluster.disabled {
-            return;
+            return true;
         }
         let debug = debug_level(home, self.arguments.debug);
         logging::set_level(debug);
@@ -60,6 +62,7 @@ impl<'a> Reload<'a> {
         );
         drop(before);
         running.change_keys(keys);
+        true
     }
 
     /// What has another value than at the start.

@@ -12,6 +12,8 @@ pub struct Supervision {
     manager: ServiceManager,
     /// The line that it knows.
     told: String,
+    /// Whether the last reload has changed nothing because something is wrong: who orders one sees no more than this.
+    failed: bool,
     /// When the next sign of life is due, if it wants any.
     sign: Option<Instant>,
 }
@@ -20,7 +22,7 @@ impl Supervision {
     /// A node that has begun to serve is told as ready.
     pub fn begin(manager: ServiceManager, role: &Role) -> Self {
         let sign = manager.watchdog().map(|_| Instant::now());
-        let mut this = Self { manager, told: String::new(), sign };
+        let mut this = Self { manager, told: String::new(), failed: false, sign };
         this.turn(role);
         this.manager.ready();
         this
@@ -38,7 +40,10 @@ impl Supervision {
         if !self.manager.listens() {
             return;
         }
-        let state = state(role);
+        let mut state = state(role);
+        if self.failed {
+            state.push_str("; the last reload failed, see logs/cluster.log");
+        }
         if state != self.told {
             self.manager.status(&state);
             self.told = state;
@@ -50,10 +55,10 @@ impl Supervision {
         }
     }
 
-    /// Tells that a reload runs, from before `reload` until after it.
-    pub fn reload(&self, reload: impl FnOnce()) {
+    /// Tells that a reload runs, from before `reload`, which gives whether it was good, until after it.
+    pub fn reload(&mut self, reload: impl FnOnce() -> bool) {
         self.manager.reloading();
-        reload();
+        self.failed = !reload();
         self.manager.ready();
     }
 

@@ -56,7 +56,7 @@ impl Closed {
         let closed = Self::all(logs)?;
         let closed = closed.iter().filter(|closed| closed.day == day).map(|closed| closed.number);
         let last = archived.chain(closed).max();
-        Ok(Self { day, number: last.map_or(first, |last| first.max(last + 1)) })
+        Ok(Self { day, number: last.map_or(first, |last| first.max(last.saturating_add(1))) })
     }
 
     /// All that wait in `logs` to be archived, the oldest first.

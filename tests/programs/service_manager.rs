@@ -103,6 +103,20 @@ fn signs_of_life_come_in_time_for_the_watchdog() {
     assert_eq!(manager.next_news(), "STOPPING=1");
 }
 
+/// `systemctl reload` is content as soon as the signal is sent; `systemctl status` has more to say.
+#[test]
+fn a_reload_that_failed_is_told_until_one_is_good() {
+    let home = Home::master();
+    let (manager, daemon) = Manager::start(&home, Duration::from_secs(600));
+    manager.hears("READY=1");
+    home.write("etc/cluster.json", "{");
+    daemon.signal(Signal::SIGHUP);
+    manager.hears("STATUS=master 'm': 0 workers are connected; the last reload failed, see logs/cluster.log");
+    home.settings(serde_json::json!({}));
+    daemon.signal(Signal::SIGHUP);
+    manager.hears("STATUS=master 'm': 0 workers are connected");
+}
+
 /// A script that reloads all the time must not make a node look hung.
 #[test]
 fn signs_of_life_come_while_it_is_told_to_reload_again_and_again() {
