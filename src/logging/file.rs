@@ -122,6 +122,7 @@ impl LogFile {
     /// Appends a line that is written `now`, by the wall clock; an `urgent` one also when there is little room. Gives what
     /// a person must know, as sentences.
     pub fn append(&self, line: &str, urgent: bool, now: SystemTime) -> Vec<String> {
+        let max_size = self.settings().max_size;
         let (log, mut state, mut news) = (&*self.0, self.0.state.lock(), Vec::new());
         // One look at the path answers all: whether it still leads to the open file, and how long that is.
         let about = fs::symlink_metadata(&log.path).ok();
@@ -129,7 +130,7 @@ impl LogFile {
         if state.open.as_ref().map(|open| open.identity) != about.as_ref().map(identity) || state.open.is_none() {
             state.follow(log, now, &mut news);
         } else if log.wake.get().is_some() {
-            state.rotate_if_due(log, length, line.len(), now, &mut news);
+            state.rotate_if_due(log, max_size, length, line.len(), now, &mut news);
         }
         state.write(log, line, urgent, &mut news);
         news
@@ -188,10 +189,17 @@ impl State {
         }
     }
 
-    fn rotate_if_due(&mut self, log: &Inner, length: u64, more: usize, now: SystemTime, news: &mut Vec<String>) {
+    fn rotate_if_due(
+        &mut self,
+        log: &Inner,
+        max_size: u64,
+        length: u64,
+        more: usize,
+        now: SystemTime,
+        news: &mut Vec<String>,
+    ) {
         let Some(open) = &mut self.open else { return };
-        let (date, most) = (local_day(now), log.settings.read().max_size);
-        let full = most > 0 && length + more as u64 > most;
+        let (date, full) = (local_day(now), max_size > 0 && length + more as u64 > max_size);
         if open.day.previous_day().is_some_and(|before| date < before) {
             // The clock was wrong by days and was put right: midnight is to count again.
             open.day = date;
@@ -203,7 +211,7 @@ impl State {
         if length == 0 || !(full || date > open.day) || self.rotating.rests() {
             return;
         }
-        match rotate(log, open, date) {
+        match rotate(log, max_size, open, date) {
             Ok(()) => self.rotating = Trouble::default(),
             Err(error) => {
                 let problem = || log.problem("rotated", &error, "The log goes on in this file");
@@ -253,9 +261,9 @@ impl State {
 
 /// Closes the file under the name that its archive will have, and goes on in a new one. No line is written meanwhile, so
 /// each is in one of the two.
-fn rotate(log: &Inner, open: &mut Open, date: Date) -> io::Result<()> {
+fn rotate(log: &Inner, max_size: u64, open: &mut Open, date: Date) -> io::Result<()> {
     // As in the original, the archives of a log with a limit are numbered.
-    let first = u32::from(log.settings.read().max_size > 0);
+    let first = u32::from(max_size > 0);
     let closed = log.directory.join(Closed::next(&log.directory, open.day, first)?.name());
     match fs::rename(&log.path, &closed) {
         // Somebody else has just moved it; the next line follows.

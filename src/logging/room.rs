@@ -15,9 +15,10 @@ const MOST: u64 = 256 * 1024 * 1024;
 /// errors and warnings, among which is that there is no more room, and archives, which make some.
 ///
 /// # Errors
-/// [`io::ErrorKind::StorageFull`] with a text for people if no more may; those of the file system.
+/// [`io::ErrorKind::StorageFull`], with a text for people.
 pub fn check(file: impl AsFd, urgent: bool) -> io::Result<()> {
-    let about = fstatvfs(file)?;
+    // Where the file system does not tell, it will say itself when it is full.
+    let Ok(about) = fstatvfs(file) else { return Ok(()) };
     let size = about.fragment_size().max(1);
     let least = least(about.blocks(), size) / if urgent { 2 } else { 1 };
     if about.blocks_available() >= least {
