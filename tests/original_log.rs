@@ -67,8 +67,13 @@ fn the_info_lines_of_a_whole_life_are_those_of_the_original() {
         }
         // Which of these comes first depends on when the agent reports.
         for task in ["[Agent-info sync]", "[Agent-groups send]", "[Agent-groups recv]", "[Local agent-groups]"] {
-            let kinds = |log| turns(log, &[task]).into_iter().collect::<BTreeSet<_>>();
-            assert_eq!(kinds(&ours), kinds(&vector), "{original}: {task}");
+            let kinds = |log| {
+                let mut turns = turns(log, &[task]);
+                // The stop of the worker may come in the middle of the last one.
+                turns.pop_if(|last| last.len() == 1 && last[0].ends_with("] Starting."));
+                turns.into_iter().collect::<BTreeSet<_>>()
+            };
+            assert_eq!(kinds(&ours), kinds(&vector), "{original}: {task}\n{ours}");
         }
     }
 }

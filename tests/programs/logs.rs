@@ -226,7 +226,7 @@ fn a_read_only_directory_of_archives() {
         "{line}"
     );
     home.wait_for_since(home.mark(), "[Local integrity] Finished in");
-    assert_eq!(home.log().matches("cannot be written").count(), 1, "{}", home.log());
+    assert_eq!(home.log().matches(" ERROR: ").count(), 1, "{}", home.log());
     let mut repair = Command::new("nsenter");
     repair.args(["--mount", "--target", &daemon.pid().to_string(), "mount", "-o", "remount,bind,rw"]).arg(&folder);
     assert!(finish(repair).status.success());
