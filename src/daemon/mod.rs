@@ -18,6 +18,7 @@ use std::{
     io::{self, Write},
     path::Path,
     process::ExitCode,
+    sync::atomic::AtomicBool,
 };
 
 use log::{error, info, warn};
@@ -70,6 +71,13 @@ fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("wazuh-clusterd: this process cannot be kept from being dumped with the key in it: {error}");
         return ExitCode::from(FAILED);
     }
+    let hung_up = match signals::note_hangup() {
+        Ok(hung_up) => hung_up,
+        Err(error) => {
+            eprintln!("wazuh-clusterd: the system lets no signal be handled: {error}");
+            return ExitCode::from(FAILED);
+        }
+    };
     let home = Home::find(arguments.home.as_deref());
     let scope = scope("Cluster", "Main");
     let (debug, logging) = (debug_level(&home, arguments.debug), logging_settings(&home));
@@ -83,7 +91,7 @@ fn run(arguments: &Arguments) -> ExitCode {
         );
     }
     logging::install(log.clone(), debug, arguments.foreground || arguments.test);
-    match start(arguments, home, &log, &scope) {
+    match start(arguments, home, &log, &scope, &hung_up) {
         Ok(code) => code,
         Err(failure) => {
             // With -f the log has told it already.
@@ -98,7 +106,13 @@ fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Result<ExitCode, String> {
+fn start(
+    arguments: &Arguments,
+    home: Home,
+    log: &LogFile,
+    scope: &Scope,
+    hung_up: &AtomicBool,
+) -> Result<ExitCode, String> {
     let loaded = Config::load(home, arguments.config.as_deref()).map_err(|faults| faults.to_string())?;
     let config = loaded.config;
     tell(&loaded.notes, scope);
@@ -129,7 +143,7 @@ fn start(arguments: &Arguments, home: Home, log: &LogFile, scope: &Scope) -> Res
         false => Some(process::detach().map_err(|error| format!("the background cannot be reached: {error}"))?),
     };
     // From here on a signal ends the daemon in order: what was written to the disk is removed again.
-    let signals = Inbox::open().map_err(|error| error.to_string())?;
+    let signals = Inbox::open(hung_up).map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(&run_dir)?;
     let process = logging::scope("Cluster", "Process");
     info!(target: &*process, "Starting with pid {}: {about}.", std::process::id());

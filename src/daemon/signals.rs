@@ -19,9 +19,21 @@ use signal_hook::{
 
 use crate::system::thread::spawn;
 
+/// Notes whether SIGHUP comes from now on, which would end the process otherwise: who has just started it may want it to
+/// read something again.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn note_hangup() -> io::Result<Arc<AtomicBool>> {
+    let came = Arc::default();
+    flag::register(SIGHUP, Arc::clone(&came)).map(|_| came)
+}
+
 /// Receives SIGTERM, SIGINT and SIGHUP from its making on; dropping it ends its thread.
 pub struct Inbox {
     received: Receiver<i32>,
+    /// Whether SIGHUP came before the making.
+    hung_up: AtomicBool,
     /// Those that end the process, and whether they came. Signals are received by their number, so SIGHUP that comes all
     /// the time would keep them away for ever.
     ends: [(i32, Arc<AtomicBool>); 2],
@@ -30,24 +42,28 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// Takes the signals away from their default actions.
+    /// Takes the signals away from their default actions. `hung_up` is that of [`note_hangup`].
     ///
     /// # Errors
     /// When the system refuses a handler or a thread.
-    pub fn open() -> io::Result<Self> {
+    pub fn open(hung_up: &AtomicBool) -> io::Result<Self> {
         let ends = [SIGTERM, SIGINT].map(|signal| (signal, Arc::<AtomicBool>::default()));
         for (signal, came) in &ends {
             flag::register(*signal, came.clone())?;
         }
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let hung_up = AtomicBool::new(hung_up.load(Ordering::Relaxed));
         let handle = signals.handle();
         let (send, received) = bounded(1);
         let forward = move || signals.forever().take_while(|signal| send.send(*signal).is_ok()).for_each(drop);
-        Ok(Self { received, ends, handle, thread: Some(spawn("signals", forward)?) })
+        Ok(Self { received, hung_up, ends, handle, thread: Some(spawn("signals", forward)?) })
     }
 
     /// The next signal; `None` when `patience`, if there is any, has passed before.
     pub fn next(&self, patience: Option<Duration>) -> Option<i32> {
+        if self.hung_up.swap(false, Ordering::Relaxed) {
+            return Some(SIGHUP);
+        }
         let received = match patience {
             None => self.received.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(patience) => self.received.recv_timeout(patience),

@@ -157,6 +157,24 @@ fn accepted_keys_are_reminded_of_and_are_not_for_everybody() {
     assert!(lines.contains("begin with the same 16 characters") && lines.contains("--generate-key"), "{lines}");
 }
 
+/// Who starts it and orders a reload at once has it: the order waits until the daemon serves.
+#[test]
+fn a_hangup_while_it_starts_does_not_end_it() {
+    let home = Home::master();
+    let hang_up = |pid: u32| {
+        let handles = |status: &str| {
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+            u64::from_str_radix(caught, 16).unwrap() & 1 << (Signal::SIGHUP as u64 - 1) != 0
+        };
+        // By default the signal ends it, so it comes no sooner than that is changed.
+        let status = format!("/proc/{pid}/status");
+        until("its handler", || handles(&fs::read_to_string(&status).unwrap()).then_some(()));
+        kill(Pid::from_raw(pid as i32), Signal::SIGHUP).unwrap();
+    };
+    let _daemon = Daemon::start_and(&home, hang_up);
+    home.wait_for(READ);
+}
+
 /// From the moment that others can know its process until there is none.
 #[test]
 fn hangups_all_the_time_hinder_neither_its_start_nor_its_end() {

@@ -57,11 +57,21 @@ impl Daemon {
     }
 
     /// As [`Daemon::start_as`], with other options, of which one is `-f`.
-    pub fn start_with(home: &Home, mut command: Command, options: &[&str]) -> Self {
+    pub fn start_with(home: &Home, command: Command, options: &[&str]) -> Self {
+        Self::begin(home, command, options, |_| ())
+    }
+
+    /// As [`Daemon::start`]; `meanwhile` is called with its process as soon as there is one.
+    pub fn start_and(home: &Home, meanwhile: impl FnOnce(u32)) -> Self {
+        Self::begin(home, clusterd(home), &["-f", "-r"], meanwhile)
+    }
+
+    fn begin(home: &Home, mut command: Command, options: &[&str], meanwhile: impl FnOnce(u32)) -> Self {
         command.args(options).stdin(Stdio::null());
         command.stdout(File::create(home.beside("stdout")).unwrap());
         command.stderr(File::create(home.beside("stderr")).unwrap());
         let mut daemon = Self(command.spawn().unwrap());
+        meanwhile(daemon.pid());
         until("a daemon that serves", || {
             let said = std::fs::read_to_string(home.beside("stderr")).unwrap_or_default();
             assert!(daemon.is_running(), "the daemon does not start:\n{said}");
