@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use parking_lot::Mutex;
 
 use crate::{
@@ -285,16 +285,38 @@ impl Connection {
         command: Command,
         payload: impl Into<Vec<u8>>,
     ) -> Result<Begun, RequestError> {
-        let waiting = self.0.pending.open();
-        let timeout = self.0.clock.after(limit);
-        let (counter, payload) = (waiting.counter, payload.into());
-        let message = Outgoing::Message { counter, command: CommandField::new(command), payload };
+        let (begun, message) = self.prepare(limit, command, payload.into());
         select! {
             send(self.way_of(&message), message) -> sent => sent.map_err(|_| self.closed_error())?,
             recv(self.closed()) -> _ => return Err(self.closed_error()),
-            recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
+            recv(begun.timeout) -> _ => return Err(RequestError::Timeout { command }),
         }
-        Ok(Begun { connection: self.clone(), command, waiting, timeout })
+        Ok(begun)
+    }
+
+    /// [`Connection::begin_within`] for whoever asks many at a time: a peer that takes nothing is not waited for, and
+    /// counts as one that does not answer in time.
+    ///
+    /// # Errors
+    /// As [`Connection::request`].
+    pub fn begin_at_once(
+        &self,
+        limit: Duration,
+        command: Command,
+        payload: impl Into<Vec<u8>>,
+    ) -> Result<Begun, RequestError> {
+        let (begun, message) = self.prepare(limit, command, payload.into());
+        match self.way_of(&message).try_send(message) {
+            Ok(()) => Ok(begun),
+            Err(TrySendError::Full(_)) => Err(RequestError::Timeout { command }),
+            Err(TrySendError::Disconnected(_)) => Err(self.closed_error()),
+        }
+    }
+
+    fn prepare(&self, limit: Duration, command: Command, payload: Vec<u8>) -> (Begun, Outgoing) {
+        let (waiting, timeout) = (self.0.pending.open(), self.0.clock.after(limit));
+        let message = Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload };
+        (Begun { connection: self.clone(), command, waiting, timeout }, message)
     }
 
     /// Sends a request whose answer nobody waits for. Never waits; false if the peer has closed, or takes nothing.

@@ -11,7 +11,7 @@ use crate::{
 
 /// Compares the named nodes, or all, with the master.
 pub(super) fn show(client: &LocalClient, nodes: &[String], json: bool) -> Result<Output, Failure> {
-    let question = json!(Question { nodes: nodes.to_vec() }).to_string();
+    let question = json!(Question { nodes: nodes.iter().cloned().collect() }).to_string();
     let asked = client.ask(Command::Drift, question.as_bytes());
     let answer = asked.map_err(|error| Failure::of_master(error, "compare nodes"))?;
     let answer: Answer =
@@ -57,13 +57,14 @@ fn tables(answer: &Answer) -> String {
     let all = answer.nodes.iter().flat_map(|(name, node)| node.differences.iter().map(|one| (name.as_str(), one)));
     let differences: Vec<[String; 5]> = all.map(row).collect();
     let rulesets: Vec<[String; 5]> = answer.nodes.iter().filter_map(|(name, node)| ruleset(name, node)).collect();
-    let mut text = String::new();
-    if !differences.is_empty() {
-        text +=
-            &draw(["NODE", "OPTION OF ETC/OSSEC.CONF", "DIFFERENCE", "LINE ON MASTER", "LINE ON NODE"], &differences);
-        text.push('\n');
-    }
-    text + &draw(["NODE", "RULESET", "LOADED", "CHANGED", "NEWEST"], &rulesets)
+    let compared = answer.nodes.iter().any(|(name, node)| *name != answer.master && node.error.is_none());
+    let same = (compared && differences.is_empty()).then(|| "No option of etc/ossec.conf differs.\n".to_owned());
+    let parts = [
+        same,
+        draw(["NODE", "OPTION OF ETC/OSSEC.CONF", "DIFFERENCE", "LINE ON MASTER", "LINE ON NODE"], &differences),
+        draw(["NODE", "RULESET", "LOADED", "CHANGED", "NEWEST"], &rulesets),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn ruleset(name: &str, node: &NodeDrift) -> Option<[String; 5]> {
@@ -78,7 +79,8 @@ fn ruleset(name: &str, node: &NodeDrift) -> Option<[String; 5]> {
     Some([name.to_owned(), verdict.to_owned(), date(&ruleset.loaded), date(&ruleset.changed), newest])
 }
 
-fn draw<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+/// A table that has rows.
+fn draw<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> Option<String> {
     let rows: Vec<[&str; N]> = rows.iter().map(|row| row.each_ref().map(String::as_str)).collect();
-    table::draw(head, &rows)
+    (!rows.is_empty()).then(|| table::draw(head, &rows))
 }

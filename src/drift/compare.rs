@@ -9,6 +9,9 @@ use crate::config::Setting;
 /// Differences of one node that are told one by one.
 const MOST: usize = 500;
 
+/// The longest name and the longest label that are told, in bytes: one of both comes from another node.
+const LONGEST: usize = 128;
+
 /// One option that is not the same on a node and on the master.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
@@ -72,18 +75,21 @@ fn same_name<'a>(path: &str, mut master: Vec<&'a Setting>, mut node: Vec<&'a Set
     for (one, other) in master.drain(..count).zip(node.drain(..count)) {
         pair(path, one, other, found);
     }
-    found.extend(master.into_iter().map(|setting| Difference {
+    let only_on_master = master.into_iter().map(|setting| Difference {
         option: option(path, setting),
         difference: Kind::OnlyOnMaster,
         master_line: Some(setting.line),
         node_line: None,
-    }));
-    found.extend(node.into_iter().map(|setting| Difference {
+    });
+    let only_on_node = node.into_iter().map(|setting| Difference {
         option: option(path, setting),
         difference: Kind::OnlyOnNode,
         master_line: None,
         node_line: Some(setting.line),
-    }));
+    });
+    // One more than is told says that there are more.
+    let room = (MOST + 1).saturating_sub(found.len());
+    found.extend(only_on_master.chain(only_on_node).take(room));
 }
 
 /// Takes the pairs with the same key out of both lists, whose rest keeps its order.
@@ -125,9 +131,10 @@ fn pair(path: &str, master: &Setting, node: &Setting, found: &mut Vec<Difference
 }
 
 fn option(path: &str, setting: &Setting) -> String {
-    let label = setting.label.as_ref().map(|label| format!(" [{label}]")).unwrap_or_default();
+    let cut = |text: &'_ str| text[..text.floor_char_boundary(LONGEST)].to_owned();
+    let label = setting.label.as_deref().map(|label| format!(" [{}]", cut(label))).unwrap_or_default();
     let between = if path.is_empty() { "" } else { " > " };
-    format!("{path}{between}{}{label}", setting.name)
+    format!("{path}{between}{}{label}", cut(&setting.name))
 }
 
 #[cfg(test)]
@@ -194,12 +201,15 @@ mod tests {
                 "localfile [/d] OnlyOnNode - 4"
             ]
         );
-        let response =
-            |level: u8| format!("<active-response><command>c</command><level>{level}</level></active-response>\n");
-        assert_eq!(
-            differences(&[response(1), response(2)].concat(), &[response(3), response(1), response(4)].concat()),
-            ["active-response > level Differs 3 2", "active-response OnlyOnNode - 4"]
-        );
+        for (block, child, name) in
+            [("remote", "protocol", "remote"), ("active-response", "command", "active-response [c]")]
+        {
+            let one = |level: u8| format!("<{block}><{child}>c</{child}><level>{level}</level></{block}>\n");
+            assert_eq!(
+                differences(&[one(1), one(2)].concat(), &[one(3), one(1), one(4)].concat()),
+                [format!("{name} > level Differs 3 2"), format!("{name} OnlyOnNode - 4")]
+            );
+        }
     }
 
     #[test]
@@ -208,5 +218,17 @@ mod tests {
         let outline = |text: &str| outline_of_text(&format!("<ossec_config>{text}</ossec_config>"), b"n").unwrap();
         let (found, more) = compare(&outline(&many), &[]);
         assert!((found.len(), more) == (MOST, true));
+        // What a hostile node may say: the same name without end, and names and labels without end.
+        let setting = |name: &str| Setting {
+            name: name.to_owned(),
+            label: Some("é".repeat(100_000)),
+            line: 1,
+            hash: String::new(),
+            settings: Vec::new(),
+        };
+        let (found, more) = compare(&[], &vec![setting("a"); 2000]);
+        assert!((found.len(), more) == (MOST, true));
+        assert_eq!(found[0].option, format!("a [{}]", "é".repeat(LONGEST / 2)));
+        assert_eq!(compare(&[], &[setting(&"n".repeat(100_000))]).0[0].option.len(), 2 * LONGEST + 3);
     }
 }

@@ -1,27 +1,35 @@
 //! The master's part: asks the workers, and compares.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Outline, Ruleset,
+    Nonce, Outline, Ruleset,
     compare::{Difference, compare},
+    short,
 };
 use crate::{
     config::Setting,
     connection::{Begun, RequestError},
     master::{Master, Member},
-    system::random,
+    system::{human, random},
     wire::{Class, Command, ErrorObject},
 };
 
-/// How long the workers may take to tell their outlines: less than a worker waits that has been asked by a program.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the workers may take to tell their outlines. With [`TURN`] it is less than the 20 s for which a program and
+/// the worker that it has asked wait.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// How long a comparison waits for others.
+const TURN: Duration = Duration::from_secs(9);
 
 /// The longest outline that is read, in bytes.
-const LONGEST: usize = 8 * 1024 * 1024;
+const LONGEST_OUTLINE: usize = 8 * 1024 * 1024;
 
 /// Why a node is not asked.
 const ORIGINAL: &str =
@@ -32,7 +40,7 @@ const ORIGINAL: &str =
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
     /// Which nodes; all if there is none.
-    pub nodes: Vec<String>,
+    pub nodes: BTreeSet<String>,
 }
 
 /// The answer to a [`Question`].
@@ -67,12 +75,14 @@ impl Master {
     /// The answer to `get_drift`. Waits for all workers, so never on the reader of a connection.
     ///
     /// # Errors
-    /// What is wrong with the question; or that the master cannot read its own configuration.
+    /// What is wrong with the question; that others ask without end; or that the master cannot read its own configuration.
     pub fn drift(&self, question: &[u8]) -> Result<String, ErrorObject> {
         let wrong = |error: serde_json::Error| ErrorObject::unexpected(error.to_string());
         let Question { nodes: wanted } = serde_json::from_slice(question).map_err(wrong)?;
-        let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
-        let nonce = random::bytes::<16>().map_err(|error| ErrorObject::unexpected(error.to_string()))?;
+        let is_wanted = |name: &str| wanted.is_empty() || wanted.contains(name);
+        let turn = self.comparing.take(&self.node.clock, &self.node.shutdown, TURN);
+        let _turn = turn.ok_or_else(|| ErrorObject::unexpected("others compare nodes at the moment; ask again"))?;
+        let nonce: Nonce = random::bytes().map_err(|error| ErrorObject::unexpected(error.to_string()))?;
         let workers: Vec<_> =
             self.registry.workers().into_iter().filter(|worker| is_wanted(&worker.hello.node)).collect();
         // All are asked before any is waited for.
@@ -96,28 +106,41 @@ impl Master {
     }
 }
 
-/// A question that is under way; none if the worker would not understand it.
-type Asked = Option<Result<Begun, RequestError>>;
+/// A question that is under way, or why there is none.
+type Asked = Result<Begun, String>;
 
-fn ask(worker: &Arc<Member>, nonce: &[u8]) -> Asked {
-    let knows = worker.is_settled() && worker.features().outline;
-    knows.then(|| worker.connection.begin_within(PATIENCE, Command::Outline, STANDARD.encode(nonce)))
+fn ask(worker: &Member, nonce: &Nonce) -> Asked {
+    if !worker.is_settled() {
+        return Err("it has only just connected; ask again".to_owned());
+    }
+    if !worker.features().outline {
+        return Err(ORIGINAL.to_owned());
+    }
+    worker.connection.begin_at_once(PATIENCE, Command::Outline, STANDARD.encode(nonce)).map_err(reason)
+}
+
+fn reason(error: RequestError) -> String {
+    match error {
+        RequestError::Timeout { .. } => format!("it has not answered within {}", human::span(PATIENCE)),
+        other => short(other.to_string()),
+    }
 }
 
 fn judge(master: &[Setting], asked: Asked) -> NodeDrift {
-    let Some(asked) = asked else { return NodeDrift::unknown(ORIGINAL.to_owned()) };
-    let answer = match asked.and_then(Begun::wait) {
-        Ok(answer) if answer.len() > LONGEST => {
-            return NodeDrift::unknown(format!("its answer is longer than {LONGEST} bytes"));
-        }
-        Ok(answer) => answer,
-        Err(error) => return NodeDrift::unknown(error.to_string()),
-    };
-    let (settings, ruleset) = match serde_json::from_slice(&answer) {
-        Ok(Outline { settings: Ok(settings), ruleset }) => (settings, ruleset),
-        Ok(Outline { settings: Err(reason), .. }) => return NodeDrift::unknown(reason),
-        Err(error) => return NodeDrift::unknown(format!("its answer is not understood: {error}")),
+    let outline = asked.and_then(|begun| outline(&begun.wait().map_err(reason)?));
+    let (settings, ruleset) = match outline.map(|Outline { settings, ruleset }| (settings, ruleset)) {
+        Ok((Ok(settings), ruleset)) => (settings, ruleset),
+        Ok((Err(reason), _)) | Err(reason) => return NodeDrift::unknown(reason),
     };
     let (differences, more) = compare(master, &settings);
     NodeDrift { error: None, differences, more, ruleset: Some(ruleset) }
+}
+
+/// What a worker has answered.
+fn outline(answer: &[u8]) -> Result<Outline, String> {
+    if answer.len() > LONGEST_OUTLINE {
+        return Err(format!("its answer is longer than {LONGEST_OUTLINE} bytes"));
+    }
+    let outline = serde_json::from_slice(answer).map(Outline::bounded);
+    outline.map_err(|error| short(format!("its answer is not understood: {error}")))
 }

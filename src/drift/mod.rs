@@ -11,8 +11,9 @@
 mod compare;
 mod master;
 mod ruleset;
+mod turn;
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -20,12 +21,19 @@ use serde::{Deserialize, Serialize};
 pub use compare::{Difference, Kind};
 pub use master::{Answer, NodeDrift, Question};
 pub use ruleset::{Ruleset, Verdict};
+pub use turn::Turn;
 
 use crate::{
     config::{Setting, outline},
     node::Node,
-    wire::ErrorObject,
+    wire::{ErrorObject, json},
 };
+
+/// The longest text of another node that is told on, in bytes.
+const LONGEST: usize = 512;
+
+/// The key of the hashes, new for each question.
+type Nonce = [u8; 16];
 
 /// What a node tells of itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,7 +46,7 @@ pub struct Outline {
 
 impl Outline {
     /// Of this node. Reads files, so never on the reader of a connection.
-    pub fn of(node: &Arc<Node>, nonce: &[u8], reloaded: Option<SystemTime>) -> Self {
+    fn of(node: &Node, nonce: &Nonce, reloaded: Option<SystemTime>) -> Self {
         Self {
             settings: outline(&node.home.ossec_conf(), nonce),
             ruleset: Ruleset::of(&node.home, reloaded, node.clock.wall()),
@@ -48,10 +56,21 @@ impl Outline {
     /// The answer to `get_outline`, whose payload is the nonce in base64.
     ///
     /// # Errors
-    /// When it is none; the master is at fault.
-    pub fn answer(node: &Arc<Node>, payload: &[u8], reloaded: Option<SystemTime>) -> Result<String, ErrorObject> {
-        let nonce = STANDARD.decode(payload).map_err(|error| ErrorObject::unexpected(error.to_string()))?;
-        serde_json::to_string(&Self::of(node, &nonce, reloaded))
-            .map_err(|error| ErrorObject::unexpected(error.to_string()))
+    /// When it is none; the master is at fault: a long one would cost much time.
+    pub fn answer(node: &Node, payload: &[u8], reloaded: Option<SystemTime>) -> Result<String, ErrorObject> {
+        let nonce = STANDARD.decode(payload).ok().and_then(|nonce| Nonce::try_from(nonce).ok());
+        let nonce = nonce.ok_or_else(|| ErrorObject::unexpected("the nonce is not 16 bytes in base64"))?;
+        Ok(json::text(&Self::of(node, &nonce, reloaded)))
     }
+
+    /// Without what nobody who is honest tells: it goes on to whoever asked.
+    fn bounded(self) -> Self {
+        Self { settings: self.settings.map_err(short), ruleset: self.ruleset.bounded() }
+    }
+}
+
+/// The beginning of a text of another node.
+fn short(mut text: String) -> String {
+    text.truncate(text.floor_char_boundary(LONGEST));
+    text
 }

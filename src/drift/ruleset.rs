@@ -3,12 +3,13 @@
 use std::{
     fs,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::short;
 use crate::{
     config::{Home, settings::RULESET_KEYS},
     system::{clock::iso_utc, processes},
@@ -62,48 +63,48 @@ impl Ruleset {
         let (changed, newest) = newest.map(|(changed, path)| (iso_utc(changed), path)).unzip();
         Self { verdict, changed, newest, loaded: loaded.map(iso_utc) }
     }
+
+    /// Of another node, without what is longer than anything that is told.
+    pub(super) fn bounded(self) -> Self {
+        let Self { verdict, changed, newest, loaded } = self;
+        Self { verdict, changed: changed.map(short), newest: newest.map(short), loaded: loaded.map(short) }
+    }
 }
 
 /// What has changed last in the ruleset, and when.
 fn newest(home: &Path) -> Option<(SystemTime, String)> {
-    let mut newest = None;
-    let mut left = MOST;
-    for key in RULESET_KEYS {
-        // Lists are compiled beside themselves while they are loaded, so their directories change without anybody.
-        walk(home, &home.join(key), !key.contains("lists"), &mut left, &mut newest);
-    }
-    newest
-}
-
-fn walk(home: &Path, directory: &Path, counts: bool, left: &mut usize, newest: &mut Option<(SystemTime, String)>) {
-    let mut note = |path: &Path, when: SystemTime| {
+    let (mut newest, mut left): (Option<(SystemTime, PathBuf)>, _) = (None, MOST);
+    let mut note = |path: PathBuf, when: SystemTime| {
         if newest.as_ref().is_none_or(|(latest, _)| *latest <= when) {
-            let shown = path.strip_prefix(home).unwrap_or(path);
-            *newest = Some((when, shown.to_string_lossy().into_owned()));
+            newest = Some((when, path));
         }
     };
-    if let Ok(metadata) = directory.symlink_metadata()
-        && counts
-        && metadata.is_dir()
-    {
-        note(directory, time(metadata.mtime(), metadata.mtime_nsec()));
-    }
-    // A directory that is not there holds no rules.
-    let mut below = Vec::new();
-    for entry in directory.read_dir().into_iter().flatten().flatten() {
-        let Some(rest) = left.checked_sub(1) else { return };
-        *left = rest;
-        let Ok(metadata) = entry.metadata() else { continue };
-        if metadata.is_dir() {
-            below.push(entry.path());
-        } else if !entry.file_name().as_encoded_bytes().ends_with(COMPILED.as_bytes()) {
-            // A file that was moved here keeps its content's time.
-            note(&entry.path(), time(metadata.ctime(), metadata.ctime_nsec()));
+    for key in RULESET_KEYS {
+        // Lists are compiled beside themselves while they are loaded, so their directories change without anybody.
+        let counts = !key.contains("lists");
+        let mut directories = vec![home.join(key)];
+        while let Some(directory) = directories.pop() {
+            if let Ok(metadata) = directory.symlink_metadata()
+                && counts
+                && metadata.is_dir()
+            {
+                note(directory.clone(), time(metadata.mtime(), metadata.mtime_nsec()));
+            }
+            // A directory that is not there holds no rules.
+            let entries = directory.read_dir().into_iter().flatten().flatten();
+            for entry in entries.take(left) {
+                left -= 1;
+                let Ok(metadata) = entry.metadata() else { continue };
+                if metadata.is_dir() {
+                    directories.push(entry.path());
+                } else if !entry.file_name().as_encoded_bytes().ends_with(COMPILED.as_bytes()) {
+                    // A file that was moved here keeps its content's time.
+                    note(entry.path(), time(metadata.ctime(), metadata.ctime_nsec()));
+                }
+            }
         }
     }
-    for directory in below {
-        walk(home, &directory, counts, left, newest);
-    }
+    newest.map(|(when, path)| (when, path.strip_prefix(home).unwrap_or(&path).to_string_lossy().into_owned()))
 }
 
 fn time(seconds: i64, nanoseconds: i64) -> SystemTime {

@@ -19,7 +19,7 @@ impl Master {
     pub fn keys(&self) -> String {
         let ask = |worker: &Member| {
             let knows = worker.is_settled() && worker.features().keys;
-            knows.then(|| worker.connection.begin_within(PATIENCE, Command::NodeKeys, ""))
+            knows.then(|| worker.connection.begin_at_once(PATIENCE, Command::NodeKeys, ""))
         };
         let asked: Vec<_> = self.registry.workers().into_iter().map(|worker| (ask(&worker), worker)).collect();
         let mut items = vec![NodeKeys::own(&self.node, None)];

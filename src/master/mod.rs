@@ -19,6 +19,7 @@ pub use member::Member;
 pub use registry::{Gone, Registry};
 
 use crate::{
+    drift,
     files::MemberCache,
     logging::{Repeats, scope},
     node::Node,
@@ -45,6 +46,8 @@ pub struct Master {
     pub local_integrity: Arc<LocalIntegrity>,
     /// Assignments of agents to groups, and which worker has them.
     pub local_agent_groups: Arc<LocalAgentGroups>,
+    /// Whose comparison of configurations it is.
+    pub comparing: drift::Turn,
     integrity: Arc<integrity::master::Shared>,
     daemons: Arc<Daemons>,
     /// What was said of peers that are not workers.
@@ -67,6 +70,7 @@ impl Master {
             registry: Registry::default(),
             local_integrity,
             local_agent_groups: Arc::default(),
+            comparing: drift::Turn::default(),
             integrity,
             told: Repeats::default(),
         })

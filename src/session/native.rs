@@ -9,7 +9,12 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use crate::{files::ChecksumKind, system::random, wire::json};
+use crate::{
+    config::settings::{Link, Native},
+    files::ChecksumKind,
+    system::random,
+    wire::json,
+};
 
 /// Manifests carry MD5 instead of BLAKE2b-512.
 const CHECKSUM_MD5: &str = "checksum=md5";
@@ -53,6 +58,11 @@ impl Features {
     /// The checksum of manifests on this link.
     pub fn checksum(self) -> ChecksumKind {
         if self.checksum_md5 { ChecksumKind::Md5 } else { ChecksumKind::Blake2b }
+    }
+
+    /// What this node may use at all. Who asks for something else is refused, whatever was agreed on.
+    pub fn permitted(link: &Link) -> Self {
+        if link.native == Native::Never { Self::default() } else { Self::take(&link.features, &link.features) }
     }
 
     /// Those of `names` that this daemon knows and that `allowed` (cluster.json, `link.features`) permits.

@@ -11,7 +11,7 @@ use crate::{
     drift::Outline,
     logging::{Scope, scope},
     redirection::{self, Kind},
-    session::{self, Later, Transfers, keys::NodeKeys, unknown_command},
+    session::{self, Later, Transfers, keys::NodeKeys, native::Features, unknown_command},
     tasks::{
         agent_groups_send::worker as agent_groups,
         agent_info::worker as agent_info,
@@ -28,6 +28,7 @@ pub struct Peer {
     parcels: Parcels,
     inboxes: Inboxes,
     told: Sender<String>,
+    permitted: Features,
     /// What the master asks and what takes long.
     long: Later,
 }
@@ -51,7 +52,8 @@ impl Peer {
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
         let scope = scope(&format!("Worker {name}"), "Main");
         let (transfers, parcels) = (Transfers::new(files), Parcels::new(node));
-        Self { worker: worker.clone(), scope, transfers, parcels, inboxes, told, long: Later::default() }
+        let permitted = Features::permitted(&node.settings.link);
+        Self { worker: worker.clone(), scope, transfers, parcels, inboxes, told, permitted, long: Later::default() }
     }
 }
 
@@ -126,7 +128,7 @@ impl Handler for Peer {
                     Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
                 }
             }
-            Request::NodeKeys => {
+            Request::NodeKeys if self.permitted.keys => {
                 let (node, link) = (self.worker.node.clone(), connection.clone());
                 let own = move || Ok(NodeKeys::own(&node, Some(&link)).to_json());
                 self.long.answer(&self.worker.node.requests, connection, counter, own);
@@ -135,7 +137,7 @@ impl Handler for Peer {
                 connection.answer(counter, Command::Ok, "Thanks");
                 self.inboxes.integrity.changed();
             }
-            Request::Outline(nonce) => {
+            Request::Outline(nonce) if self.permitted.outline => {
                 let (worker, nonce) = (self.worker.clone(), nonce.to_vec());
                 let work = move || Outline::answer(&worker.node, &nonce, worker.files.reload.last());
                 self.long.answer(&self.worker.node.requests, connection, counter, work);

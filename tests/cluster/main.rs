@@ -4,6 +4,7 @@ mod agents;
 mod api;
 mod database;
 mod digest;
+mod drift;
 mod files;
 mod health;
 mod keys;

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Home, Peer, control, until};
+use crate::support::{Address, Daemon, Home, Peer, ScriptedMaster, control, until};
 
 /// Something that looks like the manager's analysis program, with its pid file; it ends when this is dropped.
 struct Analysis(Child);
@@ -97,8 +97,13 @@ fn differences_are_named_and_values_stay_at_home() {
         assert!(!document.to_string().contains(SECRET));
     }
     assert_eq!(difference(&master, &["-fn", "w1"]).1, Some(0));
+    let table = |arguments: &[&str]| {
+        String::from_utf8(control(&master, &[&["--config-diff"], arguments].concat()).stdout).unwrap()
+    };
+    assert!(table(&["-fn", "w1"]).starts_with("No option of etc/ossec.conf differs.\n\nNODE  RULESET "));
+    assert!(table(&["-fn", "m"]).starts_with("NODE  RULESET "), "nothing was compared");
     assert_eq!(difference(&master, &["-fn", "nosuch"]).0["error"]["code"], 1730);
-    let table = String::from_utf8(control(&master, &["--config-diff"]).stdout).unwrap();
+    let table = table(&[]);
     let head = "NODE  OPTION OF ETC/OSSEC.CONF       DIFFERENCE    LINE ON MASTER  LINE ON NODE  \n";
     assert!(table.starts_with(head), "{table}");
     assert!(table.contains("\nw2    syscheck > frequency           differs       "), "{table}");
@@ -111,8 +116,9 @@ fn a_file_that_cannot_be_read_and_a_node_that_cannot_be_asked_have_their_reasons
     let broken = Home::worker("w1", master.address);
     let _worker = Daemon::start(&broken);
     let mut original = Peer::join(master.address, "w2");
-    original.ask("echo", "x");
     joined(&master, &["w1", "w2"]);
+    assert!(difference(&master, &["-fn", "w2"]).2.contains("Not compared: w2: it has only just connected; ask again."));
+    original.request("echo-c", "x");
     let text = String::from_utf8(broken.read("etc/ossec.conf").unwrap()).unwrap();
     broken.write("etc/ossec.conf", format!("{text}<ossec_config>\n<syscheck>\n"));
     let (document, status, said) = difference(&master, &[]);
@@ -120,6 +126,32 @@ fn a_file_that_cannot_be_read_and_a_node_that_cannot_be_asked_have_their_reasons
     assert!(said.contains("Not compared: w1: ") && said.contains("<syscheck> is never closed"), "{said}");
     assert!(said.contains("Not compared: w2: it cannot be asked: it is an original node, or "), "{said}");
     assert_eq!(document["w2"]["ruleset"], Value::Null);
+    let output = control(&master, &["--config-diff", "-fn", "w2"]);
+    assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b""[..]));
+}
+
+#[test]
+fn a_worker_tells_its_outline_only_if_it_may_and_is_asked_well() {
+    for (settings, expected) in [
+        (json!({}), "ok"),
+        (json!({"link": {"features": ["push"]}}), "err"),
+        (json!({"link": {"native": "never"}}), "err"),
+    ] {
+        let home = Home::worker("w1", Address::new());
+        home.settings(settings);
+        let master = ScriptedMaster::new(home.address);
+        let _daemon = Daemon::start(&home);
+        let mut peer = master.accept();
+        let (answer, text) = peer.request("get_outline", "AAAAAAAAAAAAAAAAAAAAAA==");
+        assert_eq!(answer, expected, "{text}");
+        if answer == "ok" {
+            assert!(text.starts_with("{\"settings\": {\"Ok\": []}, \"ruleset\": {"), "{text}");
+            for nonce in ["", "AAAA", "no base64", &"A".repeat(240)] {
+                let (answer, text) = peer.request("get_outline", nonce);
+                assert!(answer == "err" && text.contains("the nonce is not 16 bytes in base64"), "{text}");
+            }
+        }
+    }
 }
 
 #[test]

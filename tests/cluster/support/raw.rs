@@ -59,13 +59,25 @@ impl RawPeer {
 
     /// Sends a message with this counter.
     pub fn send_with(&mut self, counter: u32, command: &str, payload: &[u8]) {
+        let bytes = self.frame(counter, command, payload);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// Asks without end and reads no answer, until the master takes no more of it.
+    pub fn stuff(&mut self) {
+        let bytes = self.frame(1, "echo", &[b'x'; 32 * 1024]);
+        self.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        while self.stream.write_all(&bytes).is_ok() {}
+    }
+
+    fn frame(&self, counter: u32, command: &str, payload: &[u8]) -> Vec<u8> {
         let mut field = [b'-'; 12];
         field[..command.len()].copy_from_slice(command.as_bytes());
         field[command.len()] = b' ';
         let mut bytes = vec![0; frame::HEADER];
         self.fernet.seal(payload, 0, [7; 16], &mut bytes);
         frame::complete(&mut bytes, counter, CommandField::received(field), payload.len());
-        self.stream.write_all(&bytes).unwrap();
+        bytes
     }
 
     /// The next message; none if the connection has ended.
