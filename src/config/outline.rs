@@ -1,10 +1,11 @@
 //! `ossec.conf` without its values: names of options, the lines where they stand, and a keyed hash of each.
 //!
-//! Two outlines that were made with the same nonce show where two nodes differ, and nothing else: passwords and keys of
-//! integrations stand in that file, so no value leaves its node. Only what tells blocks of one kind apart stays readable,
-//! the name or the place of the file that a block is about.
+//! Two outlines that were made with the same nonce show where two nodes differ: passwords and keys of integrations stand in
+//! that file, so no value leaves its node. Only what tells blocks of one kind apart stays readable, such as the name or the
+//! place of the file that a block is about. Whoever has an outline and its nonce can try guesses at a value; that shows
+//! what is one of a few, and not what was made at random.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
@@ -31,9 +32,6 @@ const SEVERAL: [&str; 12] = [
     "syslog_output",
     "wodle",
 ];
-
-/// Children that tell blocks of one kind apart; in the documented configuration none of them is a secret.
-const LABELS: [&str; 2] = ["name", "location"];
 
 /// The longest label, in bytes.
 const LONGEST: usize = 128;
@@ -77,10 +75,14 @@ pub fn outline_of_text(text: &str, nonce: &[u8]) -> Result<Vec<Setting>, String>
 
 /// Makes one of the blocks of a name that are one to their daemon.
 fn merge(blocks: &mut Vec<Element>) {
-    let mut merged: Vec<Element> = Vec::with_capacity(blocks.len());
+    let (mut merged, mut first) = (Vec::<Element>::with_capacity(blocks.len()), HashMap::new());
     for block in blocks.drain(..) {
-        let alone = SEVERAL.contains(&block.name.as_str());
-        match merged.iter_mut().find(|earlier| !alone && earlier.name == block.name) {
+        if SEVERAL.contains(&block.name.as_str()) {
+            merged.push(block);
+            continue;
+        }
+        let at = *first.entry(block.name.clone()).or_insert(merged.len());
+        match merged.get_mut(at) {
             Some(earlier) => {
                 earlier.children.extend(block.children);
                 earlier.attributes.extend(block.attributes);
@@ -102,10 +104,21 @@ fn setting(element: &Element, nonce: &[u8]) -> Setting {
     }
 }
 
+/// The children that tell blocks of one kind apart; the first may be an attribute. In the documented configuration none of
+/// them is a secret.
+fn labels(block: &str) -> &'static [&'static str] {
+    match block {
+        // Its location is one of four words.
+        "active-response" => &["command"],
+        _ => &["name", "location", "alias"],
+    }
+}
+
 fn label(element: &Element) -> Option<String> {
-    let attribute = element.attributes.iter().find(|(name, _)| name == LABELS[0]).map(|(_, value)| value.as_str());
+    let names = labels(&element.name);
+    let attribute = element.attributes.iter().find(|(name, _)| name == names[0]).map(|(_, value)| &**value);
     let child = |name: &&str| element.children.iter().find(|child| child.name == *name).map(|child| &*child.text);
-    let text = attribute.or_else(|| LABELS.iter().find_map(child))?.trim();
+    let text = attribute.or_else(|| names.iter().find_map(child))?.trim();
     Some(text[..text.floor_char_boundary(LONGEST)].to_owned()).filter(|text| !text.is_empty())
 }
 
@@ -117,7 +130,8 @@ fn hash(element: &Element, settings: &[Setting], nonce: &[u8]) -> String {
         mac.update(part.as_bytes());
     };
     add(&element.name);
-    let mut attributes: Vec<_> = element.attributes.iter().collect();
+    let mut attributes: Vec<(&str, &str)> =
+        element.attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
     attributes.sort();
     add(&attributes.len().to_string());
     for (name, value) in attributes {
@@ -172,13 +186,16 @@ mod tests {
     #[test]
     fn values_do_not_show_and_another_nonce_makes_other_hashes() {
         let text = "<ossec_config><integration><name>slack</name><api_key>s3cr3t</api_key></integration>\
-                    <cluster><key>0123</key></cluster>\n<wodle name='w'><disabled>no</disabled></wodle>\
-                    <localfile><location>/var/log/x</location></localfile></ossec_config>";
+                    <cluster><key>0123</key></cluster>\n<wodle name='w' user='s3cr3t'><disabled>no</disabled></wodle>\
+                    <localfile><location>/var/log/x</location></localfile>\
+                    <localfile><command>ps s3cr3t</command><alias>processes</alias></localfile>\
+                    <active-response><location>local</location><command>drop</command></active-response>\
+                    </ossec_config>";
         let outline = outline_of_text(text, b"1").unwrap();
         let json = serde_json::to_string(&outline).unwrap();
         assert!(!json.contains("s3cr3t") && !json.contains("cluster") && json.contains("api_key"), "{json}");
         let labels: Vec<_> = outline.iter().map(|block| block.label.as_deref().unwrap()).collect();
-        assert_eq!(labels, ["slack", "w", "/var/log/x"]);
+        assert_eq!(labels, ["slack", "w", "/var/log/x", "processes", "drop"]);
         assert_eq!((outline[0].line, outline[1].line, outline[0].settings.len()), (1, 2, 2));
         assert_ne!(outline, outline_of_text(text, b"2").unwrap());
         assert_eq!(serde_json::from_str::<Vec<Setting>>(&json).unwrap(), outline);

@@ -6,7 +6,7 @@
 
 use super::Secret;
 use quick_xml::Reader;
-use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::events::{BytesRef, BytesStart, Event, attributes::Attribute};
 
 const ROOT: &str = "ossec_config";
 const CLUSTER: &str = "cluster";
@@ -23,7 +23,7 @@ pub(super) struct Element {
     /// Where its opening tag stands, counted from 1.
     pub(super) line: usize,
     /// Names and values, in the order of the tag.
-    pub(super) attributes: Vec<(String, String)>,
+    pub(super) attributes: Vec<(String, Secret)>,
     /// The element's own text without that of its children: one of them is the key.
     pub(super) text: Secret,
     pub(super) children: Vec<Element>,
@@ -149,10 +149,11 @@ impl Search {
             }
             let mut attributes = tag.attributes();
             let attributes = attributes.with_checks(false).flatten();
+            let pair = |one: Attribute<'_>| (one.key.into_inner().to_owned(), Secret::lossy(one.value.as_bytes()));
             self.building.push(Element {
                 name: name.to_owned(),
                 line,
-                attributes: attributes.map(|one| (one.key.into_inner().to_owned(), one.value.into_owned())).collect(),
+                attributes: attributes.map(pair).collect(),
                 text: Secret::default(),
                 children: Vec::new(),
             });
@@ -290,9 +291,10 @@ mod tests {
         let text = "<ossec_config><auth><a/></auth><cluster><auth>no</auth></cluster>\n\
                     <auth><force><t enabled=\"no\" x='1>2'>1h</t></force></auth></ossec_config>";
         let found = find_blocks(text).expect("well-formed");
-        let force = &found.auth.expect("auth").children[0];
-        let pairs = [("enabled", "no"), ("x", "1>2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!((force.line, &force.children[0].attributes[..]), (2, &pairs[..]));
+        let force = &found.auth.as_ref().expect("auth").children[0];
+        let attributes: Vec<_> = force.children[0].attributes.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!((force.line, &attributes[..]), (2, &[("enabled", "no"), ("x", "1>2")][..]));
+        assert!(!format!("{found:?}").contains("1>2"), "what may be a secret does not show");
         assert_eq!(found.cluster.expect("cluster").children[0].name, "auth");
     }
 
