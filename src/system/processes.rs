@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use nix::{
     errno::Errno,
     sys::signal::kill,
+    time::{ClockId, clock_gettime},
     unistd::{Pid, SysconfVar, sysconf},
 };
 
@@ -15,16 +16,15 @@ const START: usize = 19;
 /// does not show itself.
 pub fn started(pid: i32, now: SystemTime) -> Option<(String, SystemTime)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
     let ticks = sysconf(SysconfVar::CLK_TCK).ok()??;
-    let (name, since_boot) = parse(&stat, ticks as f64)?;
-    let uptime: f64 = uptime.split(' ').next()?.parse().ok()?;
-    // Both numbers are cut to hundredths.
-    let age = Duration::try_from_secs_f64((uptime - since_boot).max(0.0) + 0.02).ok()?;
+    let (name, start) = parse(&stat, ticks as f64)?;
+    // The clock that the kernel notes starts by. That of /proc/uptime is another one in some containers.
+    let uptime = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
+    let age = uptime.saturating_sub(Duration::try_from_secs_f64(start).ok()?);
     Some((name, now.checked_sub(age)?))
 }
 
-/// The name may hold blanks and parentheses of its own.
+/// The name, which may hold blanks and parentheses of its own, and the start in seconds, cut to whole ticks.
 fn parse(stat: &str, ticks: f64) -> Option<(String, f64)> {
     let (before, rest) = stat.rsplit_once(')')?;
     let name = before.split_once('(')?.1;
@@ -45,7 +45,7 @@ mod tests {
     fn a_child_shows_its_name_and_start() {
         let before = SystemTime::now();
         let mut child = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        let pid = child.id() as i32;
+        let (pid, after) = (child.id() as i32, SystemTime::now());
         // For an instant it has the name of its parent.
         let (name, began) = loop {
             let seen = started(pid, SystemTime::now()).unwrap();
@@ -56,6 +56,7 @@ mod tests {
         assert_eq!(name, "sleep");
         let off = began.duration_since(before).unwrap_or_else(|error| error.duration());
         assert!(off < Duration::from_secs(2), "{off:?}");
+        assert!(began <= after);
         assert!(lives(pid));
         child.kill().unwrap();
         child.wait().unwrap();
