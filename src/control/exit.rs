@@ -11,7 +11,7 @@ pub enum Exit {
     CannotAsk = 1,
     /// The command line is wrong.
     WrongUsage = 2,
-    /// Some node is not in sync or not connected; or differs from the master.
+    /// Some node is not in sync or not connected; or it differs from the master, or could not be compared.
     NotInSync = 3,
 }
 
@@ -20,7 +20,10 @@ pub(super) const TABLE: [(Exit, &str); 4] = [
     (Exit::InSync, "it was done; or every node that was asked for is connected and in sync, or has the master's key"),
     (Exit::CannotAsk, "the daemon does not run, cannot be asked, or answered with an error; or it was refused"),
     (Exit::WrongUsage, "wrong usage of cluster_control"),
-    (Exit::NotInSync, "some node is not, or differs from the master, or this worker has no master"),
+    (
+        Exit::NotInSync,
+        "some node is not, or differs from the master, or has not loaded its ruleset; or this worker has no master",
+    ),
 ];
 
 impl From<Exit> for ExitCode {

@@ -38,12 +38,12 @@ Columns of --key-status (fingerprints, never keys; 'unknown' of a node that does
 Columns of --add-agent and --agent-key:
   KEY TO IMPORT  What 'manage_agents -i' on the agent takes: whoever has it can be that agent.
 
-Columns of --config-diff; of the options only names and lines leave a node, never their values:
-  OPTION OF ETC/OSSEC.CONF  Where to find it, without <cluster>; in brackets the name or file that a block is about.
+Columns of --config-diff (no value leaves its node: what travels is a hash of each, the names of options, and lines):
+  OPTION OF ETC/OSSEC.CONF  Where to find it, without <cluster>; in brackets the name, file or command of its block.
   DIFFERENCE                Another value, or one side has not got it. The order of options does not count.
   RULESET                   'loaded', or 'only copied': changed since wazuh-analysisd started, and since this daemon had
                             it load the rules anew. What another program had it load is not known.
-  LOADED, CHANGED, NEWEST   When it was loaded, and which of its files has changed last, and when.
+  LOADED, CHANGED, NEWEST   When it was loaded, when one of its files was changed last, and which.
 
 A worker is in sync when its last integrity check came after its last transfer of files and so found no difference.
 The master always is.
@@ -51,17 +51,19 @@ The master always is.
 
 const JSON: &str = "\
 JSON (indented by two blanks):
-  -l --json       an array of nodes: name, type, version, ip, in_sync (null if the health of the node is unknown)
-  -i --json       the health as the daemon gives it, with in_sync for each node and for all; 'more' changes nothing
-  -a --json       an array of agents: id, name, ip, status, version, node_name (null if it is not known)
-  --key-status    an object: nodes (name, type, link, key, accepted; null if it is not known; left, if it is away) and
-                  same_key; where the master cannot be asked: this node alone, and error
-  --config-diff --json       an object of nodes: error, differences (option, difference, master_line, node_line), more,
-                             ruleset (verdict, changed, newest, loaded)
-  --add-agent, --agent-key   an object: id, name, ip, key, import (what the agent imports, in base64)
-  --remove-agent             an object: id, removed, purged
-  --watch --json             one such document after the other, each in one line
-  on an error     {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain text on stderr
+  -l --json                 an array of nodes: name, type, version, ip, in_sync (null if its health is unknown)
+  -i --json                 the health as the daemon gives it, with in_sync for each node and for all; 'more' changes
+                            nothing
+  -a --json                 an array of agents: id, name, ip, status, version, node_name (null if it is not known)
+  --key-status --json       an object: nodes (name, type, link, key, accepted; null if it is not known; left, if it is
+                            away) and same_key; where the master cannot be asked: this node alone, and error
+  --config-diff --json      an object of nodes: error, differences (option, difference, master_line, node_line), more,
+                            ruleset (verdict, changed, newest, loaded)
+  --add-agent, --agent-key  an object: id, name, ip, key, import (what the agent imports, in base64)
+  --remove-agent            an object: id, removed, purged
+  --watch --json            one such document after the other, each in one line
+  on an error               {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain
+                            text on stderr
 ";
 
 const HOME: &str = "\

@@ -21,6 +21,7 @@ mod moment;
 mod nodes;
 mod registration;
 mod report;
+mod screen;
 mod status;
 mod table;
 mod trace;
@@ -58,11 +59,10 @@ impl Output {
 
 /// The program: reads the arguments of this process, writes the output and gives the exit code.
 pub fn main() -> ExitCode {
-    let parsed = arguments::parse(std::env::args_os().skip(1));
-    if let Ok(request @ Request { watch: Some(period), .. }) = &parsed {
-        return watch::watch(request, *period).into();
-    }
-    let output = answer(parsed);
+    let output = match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(request @ Request { watch: Some(period), .. }) => return watch::watch(request, period).into(),
+        parsed => answer(parsed),
+    };
     // Where standard error is closed, there is nobody to tell.
     let _ = io::stderr().write_all(output.err.as_bytes());
     match io::stdout().write_all(output.out.as_bytes()).and_then(|()| io::stdout().flush()) {

@@ -34,10 +34,48 @@ pub(super) fn judged<'a>(
 
 /// The text of a JSON document, indented by two blanks, and a line end.
 pub(super) fn document(value: &Value) -> String {
-    format!("{value:#}\n")
+    escaped(&format!("{value:#}\n"))
 }
 
-/// Text of another node as it may stand on a terminal: without control characters.
+/// The same in one line.
+pub(super) fn line(value: &Value) -> String {
+    escaped(&format!("{value}\n"))
+}
+
+/// JSON leaves some characters as they are that may mean something to a terminal.
+fn escaped(json: &str) -> String {
+    let escape = |c: char| match c {
+        '\n' => "\n".to_owned(),
+        c if is_hidden(c) => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    json.chars().map(escape).collect()
+}
+
+/// Text of another node as it may stand on a terminal.
 pub(super) fn visible(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_hidden(c) { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Whether it is a control character, or turns the direction in which the others are written.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_written() {
+        let text = "é日\u{9b}2J\u{7f}\u{202e}\n\x1b";
+        assert_eq!(visible(text), r"é日\u{9b}2J\u{7f}\u{202e}\n\u{1b}");
+        let told = document(&json!([text]));
+        assert_eq!(told, "[\n  \"é日\\u009b2J\\u007f\\u202e\\n\\u001b\"\n]\n");
+        assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), json!([text]));
+        assert_eq!(line(&json!([text])).lines().count(), 1);
+    }
 }

@@ -1,33 +1,33 @@
 //! `--watch`: the same again and again, in place on a terminal, as one line of JSON each time with `--json`.
+//!
+//! ```text
+//!  signals ──┐
+//!  timer ────┼─► the loop ── ask ──► the thread that asks the daemon
+//!            └──────────── ◄─ what came of it ─┘
+//! ```
+//! The daemon may be slow to answer, and Ctrl-C is not to wait for it.
 
 use std::{
     io::{self, IsTerminal, Write},
-    time::Duration,
+    thread,
+    time::{Duration, SystemTime},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select};
 use serde_json::Value;
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM, SIGWINCH},
+    consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH},
     iterator::Signals,
+    low_level::emulate_default_handler,
 };
 
-use super::{Exit, Output, arguments::Request, obey, report};
-use crate::system::{human, terminal};
-
-/// Opens a screen beside what stands on the terminal, without a cursor.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-/// Goes back to what stood there.
-const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
-const HOME: &str = "\x1b[H";
-const REST_OF_LINE: &str = "\x1b[K";
-const REST_OF_SCREEN: &str = "\x1b[J";
+use super::{Exit, Output, arguments::Request, obey, report, screen::Screen};
+use crate::system::{clock::utc, terminal};
 
 /// Shows what is asked for every `period` until a signal ends it; gives the last verdict.
-pub(super) fn watch(request: &Request, period: Duration) -> Exit {
-    let stdout = io::stdout();
-    if !request.json && !stdout.is_terminal() {
-        eprintln!("ERROR: --watch needs a terminal; with --json it writes one line each time, to anywhere");
+pub(super) fn watch(request: Request, period: Duration) -> Exit {
+    if let Some(fault) = fault(&request) {
+        eprintln!("ERROR: {fault}");
         return Exit::WrongUsage;
     }
     let signals = match listen() {
@@ -37,69 +37,94 @@ pub(super) fn watch(request: &Request, period: Duration) -> Exit {
             return Exit::CannotAsk;
         }
     };
-    let screen = (!request.json).then(Screen::enter);
+    let mut screen = (!request.json).then(|| Screen::enter(&head(period)));
+    let (ask, told) = asker(request);
+    let (mut last, mut due) = (None, after(Duration::ZERO));
     loop {
-        let output = obey(request);
-        let text = match &screen {
-            Some(_) => frame(&output, period, terminal::window(&stdout)),
-            None => line(&output),
-        };
-        if stdout.lock().write_all(text.as_bytes()).and_then(|()| stdout.lock().flush()).is_err() {
-            // Whoever read it has gone.
-            return output.exit;
-        }
-        match signals.recv_timeout(period) {
-            Err(RecvTimeoutError::Timeout) | Ok(SIGWINCH) => {}
-            Ok(_) | Err(RecvTimeoutError::Disconnected) => return output.exit,
+        select! {
+            // It has room for the one order: the answer to the one before has come.
+            recv(due) -> _ => {
+                let _ = ask.try_send(());
+                due = never();
+            }
+            recv(told) -> output => {
+                let Ok(output) = output else { return Exit::CannotAsk };
+                due = after(period);
+                let shown = show(screen.as_mut(), &output, &head(period));
+                let exit = output.exit;
+                last = Some(output);
+                if shown.is_err() {
+                    // Whoever read it has gone.
+                    return exit;
+                }
+            }
+            recv(signals) -> signal => match (signal, &mut screen) {
+                (Ok(SIGWINCH), screen) => _ = screen.as_ref().map(Screen::redraw),
+                (Ok(SIGTSTP), screen) => {
+                    let stop = || _ = emulate_default_handler(SIGTSTP);
+                    match screen {
+                        Some(screen) => screen.while_away(stop),
+                        None => stop(),
+                    }
+                }
+                _ => return last.map_or(Exit::CannotAsk, |output| output.exit),
+            },
         }
     }
+}
+
+/// Why it cannot be shown here.
+fn fault(request: &Request) -> Option<&'static str> {
+    if request.json {
+        return None;
+    }
+    if !terminal::can_draw(&io::stdout()) {
+        return Some(
+            "--watch needs a terminal on which it can move; with --json it writes one line each time, to anywhere",
+        );
+    }
+    // It would be drawn over.
+    (request.debug && io::stderr().is_terminal())
+        .then_some("-d writes where --watch draws; send it to a file, with 2>FILE")
 }
 
 /// The signals that come from now on.
 fn listen() -> io::Result<Receiver<i32>> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGWINCH])?;
+    let mut signals = Signals::new([SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGTSTP, SIGWINCH])?;
     let (tell, told) = bounded(8);
     // It ends with the process.
-    std::thread::spawn(move || signals.forever().try_for_each(|signal| tell.send(signal)));
+    thread::spawn(move || signals.forever().try_for_each(|signal| tell.send(signal)));
     Ok(told)
 }
 
-/// The other screen; dropping it brings back the first.
-struct Screen;
+/// Asks whenever it is told to.
+fn asker(request: Request) -> (Sender<()>, Receiver<Output>) {
+    let (ask, asked) = bounded(1);
+    let (tell, told) = bounded(1);
+    // It ends with the process.
+    thread::spawn(move || asked.iter().try_for_each(|()| tell.send(obey(&request))));
+    (ask, told)
+}
 
-impl Screen {
-    fn enter() -> Self {
-        // A terminal that cannot be written to is noticed with the first frame.
-        let _ = io::stdout().write_all(ENTER.as_bytes());
-        Self
+fn show(screen: Option<&mut Screen>, output: &Output, head: &str) -> io::Result<()> {
+    match screen {
+        Some(screen) => screen.draw(head, output),
+        None => {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(line(output).as_bytes())?;
+            stdout.flush()
+        }
     }
 }
 
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = io::stdout().write_all(LEAVE.as_bytes()).and_then(|()| io::stdout().flush());
-    }
-}
-
-/// Draws over the frame before, so that nothing flickers. What is wider or longer than the window is cut.
-fn frame(output: &Output, period: Duration, window: Option<(usize, usize)>) -> String {
-    let (columns, lines) = window.unwrap_or((usize::MAX, usize::MAX));
-    let head = format!("Every {}; Ctrl-C ends it.", human::short(period));
-    let all: Vec<&str> = [head.as_str(), ""].into_iter().chain(output.out.lines()).chain(output.err.lines()).collect();
-    let hidden = all.len().saturating_sub(lines);
-    // The last line of the window tells of those that it has no room for.
-    let shown = if hidden > 0 { lines.saturating_sub(1) } else { all.len() };
-    let mut rows: Vec<String> = all[..shown].iter().map(|row| row.chars().take(columns).collect()).collect();
-    if hidden > 0 {
-        rows.push(format!("… {} lines more", hidden + 1).chars().take(columns).collect());
-    }
-    format!("{HOME}{}{REST_OF_LINE}{REST_OF_SCREEN}", rows.join(&format!("{REST_OF_LINE}\r\n")))
+/// When it was, how often it comes, how it ends.
+fn head(period: Duration) -> String {
+    format!("{}, every {} s; Ctrl-C ends it.", utc(SystemTime::now()), period.as_secs_f64())
 }
 
 /// The document in one line.
 fn line(output: &Output) -> String {
-    serde_json::from_str::<Value>(&output.out)
-        .map_or_else(|_| report::document(&Value::Null), |value| format!("{value}\n"))
+    report::line(&serde_json::from_str(&output.out).unwrap_or(Value::Null))
 }
 
 #[cfg(test)]
@@ -107,20 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_fits_the_window_and_covers_the_one_before() {
-        let output = Output { out: "NAME  \nmaster\n".into(), err: "Not in sync: w1.\n".into(), exit: Exit::NotInSync };
-        let drawn = |window| frame(&output, Duration::from_secs(2), window).replace('\x1b', "^");
-        assert_eq!(
-            drawn(None),
-            "^[HEvery 2.00 s; Ctrl-C ends it.^[K\r\n^[K\r\nNAME  ^[K\r\nmaster^[K\r\nNot in sync: w1.^[K^[J"
-        );
-        assert_eq!(drawn(Some((5, 5))).matches("\r\n").count(), 4);
-        assert_eq!(drawn(Some((16, 4))), "^[HEvery 2.00 s; Ct^[K\r\n^[K\r\nNAME  ^[K\r\n… 2 lines more^[K^[J");
-    }
-
-    #[test]
     fn a_document_becomes_one_line() {
         let output = Output { out: "{\n  \"a\": [\n    1\n  ]\n}\n".into(), err: String::new(), exit: Exit::InSync };
         assert_eq!(line(&output), "{\"a\":[1]}\n");
+    }
+
+    #[test]
+    fn the_head_tells_the_period_as_it_was_given() {
+        assert!(head(Duration::from_secs(2)).ends_with(" UTC, every 2 s; Ctrl-C ends it."));
+        assert!(head(Duration::from_secs_f64(0.1)).ends_with(", every 0.1 s; Ctrl-C ends it."));
     }
 }

@@ -4,22 +4,41 @@ use std::{
     fs::File,
     io::{Read, Write},
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::support::{Daemon, Home, Peer, archive, control, manifest, skip, until};
 
 const CONTROL: &str = env!("CARGO_BIN_EXE_cluster_control");
 
-/// Runs it on a terminal of its own until `enough` says so, then presses Ctrl-C; gives all that it wrote and its status.
-fn on_terminal(home: &Home, arguments: &str, enough: impl Fn(&str) -> bool) -> Option<(String, Option<i32>)> {
+const CTRL_C: &[u8] = b"\x03";
+const CTRL_BACKSLASH: &[u8] = b"\x1c";
+
+/// Another screen without a cursor, and back to the first.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// Runs it on a terminal of this kind until `enough` says so, then presses a key; gives all that it wrote and its status.
+fn on_terminal(
+    home: &Home,
+    (arguments, kind, key): (&str, &str, &[u8]),
+    enough: impl Fn(&str) -> bool,
+) -> Option<(String, Option<i32>)> {
     let seen = home.beside("typescript");
+    // That of an earlier run says nothing of this one.
+    let _ = std::fs::remove_file(&seen);
     let line = format!("stty cols 60 rows 12; exec {CONTROL} --home {} {arguments}", home.path("").display());
     let script = Command::new("script")
         .args(["--quiet", "--flush", "--return", "--command", &line])
         .arg(&seen)
         .env_remove("WAZUH_HOME")
+        .env("TERM", kind)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -31,7 +50,8 @@ fn on_terminal(home: &Home, arguments: &str, enough: impl Fn(&str) -> bool) -> O
     let read = || std::fs::read(&seen).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     until("enough frames", || enough(&read()).then_some(()));
     let mut keyboard = script.stdin.take().unwrap();
-    keyboard.write_all(b"\x03").unwrap();
+    // It may have ended by itself.
+    let _ = keyboard.write_all(key);
     let status = until("the end", || script.try_wait().unwrap());
     Some((read(), status.code()))
 }
@@ -40,20 +60,48 @@ fn on_terminal(home: &Home, arguments: &str, enough: impl Fn(&str) -> bool) -> O
 fn a_table_is_renewed_in_place_until_ctrl_c() {
     let home = Home::master();
     let daemon = Daemon::start(&home);
-    let frames = |seen: &str| seen.matches("\x1b[HEvery 100 ms; Ctrl-C ends it.\x1b[K").count();
-    let Some((seen, status)) = on_terminal(&home, "-l --watch 0.1", |seen| frames(seen) >= 3) else { return };
+    let frames = |seen: &str| seen.matches(" UTC, every 0.1 s; Ctrl-C ends it.\x1b[K").count();
+    let watch = ("-l --watch 0.1", "xterm", CTRL_C);
+    let Some((seen, status)) = on_terminal(&home, watch, |seen| frames(seen) >= 3) else { return };
     assert_eq!(status, Some(0), "{seen}");
-    assert!(seen.contains("\x1b[?1049h\x1b[?25l\x1b[H"), "another screen, no cursor: {seen}");
-    assert!(seen.contains("\x1b[?25h\x1b[?1049l"), "and back: {seen}");
+    assert!(seen.contains(&format!("{ENTER}\x1b[H")) && seen.contains(LEAVE), "{seen}");
     assert!(seen.contains("NAME  TYPE    VERSION") && seen.contains("\r\nm     master"), "{seen}");
 
     // It goes on when the daemon ends, and its verdict is the last one.
     daemon.stop();
     let gone = |seen: &str| seen.matches("ERROR: Error 3012").count() >= 2;
-    let (seen, status) = on_terminal(&home, "-l --watch 0.1", gone).unwrap();
+    let (seen, status) = on_terminal(&home, watch, gone).unwrap();
     assert_eq!(status, Some(1), "{seen}");
     let lines = seen.split("\x1b[H").nth(1).unwrap().lines();
-    assert!(lines.clone().all(|line| line.chars().count() < 80), "cut at the edge of the window: {seen}");
+    let columns = |line: &str| line.replace("\x1b[K", "").replace("\x1b[J", "").trim_end().chars().count();
+    assert!(lines.map(columns).all(|columns| columns <= 60), "what is wider goes on in the next row: {seen}");
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_holds_up_no_key() {
+    let home = Home::master();
+    let daemon = Daemon::start(&home);
+    daemon.signal(Signal::SIGSTOP);
+    let began = Instant::now();
+    for key in [CTRL_C, CTRL_BACKSLASH] {
+        let ended = on_terminal(&home, ("-l --watch", "xterm", key), |seen| seen.contains(ENTER));
+        let Some((seen, status)) = ended else { return };
+        assert_eq!(status, Some(1), "nothing is known: {seen}");
+        assert!(seen.contains(LEAVE), "{seen}");
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "an answer is waited for so long");
+    daemon.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_terminal_that_cannot_be_drawn_on_is_an_error() {
+    let home = Home::master();
+    let cannot = |seen: &str| seen.contains("ERROR: --watch needs a terminal");
+    let Some((seen, status)) = on_terminal(&home, ("-l --watch", "dumb", CTRL_C), cannot) else { return };
+    assert_eq!(status, Some(2), "{seen}");
+    assert!(!seen.contains('\x1b'), "{seen}");
+    let draws = |seen: &str| seen.contains("ERROR: -d writes where --watch draws");
+    assert_eq!(on_terminal(&home, ("-l -d --watch", "xterm", CTRL_C), draws).unwrap().1, Some(2));
 }
 
 #[test]
@@ -74,7 +122,7 @@ fn without_a_terminal_there_are_lines_of_json_or_an_error() {
         .unwrap();
     let lines = || std::fs::read_to_string(&path).unwrap();
     until("three lines", || (lines().matches('\n').count() >= 3).then_some(()));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(watch.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    kill(Pid::from_raw(watch.id() as i32), Signal::SIGTERM).unwrap();
     assert_eq!(until("the end", || watch.try_wait().unwrap()).code(), Some(0));
     for line in lines().lines() {
         assert_eq!(serde_json::from_str::<Value>(line).unwrap()[0]["name"], "m");
