@@ -1,10 +1,10 @@
 //! The program `cluster_control`.
 //!
 //! ```text
-//! arguments ──► Request ──► nodes / health / agents / keys / registration ──► LocalClient ──► daemon
-//!                                │
-//!                                ▼
-//!                 Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
+//! arguments ──► Request ──► nodes / health / agents / keys / drift / registration ──► LocalClient ──► daemon
+//!                  │             │
+//!                  ▼             ▼
+//!                watch ◄── Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
 //! ```
 //! It asks the daemon of this machine and shows what it says, in the tables of the original or as JSON. Nothing is
 //! written before all is known, so an error never follows half a table.

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{Read, Write},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -24,6 +24,16 @@ const CTRL_BACKSLASH: &[u8] = b"\x1c";
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
+/// A terminal; when this is dropped it is gone, and what runs on it is told.
+struct Terminal(Child);
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Runs it on a terminal of this kind until `enough` says so, then presses a key; gives all that it wrote and its status.
 fn on_terminal(
     home: &Home,
@@ -43,16 +53,17 @@ fn on_terminal(
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
-    let Ok(mut script) = script else {
+    let Ok(script) = script else {
         skip("there is no script(1)");
         return None;
     };
+    let mut script = Terminal(script);
     let read = || std::fs::read(&seen).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     until("enough frames", || enough(&read()).then_some(()));
-    let mut keyboard = script.stdin.take().unwrap();
+    let mut keyboard = script.0.stdin.take().unwrap();
     // It may have ended by itself.
     let _ = keyboard.write_all(key);
-    let status = until("the end", || script.try_wait().unwrap());
+    let status = until("the end", || script.0.try_wait().unwrap());
     Some((read(), status.code()))
 }
 
