@@ -29,6 +29,8 @@ fn join(master: &Node, name: &str) -> RawPeer {
     assert_eq!(peer.hello(name).0, "ok");
     let offer = json!({"nonce": "A".repeat(22), "features": ["outline"]}).to_string();
     assert_eq!(peer.ask("native", offer.as_bytes()).0, "ok");
+    let settled = || master.as_master().registry.find(name).is_some_and(|worker| worker.is_settled());
+    eventually("a master that may ask it", settled);
     peer
 }
 
