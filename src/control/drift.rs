@@ -16,7 +16,10 @@ pub(super) fn show(client: &LocalClient, nodes: &[String], json: bool) -> Result
     let answer = asked.map_err(|error| Failure::of_master(error, "compare nodes"))?;
     let answer: Answer =
         serde_json::from_slice(&answer).map_err(|source| Failure::Malformed { what: "get_drift", source })?;
-    let remarks: Vec<String> = answer.nodes.iter().flat_map(|(name, node)| remarks(name, node)).collect();
+    let missing = nodes.iter().filter(|name| !answer.nodes.contains_key(*name));
+    let missing = missing.map(|name| format!("Not connected: {name}"));
+    let remarks: Vec<String> =
+        answer.nodes.iter().flat_map(|(name, node)| remarks(name, node)).chain(missing).collect();
     let out = if json { report::document(&json!(answer.nodes)) } else { tables(&answer) };
     let err = remarks.iter().map(|remark| format!("{}.\n", report::visible(remark))).collect();
     Ok(Output { out, err, exit: if remarks.is_empty() { Exit::InSync } else { Exit::NotInSync } })

@@ -18,7 +18,7 @@ use crate::{
     connection::{Begun, RequestError},
     master::{Master, Member},
     system::{human, random},
-    wire::{Class, Command, ErrorObject},
+    wire::{Command, ErrorObject},
 };
 
 /// How long the workers may take to tell their outlines. With [`TURN`] it is less than the 20 s for which a program and
@@ -39,7 +39,7 @@ const ORIGINAL: &str =
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Question {
-    /// Which nodes; all if there is none.
+    /// Which nodes; all if there is none. Names that no node has are ignored.
     pub nodes: BTreeSet<String>,
 }
 
@@ -98,9 +98,6 @@ impl Master {
         if is_wanted(&master) {
             let ruleset = Some(own.ruleset);
             nodes.insert(master.clone(), NodeDrift { error: None, differences: Vec::new(), more: false, ruleset });
-        }
-        if wanted.iter().any(|name| !nodes.contains_key(name)) {
-            return Err(ErrorObject::new(Class::NotFound, 1730));
         }
         serde_json::to_string(&Answer { master, nodes }).map_err(wrong)
     }

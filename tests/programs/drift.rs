@@ -102,7 +102,9 @@ fn differences_are_named_and_values_stay_at_home() {
     };
     assert!(table(&["-fn", "w1"]).starts_with("No option of etc/ossec.conf differs.\n\nNODE  RULESET "));
     assert!(table(&["-fn", "m"]).starts_with("NODE  RULESET "), "nothing was compared");
-    assert_eq!(difference(&master, &["-fn", "nosuch"]).0["error"]["code"], 1730);
+    let (document, status, said) = difference(&master, &["-fn", "w1", "nosuch"]);
+    assert_eq!((status, &*said), (Some(3), "Not connected: nosuch.\n"));
+    assert_eq!(document.as_object().unwrap().keys().collect::<Vec<_>>(), ["w1"]);
     let table = table(&[]);
     let head = "NODE  OPTION OF ETC/OSSEC.CONF       DIFFERENCE    LINE ON MASTER  LINE ON NODE  \n";
     assert!(table.starts_with(head), "{table}");
