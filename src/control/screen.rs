@@ -109,6 +109,8 @@ fn overflow(text: &str, columns: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -132,5 +134,16 @@ mod tests {
         assert_eq!(wrap("日本", 1), ["日", "本"], "what fits nowhere has a row of its own");
         assert_eq!(wrap("e\u{301}e\u{301}", 1), ["e\u{301}", "e\u{301}"]);
         assert_eq!(wrap("", 5), [""]);
+    }
+
+    proptest! {
+        #[test]
+        fn wrapping_loses_blanks_only(line in "( {1,3}|[a-z]{1,9}|日|e\u{301}){0,30}", columns in 1_usize..20) {
+            let rows = wrap(&line, columns);
+            let width = |row: &&str| row.chars().map(terminal::width).sum::<usize>();
+            prop_assert!(rows.iter().all(|row| width(row) <= columns.max(2)), "{:?}", rows);
+            let dense = |text: &str| text.replace(' ', "");
+            prop_assert_eq!(dense(&rows.concat()), dense(&line));
+        }
     }
 }

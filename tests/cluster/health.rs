@@ -13,9 +13,11 @@ fn ask(node: &Node, command: Command, payload: &str) -> Value {
 #[test]
 fn master_and_worker_tell_the_same_of_the_cluster() {
     let (clock, hand) = FakeClock::new();
-    let master = Node::master(TestHome::new(), &clock, json!({}));
-    master.home.write("etc/rules/a.xml", "a");
-    master.home.write("etc/shared/default/agent.conf", "not of the ruleset");
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "a");
+    home.write("etc/shared/default/agent.conf", "not of the ruleset");
+    // It never sees only one of them.
+    let master = Node::master(home, &clock, json!({}));
     let worker = Node::worker(TestHome::new(), &clock, json!({}), "w1", master.port());
     advance_until(&hand, SECOND, "a synchronisation", || worker.home.read("etc/rules/a.xml").is_some());
     eventually("the end of the synchronisation", || master.health("w1")["status"]["sync_integrity_free"] == true);
