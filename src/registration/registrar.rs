@@ -15,17 +15,17 @@ use log::{Level, error, info};
 use super::{
     answer::Refusal,
     embedded::Work,
-    file::{KeysFile, NotWritten},
+    file::{KeysFile, NotWritten, Written},
     journal::{Entry, Journal},
     key, leftovers,
+    lines::Agent,
     outcome::{Outcome, Outside},
     request::Request,
     rows::{PAUSE, Rows},
-    table::Agent,
     timestamps,
 };
 use crate::{
-    agents::Store,
+    agents::{Covered, Store},
     config::{Auth, Home},
     logging::{Repeats, Scope, scope},
     system::{clock::Clock, memory, shutdown::Shutdown, thread::guard},
@@ -51,6 +51,8 @@ pub(super) struct Registrar {
     rows: Rows,
     work: Receiver<Work>,
     order: Shutdown,
+    /// Told when the rows for a change of client.keys are made.
+    covered: Covered,
     /// Told when client.keys has changed.
     changed: Box<dyn Fn() + Send>,
     used: Instant,
@@ -59,7 +61,7 @@ pub(super) struct Registrar {
 }
 
 impl Registrar {
-    /// The thread's part; `changed` is called after each change of client.keys.
+    /// The thread's part; `covered` is told of rows that are made, `changed` is called after each change of client.keys.
     pub(super) fn new(
         home: Home,
         auth: Auth,
@@ -67,6 +69,7 @@ impl Registrar {
         clock: Clock,
         work: Receiver<Work>,
         order: Shutdown,
+        covered: Covered,
         changed: Box<dyn Fn() + Send>,
     ) -> Self {
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
@@ -89,6 +92,7 @@ impl Registrar {
             journal,
             work,
             order,
+            covered,
             changed,
             used: now,
             scope,
@@ -237,7 +241,7 @@ impl Registrar {
             }
         }
         self.journal.write().map_err(|error| Failed::Disk(self.home.agents_pending(), error))?;
-        self.file.write().map_err(|failed| match failed {
+        let Written { from, to } = self.file.write().map_err(|failed| match failed {
             NotWritten::Changed => Failed::Changed,
             NotWritten::Disk(error) => Failed::Disk(self.home.client_keys(), error),
         })?;
@@ -246,10 +250,13 @@ impl Registrar {
         // If it cannot be read now, what is pending is told later.
         let Ok(table) = self.file.table() else { return Ok(()) };
         // One that came and went at once is not there.
-        added.retain(|agent| table.by_id(agent.id()).is_some_and(|at| table.agent(at) == agent));
+        added.retain(|agent| table.by_id(agent.id()).is_some_and(|at| table.agent(at) == *agent));
         let path = self.home.agents_timestamp();
         let written = timestamps::update(&path, &removed, &added, self.clock.wall());
         self.rows.tell(&mut self.journal, table);
+        if let Some(from) = from.filter(|_| self.journal.is_told()) {
+            self.covered.follow(from, to);
+        }
         if let Err(error) = written {
             self.say(Level::Warn, &path, &error, "When agents were registered is in the agent database only");
         }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     agents::{
-        Backend, Error, Pending, Reply, Store,
+        Backend, Covered, Error, Pending, Reply, Store,
         embedded::{self, server::Servers},
         wazuh_db::WazuhDb,
     },
@@ -31,6 +31,7 @@ use crate::{
         clock::{Clock, FakeClock},
         disk::{Disk, faults::Fault},
         shutdown::{self, Shutdown, Trigger},
+        stamp::Stamp,
         thread::Group,
     },
 };
@@ -50,6 +51,7 @@ struct Fixture {
     hand: FakeClock,
     auth: Auth,
     changes: Arc<AtomicUsize>,
+    covered: Covered,
     /// What makes a blocked accept return, if the database is served.
     stop: Vec<Box<dyn FnOnce()>>,
 }
@@ -79,6 +81,7 @@ impl Fixture {
             hand,
             auth: Auth::default(),
             changes: Arc::default(),
+            covered: Covered::default(),
             stop: Vec::new(),
         };
         for group in ["default", "web", "db"] {
@@ -92,7 +95,7 @@ impl Fixture {
         let changes = self.changes.clone();
         let changed = Box::new(move || _ = changes.fetch_add(1, Ordering::SeqCst));
         let (home, auth, clock) = (self.home.clone(), self.auth.clone(), self.clock.clone());
-        Registrar::new(home, auth, store, clock, never(), self.order.clone(), changed)
+        Registrar::new(home, auth, store, clock, never(), self.order.clone(), self.covered.clone(), changed)
     }
 
     fn store(&self) -> Store {
@@ -379,6 +382,34 @@ fn a_database_that_is_away_or_refuses_is_told_later() {
 }
 
 #[test]
+fn housekeeping_is_spared_a_change_whose_rows_are_made() {
+    let fixture = Fixture::new();
+    let now = || Stamp::of(&fixture.path("etc/client.keys")).ok();
+    fs::write(fixture.path("etc/client.keys"), "001 there any k\n").unwrap();
+    let mut registrar = fixture.registrar(fixture.store());
+    ask(&mut registrar, &add("early", ""));
+    assert_eq!(fixture.covered.get(), None, "nobody has looked at the rest of the file");
+    fixture.covered.set(now());
+    ask_all(&mut registrar, &[&add("new", ""), &remove("001")]);
+    assert_eq!(fixture.covered.get(), now());
+
+    // A line without an end: to others this is no agent, and now it becomes one.
+    let keys = fixture.keys();
+    fs::write(fixture.path("etc/client.keys"), keys.trim_end()).unwrap();
+    fixture.covered.set(now());
+    ask(&mut registrar, &add("more", ""));
+    assert_ne!(fixture.covered.get(), now());
+    fixture.covered.set(now());
+    ask(&mut registrar, &add("most", ""));
+    assert_eq!(fixture.covered.get(), now());
+
+    // The row is not made yet.
+    let mut alone = fixture.registrar(away());
+    ask(&mut alone, &add("alone", ""));
+    assert_ne!(fixture.covered.get(), now());
+}
+
+#[test]
 fn a_database_that_hangs_costs_one_wait() {
     const LIMIT: Duration = Duration::from_millis(300);
     let fixture = Fixture::new();
@@ -432,7 +463,8 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
     fs::write(fixture.path("etc/client.keys"), "001 there any k\n").unwrap();
     let (embedded, work) = Embedded::master(Auth::default(), fixture.order.clone());
     let (home, store, clock, order) = (fixture.home.clone(), fixture.store(), Clock::real(), fixture.order.clone());
-    let registrar = Registrar::new(home, Auth::default(), store, clock, work, order, Box::new(|| {}));
+    let covered = Covered::default();
+    let registrar = Registrar::new(home, Auth::default(), store, clock, work, order, covered, Box::new(|| {}));
     fixture.threads.spawn("registrar", move || registrar.run()).unwrap();
     let errors = AtomicUsize::new(0);
     std::thread::scope(|scope| {

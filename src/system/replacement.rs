@@ -17,7 +17,7 @@ use super::{disk::Disk, stamp::Stamp};
 /// The mode of a file that was not there.
 const MODE: u32 = 0o640;
 
-/// Bytes that are written at a time.
+/// Bytes that are written at a time, if they come in pieces that are not longer.
 const PIECE: usize = 64 * 1024;
 
 /// The new content, under another name beside the file; dropping it removes it.
@@ -80,7 +80,11 @@ impl<'a> Replacement<'a> {
                 self.disk.write(&self.file, &buffer)?;
                 buffer.clear();
             }
-            buffer.extend_from_slice(piece);
+            if piece.len() > PIECE {
+                self.disk.write(&self.file, piece)?;
+            } else {
+                buffer.extend_from_slice(piece);
+            }
         }
         self.disk.write(&self.file, &buffer)
     }
