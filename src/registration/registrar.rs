@@ -40,6 +40,14 @@ const ATTEMPTS: u32 = 10;
 /// After this long without a request the memory that client.keys takes is given back.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Who is told of changes of client.keys.
+pub(super) struct Hearers {
+    /// When the rows are made.
+    pub(super) covered: Covered,
+    /// When the file is written.
+    pub(super) changed: Box<dyn Fn() + Send>,
+}
+
 /// What the thread owns.
 pub(super) struct Registrar {
     pub(super) home: Home,
@@ -51,17 +59,14 @@ pub(super) struct Registrar {
     rows: Rows,
     work: Receiver<Work>,
     order: Shutdown,
-    /// Told when the rows for a change of client.keys are made.
-    covered: Covered,
-    /// Told when client.keys has changed.
-    changed: Box<dyn Fn() + Send>,
+    hearers: Hearers,
     used: Instant,
     scope: Scope,
     told: Repeats,
 }
 
 impl Registrar {
-    /// The thread's part; `covered` is told of rows that are made, `changed` is called after each change of client.keys.
+    /// The thread's part.
     pub(super) fn new(
         home: Home,
         auth: Auth,
@@ -69,8 +74,7 @@ impl Registrar {
         clock: Clock,
         work: Receiver<Work>,
         order: Shutdown,
-        covered: Covered,
-        changed: Box<dyn Fn() + Send>,
+        hearers: Hearers,
     ) -> Self {
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
         let journal = Journal::open(home.agents_pending(), now).unwrap_or_else(|error| {
@@ -92,8 +96,7 @@ impl Registrar {
             journal,
             work,
             order,
-            covered,
-            changed,
+            hearers,
             used: now,
             scope,
             told: Repeats::default(),
@@ -245,7 +248,7 @@ impl Registrar {
             NotWritten::Changed => Failed::Changed,
             NotWritten::Disk(error) => Failed::Disk(self.home.client_keys(), error),
         })?;
-        (self.changed)();
+        (self.hearers.changed)();
         outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(target: &*self.scope, "{line}"));
         // If it cannot be read now, what is pending is told later.
         let Ok(table) = self.file.table() else { return Ok(()) };
@@ -255,7 +258,7 @@ impl Registrar {
         let written = timestamps::update(&path, &removed, &added, self.clock.wall());
         self.rows.tell(&mut self.journal, table);
         if let Some(from) = from.filter(|_| self.journal.is_told()) {
-            self.covered.follow(from, to);
+            self.hearers.covered.follow(from, to);
         }
         if let Err(error) = written {
             self.say(Level::Warn, &path, &error, "When agents were registered is in the agent database only");

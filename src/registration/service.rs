@@ -99,9 +99,10 @@ impl Service {
         let Self { registrar, embedded } = self;
         let Some(Parts { home, auth, clock, order, thread, listener }) = embedded else { return Ok(()) };
         if let Some((work, store)) = thread {
-            let (clock, order) = (clock.clone(), order.clone());
+            let (clock, order, changed) = (clock.clone(), order.clone(), Box::new(changed));
+            let hearers = registrar::Hearers { covered, changed };
             threads.spawn("registrar", move || {
-                registrar::Registrar::new(home, auth, store, clock, work, order, covered, Box::new(changed)).run();
+                registrar::Registrar::new(home, auth, store, clock, work, order, hearers).run();
             })?;
         }
         let Some(listener) = listener else { return Ok(()) };

@@ -17,7 +17,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Backend as _, answer::Refusal, embedded::Embedded, journal::State, registrar::Registrar, request::Request,
+    Backend as _,
+    answer::Refusal,
+    embedded::Embedded,
+    journal::State,
+    registrar::{Hearers, Registrar},
+    request::Request,
     rows::PAUSE,
 };
 use crate::{
@@ -95,7 +100,8 @@ impl Fixture {
         let changes = self.changes.clone();
         let changed = Box::new(move || _ = changes.fetch_add(1, Ordering::SeqCst));
         let (home, auth, clock) = (self.home.clone(), self.auth.clone(), self.clock.clone());
-        Registrar::new(home, auth, store, clock, never(), self.order.clone(), self.covered.clone(), changed)
+        let hearers = Hearers { covered: self.covered.clone(), changed };
+        Registrar::new(home, auth, store, clock, never(), self.order.clone(), hearers)
     }
 
     fn store(&self) -> Store {
@@ -463,8 +469,8 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
     fs::write(fixture.path("etc/client.keys"), "001 there any k\n").unwrap();
     let (embedded, work) = Embedded::master(Auth::default(), fixture.order.clone());
     let (home, store, clock, order) = (fixture.home.clone(), fixture.store(), Clock::real(), fixture.order.clone());
-    let covered = Covered::default();
-    let registrar = Registrar::new(home, Auth::default(), store, clock, work, order, covered, Box::new(|| {}));
+    let hearers = Hearers { covered: Covered::default(), changed: Box::new(|| {}) };
+    let registrar = Registrar::new(home, Auth::default(), store, clock, work, order, hearers);
     fixture.threads.spawn("registrar", move || registrar.run()).unwrap();
     let errors = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -112,12 +112,14 @@ fn losing_the_master_gives_every_waiting_program_an_error_and_cuts_none() {
         assert_eq!(program.ask("echo", "x").body, "x", "the daemon has read its request");
     }
     drop(master);
+    // The master may not have said yet that it has the request.
+    let is_told = |body: &str| body.contains("lost") || body.contains("the connection was closed");
     let got = programs[0].next();
     assert_eq!(got.field, "ok ---------");
-    assert!(got.body.contains(r#""error":9001"#) && got.body.contains("lost"), "{}", got.body);
+    assert!(got.body.contains(r#""error":9001"#) && is_told(&got.body), "{}", got.body);
     let got = programs[1].next();
     assert_eq!(got.field, "err --------");
-    assert!(got.body.contains("lost"), "{}", got.body);
+    assert!(is_told(&got.body), "{}", got.body);
     for program in &mut programs {
         assert_eq!(program.ask("echo", "still here").body, "still here");
     }
