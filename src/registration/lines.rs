@@ -161,3 +161,25 @@ impl Lines {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_has_left_is_one_piece() {
+        let mut lines = Lines::default();
+        let key = |id, ip| Key { id, name: "n", ip, key: "k k" };
+        let places = [key("001", "any"), key("02", "10.0.0.0/8"), key("3", "any")].map(|key| lines.push(key));
+        let text = |lines: &Lines| lines.text().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(text(&lines), ["001 n any k k\n02 n 10.0.0.0/8 k k\n3 n any k k\n"]);
+        let parts = [Starts::number, Starts::name, Starts::ip, Starts::address].map(|part| lines.part(places[1], part));
+        assert_eq!(parts, ["2", "n", "10.0.0.0/8", "10.0.0.0"]);
+        let gone = lines.remove(places[1]).unwrap();
+        assert_eq!((gone.id(), gone.name(), gone.ip(), gone.key()), ("02", "n", "10.0.0.0/8", "k k"));
+        assert_eq!((lines.remove(places[1]), lines.agent(places[1]), lines.places()), (None, None, 3));
+        assert_eq!(text(&lines), ["001 n any k k\n", "3 n any k k\n"]);
+        assert!(lines.remove(places[0]).is_some() && lines.remove(places[2]).is_some());
+        assert!(text(&lines).is_empty());
+    }
+}

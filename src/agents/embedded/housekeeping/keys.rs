@@ -11,7 +11,7 @@ use std::{
 };
 
 use log::{info, warn};
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{Failed, Rows};
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     system::{memory, stamp::Stamp},
 };
 
-/// Rows that are written at a time.
+/// Rows that are read or written at a time.
 const BATCH: usize = 1_000;
 
 /// From this number of rows on, losing more than half of them at once needs a second look.
@@ -98,7 +98,7 @@ impl Keys {
         let mut file = File::open(&self.path).map_err(failed)?;
         let hasher = RandomState::new();
         let agents = hashes(&file, &hasher).map_err(failed)?;
-        let plan = database.with(move |database| plan(database, &agents, &hasher))??;
+        let plan = plan(database, &agents, &hasher)?;
         // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
         if Stamp::of(&self.path).ok() != Some(stamp) {
             return Ok(());
@@ -170,28 +170,40 @@ fn hashes(file: &File, hasher: &RandomState) -> io::Result<Vec<(u32, u64)>> {
     Ok(agents)
 }
 
-fn plan(database: &Database, agents: &[(u32, u64)], hasher: &RandomState) -> Result<Plan, Failure> {
-    let mut statement =
-        database.connection.prepare_cached("SELECT id, name, internal_key FROM agent WHERE id > 0 ORDER BY id")?;
-    let (mut rows, mut plan, mut agents) = (statement.query([])?, Plan::default(), agents.iter().peekable());
-    while let Some(row) = rows.next()? {
-        plan.rows += 1;
-        let id: i64 = row.get(0)?;
-        while let Some((new, _)) = agents.next_if(|(number, _)| i64::from(*number) < id) {
-            plan.write.push(*new);
-        }
-        let known = match (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str()) {
-            (Ok(name), Ok(key)) => Some(hash(hasher, name, key)),
-            _ => None,
-        };
-        match agents.next_if(|(number, _)| i64::from(*number) == id) {
-            None => plan.remove.push(id),
-            Some((changed, hash)) if known != Some(*hash) => plan.write.push(*changed),
-            Some(_) => {}
+fn plan(database: &impl Rows, agents: &[(u32, u64)], hasher: &RandomState) -> Result<Plan, Failed> {
+    let (mut plan, mut agents, mut last) = (Plan::default(), agents.iter().peekable(), 0);
+    loop {
+        let hasher = hasher.clone();
+        let rows = database.with(move |database| rows(database, last, &hasher))??;
+        let Some((end, _)) = rows.last() else { break };
+        last = *end;
+        plan.rows += rows.len();
+        for (id, known) in rows {
+            while let Some((new, _)) = agents.next_if(|(number, _)| i64::from(*number) < id) {
+                plan.write.push(*new);
+            }
+            match agents.next_if(|(number, _)| i64::from(*number) == id) {
+                None => plan.remove.push(id),
+                Some((changed, hash)) if known != Some(*hash) => plan.write.push(*changed),
+                Some(_) => {}
+            }
         }
     }
     plan.write.extend(agents.map(|(new, _)| *new));
     Ok(plan)
+}
+
+/// The next rows behind the number `last`; none in place of the hash if something is missing.
+fn rows(database: &Database, last: i64, hasher: &RandomState) -> Result<Vec<(i64, Option<u64>)>, Failure> {
+    let mut statement = database
+        .connection
+        .prepare_cached("SELECT id, name, internal_key FROM agent WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let row = |row: &Row<'_>| {
+        let texts = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str());
+        let hash = if let (Ok(name), Ok(key)) = texts { Some(hash(hasher, name, key)) } else { None };
+        Ok((row.get(0)?, hash))
+    };
+    Ok(statement.query_map(params![last, BATCH as i64], row)?.collect::<Result<_, _>>()?)
 }
 
 /// The next agents of the file that are among `ids`, as many as are written at a time.
