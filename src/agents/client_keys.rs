@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Take};
 
 /// The longest file, in bytes: half a million agents.
-const LONGEST_FILE: u64 = 64 * 1024 * 1024;
+pub const LONGEST_FILE: u64 = 64 * 1024 * 1024;
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 64 * 1024;
