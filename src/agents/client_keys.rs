@@ -1,7 +1,12 @@
 //! client.keys, line by line (`spec/registration.md` 1).
 
+use std::io::{self, BufRead, BufReader, Read, Take};
+
 /// The longest file, in bytes: half a million agents.
 pub const LONGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// Bytes that are read at a time.
+const BUFFER: usize = 64 * 1024;
 
 /// A line of client.keys, without what ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +42,9 @@ impl<'a> Line<'a> {
         if text.starts_with(['#', ' ']) {
             return Self::Other;
         }
-        match text.trim_end_matches('\r').splitn(4, ' ').collect::<Vec<_>>()[..] {
-            [id, name, ip, key] if ![id, name, ip, key].contains(&"") => match name.starts_with(['!', '#']) {
+        let mut parts = text.trim_end_matches('\r').splitn(4, ' ').filter(|part| !part.is_empty());
+        match [parts.next(), parts.next(), parts.next(), parts.next()] {
+            [Some(id), Some(name), Some(ip), Some(key)] => match name.starts_with(['!', '#']) {
                 true => Self::Removed { id },
                 false => Self::Agent(Key { id, name, ip, key }),
             },
@@ -47,12 +53,38 @@ impl<'a> Line<'a> {
     }
 }
 
-/// The lines of a file, and whether each has its end: the last may not have been written to it.
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], bool)> {
-    bytes.split_inclusive(|byte| *byte == b'\n').map(|line| match line.strip_suffix(b"\n") {
-        Some(line) => (line, true),
-        None => (line, false),
-    })
+/// A file, read line by line: it may be long, and memory is for one line.
+pub struct Lines<R> {
+    file: BufReader<Take<R>>,
+    line: Vec<u8>,
+    length: u64,
+}
+
+impl<R: Read> Lines<R> {
+    /// From where `file` stands.
+    pub fn new(file: R) -> Self {
+        let file = BufReader::with_capacity(BUFFER, file.take(LONGEST_FILE + 1));
+        Self { file, line: Vec::new(), length: 0 }
+    }
+
+    /// The next line, without what ends it, and whether that is there: the last may not have been written to its end.
+    /// None after the last.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or turns out to be longer than [`LONGEST_FILE`]: lines that were given are not to
+    /// count then.
+    pub fn read(&mut self) -> io::Result<Option<(&[u8], bool)>> {
+        self.line.clear();
+        let length = self.file.read_until(b'\n', &mut self.line)?;
+        self.length += length as u64;
+        if self.length > LONGEST_FILE {
+            return Err(io::Error::other(format!("it is longer than {LONGEST_FILE} bytes")));
+        }
+        Ok((length > 0).then(|| match self.line.strip_suffix(b"\n") {
+            Some(line) => (line, true),
+            None => (&self.line[..], false),
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +109,16 @@ mod tests {
         ] {
             assert_eq!(Line::parse(text), expected, "{}", String::from_utf8_lossy(text));
         }
-        let half: Vec<_> = lines(b"a\n\nb").collect();
-        assert_eq!(half, [(&b"a"[..], true), (b"", true), (b"b", false)]);
+    }
+
+    #[test]
+    fn a_file_is_read_to_its_end_if_it_is_not_too_long() {
+        let mut half = Lines::new(&b"a\n\nb"[..]);
+        for expected in [Some((&b"a"[..], true)), Some((b"", true)), Some((b"b", false)), None, None] {
+            assert_eq!(half.read().unwrap(), expected);
+        }
+        let long = |length| Lines::new(io::repeat(b'x').take(length)).read().map(|line| line.is_some());
+        assert!(long(LONGEST_FILE).unwrap());
+        assert!(long(LONGEST_FILE + 1).is_err());
     }
 }

@@ -8,6 +8,7 @@
 //! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
 
 pub mod client_keys;
+mod covered;
 pub mod embedded;
 mod first_groups;
 pub mod listing;
@@ -16,6 +17,7 @@ mod registered;
 mod store;
 pub mod wazuh_db;
 
+pub use covered::Covered;
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;
 pub use measured::Measured;

@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use super::failed;
 use crate::{
     agents::{
-        Measured, Store,
+        Covered, Measured, Store,
         embedded::{Embedded, Owner, housekeeping, server::Servers},
         wazuh_db::WazuhDb,
     },
@@ -167,12 +167,14 @@ impl Prepared {
             address: None,
             _lock: lock,
         };
+        let covered = Covered::default();
         if let (Some((embedded, owner)), Some(servers)) = (database.embedded, database.servers) {
             let node = running.role.node().clone();
             owner.start(&running.database.0)?;
             running.stoppers.push(Box::new(servers.stopper()?));
             servers.start(embedded.clone(), &node.clock, &node.shutdown, &running.threads)?;
-            running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded))?;
+            let covered = covered.clone();
+            running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded, covered))?;
         }
         api::start(running.role.node(), &running.threads)?;
         running.stoppers.push(Box::new(registration.stopper()?));
@@ -180,7 +182,7 @@ impl Prepared {
             Role::Master(master) => Some(master.local_integrity.clone()),
             Role::Worker(_) => None,
         };
-        registration.start(move || changed.iter().for_each(|local| local.wake()), &running.threads)?;
+        registration.start(covered, move || changed.iter().for_each(|local| local.wake()), &running.threads)?;
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
         if let Some(server) = observation {

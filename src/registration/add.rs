@@ -6,10 +6,12 @@
 use super::{
     address::{ANY, Address},
     answer::Refusal,
-    key, replace,
+    key,
+    lines::{Agent, Place},
+    replace,
     replace::Known,
     request::Add,
-    table::{Agent, Place, Table},
+    table::Table,
 };
 use crate::{
     agents::{Registered, is_group_name},
@@ -105,7 +107,7 @@ impl<W: World> Way<'_, W> {
     fn clear(&mut self, at: Place, found: &str, refused: &str) -> Option<()> {
         let agent = self.table.agent(at);
         let known = || Known { now: self.world.now(), info: self.world.registered(agent.id()) };
-        match replace::test(agent, self.force, self.key_hash, known) {
+        match replace::test(&agent, self.force, self.key_hash, known) {
             Ok(()) => {
                 let (name, id) = (agent.name(), agent.id());
                 self.told.push(format!("{found}. Removing old agent '{name}' (id '{id}')."));
@@ -151,7 +153,7 @@ mod tests {
     }
 
     fn lines(table: &Table) -> String {
-        String::from_utf8(table.lines().flatten().copied().collect()).unwrap()
+        String::from_utf8(table.text().flatten().copied().collect()).unwrap()
     }
 
     fn never() -> Auth {

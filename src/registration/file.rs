@@ -3,19 +3,12 @@
 //! The file is the truth: what is known of it is read again when the file is not the one that was read or written last,
 //! and forgotten when a change could not be written. Only the largest id that was given is remembered apart from it.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::PathBuf,
-};
+use std::{fs::File, io, path::PathBuf};
 
 use log::info;
 
 use super::table::Table;
-use crate::{
-    agents::client_keys::LONGEST_FILE,
-    system::{disk::Disk, replacement::Replacement, stamp::Stamp},
-};
+use crate::system::{disk::Disk, replacement::Replacement, stamp::Stamp};
 
 /// client.keys.
 pub(super) struct KeysFile {
@@ -34,6 +27,13 @@ struct Known {
     table: Table,
     /// None if there is no file.
     stamp: Option<Stamp>,
+}
+
+/// A change that is in the file.
+pub(super) struct Written {
+    /// What the file was before; none if others may have understood it otherwise, or if it was not there.
+    pub(super) from: Option<Stamp>,
+    pub(super) to: Stamp,
 }
 
 /// Why a change is not in the file.
@@ -99,28 +99,28 @@ impl KeysFile {
         };
         // Of before it is read: what is added meanwhile shows in the stamp.
         let stamp = Stamp::of_file(&file)?;
-        let mut bytes = Vec::new();
-        let length = file.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
-        if length as u64 > LONGEST_FILE {
-            return Err(io::Error::other(format!("it is longer than {LONGEST_FILE} bytes")));
-        }
-        Ok(Known { table: Table::parse(&bytes, self.purge), stamp: Some(stamp) })
+        Ok(Known { table: Table::read(file, self.purge)?, stamp: Some(stamp) })
     }
 
     /// Writes what was changed in the table. After any error the changes are forgotten.
     ///
     /// # Errors
     /// [`NotWritten`].
-    pub(super) fn write(&mut self) -> Result<(), NotWritten> {
-        let Some(Known { table, stamp }) = self.known.take() else { return Err(NotWritten::Changed) };
-        let replacement = Replacement::new(&self.disk, &self.path, true, table.lines()).map_err(NotWritten::Disk)?;
+    pub(super) fn write(&mut self) -> Result<Written, NotWritten> {
+        let Some(Known { mut table, stamp }) = self.known.take() else { return Err(NotWritten::Changed) };
+        let replacement = Replacement::new(&self.disk, &self.path, true, table.text()).map_err(NotWritten::Disk)?;
         if Stamp::of(&self.path).ok() != stamp {
             return Err(NotWritten::Changed);
         }
-        let stamp = Some(replacement.commit().map_err(NotWritten::Disk)?);
+        let written = match &stamp {
+            Some(before) => replacement.commit_over(before),
+            None => replacement.commit().map(Some),
+        };
+        let to = written.map_err(NotWritten::Disk)?.ok_or(NotWritten::Changed)?;
         (self.counter, self.count) = (table.counter(), table.count());
-        self.known = Some(Known { table, stamp });
-        Ok(())
+        let from = stamp.filter(|_| !std::mem::take(&mut table.had_half_a_line));
+        self.known = (!table.is_sparse()).then_some(Known { table, stamp: Some(to) });
+        Ok(Written { from, to })
     }
 
     /// Forgets all but the largest id: the memory is wanted back, or the table has changes that are not to be.
@@ -151,7 +151,7 @@ mod tests {
         let table = file.table().unwrap();
         let at = table.add(None, name, "any", "k").unwrap();
         let id = table.agent(at).id().to_owned();
-        file.write().map(|()| id)
+        file.write().map(|_| id)
     }
 
     #[test]
@@ -199,17 +199,36 @@ mod tests {
         let before = file.disk.faults.done();
         add(&mut file, "b").unwrap();
         let steps = file.disk.faults.done() - before;
-        for at in 0..steps {
+        // The last step removes the old content.
+        for at in 0..steps - 1 {
             file.disk = Disk::new();
             file.disk.faults.plan = Some((at, Fault::Once(Errno::ENOSPC)));
             assert!(matches!(add(&mut file, "x"), Err(NotWritten::Disk(_))), "{at}");
             let written = fs::read_to_string(folder.path().join("client.keys")).unwrap();
-            // The last step is what makes it durable.
+            // The one before is what makes it durable.
             let expected =
-                if at + 1 == steps { "001 a any k\n002 b any k\n003 x any k\n" } else { "001 a any k\n002 b any k\n" };
+                if at + 2 == steps { "001 a any k\n002 b any k\n003 x any k\n" } else { "001 a any k\n002 b any k\n" };
             assert_eq!(written, expected, "{at}");
         }
         assert_eq!(add(&mut file, "c").unwrap(), "004", "an id that nobody has got is given");
+    }
+
+    #[test]
+    fn those_who_are_gone_take_no_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = KeysFile::new(folder.path().join("client.keys"), true);
+        for number in 0..3_000 {
+            let table = file.table().unwrap();
+            let at = table.add(None, &format!("name{number}"), "any", "k").unwrap();
+            if number > 0 {
+                table.remove(at, true).unwrap();
+            }
+        }
+        file.write().unwrap();
+        assert!(!file.is_known(), "it is read anew");
+        assert_eq!(file.table().unwrap().count(), 1);
+        assert_eq!(add(&mut file, "next").unwrap(), "3001");
+        assert!(file.is_known());
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl Journal {
         Self { path, disk: Disk::new(), entries: Vec::new() }
     }
 
+    /// Whether the database was told all of it.
+    pub(super) fn is_told(&self) -> bool {
+        self.entries.iter().all(|pending| matches!(pending.state, State::Told(_)))
+    }
+
     /// Adds what is to be told from now on.
     pub(super) fn push(&mut self, entry: Entry, now: Instant) {
         self.entries.push(Pending { entry, since: now, recovered: false, state: State::Due(now) });

@@ -20,6 +20,7 @@ mod file;
 mod journal;
 mod key;
 mod leftovers;
+mod lines;
 mod outcome;
 mod registrar;
 mod replace;

@@ -4,9 +4,10 @@ use super::{
     add::{Added, World, add},
     address::without_prefix,
     answer::{self, Refusal},
+    lines::Agent,
     request::{Add, Request},
     rows::Rows,
-    table::{Agent, Table},
+    table::Table,
 };
 use crate::{
     agents::Registered,
@@ -69,7 +70,7 @@ fn register(table: &mut Table, request: &Add, auth: &Auth, outside: &Outside<'_>
     Ok(Outcome {
         answer: answer::agent(id, name, &told_ip, agent.key()),
         failure: Some(Refusal::NoKey),
-        added: Some((agent.clone(), request.groups.as_deref().unwrap_or_default().join(","))),
+        added: Some((agent, request.groups.as_deref().unwrap_or_default().join(","))),
         removed: replaced,
         lines,
     })

@@ -15,17 +15,17 @@ use log::{Level, error, info};
 use super::{
     answer::Refusal,
     embedded::Work,
-    file::{KeysFile, NotWritten},
+    file::{KeysFile, NotWritten, Written},
     journal::{Entry, Journal},
     key, leftovers,
+    lines::Agent,
     outcome::{Outcome, Outside},
     request::Request,
     rows::{PAUSE, Rows},
-    table::Agent,
     timestamps,
 };
 use crate::{
-    agents::Store,
+    agents::{Covered, Store},
     config::{Auth, Home},
     logging::{Repeats, Scope, scope},
     system::{clock::Clock, memory, shutdown::Shutdown, thread::guard},
@@ -40,6 +40,14 @@ const ATTEMPTS: u32 = 10;
 /// After this long without a request the memory that client.keys takes is given back.
 const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// Who is told of changes of client.keys.
+pub(super) struct Hearers {
+    /// When the rows are made.
+    pub(super) covered: Covered,
+    /// When the file is written.
+    pub(super) changed: Box<dyn Fn() + Send>,
+}
+
 /// What the thread owns.
 pub(super) struct Registrar {
     pub(super) home: Home,
@@ -51,15 +59,14 @@ pub(super) struct Registrar {
     rows: Rows,
     work: Receiver<Work>,
     order: Shutdown,
-    /// Told when client.keys has changed.
-    changed: Box<dyn Fn() + Send>,
+    hearers: Hearers,
     used: Instant,
     scope: Scope,
     told: Repeats,
 }
 
 impl Registrar {
-    /// The thread's part; `changed` is called after each change of client.keys.
+    /// The thread's part.
     pub(super) fn new(
         home: Home,
         auth: Auth,
@@ -67,7 +74,7 @@ impl Registrar {
         clock: Clock,
         work: Receiver<Work>,
         order: Shutdown,
-        changed: Box<dyn Fn() + Send>,
+        hearers: Hearers,
     ) -> Self {
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
         let journal = Journal::open(home.agents_pending(), now).unwrap_or_else(|error| {
@@ -89,7 +96,7 @@ impl Registrar {
             journal,
             work,
             order,
-            changed,
+            hearers,
             used: now,
             scope,
             told: Repeats::default(),
@@ -237,19 +244,22 @@ impl Registrar {
             }
         }
         self.journal.write().map_err(|error| Failed::Disk(self.home.agents_pending(), error))?;
-        self.file.write().map_err(|failed| match failed {
+        let Written { from, to } = self.file.write().map_err(|failed| match failed {
             NotWritten::Changed => Failed::Changed,
             NotWritten::Disk(error) => Failed::Disk(self.home.client_keys(), error),
         })?;
-        (self.changed)();
+        (self.hearers.changed)();
         outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(target: &*self.scope, "{line}"));
         // If it cannot be read now, what is pending is told later.
         let Ok(table) = self.file.table() else { return Ok(()) };
         // One that came and went at once is not there.
-        added.retain(|agent| table.by_id(agent.id()).is_some_and(|at| table.agent(at) == agent));
+        added.retain(|agent| table.by_id(agent.id()).is_some_and(|at| table.agent(at) == *agent));
         let path = self.home.agents_timestamp();
         let written = timestamps::update(&path, &removed, &added, self.clock.wall());
         self.rows.tell(&mut self.journal, table);
+        if let Some(from) = from.filter(|_| self.journal.is_told()) {
+            self.hearers.covered.follow(from, to);
+        }
         if let Err(error) = written {
             self.say(Level::Warn, &path, &error, "When agents were registered is in the agent database only");
         }

@@ -1,6 +1,6 @@
 //! Whether a new agent may take the place of one that exists (`spec/registration.md` 4).
 
-use super::{key, table::Agent};
+use super::{key, lines::Agent};
 use crate::{agents::Registered, config::Force};
 
 /// The seconds since 1970, and what the agent database says of an agent; none if it says nothing.
@@ -61,7 +61,7 @@ mod tests {
             disconnection_time: disconnected,
             date_add: added,
         };
-        test(table.agent(at), force, key_hash, || Known { now: NOW, info: info.map(registered) })
+        test(&table.agent(at), force, key_hash, || Known { now: NOW, info: info.map(registered) })
     }
 
     const FREE: Force =

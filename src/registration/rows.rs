@@ -14,6 +14,7 @@ use super::{
     address::without_prefix,
     journal::{Entry, Journal, Pending, State},
     key,
+    lines::Agent,
     table::Table,
 };
 use crate::{
@@ -108,7 +109,7 @@ fn tell(store: &Store, pending: &Pending, table: &Table) -> Result<(), Error> {
     match &pending.entry {
         Entry::Added { id, hash, date_add, groups } => {
             let agent = table.by_id(id).map(|at| table.agent(at));
-            let own = |agent: &&super::table::Agent| *hash == key::hash(agent.id(), agent.name(), agent.key());
+            let own = |agent: &Agent| *hash == key::hash(agent.id(), agent.name(), agent.key());
             let (Some(agent), Ok(number)) = (agent.filter(own), id.parse()) else { return Ok(()) };
             let (name, key, ip) = (agent.name(), agent.key(), without_prefix(agent.ip()));
             store.insert(&NewAgent { id: number, name, ip, key, date_add: *date_add, groups })?;

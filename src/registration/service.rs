@@ -6,7 +6,7 @@ use crossbeam_channel::Receiver;
 
 use super::{Registrar, authd::Authd, embedded::Embedded, embedded::Work, registrar, server};
 use crate::{
-    agents::Store,
+    agents::{Covered, Store},
     config::{Auth, Config, Home, NodeType},
     logging::scope,
     sockets::Listener,
@@ -85,17 +85,24 @@ impl Service {
         })
     }
 
-    /// Starts the threads `registrar` and `auth-listen`. `changed` is called after each change of client.keys.
+    /// Starts the threads `registrar` and `auth-listen`. `covered` is told when the rows for a change of client.keys are
+    /// made, `changed` is called after each change.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(self, changed: impl Fn() + Send + 'static, threads: &thread::Group) -> io::Result<()> {
+    pub fn start(
+        self,
+        covered: Covered,
+        changed: impl Fn() + Send + 'static,
+        threads: &thread::Group,
+    ) -> io::Result<()> {
         let Self { registrar, embedded } = self;
         let Some(Parts { home, auth, clock, order, thread, listener }) = embedded else { return Ok(()) };
         if let Some((work, store)) = thread {
-            let (clock, order) = (clock.clone(), order.clone());
+            let (clock, order, changed) = (clock.clone(), order.clone(), Box::new(changed));
+            let hearers = registrar::Hearers { covered, changed };
             threads.spawn("registrar", move || {
-                registrar::Registrar::new(home, auth, store, clock, work, order, Box::new(changed)).run();
+                registrar::Registrar::new(home, auth, store, clock, work, order, hearers).run();
             })?;
         }
         let Some(listener) = listener else { return Ok(()) };

@@ -1,7 +1,12 @@
 //! The content of client.keys (`spec/registration.md` 1), with an index for each thing that must not be there twice.
 
-use super::address::{ANY, without_prefix};
-use crate::agents::client_keys::{Key, Line, lines};
+use std::io::{self, Read};
+
+use super::{
+    address::ANY,
+    lines::{Agent, Lines, Part, Place, Starts, number},
+};
+use crate::agents::client_keys::{self, Key, Line};
 
 /// The longest line that is understood.
 const LONGEST: usize = 2047;
@@ -9,75 +14,13 @@ const LONGEST: usize = 2047;
 /// The largest id; the agent database and the agents themselves know no longer ones.
 const LARGEST: u32 = 99_999_999;
 
-/// An agent, as its line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Agent {
-    line: Box<str>,
-    /// Where name, address and key begin.
-    starts: [u16; 3],
-}
-
-impl Agent {
-    /// `line` is one of an agent, without its end.
-    fn new(key: Key<'_>) -> Self {
-        let Key { id, name, ip, key } = key;
-        let name_start = id.len() + 1;
-        let ip_start = name_start + name.len() + 1;
-        let key_start = ip_start + ip.len() + 1;
-        // No line is longer than what fits.
-        let starts = [name_start, ip_start, key_start].map(|start| start as u16);
-        Self { line: format!("{id} {name} {ip} {key}").into(), starts }
-    }
-
-    fn part(&self, from: usize, to: usize) -> &str {
-        &self.line[from..to]
-    }
-
-    fn start(&self, of: usize) -> usize {
-        usize::from(self.starts[of])
-    }
-
-    /// As it is written.
-    pub(super) fn id(&self) -> &str {
-        self.part(0, self.start(0) - 1)
-    }
-
-    pub(super) fn name(&self) -> &str {
-        self.part(self.start(0), self.start(1) - 1)
-    }
-
-    /// As it is written, with a prefix if it has one.
-    pub(super) fn ip(&self) -> &str {
-        self.part(self.start(1), self.start(2) - 1)
-    }
-
-    pub(super) fn key(&self) -> &str {
-        self.part(self.start(2), self.line.len())
-    }
-
-    /// By which ids are compared: `7` and `007` are one row of the agent database.
-    fn number(&self) -> &str {
-        number(self.id())
-    }
-
-    fn address(&self) -> &str {
-        without_prefix(self.ip())
-    }
-}
-
-/// An id without its leading zeros.
-pub(super) fn number(id: &str) -> &str {
-    id.trim_start_matches('0')
-}
-
-/// Where an agent stands in its [`Table`], as long as it is there.
-pub(super) type Place = usize;
+/// So many agents that were removed are never worth reading a file anew.
+const SPARSE: usize = 1_000;
 
 /// All agents, in the order of the file.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    /// Who was removed leaves a gap.
-    agents: Vec<Option<Agent>>,
+    agents: Lines,
     ids: Index,
     names: Index,
     addresses: Index,
@@ -86,19 +29,28 @@ pub(super) struct Table {
     /// The largest id that was ever given.
     counter: u32,
     count: usize,
+    /// Whether the last line of the file had no end, so that who else reads the file takes it for one that is not
+    /// complete.
+    pub(super) had_half_a_line: bool,
 }
 
 impl Table {
     /// Understands a file. With `purge`, agents that were removed are forgotten.
-    pub(super) fn parse(bytes: &[u8], purge: bool) -> Self {
+    ///
+    /// # Errors
+    /// When it cannot be read, or is too long.
+    pub(super) fn read(file: impl Read, purge: bool) -> io::Result<Self> {
         let mut table = Self::default();
-        for (line, _) in lines(bytes).filter(|(line, _)| !line.is_empty()) {
+        let mut lines = client_keys::Lines::new(file);
+        while let Some((line, is_whole)) = lines.read()? {
+            table.had_half_a_line |= !is_whole;
             match Line::parse(line) {
                 Line::Agent(key) if line.len() <= LONGEST => {
                     table.raise(key.id);
-                    table.agents.push(Some(Agent::new(key)));
+                    table.agents.push(key);
                 }
                 Line::Removed { .. } if purge => {}
+                _ if line.is_empty() => {}
                 other => {
                     if let Line::Removed { id } = other {
                         table.raise(id);
@@ -108,18 +60,29 @@ impl Table {
                 }
             }
         }
-        table.count = table.agents.len();
-        let with_address: Vec<Place> = (0..table.count).filter(|at| table.agent(*at).ip() != ANY).collect();
-        table.ids = Index::new((0..table.count).collect(), &table.agents, Agent::number);
-        table.names = Index::new((0..table.count).collect(), &table.agents, Agent::name);
-        table.addresses = Index::new(with_address, &table.agents, Agent::address);
-        table
+        table.count = table.agents.places();
+        let all = 0..table.count as u32;
+        table.ids = Index::new(all.clone().collect(), &table.agents, Starts::number);
+        table.names = Index::new(all.clone().collect(), &table.agents, Starts::name);
+        let with_address = all.filter(|at| table.agents.part(*at as Place, Starts::ip) != ANY);
+        table.addresses = Index::new(with_address.collect(), &table.agents, Starts::address);
+        Ok(table)
+    }
+
+    /// The same of what a test has in memory.
+    #[cfg(test)]
+    pub(super) fn parse(bytes: &[u8], purge: bool) -> Self {
+        Self::read(bytes, purge).unwrap()
     }
 
     /// The file, in pieces.
-    pub(super) fn lines(&self) -> impl Iterator<Item = &[u8]> {
-        let agents = self.agents.iter().flatten().flat_map(|agent| [agent.line.as_bytes(), b"\n"]);
-        agents.chain([&self.kept[..]])
+    pub(super) fn text(&self) -> impl Iterator<Item = &[u8]> {
+        self.agents.text().map(str::as_bytes).chain([&self.kept[..]])
+    }
+
+    /// Whether most of what it holds are agents that were removed, so that it is worth being read anew.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.agents.places() > 2 * self.count + SPARSE
     }
 
     /// The agents that there are.
@@ -131,23 +94,23 @@ impl Table {
     ///
     /// # Panics
     /// When it was removed; its place is known to nobody then.
-    pub(super) fn agent(&self, at: Place) -> &Agent {
-        self.agents[at].as_ref().expect("a place that was just found")
+    pub(super) fn agent(&self, at: Place) -> Agent {
+        self.agents.agent(at).expect("a place that was just found")
     }
 
     /// The agent with an id, however many zeros that begins with.
     pub(super) fn by_id(&self, id: &str) -> Option<Place> {
-        self.ids.find(&self.agents, Agent::number, number(id)).next()
+        self.ids.find(&self.agents, Starts::number, number(id)).next()
     }
 
     /// The first agent with this name that is not one of `without`.
     pub(super) fn by_name(&self, name: &str, without: &[Place]) -> Option<Place> {
-        self.names.find(&self.agents, Agent::name, name).find(|at| !without.contains(at))
+        self.names.find(&self.agents, Starts::name, name).find(|at| !without.contains(at))
     }
 
     /// The first agent with this address, whatever its prefix is, that is not one of `without`.
     pub(super) fn by_address(&self, address: &str, without: &[Place]) -> Option<Place> {
-        self.addresses.find(&self.agents, Agent::address, address).find(|at| !without.contains(at))
+        self.addresses.find(&self.agents, Starts::address, address).find(|at| !without.contains(at))
     }
 
     /// Adds an agent under this id, or the next one; none if there is no next one.
@@ -155,12 +118,11 @@ impl Table {
         let next = (self.counter < LARGEST).then(|| format!("{:03}", self.counter + 1));
         let id = id.or(next.as_deref())?;
         self.raise(id);
-        let at = self.agents.len();
-        self.agents.push(Some(Agent::new(Key { id, name, ip, key })));
-        self.ids.insert(&self.agents, Agent::number, at);
-        self.names.insert(&self.agents, Agent::name, at);
+        let at = self.agents.push(Key { id, name, ip, key });
+        self.ids.insert(&self.agents, Starts::number, at);
+        self.names.insert(&self.agents, Starts::name, at);
         if ip != ANY {
-            self.addresses.insert(&self.agents, Agent::address, at);
+            self.addresses.insert(&self.agents, Starts::address, at);
         }
         self.count += 1;
         Some(at)
@@ -168,11 +130,11 @@ impl Table {
 
     /// Takes an agent out; unless `purge`, its line stays with a mark.
     pub(super) fn remove(&mut self, at: Place, purge: bool) -> Option<Agent> {
-        self.agents.get(at)?.as_ref()?;
-        self.ids.remove(&self.agents, Agent::number, at);
-        self.names.remove(&self.agents, Agent::name, at);
-        self.addresses.remove(&self.agents, Agent::address, at);
-        let agent = self.agents[at].take()?;
+        self.agents.agent(at)?;
+        self.ids.remove(&self.agents, Starts::number, at);
+        self.names.remove(&self.agents, Starts::name, at);
+        self.addresses.remove(&self.agents, Starts::address, at);
+        let agent = self.agents.remove(at)?;
         self.count -= 1;
         if !purge {
             let line = format!("{} !{} {} {}\n", agent.id(), agent.name(), agent.ip(), agent.key());
@@ -201,38 +163,34 @@ impl Table {
 #[derive(Debug, Default)]
 struct Index(Vec<u32>);
 
-type Agents = [Option<Agent>];
-type Part = fn(&Agent) -> &str;
-
 impl Index {
-    fn new(places: Vec<Place>, agents: &Agents, part: Part) -> Self {
-        let mut index = Self(places.into_iter().map(|at| at as u32).collect());
-        index.0.sort_by_key(|at| Self::key(agents, part, *at));
-        index
+    fn new(mut places: Vec<u32>, agents: &Lines, part: Part) -> Self {
+        places.sort_by_key(|at| Self::key(agents, part, *at));
+        Self(places)
     }
 
-    fn key(agents: &Agents, part: Part, at: u32) -> (&str, u32) {
-        (agents[at as usize].as_ref().map_or("", part), at)
+    fn key(agents: &Lines, part: Part, at: u32) -> (&str, u32) {
+        (agents.part(at as Place, part), at)
     }
 
-    fn place(&self, agents: &Agents, part: Part, at: Place) -> Result<usize, usize> {
+    fn place(&self, agents: &Lines, part: Part, at: Place) -> Result<usize, usize> {
         let key = Self::key(agents, part, at as u32);
         self.0.binary_search_by_key(&key, |at| Self::key(agents, part, *at))
     }
 
-    fn find<'a>(&'a self, agents: &'a Agents, part: Part, text: &'a str) -> impl Iterator<Item = Place> + 'a {
+    fn find<'a>(&'a self, agents: &'a Lines, part: Part, text: &'a str) -> impl Iterator<Item = Place> + 'a {
         let first = self.0.partition_point(|at| Self::key(agents, part, *at).0 < text);
         let equal = self.0[first..].iter().take_while(move |at| Self::key(agents, part, **at).0 == text);
         equal.map(|at| *at as Place)
     }
 
-    fn insert(&mut self, agents: &Agents, part: Part, at: Place) {
+    fn insert(&mut self, agents: &Lines, part: Part, at: Place) {
         if let Err(place) = self.place(agents, part, at) {
             self.0.insert(place, at as u32);
         }
     }
 
-    fn remove(&mut self, agents: &Agents, part: Part, at: Place) {
+    fn remove(&mut self, agents: &Lines, part: Part, at: Place) {
         if let Ok(place) = self.place(agents, part, at) {
             self.0.remove(place);
         }
@@ -247,7 +205,7 @@ mod tests {
     const FILE: &str = "001 web any k1\n002 !old any k2\n# a comment\n003 db 10.0.0.0/8 k3 k4\n005 half any k5";
 
     fn text(table: &Table) -> String {
-        String::from_utf8(table.lines().flatten().copied().collect()).unwrap()
+        String::from_utf8(table.text().flatten().copied().collect()).unwrap()
     }
 
     #[test]
@@ -326,16 +284,16 @@ mod tests {
         #[test]
         fn any_bytes_come_back_line_by_line(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b' '), Just(b'!'), Just(b'#'), any::<u8>()], 0..200)) {
             let table = Table::parse(&bytes, false);
-            let written: Vec<u8> = table.lines().flatten().copied().collect();
+            let written: Vec<u8> = table.text().flatten().copied().collect();
             let sorted = |bytes: &[u8]| {
-                let mut all: Vec<Vec<u8>> = lines(bytes).map(|(line, _)| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect();
+                let mut all: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect();
                 all.retain(|line| !line.is_empty());
                 all.sort();
                 all
             };
             prop_assert_eq!(sorted(&bytes), sorted(&written));
             let again = Table::parse(&written, false);
-            prop_assert_eq!(again.lines().flatten().copied().collect::<Vec<u8>>(), written);
+            prop_assert_eq!(again.text().flatten().copied().collect::<Vec<u8>>(), written);
             prop_assert_eq!(again.counter(), table.counter());
         }
 
@@ -349,7 +307,7 @@ mod tests {
                         let id = id.map(|id| id.to_string()).filter(|id| table.by_id(id).is_none());
                         let before = table.counter();
                         let at = table.add(id.as_deref(), &format!("name{name}"), &ip, "key").unwrap();
-                        prop_assert!(id.is_some() || table.agent(at).number().parse::<u32>().unwrap() == before + 1);
+                        prop_assert!(id.is_some() || number(table.agent(at).id()).parse::<u32>().unwrap() == before + 1);
                     }
                     Step::Remove(id, purge) => {
                         if let Some(at) = table.by_id(&id.to_string()) {
@@ -363,14 +321,14 @@ mod tests {
                         prop_assert_eq!(text(&table), written);
                     }
                 }
-                let live: Vec<Place> = (0..table.agents.len()).filter(|at| table.agents[*at].is_some()).collect();
+                let live: Vec<Place> = (0..table.agents.places()).filter(|at| table.agents.agent(*at).is_some()).collect();
                 prop_assert_eq!(live.len(), table.count());
                 for at in &live {
                     let agent = table.agent(*at);
                     prop_assert_eq!(table.by_id(agent.id()), Some(*at));
-                    let first = |part: Part| live.iter().copied().find(|other| part(table.agent(*other)) == part(agent));
-                    prop_assert_eq!(table.by_name(agent.name(), &[]), first(Agent::name));
-                    let expected = if agent.ip() == ANY { None } else { first(Agent::address) };
+                    let first = |part: Part| live.iter().copied().find(|other| table.agents.part(*other, part) == table.agents.part(*at, part));
+                    prop_assert_eq!(table.by_name(agent.name(), &[]), first(Starts::name));
+                    let expected = if agent.ip() == ANY { None } else { first(Starts::address) };
                     prop_assert_eq!(table.by_address(agent.ip(), &[]), expected);
                 }
             }

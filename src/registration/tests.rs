@@ -17,12 +17,17 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    Backend as _, answer::Refusal, embedded::Embedded, journal::State, registrar::Registrar, request::Request,
+    Backend as _,
+    answer::Refusal,
+    embedded::Embedded,
+    journal::State,
+    registrar::{Hearers, Registrar},
+    request::Request,
     rows::PAUSE,
 };
 use crate::{
     agents::{
-        Backend, Error, Pending, Reply, Store,
+        Backend, Covered, Error, Pending, Reply, Store,
         embedded::{self, server::Servers},
         wazuh_db::WazuhDb,
     },
@@ -31,6 +36,7 @@ use crate::{
         clock::{Clock, FakeClock},
         disk::{Disk, faults::Fault},
         shutdown::{self, Shutdown, Trigger},
+        stamp::Stamp,
         thread::Group,
     },
 };
@@ -50,6 +56,7 @@ struct Fixture {
     hand: FakeClock,
     auth: Auth,
     changes: Arc<AtomicUsize>,
+    covered: Covered,
     /// What makes a blocked accept return, if the database is served.
     stop: Vec<Box<dyn FnOnce()>>,
 }
@@ -79,6 +86,7 @@ impl Fixture {
             hand,
             auth: Auth::default(),
             changes: Arc::default(),
+            covered: Covered::default(),
             stop: Vec::new(),
         };
         for group in ["default", "web", "db"] {
@@ -92,7 +100,8 @@ impl Fixture {
         let changes = self.changes.clone();
         let changed = Box::new(move || _ = changes.fetch_add(1, Ordering::SeqCst));
         let (home, auth, clock) = (self.home.clone(), self.auth.clone(), self.clock.clone());
-        Registrar::new(home, auth, store, clock, never(), self.order.clone(), changed)
+        let hearers = Hearers { covered: self.covered.clone(), changed };
+        Registrar::new(home, auth, store, clock, never(), self.order.clone(), hearers)
     }
 
     fn store(&self) -> Store {
@@ -312,8 +321,10 @@ fn one_that_is_killed_before_client_keys_has_done_nothing() {
 #[test]
 fn a_disk_that_fails_at_any_step_refuses_the_request_and_changes_nothing() {
     type Disks = fn(&mut Registrar) -> &mut Disk;
-    let disks: [Disks; 2] = [|registrar| &mut registrar.journal.disk, |registrar| &mut registrar.file.disk];
-    for disk in disks {
+    // The last step of the one only makes a name durable that is there already; the other removes the old content then.
+    let disks: [(Disks, usize); 2] =
+        [(|registrar| &mut registrar.journal.disk, 1), (|registrar| &mut registrar.file.disk, 2)];
+    for (disk, last) in disks {
         let fixture = Fixture::new();
         let mut registrar = fixture.registrar(fixture.store());
         ask(&mut registrar, &add("first", r#","groups":"web""#));
@@ -321,8 +332,7 @@ fn a_disk_that_fails_at_any_step_refuses_the_request_and_changes_nothing() {
         ask(&mut registrar, &add("second", ""));
         let steps = disk(&mut registrar).faults.done() - before;
         assert!(steps >= 6, "{steps}");
-        // The last step only makes a name durable that is there already.
-        for at in 0..steps - 1 {
+        for at in 0..steps - last {
             let keys = fixture.keys();
             *disk(&mut registrar) = Disk::new();
             disk(&mut registrar).faults.plan = Some((at, Fault::Once(Errno::ENOSPC)));
@@ -379,6 +389,34 @@ fn a_database_that_is_away_or_refuses_is_told_later() {
 }
 
 #[test]
+fn housekeeping_is_spared_a_change_whose_rows_are_made() {
+    let fixture = Fixture::new();
+    let now = || Stamp::of(&fixture.path("etc/client.keys")).ok();
+    fs::write(fixture.path("etc/client.keys"), "001 there any k\n").unwrap();
+    let mut registrar = fixture.registrar(fixture.store());
+    ask(&mut registrar, &add("early", ""));
+    assert_eq!(fixture.covered.get(), None, "nobody has looked at the rest of the file");
+    fixture.covered.set(now());
+    ask_all(&mut registrar, &[&add("new", ""), &remove("001")]);
+    assert_eq!(fixture.covered.get(), now());
+
+    // A line without an end: to others this is no agent, and now it becomes one.
+    let keys = fixture.keys();
+    fs::write(fixture.path("etc/client.keys"), keys.trim_end()).unwrap();
+    fixture.covered.set(now());
+    ask(&mut registrar, &add("more", ""));
+    assert_ne!(fixture.covered.get(), now());
+    fixture.covered.set(now());
+    ask(&mut registrar, &add("most", ""));
+    assert_eq!(fixture.covered.get(), now());
+
+    // The row is not made yet.
+    let mut alone = fixture.registrar(away());
+    ask(&mut alone, &add("alone", ""));
+    assert_ne!(fixture.covered.get(), now());
+}
+
+#[test]
 fn a_database_that_hangs_costs_one_wait() {
     const LIMIT: Duration = Duration::from_millis(300);
     let fixture = Fixture::new();
@@ -432,7 +470,8 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
     fs::write(fixture.path("etc/client.keys"), "001 there any k\n").unwrap();
     let (embedded, work) = Embedded::master(Auth::default(), fixture.order.clone());
     let (home, store, clock, order) = (fixture.home.clone(), fixture.store(), Clock::real(), fixture.order.clone());
-    let registrar = Registrar::new(home, Auth::default(), store, clock, work, order, Box::new(|| {}));
+    let hearers = Hearers { covered: Covered::default(), changed: Box::new(|| {}) };
+    let registrar = Registrar::new(home, Auth::default(), store, clock, work, order, hearers);
     fixture.threads.spawn("registrar", move || registrar.run()).unwrap();
     let errors = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -12,7 +12,7 @@ use std::{
     time::SystemTime,
 };
 
-use super::table::{Agent, number};
+use super::lines::{Agent, number};
 use crate::system::{clock::local_date, disk::Disk, replacement::Replacement};
 
 /// Takes out the lines of agents that were removed and adds those of new ones.
@@ -47,7 +47,7 @@ mod tests {
         let path = folder.path().join("agents-timestamp");
         let table = Table::parse(b"001 web any k\n002 db 10.0.0.0/8 k\n", false);
         let now = SystemTime::now();
-        let agents = [0, 1].map(|at| table.agent(at).clone());
+        let agents = [0, 1].map(|at| table.agent(at));
         update(&path, &[], &agents, now).unwrap();
         let date = local_date(now).to_string();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("001 web any {date}\n002 db 10.0.0.0/8 {date}\n"));

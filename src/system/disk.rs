@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, renameat};
+use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
@@ -99,6 +99,13 @@ impl Disk {
         self.gate()?;
         let directory = directory.as_fd();
         renameat(directory, from, directory, to)
+    }
+
+    /// Lets two files of the same directory change their names at once.
+    pub fn exchange(&self, directory: impl AsFd, one: &str, other: &str) -> Result<(), Errno> {
+        self.gate()?;
+        let directory = directory.as_fd();
+        renameat2(directory, one, directory, other, RenameFlags::RENAME_EXCHANGE)
     }
 
     /// Removes a file, never a directory.

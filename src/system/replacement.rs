@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use nix::{
@@ -17,7 +17,7 @@ use super::{disk::Disk, stamp::Stamp};
 /// The mode of a file that was not there.
 const MODE: u32 = 0o640;
 
-/// Bytes that are written at a time.
+/// Bytes that are written at a time, if they come in pieces that are not longer.
 const PIECE: usize = 64 * 1024;
 
 /// The new content, under another name beside the file; dropping it removes it.
@@ -25,6 +25,7 @@ pub struct Replacement<'a> {
     disk: &'a Disk,
     directory: File,
     file: File,
+    path: PathBuf,
     staged: String,
     name: String,
     durable: bool,
@@ -56,7 +57,8 @@ impl<'a> Replacement<'a> {
             Err(error) => return Err(error.into()),
         }
         let file = disk.create(&directory, &staged)?;
-        let replacement = Self { disk, directory, file, staged, name: name.to_owned(), durable, done: false };
+        let (name, staged_path) = (name.to_owned(), parent.join(&staged));
+        let replacement = Self { disk, directory, file, path: staged_path, staged, name, durable, done: false };
         replacement.write(pieces)?;
         disk.set_mode(&replacement.file, before.as_ref().map_or(MODE, |before| before.mode() & 0o7777))?;
         let like = before.map_or_else(|| replacement.directory.metadata(), Ok)?;
@@ -80,7 +82,11 @@ impl<'a> Replacement<'a> {
                 self.disk.write(&self.file, &buffer)?;
                 buffer.clear();
             }
-            buffer.extend_from_slice(piece);
+            if piece.len() > PIECE {
+                self.disk.write(&self.file, piece)?;
+            } else {
+                buffer.extend_from_slice(piece);
+            }
         }
         self.disk.write(&self.file, &buffer)
     }
@@ -97,6 +103,33 @@ impl<'a> Replacement<'a> {
             self.disk.sync(&self.directory)?;
         }
         Stamp::of_file(&self.file)
+    }
+
+    /// As [`Replacement::commit`], if what stands there is still the file of `before`; none if it is not, and it stays.
+    ///
+    /// The two change their names, and only then is looked what the other was: nobody finds it any more to change it.
+    /// Where the file system cannot do that, what somebody else writes at the same instant is lost.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn commit_over(mut self, before: &Stamp) -> io::Result<Option<Stamp>> {
+        match self.disk.exchange(&self.directory, &self.staged, &self.name) {
+            Ok(()) => {}
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(Errno::EINVAL | Errno::ENOSYS) => return self.commit().map(Some),
+            Err(error) => return Err(error.into()),
+        }
+        if !Stamp::of(&self.path).is_ok_and(|old| old.is_same_content(before)) {
+            // If that fails, the other is the last to be removed.
+            self.done = true;
+            self.disk.exchange(&self.directory, &self.staged, &self.name)?;
+            self.done = false;
+            return Ok(None);
+        }
+        if self.durable {
+            self.disk.sync(&self.directory)?;
+        }
+        Stamp::of_file(&self.file).map(Some)
     }
 }
 
@@ -119,6 +152,12 @@ mod tests {
     fn write(disk: &Disk, path: &Path, content: &str) -> io::Result<Stamp> {
         let pieces = content.as_bytes().chunks(100_000);
         Replacement::new(disk, path, true, pieces).and_then(Replacement::commit)
+    }
+
+    /// The same if the file is still the one of before.
+    fn write_over(disk: &Disk, path: &Path, before: &Stamp, content: &str) -> io::Result<Option<Stamp>> {
+        let pieces = content.as_bytes().chunks(100_000);
+        Replacement::new(disk, path, true, pieces)?.commit_over(before)
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -147,28 +186,58 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_else_has_written_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let first = write(&Disk::new(), &path, "first").unwrap();
+        let second = write_over(&Disk::new(), &path, &first, "second").unwrap().unwrap();
+        assert_eq!((Stamp::of(&path).unwrap(), &*fs::read_to_string(&path).unwrap()), (second, "second"));
+        // One who renames, one who writes to the file that is there, one who removes it.
+        fs::write(folder.path().join("new"), "their own").unwrap();
+        fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!(write_over(&Disk::new(), &path, &second, "third").unwrap(), None);
+        let third = Stamp::of(&path).unwrap();
+        fs::write(&path, "their own, longer").unwrap();
+        assert_eq!(write_over(&Disk::new(), &path, &third, "third").unwrap(), None);
+        assert_eq!(
+            (fs::read_to_string(&path).unwrap(), names(folder.path())),
+            ("their own, longer".into(), vec!["keys".into()])
+        );
+        fs::remove_file(&path).unwrap();
+        assert_eq!(write_over(&Disk::new(), &path, &third, "third").unwrap(), None);
+        assert!(names(folder.path()).is_empty());
+    }
+
+    #[test]
     fn whatever_fails_leaves_the_old_content_or_the_new() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
+        let plain = |disk: &Disk, _: &Stamp| write(disk, &path, "the new content").is_err();
+        let over = |disk: &Disk, old: &Stamp| write_over(disk, &path, old, "the new content").is_err();
+        // One step makes the new name durable. Another removes the old content, and nothing is lost if it stays.
+        sweep(&path, 1, plain);
+        sweep(&path, 2, over);
+    }
+
+    /// Lets every step of `fails` fail, of which so many are after the new content has its name.
+    fn sweep(path: &Path, last: usize, fails: impl Fn(&Disk, &Stamp) -> bool) {
+        let names = || names(path.parent().unwrap());
         let counted = Disk::new();
-        write(&counted, &path, "old").unwrap();
+        assert!(!fails(&counted, &write(&Disk::new(), path, "old").unwrap()));
         let steps = counted.faults.done();
         for (at, crash) in (0..steps).flat_map(|at| [(at, false), (at, true)]) {
-            write(&Disk::new(), &path, "old").unwrap();
+            let old = write(&Disk::new(), path, "old").unwrap();
             let fault = if crash { Fault::Crash } else { Fault::Once(Errno::ENOSPC) };
             let mut disk = Disk::new();
             disk.faults.plan = Some((at, fault));
-            let failed = write(&disk, &path, "the new content").is_err();
-            let content = fs::read_to_string(&path).unwrap();
-            // The last step makes the new name durable.
-            assert!(failed && content == if at + 1 == steps { "the new content" } else { "old" }, "{at} {content}");
+            let failed = fails(&disk, &old);
+            let content = fs::read_to_string(path).unwrap();
+            assert_eq!(content, if at + last >= steps { "the new content" } else { "old" }, "{at}");
+            assert_eq!(failed, at + last <= steps, "{at}");
             // What a crash leaves is in nobody's way.
-            assert!(crash || names(folder.path()) == ["keys"], "{at}");
-            write(&Disk::new(), &path, "newer").unwrap();
-            assert_eq!(
-                (fs::read_to_string(&path).unwrap(), names(folder.path())),
-                ("newer".into(), vec!["keys".into()])
-            );
+            assert!(crash || !failed || names() == ["keys"], "{at}");
+            write(&Disk::new(), path, "newer").unwrap();
+            assert_eq!((fs::read_to_string(path).unwrap(), names()), ("newer".into(), vec!["keys".into()]));
         }
     }
 }

@@ -34,6 +34,11 @@ impl Stamp {
         file.metadata().map(|about| Self::new(&about))
     }
 
+    /// Whether it is the same file as `other` with the same content, whatever its name is: that counts as a change, too.
+    pub fn is_same_content(&self, other: &Self) -> bool {
+        Self { changed: other.changed, ..*self } == *other
+    }
+
     fn new(about: &Metadata) -> Self {
         Self {
             device: about.dev(),

@@ -17,6 +17,7 @@ mod process;
 mod program;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod table;
+mod target;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod timing;
 
@@ -35,10 +36,15 @@ use node::{Node, Setup, free_port, furnish};
 use process::memory;
 use program::Failure;
 use table::Table;
+use target::verdict;
 use timing::{Samples, setting, timed};
 
 /// Agents of a large installation.
 const MANY: usize = 100_000;
+/// MiB that a master with so many may take at most.
+const MEMORY: f64 = 60.0;
+/// After this long without a registration a master rests.
+const REST: Duration = Duration::from_secs(65);
 
 fn main() -> ExitCode {
     program::main(run)
@@ -60,14 +66,19 @@ fn run() -> Result<(), Failure> {
         "to bare",
     ];
     let mut table = Table::new("Registrations through queue/sockets/auth, durable when answered", columns);
-    let (mut peaks, count) = (Vec::new(), setting("BENCH_REGISTRATIONS", 1000));
+    let columns =
+        ["agents before", "client.keys", "filled", "most till then", "registering", "most till then", "65 s later"];
+    let mut memories = Table::new("Memory of the master, resident MiB", columns);
+    let (mut most, count) = (0.0, setting("BENCH_REGISTRATIONS", 1000));
     for agents in [0, MANY] {
         let home = place.path().join(format!("home-{agents}"));
         let mut master = start(&home, agents)?;
-        for (groups, clients) in [("", 1), ("default", 1), ("default", 100)] {
+        let (filled, mut resident) = (memory(master.pid())?, Samples::default());
+        for (groups, clients) in [("", 1), ("default", 1), ("", 16), ("default", 100)] {
             // Disks of shared machines change their pace within seconds.
             let before = bare_rewrites(&home)?;
             let (seconds, latencies) = register(&home, groups, clients)?;
+            resident.push(memory(master.pid())?.resident);
             let bare = f64::midpoint(before, bare_rewrites(&home)?);
             let rate = count as f64 / seconds;
             table.row([
@@ -81,12 +92,22 @@ fn run() -> Result<(), Failure> {
                 format!("{:.2}", rate / bare),
             ]);
         }
-        check(&home, agents + 3 * count)?;
+        check(&home, agents + 4 * count)?;
+        thread::sleep(REST);
+        let end = memory(master.pid())?;
+        let keys = home.join("etc/client.keys").metadata()?.len() as f64 / 1024.0 / 1024.0;
+        let figures = [keys, filled.resident, filled.peak, resident.median(), end.peak, end.resident];
+        let [keys, filled, first, resident, last, rest] = figures.map(|figure| format!("{figure:.1}"));
+        memories.row([agents.to_string(), keys, filled, first, resident, last, rest]);
+        most = end.peak;
         master.glance()?;
-        peaks.push(format!("{agents} agents: {:.1} MiB", memory(master.pid())?.peak));
     }
     table.print();
-    println!("the most memory that the master took, {}", peaks.join("; "));
+    memories.print();
+    println!(
+        "  {MANY} agents: {} of at most {MEMORY} MiB; client.keys is what a table of all keys takes at least",
+        verdict(most, MEMORY)
+    );
     Ok(())
 }
 

@@ -94,30 +94,29 @@ fn a_slow_program_holds_up_only_its_own_requests_which_keep_their_order() {
 
 #[test]
 fn losing_the_master_gives_every_waiting_program_an_error_and_cuts_none() {
-    let (master, worker, _hand) = cluster(|_| {
+    let (tell, asked) = mpsc::channel();
+    let (master, worker, _hand) = cluster(move |_| {
+        // Whoever is still there to hear it.
+        let _ = tell.send(());
         loop {
             thread::park();
         }
     });
-    let mut programs = ["sendsync", "sendasync"].map(|command| {
-        let mut program = LocalProgram::of(&worker);
-        program.send(command, ADD.as_bytes());
-        program
-    });
+    let mut programs = [LocalProgram::of(&worker), LocalProgram::of(&worker)];
+    programs[0].send("sendsync", ADD.as_bytes());
+    asked.recv_timeout(Duration::from_secs(30)).expect("the registrar has the request");
+    programs[1].send("sendasync", ADD.as_bytes());
     let mut gone = LocalProgram::of(&worker);
     gone.send("sendsync", ADD.as_bytes());
     drop(gone);
     assert_eq!(programs[1].next().body, "Added request to sendsync requests queue");
-    for program in &mut programs {
-        assert_eq!(program.ask("echo", "x").body, "x", "the daemon has read its request");
-    }
     drop(master);
     let got = programs[0].next();
     assert_eq!(got.field, "ok ---------");
-    assert!(got.body.contains(r#""error":9001"#) && got.body.contains("lost"), "{}", got.body);
+    assert!(got.body.contains(r#""error":9001"#), "it may have been done: {}", got.body);
+    // The master may have lost it, refused it because it stopped, or not got it any more.
     let got = programs[1].next();
-    assert_eq!(got.field, "err --------");
-    assert!(got.body.contains("lost"), "{}", got.body);
+    assert_eq!(got.field, "err --------", "{}", got.body);
     for program in &mut programs {
         assert_eq!(program.ask("echo", "still here").body, "still here");
     }

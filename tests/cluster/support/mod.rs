@@ -87,10 +87,10 @@ fn walk(root: &Path, directory: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 
 /// A node that runs in this process.
 pub struct Node {
+    /// The node. It is dropped before its files, so that it does not write while they are removed.
+    pub running: Running,
     /// Its files.
     pub home: TestHome,
-    /// The node.
-    pub running: Running,
 }
 
 impl Node {

@@ -1,25 +1,29 @@
 //! A row for each agent that has a key (`spec/registration.md` 1, 11).
+//!
+//! The file is read twice, line by line: once to compare, once more for the agents that are to be written. Between the two
+//! each agent is a number and a hash.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
+    hash::{BuildHasher, RandomState},
+    io::{self, Seek},
+    path::PathBuf,
 };
 
 use log::{info, warn};
-use rusqlite::{params, types::ValueRef};
+use rusqlite::{Row, params};
 
 use super::{Failed, Rows};
 use crate::{
     agents::{
-        client_keys::{Key, LONGEST_FILE, Line, lines},
+        Covered,
+        client_keys::{Key, Line, Lines},
         embedded::{Database, answer::Failure},
     },
     system::{memory, stamp::Stamp},
 };
 
-/// Rows that are written at a time.
+/// Rows that are read or written at a time.
 const BATCH: usize = 1_000;
 
 /// From this number of rows on, losing more than half of them at once needs a second look.
@@ -34,8 +38,8 @@ pub(super) struct Keys {
     /// On a master the registrar that wrote the file makes the row too, at nearly the same time. It is to be first: it
     /// knows which groups the agent has asked for.
     waits: bool,
-    /// Of the file that the rows were made from.
-    done: Option<Stamp>,
+    /// The file that the rows were made from.
+    covered: Covered,
     /// Of the file at the turn before.
     seen: Option<Stamp>,
     /// Turns since many rows have lost their keys.
@@ -44,8 +48,8 @@ pub(super) struct Keys {
 }
 
 /// What client.keys says of an agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
 struct Agent {
+    id: u32,
     name: String,
     ip: String,
     key: String,
@@ -54,28 +58,30 @@ struct Agent {
 /// What is to be done.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Plan {
-    write: Vec<(i64, Agent)>,
+    /// In ascending order.
+    write: Vec<u32>,
     remove: Vec<i64>,
     /// Rows of agents that there are now.
     rows: usize,
 }
 
 impl Keys {
-    pub(super) fn new(path: PathBuf, waits: bool) -> Self {
-        Self { path, waits, done: None, seen: None, suspicious: 0, told_missing: false }
+    pub(super) fn new(path: PathBuf, waits: bool, covered: Covered) -> Self {
+        Self { path, waits, covered, seen: None, suspicious: 0, told_missing: false }
     }
 
     /// The rows are not those of the file any more.
     pub(super) fn forget(&mut self) {
-        self.done = None;
+        self.covered.set(None);
     }
 
     /// Makes the rows those of the file, if it has changed.
     pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), Failed> {
+        let failed = |error| Failed::File { path: self.path.clone(), error };
         let stamp = match Stamp::of(&self.path) {
             Ok(stamp) => stamp,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.done.is_some() && !std::mem::replace(&mut self.told_missing, true) {
+                if self.covered.get().is_some() && !std::mem::replace(&mut self.told_missing, true) {
                     warn!(
                         target: "[Cluster] [Agent database]",
                         "{} is missing; the agents that it named stay in the database.", self.path.display()
@@ -83,14 +89,16 @@ impl Keys {
                 }
                 return Ok(());
             }
-            Err(error) => return Err(Failed::File { path: self.path.clone(), error }),
+            Err(error) => return Err(failed(error)),
         };
         let before = self.seen.replace(stamp);
-        if self.done == Some(stamp) || (self.waits && before != Some(stamp)) {
+        if self.covered.get() == Some(stamp) || (self.waits && before != Some(stamp)) {
             return Ok(());
         }
-        let agents = read(&self.path).map_err(|error| Failed::File { path: self.path.clone(), error })?;
-        let plan = database.with(move |database| plan(database, agents))??;
+        let mut file = File::open(&self.path).map_err(failed)?;
+        let hasher = RandomState::new();
+        let agents = hashes(&file, &hasher).map_err(failed)?;
+        let plan = plan(database, &agents, &hasher)?;
         // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
         if Stamp::of(&self.path).ok() != Some(stamp) {
             return Ok(());
@@ -107,105 +115,135 @@ impl Keys {
             return Ok(());
         }
         self.suspicious = 0;
-        let (written, removed) = (plan.write.len(), plan.remove.len());
-        for batch in batches(plan) {
-            database.with(move |database| batch.carry_out(database))??;
+        // A name may move to another number, so the old row goes first.
+        for ids in plan.remove.chunks(BATCH).map(<[i64]>::to_vec) {
+            database.with(move |database| remove(database, &ids))??;
         }
+        if !plan.write.is_empty() {
+            file.rewind().map_err(failed)?;
+            let mut lines = Lines::new(&file);
+            loop {
+                let agents = wanted(&mut lines, &plan.write).map_err(failed)?;
+                if agents.is_empty() {
+                    break;
+                }
+                database.with(move |database| write(database, &agents))??;
+            }
+        }
+        let (written, removed) = (plan.write.len(), plan.remove.len());
         if written + removed > 0 {
             info!(
                 target: "[Cluster] [Agent database]",
                 "client.keys has changed: {written} agents added or changed, {removed} removed."
             );
         }
-        (self.done, self.told_missing) = (Some(stamp), false);
+        self.covered.set(Some(stamp));
+        self.told_missing = false;
         memory::give_back();
         Ok(())
     }
 }
 
-/// The agents of the file, by number. Removed ones, comments and lines that are not complete do not count.
-fn read(path: &Path) -> io::Result<BTreeMap<i64, Agent>> {
-    let mut bytes = Vec::new();
-    let length = File::open(path)?.take(LONGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if length as u64 > LONGEST_FILE {
-        return Err(io::Error::other(format!("it is longer than {LONGEST_FILE} bytes")));
+/// The agent of a line. Removed ones, comments and lines that are not complete do not count.
+fn agent(line: &[u8], is_whole: bool) -> Option<(u32, Key<'_>)> {
+    let Line::Agent(key) = Line::parse(line) else { return None };
+    let id = key.id.parse().ok().filter(|id| is_whole && *id > 0)?;
+    Some((id, key))
+}
+
+/// Equal ones are taken for the same name and key. Of two that differ, one in 2^64 pairs would be overlooked until the
+/// file changes again.
+fn hash(hasher: &RandomState, name: &str, key: &str) -> u64 {
+    hasher.hash_one((name, key))
+}
+
+/// The agents of the file, by number.
+fn hashes(file: &File, hasher: &RandomState) -> io::Result<Vec<(u32, u64)>> {
+    let (mut lines, mut agents) = (Lines::new(file), Vec::new());
+    while let Some((line, is_whole)) = lines.read()? {
+        agents.extend(agent(line, is_whole).map(|(id, key)| (id, hash(hasher, key.name, key.key))));
     }
-    Ok(parse(&bytes))
+    // Of lines with one number the last counts.
+    agents.reverse();
+    agents.sort_by_key(|(id, _)| *id);
+    agents.dedup_by_key(|(id, _)| *id);
+    Ok(agents)
 }
 
-fn parse(bytes: &[u8]) -> BTreeMap<i64, Agent> {
-    let agent = |line| {
-        let Line::Agent(Key { id, name, ip, key }) = Line::parse(line) else { return None };
-        let number: i64 = id.parse::<u32>().ok().filter(|id| *id > 0)?.into();
-        Some((number, Agent { name: name.to_owned(), ip: ip.to_owned(), key: key.to_owned() }))
-    };
-    lines(bytes).filter(|(_, complete)| *complete).filter_map(|(line, _)| agent(line)).collect()
-}
-
-fn plan(database: &Database, mut agents: BTreeMap<i64, Agent>) -> Result<Plan, Failure> {
-    let mut statement =
-        database.connection.prepare_cached("SELECT id, name, internal_key FROM agent WHERE id > 0 ORDER BY id")?;
-    let (mut rows, mut plan) = (statement.query([])?, Plan::default());
-    while let Some(row) = rows.next()? {
-        plan.rows += 1;
-        let id: i64 = row.get(0)?;
-        match agents.get(&id) {
-            None => plan.remove.push(id),
-            Some(agent) => {
-                let name = ValueRef::Text(agent.name.as_bytes());
-                let key = ValueRef::Text(agent.key.as_bytes());
-                if row.get_ref(1)? == name && row.get_ref(2)? == key {
-                    agents.remove(&id);
-                }
+fn plan(database: &impl Rows, agents: &[(u32, u64)], hasher: &RandomState) -> Result<Plan, Failed> {
+    let (mut plan, mut agents, mut last) = (Plan::default(), agents.iter().peekable(), 0);
+    loop {
+        let hasher = hasher.clone();
+        let rows = database.with(move |database| rows(database, last, &hasher))??;
+        let Some((end, _)) = rows.last() else { break };
+        last = *end;
+        plan.rows += rows.len();
+        for (id, known) in rows {
+            while let Some((new, _)) = agents.next_if(|(number, _)| i64::from(*number) < id) {
+                plan.write.push(*new);
+            }
+            match agents.next_if(|(number, _)| i64::from(*number) == id) {
+                None => plan.remove.push(id),
+                Some((changed, hash)) if known != Some(*hash) => plan.write.push(*changed),
+                Some(_) => {}
             }
         }
     }
-    plan.write = agents.into_iter().collect();
+    plan.write.extend(agents.map(|(new, _)| *new));
     Ok(plan)
 }
 
-fn batches(plan: Plan) -> impl Iterator<Item = Plan> {
-    let Plan { write, remove, rows } = plan;
-    // A name may move to another number, so the old row goes first.
-    let mut removes: Vec<Plan> =
-        remove.chunks(BATCH).map(|ids| Plan { remove: ids.to_vec(), write: Vec::new(), rows }).collect();
-    removes.extend(write.chunks(BATCH).map(|agents| Plan { write: agents.to_vec(), remove: Vec::new(), rows }));
-    removes.into_iter()
+/// The next rows behind the number `last`; none in place of the hash if something is missing.
+fn rows(database: &Database, last: i64, hasher: &RandomState) -> Result<Vec<(i64, Option<u64>)>, Failure> {
+    let mut statement = database
+        .connection
+        .prepare_cached("SELECT id, name, internal_key FROM agent WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let row = |row: &Row<'_>| {
+        let texts = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str());
+        let hash = if let (Ok(name), Ok(key)) = texts { Some(hash(hasher, name, key)) } else { None };
+        Ok((row.get(0)?, hash))
+    };
+    Ok(statement.query_map(params![last, BATCH as i64], row)?.collect::<Result<_, _>>()?)
 }
 
-impl Plan {
-    fn carry_out(self, database: &Database) -> Result<(), Failure> {
-        database.transaction(|database| {
-            database.group_hash.take();
-            let mut delete = database.connection.prepare_cached("DELETE FROM agent WHERE id = ?1 AND id > 0")?;
-            for id in self.remove {
-                delete.execute([id])?;
-            }
-            let mut write = database.connection.prepare_cached(
-                "INSERT INTO agent (id, name, register_ip, internal_key, date_add, `group`)
-                 VALUES (?1, ?2, ?3, ?4, ?5, NULL)
-                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, register_ip = excluded.register_ip,
-                     internal_key = excluded.internal_key",
-            )?;
-            for (id, Agent { name, ip, key }) in self.write {
-                write.execute(params![id, name, ip, key, database.now()])?;
-            }
-            Ok(())
-        })
+/// The next agents of the file that are among `ids`, as many as are written at a time.
+fn wanted(lines: &mut Lines<&File>, ids: &[u32]) -> io::Result<Vec<Agent>> {
+    let mut agents = Vec::new();
+    while agents.len() < BATCH
+        && let Some((line, is_whole)) = lines.read()?
+    {
+        let agent = agent(line, is_whole).filter(|(id, _)| ids.binary_search(id).is_ok());
+        agents.extend(agent.map(|(id, Key { name, ip, key, .. })| {
+            let [name, ip, key] = [name, ip, key].map(str::to_owned);
+            Agent { id, name, ip, key }
+        }));
     }
+    Ok(agents)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn remove(database: &Database, ids: &[i64]) -> Result<(), Failure> {
+    database.transaction(|database| {
+        database.group_hash.take();
+        let mut delete = database.connection.prepare_cached("DELETE FROM agent WHERE id = ?1 AND id > 0")?;
+        for id in ids {
+            delete.execute([id])?;
+        }
+        Ok(())
+    })
+}
 
-    #[test]
-    fn removed_agents_comments_and_half_lines_are_no_agents() {
-        let text = b"001 web any k1\n# 9 x any k\n 8 x any k\n002 !old any k2\n003 db 10.0.0.0/8 k3 k4\nx y z k\n4 a any\n0 m any k\n005 half any k";
-        let found = parse(text);
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[&1].name, "web");
-        assert_eq!((found[&3].ip.as_str(), found[&3].key.as_str()), ("10.0.0.0/8", "k3 k4"));
-        assert!(parse(b"").is_empty());
-    }
+fn write(database: &Database, agents: &[Agent]) -> Result<(), Failure> {
+    database.transaction(|database| {
+        database.group_hash.take();
+        let mut write = database.connection.prepare_cached(
+            "INSERT INTO agent (id, name, register_ip, internal_key, date_add, `group`)
+             VALUES (?1, ?2, ?3, ?4, ?5, NULL)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, register_ip = excluded.register_ip,
+                 internal_key = excluded.internal_key",
+        )?;
+        for Agent { id, name, ip, key } in agents {
+            write.execute(params![id, name, ip, key, database.now()])?;
+        }
+        Ok(())
+    })
 }

@@ -7,8 +7,9 @@
 //! | `folders`: a group for each folder in etc/shared | both | `wazuh-modulesd` |
 //! | `first`: a group for an agent that connects for the first time | master | `wazuh-remoted` |
 //!
-//! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read. Each duty
-//! gives the thread of the database away after a bounded number of rows.
+//! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read, and what the
+//! registrar of this process has changed in client.keys is not: it has made the rows. Each duty gives the thread of the
+//! database away after a bounded number of rows.
 
 mod first;
 mod folders;
@@ -18,7 +19,7 @@ use log::{Level, error};
 
 use super::{Database, Embedded};
 use crate::{
-    agents::Error,
+    agents::{Covered, Error},
     config::NodeType,
     logging::{Repeats, scope},
     node::Node,
@@ -58,15 +59,15 @@ impl From<super::answer::Failure> for Failed {
     }
 }
 
-/// The thread: runs until the node stops.
-pub fn run(node: &Node, database: &Embedded) {
+/// The thread: runs until the node stops. `covered` is also the registrar's, which makes rows too.
+pub fn run(node: &Node, database: &Embedded, covered: Covered) {
     let home = &node.home;
     let is_master = node.cluster.node_type == NodeType::Master;
     let keys_are_others = match node.cluster.node_type {
         NodeType::Master => node.settings.registration.is_external(home, "wazuh-authd"),
         NodeType::Worker => home.has_program("wazuh-modulesd"),
     };
-    let mut keys = (!keys_are_others).then(|| Keys::new(home.client_keys(), is_master));
+    let mut keys = (!keys_are_others).then(|| Keys::new(home.client_keys(), is_master, covered));
     let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir()));
     let assigns = is_master && !home.has_program("wazuh-remoted");
     let mut instance = None;

@@ -1,7 +1,7 @@
 use std::{fs, path::Path};
 
 use super::*;
-use crate::system::clock::Clock;
+use crate::system::{clock::Clock, stamp::Stamp};
 
 /// A database that is used on the thread of the test.
 struct Here(Database);
@@ -30,7 +30,8 @@ fn keys(agents: impl IntoIterator<Item = u32>) -> String {
 fn rows_follow_the_keys_and_many_do_not_vanish_at_the_first_look() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
-    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false));
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
     // Without the file nothing is to be done.
     duty.turn(&database).unwrap();
     fs::write(&path, keys(1..=2500)).unwrap();
@@ -62,7 +63,8 @@ const SECOND_LOOKS: u32 = 10;
 fn an_agent_that_the_master_named_before_its_key_came_gets_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
-    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false));
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
     database.ask("global insert-agent-group default");
     let set = r#"global set-agent-groups {"mode":"override","data":[{"id":1,"name":"a","groups":["default"]}]}"#;
     assert_eq!(database.ask(set), "ok");
@@ -76,12 +78,61 @@ fn an_agent_that_the_master_named_before_its_key_came_gets_its_key() {
 fn on_a_master_a_key_waits_for_the_registrar() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
-    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true));
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true, Covered::default()));
     fs::write(&path, keys([1])).unwrap();
     duty.turn(&database).unwrap();
     assert_eq!(database.ask("global select-agent-name 1"), "ok []");
     duty.turn(&database).unwrap();
     assert_eq!(database.ask("global select-agent-name 1"), r#"ok [{"name":"agent1"}]"#);
+}
+
+#[test]
+fn removed_agents_comments_and_half_lines_are_no_agents_and_of_one_number_the_last_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let covered = Covered::default();
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, covered.clone()));
+    let text = "004 d any k4\n001 web any k1\n# 9 x any k\n 8 x any k\n002 !old any k2\n003 db 10.0.0.0/8 k3 k4\n\
+                x y z k\n4 d any k5\n4 a any\n0 m any k\n005 half any k";
+    fs::write(&path, text).unwrap();
+    duty.turn(&database).unwrap();
+    let mut rows = || {
+        let sql = "SELECT id || ' ' || name || ' ' || register_ip || ' ' || internal_key AS a FROM agent WHERE id > 0";
+        database.ask(&format!("global sql {sql}"))
+    };
+    let expected = r#"ok [{"a":"1 web any k1"},{"a":"3 db 10.0.0.0/8 k3 k4"},{"a":"4 d any k5"}]"#;
+    assert_eq!(rows(), expected);
+    assert_eq!(covered.get(), Stamp::of(&path).ok());
+}
+
+#[test]
+fn what_the_registrar_has_written_is_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let covered = Covered::default();
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true, covered.clone()));
+    let mut turns = |database: &Here| (0..2).for_each(|_| duty.turn(database).unwrap());
+    fs::write(&path, keys(1..=2)).unwrap();
+    turns(&database);
+    // It would make a row for the third, and another for the fourth.
+    let before = Stamp::of(&path).unwrap();
+    fs::write(&path, keys(1..=3)).unwrap();
+    let after = Stamp::of(&path).unwrap();
+    covered.follow(before, after);
+    turns(&database);
+    assert_eq!(database.ask("global select-agent-name 3"), "ok []");
+    // Somebody else's change is another matter, and so is one of a file that has no rows yet.
+    fs::write(&path, keys(1..=4)).unwrap();
+    covered.follow(before, Stamp::of(&path).unwrap());
+    turns(&database);
+    assert_eq!(
+        [3, 4].map(|id| database.ask(&format!("global select-agent-name {id}"))),
+        [3, 4].map(|id| format!(r#"ok [{{"name":"agent{id}"}}]"#))
+    );
+    assert_eq!(covered.get(), Stamp::of(&path).ok());
 }
 
 #[test]
