@@ -1,6 +1,6 @@
 //! cluster_control: what the shell learns.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{Daemon, Home, Peer, control, until};
 
@@ -55,6 +55,22 @@ fn three_before_a_worker_is_in_sync_and_zero_after() {
         assert_eq!(code(home, &["-i", "-fn", "nosuch"]), Some(3));
         assert_eq!(code(home, &["-l", "-fn", "nosuch"]), Some(3));
     }
+}
+
+/// Not only at the end of the period.
+#[test]
+fn a_worker_counts_as_in_sync_as_soon_as_it_has_what_was_sent() {
+    let master = Home::master();
+    let worker = Home::worker("w1", master.address);
+    let day = json!({"intervals": {"master": {"recalculate_integrity": 86_400}, "worker": {"sync_integrity": 86_400}}});
+    [&master, &worker].iter().for_each(|home| home.settings(day.clone()));
+    let (_master, _worker) = (Daemon::start(&master), Daemon::start(&worker));
+    for content in ["first", "second", "third"] {
+        master.write("etc/rules/a.xml", content);
+        worker.wait_for_file("etc/rules/a.xml", content);
+        until("the worker in sync", || (code(&worker, &["-i", "-fn", "w1"]) == Some(0)).then_some(()));
+    }
+    assert!(!worker.log().contains("ERROR") && !master.log().contains("ERROR"), "{}\n{}", worker.log(), master.log());
 }
 
 #[test]

@@ -179,7 +179,6 @@ impl Integrity {
                 let mut state = self.state.lock();
                 let took = clock.now().duration_since(begun);
                 state.limit.arrived(took, &self.shared.node.settings.communication);
-                state.status.sync = Span { start: Some(start), end: Some(clock.wall()) };
                 state.status.files = Some(counts);
                 drop(state);
                 self.shared.node.metrics.done(Task::IntegritySync, took);
@@ -253,6 +252,8 @@ impl Integrity {
             RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
         })?;
         sender.finish()?;
+        // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
+        self.state.lock().status.sync.end = Some(self.shared.node.clock.wall());
         self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
         Ok(left_out)
     }
