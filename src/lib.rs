@@ -44,16 +44,18 @@
 //! ```
 //!
 //! Where the files of the master change, it tells the workers at once (`int_changed`), and they ask for a check without
-//! waiting for their turn ([`session::native`]).
+//! waiting for their turn ([`session::native`]); when they have what was sent, they show it by its digest.
 //!
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
 //! `hello` while a ghost is asked whether it lives, `sendsync` while there are requests of a worker to a program of the
 //! master, `request` for what needs the agent database, a scan or another node, `agents` while these are counted for
-//! who watches the node. No thread that reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
+//! who watches the node. No thread that reads a connection ever asks the agent database or the registrar: a slow one
+//! delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` and the keys as `RwLock<Arc<Keys>>` (readers clone the `Arc`
-//! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the configuration.
+//! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the
+//! configuration.
 //! Two locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
 //! time, that of the log one line be written at a time, and to one file. Their holders take no other lock. Otherwise no
 //! lock is held across I/O, a send or a callback, and none while another is taken.
@@ -95,7 +97,7 @@
 //! | [`wire`] [`crypto`] | frames, typed requests, errors · Fernet; no I/O, no clock |
 //! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of the original's |
 //! | [`agents`] | the agent database: embedded and served, or a client of the original's |
-//! | [`files`] | which files, manifest, scan and checksum cache, archive, staged and journaled apply |
+//! | [`files`] | which files, manifest and its digests, scan and checksum cache, archive, staged and journaled apply |
 //! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`node`] | what the rooms of one node share |

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::system::visible::is_hidden;
+
 /// One thing that is wrong, with its place and its remedy. Always the fault of the configuration, never of a peer.
 ///
 /// A fault about the key never holds the key's text.
@@ -109,8 +111,8 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// `text` fit for one log line: control characters are escaped, so that a value can not forge a line, and the length is
-/// bounded.
+/// `text` fit for one log line: what a terminal would obey is escaped, so that a value can not forge a line, and the
+/// length is bounded.
 pub(super) fn printable(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut shown = String::with_capacity(text.len().min(LONGEST));
@@ -119,7 +121,7 @@ pub(super) fn printable(text: &str) -> String {
             shown.push_str("...");
             break;
         }
-        if character.is_control() {
+        if is_hidden(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Exit, Output, status::Health};
+use crate::system::visible::is_hidden;
 
 /// The output `out` with a remark for each node that keeps the verdict from being good.
 ///
@@ -55,12 +56,6 @@ fn escaped(json: &str) -> String {
 /// Text of another node as it may stand on a terminal.
 pub(super) fn visible(text: &str) -> String {
     text.chars().flat_map(|c| if is_hidden(c) { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
-/// Whether it is a control character, or turns the direction in which the others are written.
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

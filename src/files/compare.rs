@@ -20,6 +20,8 @@ pub struct Difference<'a> {
     pub extra: Vec<&'a RemoteEntry>,
     /// How many files of the worker are left alone because the master could not look at its own.
     pub protected: usize,
+    /// How many files of the master are in no bucket that was compared.
+    pub others: usize,
     master: &'a Manifest,
     worker: &'a RemoteManifest,
     kind: ChecksumKind,
@@ -35,8 +37,11 @@ pub fn compare<'a>(
     kind: ChecksumKind,
     buckets: Buckets,
 ) -> Result<Difference<'a>, NoChecksum> {
-    let mut found = Difference { missing: vec![], shared: vec![], extra: vec![], protected: 0, master, worker, kind };
-    let mut ours = master.entries().iter().filter(|entry| buckets.hold(&entry.path)).peekable();
+    let ours = master.within(buckets);
+    let others = master.entries().len() - ours.len();
+    let mut found =
+        Difference { missing: vec![], shared: vec![], extra: vec![], protected: 0, others, master, worker, kind };
+    let mut ours = ours.into_iter().peekable();
     let mut theirs = worker.entries().iter().filter(|entry| buckets.hold(&entry.path)).peekable();
     loop {
         let order = match (ours.peek(), theirs.peek()) {
@@ -125,7 +130,8 @@ mod tests {
 
     fn remote(files: &BTreeMap<String, u8>) -> RemoteManifest {
         let mut json = Vec::new();
-        manifest(files, Protected::default()).to_json(ChecksumKind::Md5, Buckets::ALL, &mut json).unwrap();
+        let manifest = manifest(files, Protected::default());
+        manifest.to_json(&manifest.within(Buckets::ALL), ChecksumKind::Md5, &mut json).unwrap();
         RemoteManifest::parse(&json, ChecksumKind::Md5).unwrap()
     }
 

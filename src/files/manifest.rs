@@ -125,12 +125,17 @@ impl Manifest {
         self.digests.get_or_init(|| Digests::of(self))
     }
 
-    /// Writes the flat object that a worker sends (`spec/protocol.md` 10.2, 10.4 step 3), of the files in these buckets.
+    /// The entries of the files in these buckets.
+    pub fn within(&self, buckets: Buckets) -> Vec<&Entry> {
+        self.entries.iter().filter(|entry| buckets.hold(&entry.path)).collect()
+    }
+
+    /// Writes the flat object that a worker sends (`spec/protocol.md` 10.2, 10.4 step 3), of these entries of its.
     ///
     /// Fails if `out` does, or with [`NoChecksum`] inside the error if a checksum was not computed.
-    pub fn to_json(&self, kind: ChecksumKind, buckets: Buckets, out: &mut impl Write) -> io::Result<()> {
+    pub fn to_json(&self, entries: &[&Entry], kind: ChecksumKind, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"{")?;
-        self.write_entries(self.entries.iter().filter(|entry| buckets.hold(&entry.path)), kind, out)?;
+        self.write_entries(entries.iter().copied(), kind, out)?;
         out.write_all(b"}")
     }
 
@@ -192,7 +197,7 @@ mod tests {
         );
         for kind in [ChecksumKind::Md5, ChecksumKind::Blake2b] {
             let mut json = Vec::new();
-            manifest.to_json(kind, Buckets::ALL, &mut json).unwrap();
+            manifest.to_json(&manifest.within(Buckets::ALL), kind, &mut json).unwrap();
             assert!(json.is_ascii());
             let remote = RemoteManifest::parse(&json, kind).unwrap();
             for (ours, theirs) in manifest.entries().iter().zip(remote.entries()) {
@@ -208,7 +213,8 @@ mod tests {
         let manifest =
             Manifest::new(Arc::new(Items::standard()), vec![entry("etc/shared/b", false)], Protected::default());
         assert!(!manifest.has(ChecksumKind::Blake2b));
-        let error = manifest.to_json(ChecksumKind::Blake2b, Buckets::ALL, &mut Vec::new()).unwrap_err();
+        let error =
+            manifest.to_json(&manifest.within(Buckets::ALL), ChecksumKind::Blake2b, &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "the BLAKE2b checksum of 'etc/shared/b' has not been computed");
     }
 

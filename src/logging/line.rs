@@ -10,7 +10,10 @@ use serde::Serialize;
 
 use crate::{
     config::settings::LogFormat,
-    system::clock::{log_time, rfc3339},
+    system::{
+        clock::{log_time, rfc3339},
+        visible::is_hidden,
+    },
 };
 
 /// The longest text, in bytes: those of peers may be of any length.
@@ -57,7 +60,7 @@ struct Object<'a> {
 /// Text that takes no more memory than it may have bytes, whatever is written to it.
 struct Text {
     text: String,
-    /// Whether control characters become their escapes.
+    /// Whether what a terminal would obey becomes its escape.
     escapes: bool,
     /// Bytes that had no room.
     cut: usize,
@@ -88,7 +91,7 @@ impl fmt::Write for Text {
                 self.cut += more.len() - at;
                 return Ok(());
             }
-            if self.escapes && character.is_control() {
+            if self.escapes && is_hidden(character) {
                 self.text.extend(character.escape_default());
             } else {
                 self.text.push(character);

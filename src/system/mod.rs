@@ -20,3 +20,4 @@ pub mod terminal;
 pub mod thread;
 pub mod unix_socket;
 pub mod user;
+pub mod visible;

@@ -209,10 +209,10 @@ fn scans(report: &mut Report, home: &Path) -> Arc<Manifest> {
 fn manifests(report: &mut Report, manifest: &Manifest) -> Result<(), Failure> {
     for (name, kind) in [("MD5", ChecksumKind::Md5), ("BLAKE2b", ChecksumKind::Blake2b)] {
         let mut json = Vec::new();
-        manifest.to_json(kind, Buckets::ALL, &mut json)?;
+        manifest.to_json(&manifest.within(Buckets::ALL), kind, &mut json)?;
         let write = || {
             let mut json = Vec::new();
-            manifest.to_json(kind, Buckets::ALL, &mut json).map(|()| json)
+            manifest.to_json(&manifest.within(Buckets::ALL), kind, &mut json).map(|()| json)
         };
         let copy = || json.clone();
         report.measure(&format!("manifest to JSON, {name}"), json.len(), write, "", copy);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::system::{clock::utc, human};
+use crate::system::{clock::utc, human, visible::is_hidden};
 
 /// What stands where nothing is known.
 pub(super) const NOTHING: &str = "–";
@@ -17,7 +17,7 @@ pub(super) fn escape(text: &str) -> String {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
-            _ if character.is_control() => out.push('\u{fffd}'),
+            _ if is_hidden(character) => out.push('\u{fffd}'),
             _ => out.push(character),
         }
     }

@@ -7,23 +7,21 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use crate::files::{
-    AddError, Added, ArchiveWriter, Buckets, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file,
-};
+use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file};
 
-/// Writes the archive of a worker's check: its manifest, of the files in `buckets`, and nothing else.
+/// Writes the archive of a worker's check: these entries of its manifest, and nothing else.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn write_manifest(
     manifest: &Manifest,
+    entries: &[&Entry],
     kind: ChecksumKind,
-    buckets: Buckets,
     level: u32,
     out: impl Write,
 ) -> io::Result<()> {
     let mut metadata = Vec::new();
-    manifest.to_json(kind, buckets, &mut metadata)?;
+    manifest.to_json(entries, kind, &mut metadata)?;
     ArchiveWriter::new(out, level, u64::MAX).finish(&metadata).map(drop)
 }
 

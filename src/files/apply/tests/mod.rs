@@ -67,7 +67,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
     let scan = |home: &Path| Scanner::new(home, Arc::clone(&items)).scan(true).manifest;
     let (ours, theirs) = (scan(master), scan(worker));
     let mut json = Vec::new();
-    theirs.to_json(kind, Buckets::ALL, &mut json).unwrap();
+    theirs.to_json(&theirs.within(Buckets::ALL), kind, &mut json).unwrap();
     let theirs = RemoteManifest::parse(&json, kind).unwrap();
     let difference = compare(&ours, &theirs, kind, Buckets::ALL).unwrap();
     let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MAX_INFLATED);

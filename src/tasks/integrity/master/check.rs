@@ -68,8 +68,7 @@ impl Integrity {
             Err(error) => return self.fail_check(&format!("The comparison failed: {error}")),
         };
         // What is in no bucket of this check is there too, and known to be the same.
-        let others = master.entries().iter().filter(|entry| !buckets.hold(&entry.path)).count();
-        let files = others + remote.entries().len();
+        let files = difference.others + remote.entries().len();
         if difference.is_empty() {
             self.state.lock().in_sync = Some((sum, buckets, master.clone()));
             self.finish_check(start, begun, files, None);

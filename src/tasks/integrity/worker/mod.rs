@@ -230,11 +230,12 @@ impl<'a> Integrity<'a> {
 
     fn send_manifest(&self, task: &str, manifest: &Manifest, buckets: Buckets) -> Result<(), RequestError> {
         let path = archive_path(&self.node.cluster.node_name, &self.node.clock);
-        let count = manifest.entries().iter().filter(|entry| buckets.hold(&entry.path)).count();
+        let entries = manifest.within(buckets);
+        let count = entries.len();
         debug!(target: &*self.check_scope, "Compressing 'files_metadata.json' of {count} files.");
         debug!(target: &*self.check_scope, "Sending zip file.");
         let mut sender = FileSender::begin(self.master, &path, Arc::default())?;
-        write_manifest(manifest, self.kind, buckets, self.node.settings.communication.compress_level, &mut sender)
+        write_manifest(manifest, &entries, self.kind, self.node.settings.communication.compress_level, &mut sender)
             .map_err(|error| RequestError::Closed { reason: format!("the manifest could not be sent: {error}") })?;
         sender.finish()?;
         self.master.request(Command::IntegrityCheckEnd, format!("{task} {path}"))?;
