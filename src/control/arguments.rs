@@ -39,6 +39,7 @@ pub(super) enum Action {
     Agents,
     Keys,
     ConfigDiff,
+    ConfirmDeletions,
     AddAgent(String),
     RemoveAgent(String),
     AgentKey(String),
@@ -52,6 +53,7 @@ pub(super) enum Id {
     ListAgents,
     KeyStatus,
     ConfigDiff,
+    ConfirmDeletions,
     FilterNode,
     FilterStatus,
     AddAgent,
@@ -70,7 +72,7 @@ pub(super) enum Id {
     Help,
 }
 
-pub(super) const FLAGS: [Flag<Id>; 21] = [
+pub(super) const FLAGS: [Flag<Id>; 22] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
     flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
@@ -81,6 +83,13 @@ pub(super) const FLAGS: [Flag<Id>; 21] = [
         "config-diff",
         "",
         "Show where nodes differ in ossec.conf, and whether their ruleset is loaded.",
+    ),
+    flag(
+        Id::ConfirmDeletions,
+        "",
+        "confirm-deletions",
+        "",
+        "On the master: delete on workers what is held back since its start.",
     ),
     flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with the options above."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
@@ -131,8 +140,8 @@ pub(super) enum Fault {
     #[error("'{0}' is no number of an agent: one to eight digits, as in 'cluster_control -a'")]
     NoAgent(String),
     #[error(
-        "-l, -i, -a, --key-status, --config-diff, -u, -V, --add-agent, --remove-agent and --agent-key do not go together; \
-         choose one"
+        "-l, -i, -a, --key-status, --config-diff, --confirm-deletions, -u, -V, --add-agent, --remove-agent and --agent-key \
+         do not go together; choose one"
     )]
     SeveralActions,
     #[error("{0} goes with {1} only")]
@@ -171,6 +180,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Id::ListAgents => Action::Agents,
             Id::KeyStatus => Action::Keys,
             Id::ConfigDiff => Action::ConfigDiff,
+            Id::ConfirmDeletions => Action::ConfirmDeletions,
             Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
             Id::RemoveAgent => Action::RemoveAgent(agent(&mut parser)?),
             Id::AgentKey => Action::AgentKey(agent(&mut parser)?),
@@ -228,15 +238,16 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         action,
         Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys | Action::ConfigDiff)
     );
-    if !asks && !request.nodes.is_empty() {
-        return Err(Fault::NothingToApplyTo("-fn", ASKING));
+    let confirms = action == Some(Action::ConfirmDeletions);
+    if !asks && !confirms && !request.nodes.is_empty() {
+        return Err(Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions"));
     }
     if !asks && request.watch.is_some() {
         return Err(Fault::NothingToApplyTo("--watch", ASKING));
     }
     let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
-    if !asks && !registers && request.json {
-        return Err(Fault::NothingToApplyTo("--json", "what asks or registers"));
+    if !asks && !registers && !confirms && request.json {
+        return Err(Fault::NothingToApplyTo("--json", "what asks, confirms or registers"));
     }
     if !matches!(action, Some(Action::AddAgent(_))) && request.wishes != Wishes::default() {
         return Err(Fault::NothingToApplyTo("--ip, --groups or --force", "--add-agent"));

@@ -45,6 +45,9 @@ Columns of --config-diff (no value leaves its node: what travels is a hash of ea
                             it load the rules anew. What another program had it load is not known.
   LOADED, CHANGED, NEWEST   When it was loaded, when one of its files was changed last, and which.
 
+Deletions are held back where the first comparison since the master's start would take more than half of a worker's
+files (and more than ten), or where the worker has agent keys and the master started without any.
+
 A worker is in sync when its last integrity check came after its last transfer of files and so found no difference.
 The master always is.
 ";
@@ -59,6 +62,7 @@ JSON (indented by two blanks):
                             away) and same_key; where the master cannot be asked: this node alone, and error
   --config-diff --json      an object of nodes: error, differences (option, difference, master_line, node_line), more,
                             ruleset (verdict, changed, newest, loaded)
+  --confirm-deletions       an object: confirmed, an object of nodes: deletions, of (all its files), keys
   --add-agent, --agent-key  an object: id, name, ip, key, import (what the agent imports, in base64)
   --remove-agent            an object: id, removed, purged
   --watch --json            one such document after the other, each in one line
@@ -85,7 +89,7 @@ pub(super) fn help() -> String {
     text
 }
 
-const EXAMPLES: [(&str, &str); 13] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("cluster_control -l", "Which nodes are connected?"),
     ("cluster_control -l -fn w1 w2", "The same of two nodes only."),
     ("cluster_control -i", "When was each worker last synchronized?"),
@@ -95,6 +99,7 @@ const EXAMPLES: [(&str, &str); 13] = [
     ("cluster_control -a -fs disconnected -fn w1", "Which agents has one worker lost?"),
     ("cluster_control --key-status", "Has every node the new key?"),
     ("cluster_control --config-diff", "Why does a worker behave in another way than the master?"),
+    ("cluster_control --confirm-deletions -fn w1", "Are most files of this worker to be deleted?"),
     ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
     ("cluster_control --add-agent web01 --groups web", "Register an agent, on whatever node this is."),
     ("cluster_control --remove-agent 7", "Remove it again."),

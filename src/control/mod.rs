@@ -1,7 +1,7 @@
 //! The program `cluster_control`.
 //!
 //! ```text
-//! arguments ──► Request ──► nodes / health / agents / keys / drift / registration ──► LocalClient ──► daemon
+//! arguments ──► Request ──► nodes / health / agents / keys / drift / deletions / registration ──► LocalClient ──► daemon
 //!                  │             │
 //!                  ▼             ▼
 //!                watch ◄── Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
@@ -11,6 +11,7 @@
 
 mod agents;
 mod arguments;
+mod deletions;
 mod drift;
 mod exit;
 mod failure;
@@ -100,6 +101,7 @@ fn obey(request: &Request) -> Output {
         Action::Agents => agents::show(&client(request), &request.nodes, &request.statuses, request.json),
         Action::Keys => keys::show(&client(request), request),
         Action::ConfigDiff => drift::show(&client(request), &request.nodes, request.json),
+        Action::ConfirmDeletions => deletions::confirm(&client(request), &request.nodes, request.json),
         Action::AddAgent(name) => registrar(request).add(name, &request.wishes, request.json),
         Action::RemoveAgent(id) => registrar(request).remove(id, request.purge, request.json),
         Action::AgentKey(id) => registrar(request).key(id, request.json),

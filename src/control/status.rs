@@ -9,7 +9,7 @@ use super::{failure::Failure, moment::Moment};
 use crate::{
     local::client::LocalClient,
     system::human,
-    tasks::integrity::Failed,
+    tasks::integrity::{Failed, master::Held},
     wire::{Command, json},
 };
 
@@ -58,6 +58,8 @@ pub(super) struct Status {
     pub(super) sync_progress: Option<Progress>,
     /// Ours, while there are any.
     pub(super) failed_files: Option<FailedFiles>,
+    /// Ours, until somebody confirms them.
+    pub(super) held_deletions: Option<Held>,
 }
 
 /// How much of an archive is on its way.
@@ -145,6 +147,9 @@ impl Health {
     pub(super) fn reason(&self, name: &str) -> Option<String> {
         let general = self.verdict(name).reason()?;
         let status = self.nodes.get(name).and_then(|node| node.status.as_ref());
+        if let Some(held) = status.and_then(|status| status.held_deletions) {
+            return Some(format!("{held}: 'cluster_control --confirm-deletions' on the master lets it go"));
+        }
         if let Some(failed) = status.and_then(|status| status.failed_files.as_ref()) {
             let first = |Failed { path, reason }: &Failed| format!(", the first {path}: {reason}");
             let first = failed.first.first().map(first).unwrap_or_default();
@@ -177,6 +182,9 @@ impl Node {
             return Verdict::InSync;
         }
         let Some(status) = &self.status else { return Verdict::NeverChecked };
+        if status.held_deletions.is_some() {
+            return Verdict::NotVerified;
+        }
         let (check, sync) = (&status.last_check_integrity, &status.last_sync_integrity);
         let Some(check_end) = check.date_end.time() else { return Verdict::NeverChecked };
         let checked = check.date_start.time().map_or(check_end, |start| start.min(check_end));

@@ -213,6 +213,9 @@ impl Items {
     }
 }
 
+/// The keys of the agents: without them no agent is let in.
+pub const KEYS: &str = "etc/client.keys";
+
 /// Start of the names under which an update is staged beside its destinations.
 pub const STAGED_PREFIX: &str = ".cluster-";
 /// End of these names, which original nodes exclude too.

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
-use super::checksum::ChecksumKind;
+use super::checksum::{ChecksumKind, md5_of};
 use super::digest::{Buckets, Digests};
-use super::items::{ItemId, Items};
+use super::items::{ItemId, Items, KEYS};
 use super::json;
 
 /// One file of this node.
@@ -113,6 +113,11 @@ impl Manifest {
     /// The key of an entry's item, as the wire spells it.
     pub fn key_of(&self, entry: &Entry) -> &str {
         &self.items.item(entry.item).key
+    }
+
+    /// Whether it has no key of an agent.
+    pub fn is_keyless(&self) -> bool {
+        self.find(KEYS).is_none_or(|keys| keys.md5 == md5_of(b""))
     }
 
     /// Whether every entry has the checksum of this kind.

@@ -32,10 +32,10 @@ pub mod scan;
 pub use self::{
     apply::{Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
     archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
-    checksum::{Checksum, ChecksumKind, md5_of},
+    checksum::{Checksum, ChecksumKind, Hasher, md5_of},
     compare::{Difference, compare},
     digest::{Buckets, Digests},
-    items::{Item, Items, ItemsFault, Names},
+    items::{Item, Items, ItemsFault, KEYS, Names},
     manifest::{Entry, Manifest},
     remote::RemoteManifest,
     scan::{Scan, Scanner, Unreadable, open_file},

@@ -120,6 +120,13 @@ impl Handler for Peer {
                 let (master, question) = (master.clone(), question.to_vec());
                 self.later(connection, counter, move || master.drift(&question));
             }
+            (Request::ConfirmDeletions(filter), Role::Master(master)) => {
+                connection.answer_with(counter, master.confirm_deletions(filter));
+            }
+            // A worker whose files are to be deleted, and whoever has taken it over, is not to decide that.
+            (Request::ConfirmDeletions(_), Role::Worker(_)) => {
+                connection.refuse(counter, &ErrorObject::unexpected("deletions are confirmed on the master itself"));
+            }
             (Request::Drift(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Drift, payload.to_vec());
             }

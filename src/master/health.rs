@@ -1,10 +1,14 @@
 //! `get_health`: the workers and when each of their tasks ran last (`spec/protocol.md` 13.6).
 
+use std::sync::Arc;
+
+use log::warn;
 use serde_json::{Map, Value, json};
 
 use super::{Master, Member};
 use crate::{
     agents::listing::unavailable,
+    logging::scope,
     system::clock::iso_utc,
     tasks::integrity::{
         Applied,
@@ -47,6 +51,27 @@ impl Filter {
 }
 
 impl Master {
+    /// The answer to `confirm_del` for the workers that this filter takes: the names of those from which deletions were
+    /// held back, and what that was. They are compared again at once, and those files are deleted.
+    ///
+    /// # Errors
+    /// When the filter is none; the asking program is at fault.
+    pub fn confirm_deletions(&self, filter: &[u8]) -> Result<String, ErrorObject> {
+        let filter = Filter::parse(filter)?;
+        let confirmed = self.integrity.deletions.confirm(|name| filter.takes(name, false));
+        for (name, held) in &confirmed {
+            warn!(target: &*scope("Master", "Main"), "Confirmed for {name}: {held}; this ends now.");
+        }
+        if !confirmed.is_empty() {
+            // Their turn may be used up, and the push has them ask again.
+            self.local_integrity.wake();
+            let waiting = |worker: &&Arc<Member>| confirmed.contains_key(&worker.hello.node);
+            let generation = self.local_integrity.generation();
+            self.registry.workers().iter().filter(waiting).for_each(|worker| worker.push(generation));
+        }
+        Ok(json::text(&json!({"confirmed": confirmed})))
+    }
+
     /// The answer to `get_health` with this filter.
     ///
     /// # Errors
@@ -111,6 +136,9 @@ fn add_ours(status: &mut Value, integrity: &Status, applied: &Applied) {
     }
     if applied.failed > 0 {
         status["failed_files"] = json!({"count": applied.failed, "first": applied.failures});
+    }
+    if let Some(held) = integrity.held {
+        status["held_deletions"] = json!(held);
     }
 }
 

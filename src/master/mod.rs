@@ -62,6 +62,7 @@ impl Master {
             node: node.clone(),
             local: local_integrity.clone(),
             members: MemberCache::new(MEMBER_CACHE),
+            deletions: integrity::master::Deletions::default(),
         });
         let daemons = Arc::new(Daemons::new(&node, &local_integrity));
         Arc::new(Self {

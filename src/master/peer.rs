@@ -228,7 +228,7 @@ impl Peer {
             Request::IntegrityCheck(buckets) => {
                 // What belongs to an earlier check and was never named is not wanted any more.
                 transfers.files.clear();
-                match integrity.start(kind, buckets) {
+                match integrity.start(worker.features(), buckets) {
                     Ok(task) => connection.answer(counter, Command::Ok, task),
                     Err(error) => connection.refuse(counter, &error),
                 }

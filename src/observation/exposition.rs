@@ -82,6 +82,11 @@ fn files(text: &mut Text, view: &View) {
         text.sample(&[("name", name)], files.applied.failed);
     }
     if let Some(authority) = &view.authority {
+        let help = "Files that a worker has too many, and whose deletion is held back until somebody confirms it.";
+        text.family("wazuh_cluster_held_deletions", Kind::Gauge, help);
+        for (name, files) in &workers {
+            text.sample(&[("name", name)], files.held.map_or(0, |held| held.deletions.max(usize::from(held.keys))));
+        }
         let help = "How often the synchronised files of the master have changed since it started.";
         text.single("wazuh_cluster_generation", Kind::Gauge, help, authority.generation);
         text.single("wazuh_cluster_local_files", Kind::Gauge, "Synchronised files of the master.", authority.files);

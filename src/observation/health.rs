@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::view::View;
+use super::view::{Seen, View};
 use crate::{config::NodeType, metrics::Task, system::human, wire};
 
 /// Periods of a task that may pass without a run that ends well, beside the time that a transfer may take.
@@ -42,7 +42,11 @@ impl Health {
             name: "agent_database",
             problem: away.then(|| "the agent database did not answer the last request".to_owned()),
         };
-        Self(vec![first, second, database])
+        let mut checks = vec![first, second, database];
+        if node.cluster.node_type == NodeType::Master {
+            checks.push(Check { name: "deletions", problem: held(view) });
+        }
+        Self(checks)
     }
 
     /// Whether nothing is wrong.
@@ -69,6 +73,18 @@ impl Health {
         });
         wire::json::text(&body) + "\n"
     }
+}
+
+/// What a person is to decide.
+fn held(view: &View) -> Option<String> {
+    let held = |node: &Seen| Some((node.name.clone(), node.files.as_ref()?.held?));
+    let mut held = view.nodes.iter().filter_map(held);
+    let (name, first) = held.next()?;
+    let others = match held.count() {
+        0 => String::new(),
+        more => format!(" (and of {more} more)"),
+    };
+    Some(format!("of {name}{others}: {first}; see 'cluster_control --confirm-deletions'"))
 }
 
 fn recent(view: &View, task: Task, period: Duration) -> Check {

@@ -13,6 +13,7 @@ use crate::{
     node::Node,
     tasks::integrity::{
         Applied,
+        master::Held,
         status::{Sending, Standing},
     },
     worker::Worker,
@@ -67,6 +68,8 @@ pub(super) struct Files {
     pub(super) sent: Option<SystemTime>,
     pub(super) sending: Option<Sending>,
     pub(super) applied: Applied,
+    /// What the master holds back from it.
+    pub(super) held: Option<Held>,
 }
 
 impl View {
@@ -137,6 +140,7 @@ fn of_member(worker: &Member, now: Instant, agents: &Option<Numbers>) -> Seen {
             sent: status.sync.end,
             sending: status.sending,
             applied: worker.integrity.last_applied(),
+            held: status.held,
         }),
         agents: active(agents, &worker.hello.node),
         ..of_hello(&worker.hello)
@@ -178,6 +182,7 @@ fn of_worker(worker: &Worker, agents: &Option<Numbers>) -> Seen {
             standing: state.standing,
             sending: None,
             applied: state.applied,
+            held: None,
         }),
         ..own(node, agents)
     }

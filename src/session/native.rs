@@ -55,6 +55,11 @@ pub struct Features {
 }
 
 impl Features {
+    /// Whether anything was agreed on, so that both nodes are ours.
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+
     /// The checksum of manifests on this link.
     pub fn checksum(self) -> ChecksumKind {
         if self.checksum_md5 { ChecksumKind::Md5 } else { ChecksumKind::Blake2b }

@@ -21,7 +21,7 @@ pub use at_most::AtMost;
 pub use command::{Command, CommandField};
 pub use deframer::{Deframer, FrameError, Limits, Message};
 pub use error::{Class, ErrorObject};
-pub use request::{Hello, LONGEST_API, MalformedRequest, Request, Routed};
+pub use request::{Hello, LONGEST_API, MalformedRequest, NO_TASK, Request, Routed};
 
 /// The largest payload that travels in one frame, 5 MiB; also the length of a fragment with its header.
 pub const FRAME_LIMIT: usize = 5 * 1024 * 1024;

@@ -2,6 +2,9 @@
 
 use super::{CommandField, ErrorObject};
 
+/// The task of a failure that concerns none that was named.
+pub const NO_TASK: &str = "None";
+
 /// What a worker says of itself, `<node name> <cluster name> <node type> <version>` (`spec/protocol.md` 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -99,6 +102,7 @@ pub enum Request<'a> {
     IntegrityApplied(&'a [u8]),
     /// Ours: where nodes differ in what the cluster does not keep equal.
     Drift(&'a [u8]),
+    ConfirmDeletions(&'a [u8]),
     /// Ours: the master wants the outline of this worker's configuration.
     Outline(&'a [u8]),
     /// For a program of the master's manager. On the control socket the whole payload, between nodes behind an origin.
@@ -248,6 +252,7 @@ impl<'a> Request<'a> {
             b"int_digest" => Self::IntegrityDigest(payload),
             b"int_applied" => Self::IntegrityApplied(payload),
             b"get_drift" => Self::Drift(payload),
+            b"confirm_del" => Self::ConfirmDeletions(payload),
             b"get_outline" => Self::Outline(payload),
             b"sendsync" => Self::SendSync(payload),
             b"sendasync" => Self::SendAsync(payload),

@@ -17,7 +17,7 @@ use crate::{
         agent_info::worker as agent_info,
         integrity::worker::{self as integrity, Busy},
     },
-    wire::{Command, ErrorObject, Message, Request},
+    wire::{Command, ErrorObject, Message, NO_TASK, Request},
 };
 
 /// Handles the requests of the master.
@@ -109,6 +109,8 @@ impl Handler for Peer {
                 connection.answer(counter, Command::Ok, "Error received");
                 if self.inboxes.integrity.knows(task) {
                     self.told_integrity(|inbox| inbox.sync_failed(error));
+                } else if task == NO_TASK {
+                    self.told_integrity(|inbox| inbox.check_failed(error));
                 } else {
                     error!(target: &*self.scope, "The master could not synchronise: '{error}'");
                 }

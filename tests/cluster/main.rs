@@ -2,7 +2,9 @@
 
 mod agents;
 mod api;
+mod checks;
 mod database;
+mod deletions;
 mod digest;
 mod drift;
 mod files;

@@ -58,6 +58,26 @@ fn what_a_person_changes_arrives_long_before_the_end_of_a_period() {
     });
 }
 
+/// Case 6.3: whoever looks at the files, what has changed is published and pushed.
+#[test]
+fn a_change_that_a_local_program_sees_first_is_pushed_all_the_same() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "0");
+    let day = json!({"intervals": {"master": {"recalculate_integrity": 86_400}, "worker": {"sync_integrity": 86_400}}});
+    let master = Node::master(home, &clock, day.clone());
+    let worker = Node::worker(TestHome::new(), &clock, day, "w1", master.port());
+    for turn in 0..6 {
+        let content = turn.to_string();
+        master.home.write("etc/rules/a.xml", &content);
+        let mut program = LocalProgram::of(&master);
+        assert!(program.ask("get_hash", "").body.contains("etc/rules/a.xml"));
+        advance_until(&hand, SECOND / 100, "the change arrives", || {
+            worker.home.read("etc/rules/a.xml").as_deref() == Some(content.as_bytes())
+        });
+    }
+}
+
 #[test]
 fn nothing_is_pushed_where_it_was_not_agreed_on() {
     let (clock, _hand) = FakeClock::new();

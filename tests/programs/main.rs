@@ -32,4 +32,5 @@ mod secrets;
 mod service_manager;
 mod support;
 mod transfers;
+mod verdicts;
 mod watch;

@@ -29,6 +29,22 @@ fn refused(bytes: &[u8], why: &str) {
     assert_eq!(home.snapshot(), before);
 }
 
+/// Case 6.5: a worker of ours need not wait for a verdict that does not come.
+#[test]
+fn a_check_that_is_given_up_is_told_to_a_worker_of_ours_only() {
+    let (_home, _daemon, mut peer) = cluster();
+    peer.ask("native", r#"{"nonce": "AAAAAAAAAAAAAAAAAAAAAA", "features": ["checksum=md5", "digest"]}"#);
+    assert_eq!(peer.check("w1", &archive(&[], &json!([]))).0, "ok");
+    let told = String::from_utf8(peer.wait_for("syn_m_c_r")).unwrap();
+    assert!(told.starts_with("None ") && told.contains("The worker's manifest is refused"), "{told}");
+
+    let (home, _daemon, mut peer) = cluster();
+    assert_eq!(peer.check("w1", &archive(&[], &json!([]))).0, "ok");
+    home.wait_for("The worker's manifest is refused");
+    peer.ask("echo", "what was said before comes before its answer");
+    assert!(!peer.was_asked("syn_m_c_r"));
+}
+
 #[test]
 fn an_archive_that_brings_files() {
     let files = manifest(&[("etc/client.keys", "etc/", b"002 evil any key")]);

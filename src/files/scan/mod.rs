@@ -18,7 +18,7 @@ use self::missing::Missing;
 use self::roots::Roots;
 use self::stamp::{Kept, Stamp};
 use self::walk::{Problems, Walk};
-use super::items::{ItemId, Items};
+use super::items::{ItemId, Items, KEYS};
 use super::manifest::{Entry, Manifest, Protected};
 use crate::system::clock::Clock;
 
@@ -66,6 +66,8 @@ pub struct Scanner {
     kept: Vec<Kept>,
     roots: Roots,
     missing: Missing,
+    /// Whether the keys of the agents were there, and are not now.
+    keys_lost: bool,
 }
 
 /// A file that must be read.
@@ -87,6 +89,7 @@ impl Scanner {
             kept: Vec::new(),
             roots: Roots::default(),
             missing: Missing::default(),
+            keys_lost: false,
         }
     }
 
@@ -146,13 +149,22 @@ impl Scanner {
         );
         let hashed = candidates.len();
         let fresh = self.read(&candidates, want_blake2b, now, &mut problems, &mut same);
-        let Problems { unreadable, mut protected, .. } = problems;
+        let Problems { mut unreadable, mut protected, .. } = problems;
         let mut back = vec![false; last.entries.len()];
         fresh.iter().filter_map(|(_, _, known)| *known).for_each(|at| back[at] = true);
         let vanished = last.entries.iter().enumerate().filter(|(at, _)| !same[*at] && !back[*at]);
         let is_fresh = |path: &str| fresh.binary_search_by(|(entry, ..)| (*entry.path).cmp(path)).is_ok();
         let missing = self.missing.update(vanished.map(|(_, entry)| &entry.path), is_fresh);
         protected.files.extend(missing.map(ToString::to_string));
+        // No agent could report any more if it went everywhere; to take all keys from the workers it must be emptied.
+        let keys_there = is_fresh(KEYS) || place(&last.entries, KEYS, 0).is_some_and(|at| same[at]);
+        self.keys_lost = !keys_there && (self.keys_lost || last.find(KEYS).is_some());
+        if !keys_there && !protected.files.iter().any(|path| path == KEYS) {
+            if self.keys_lost {
+                unreadable.push(Unreadable { path: KEYS.to_owned(), reason: "it is not there any more".to_owned() });
+            }
+            protected.files.push(KEYS.to_owned());
+        }
         protected.files.sort_unstable();
         protected.directories.sort_unstable();
         protected.files.dedup();

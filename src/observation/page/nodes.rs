@@ -36,9 +36,12 @@ impl State {
         if !node.connected {
             return Self::Bad("not connected".to_owned());
         }
-        let Some(Files { standing, sending, applied, .. }) = &node.files else {
+        let Some(Files { standing, sending, applied, held, .. }) = &node.files else {
             return Self::Good("serves".to_owned());
         };
+        if held.is_some() {
+            return Self::Bad("deletions held back".to_owned());
+        }
         if let Some(Sending { files, of, bytes }) = sending {
             return Self::Busy(format!("receives {files} of {of} files, {}", human::bytes(*bytes)));
         }
@@ -103,9 +106,12 @@ fn row(node: &Seen, view: &View) -> [String; COLUMNS.len()] {
     ]
 }
 
-fn failures(Files { applied, .. }: &Files) -> String {
+fn failures(Files { applied, held, .. }: &Files) -> String {
     let line = |Failed { path, reason }: &Failed| format!("<li>{}: {}</li>", escape(path), escape(reason));
     let mut lines: String = applied.failures.iter().take(NAMED).map(line).collect();
+    if let Some(held) = held {
+        let _ = write!(lines, "<li>{held}: <code>cluster_control --confirm-deletions</code> lets it go</li>");
+    }
     if applied.failed > NAMED {
         let _ = write!(lines, "<li>and {} more</li>", applied.failed - NAMED);
     }

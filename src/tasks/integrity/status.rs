@@ -11,7 +11,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{connection::Transfer, system::clock::iso_utc};
+use super::master::Held;
+use crate::{connection::Transfer, files::Difference, system::clock::iso_utc};
 
 /// When something began and ended last.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,9 +61,17 @@ pub struct Status {
     pub standing: Standing,
     /// The synchronisation that is running.
     pub sending: Option<Sending>,
+    /// What the last check held back.
+    pub held: Option<Held>,
 }
 
 impl Counts {
+    /// Of what a comparison found.
+    pub fn of(difference: &Difference<'_>) -> Self {
+        let [missing, shared] = [&difference.missing, &difference.shared].map(Vec::len);
+        Self { missing, shared, extra: difference.extra.len() }
+    }
+
     /// All of them.
     pub fn sum(self) -> usize {
         self.missing + self.shared + self.extra

@@ -10,7 +10,7 @@ mod watch;
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,15 +38,40 @@ const CLASSIC_TURNS: u64 = 64;
 
 /// The published result, shared by the thread, the workers' integrity checks and the control socket.
 pub struct LocalIntegrity {
-    manifest: RwLock<Option<Arc<Manifest>>>,
+    published: RwLock<Published>,
     turn: AtomicU64,
-    generation: AtomicU64,
     /// The turn after which somebody last asked for BLAKE2b-512; 0 for never.
     blake2b_asked: AtomicU64,
+    /// Whether there was no key of an agent when the files were first looked at.
+    began_keyless: OnceLock<bool>,
     wake: Sender<()>,
     woken: Receiver<()>,
     /// One walk over the files at a time; held by nobody who holds another lock.
-    scanner: Mutex<Scanner>,
+    files: Mutex<Files>,
+}
+
+/// What the workers are compared with.
+#[derive(Default)]
+struct Published {
+    manifest: Option<Arc<Manifest>>,
+    /// Which of the changes that were found it holds: all up to this.
+    generation: u64,
+}
+
+/// The files as they were last looked at.
+struct Files {
+    scanner: Scanner,
+    /// How often a scan, whoever ordered it, has found a change.
+    changes: u64,
+}
+
+impl Files {
+    /// Scans, and numbers what has been found.
+    fn scan(&mut self, kind: ChecksumKind) -> Scan {
+        let scan = self.scanner.scan(kind == ChecksumKind::Blake2b);
+        self.changes += u64::from(scan.changed);
+        scan
+    }
 }
 
 impl LocalIntegrity {
@@ -57,13 +82,13 @@ impl LocalIntegrity {
         let scanner = Scanner::new(node.home.path(), node.items.clone())
             .with_grace(node.clock.clone(), node.settings.master.recalculate_integrity);
         Self {
-            manifest: RwLock::new(None),
+            published: RwLock::default(),
             turn: AtomicU64::new(0),
-            generation: AtomicU64::new(0),
             blake2b_asked: AtomicU64::new(0),
+            began_keyless: OnceLock::new(),
             wake,
             woken,
-            scanner: Mutex::new(scanner),
+            files: Mutex::new(Files { scanner, changes: 0 }),
         }
     }
 
@@ -73,7 +98,7 @@ impl LocalIntegrity {
         if kind == ChecksumKind::Blake2b {
             self.blake2b_asked.store(self.turn() + 1, Ordering::Release);
         }
-        let manifest = self.manifest.read().clone()?;
+        let manifest = self.published.read().manifest.clone()?;
         if manifest.has(kind) {
             return Some(manifest);
         }
@@ -88,12 +113,22 @@ impl LocalIntegrity {
 
     /// How often the manifest has changed.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        self.published.read().generation
+    }
+
+    /// Whether `manifest` is the one that the workers are compared with.
+    pub fn is_published(&self, manifest: &Arc<Manifest>) -> bool {
+        self.published.read().manifest.as_ref().is_some_and(|published| Arc::ptr_eq(published, manifest))
+    }
+
+    /// Whether this master had no key of an agent when it started.
+    pub fn began_keyless(&self) -> bool {
+        self.began_keyless.get().copied().unwrap_or(true)
     }
 
     /// How many files there are, as the last run found them.
     pub fn files(&self) -> usize {
-        self.manifest.read().as_ref().map_or(0, |manifest| manifest.entries().len())
+        self.published.read().manifest.as_ref().map_or(0, |manifest| manifest.entries().len())
     }
 
     /// Lets a run begin now instead of at the end of the period, for files that are known to have changed.
@@ -102,15 +137,19 @@ impl LocalIntegrity {
         let _ = self.wake.try_send(());
     }
 
-    /// Calculates now, with the cache of the thread; for `get_hash`.
+    /// Calculates now, with the cache of the thread; for `get_hash`. What it finds is published by the thread, at once.
     pub fn scan(&self, kind: ChecksumKind) -> Scan {
-        self.scanner.lock().scan(kind == ChecksumKind::Blake2b)
+        let scan = self.files.lock().scan(kind);
+        if scan.changed {
+            self.wake();
+        }
+        scan
     }
 
-    /// The thread. `changed` is called after a run that found a difference.
+    /// The thread. `changed` is called after a run that published a difference, whoever found it.
     pub fn run(&self, node: &Node, changed: impl Fn()) {
         let scope = scope("Master", "Local integrity");
-        let mut unreadable = HashSet::new();
+        let (mut unreadable, mut told) = (HashSet::new(), 0);
         let watch = Watch::begin(node.items.clone(), self.wake.clone(), scope.clone());
         let mut watch = watch.inspect_err(|error| {
             warn!(
@@ -120,7 +159,18 @@ impl LocalIntegrity {
             );
         }).ok();
         loop {
-            if let Err(panic) = guard(|| self.turn_once(node, &scope, watch.as_mut(), &mut unreadable, &changed)) {
+            if let Err(panic) = guard(|| {
+                let directories = self.turn_once(node, &scope, &mut unreadable);
+                // A run that failed before this leaves its change to this one.
+                let generation = self.generation();
+                if told != generation {
+                    changed();
+                    told = generation;
+                }
+                if let Some(watch) = &mut watch {
+                    watch.follow(node.home.path(), &directories);
+                }
+            }) {
                 node.metrics.failed(Task::LocalIntegrity);
                 error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
             }
@@ -148,17 +198,14 @@ impl LocalIntegrity {
         node.settings.master.recalculate_integrity
     }
 
-    fn turn_once(
-        &self,
-        node: &Node,
-        scope: &Scope,
-        watch: Option<&mut Watch>,
-        unreadable: &mut HashSet<String>,
-        changed: &impl Fn(),
-    ) {
+    /// Scans and publishes. Gives the directories that were looked into.
+    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut HashSet<String>) -> Vec<String> {
         info!(target: &**scope, "Starting.");
         let start = node.clock.now();
-        let scan = self.scan(self.wanted());
+        let (scan, generation) = {
+            let mut files = self.files.lock();
+            (files.scan(self.wanted()), files.changes)
+        };
         let now: HashSet<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
         for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
             warn!(
@@ -169,20 +216,13 @@ impl LocalIntegrity {
         }
         *unreadable = now;
         let count = scan.manifest.entries().len();
-        *self.manifest.write() = Some(scan.manifest);
-        if scan.changed {
-            self.generation.fetch_add(1, Ordering::AcqRel);
-        }
+        self.began_keyless.get_or_init(|| scan.manifest.is_keyless());
+        *self.published.write() = Published { manifest: Some(scan.manifest), generation };
         self.turn.fetch_add(1, Ordering::AcqRel);
         let took = node.clock.now().duration_since(start);
         node.metrics.done(Task::LocalIntegrity, took);
         let took = took.as_secs_f64();
         info!(target: &**scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
-        if scan.changed {
-            changed();
-        }
-        if let Some(watch) = watch {
-            watch.follow(node.home.path(), &scan.directories);
-        }
+        scan.directories
     }
 }

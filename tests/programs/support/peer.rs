@@ -11,7 +11,7 @@ use std::{
 
 use clusterd::{
     crypto::Fernet,
-    wire::{CommandField, Deframer, Limits, Message, frame},
+    wire::{CommandField, Deframer, ErrorObject, Limits, Message, frame},
 };
 use sha2::{Digest, Sha256};
 
@@ -39,6 +39,8 @@ pub struct Peer {
     pub silent: bool,
     /// Whether checks are granted to the other end.
     pub grant: bool,
+    /// Whether it agrees with a worker on digests, and then refuses to compare a part of the files.
+    pub native: bool,
 }
 
 impl Peer {
@@ -68,6 +70,7 @@ impl Peer {
             files: HashMap::new(),
             silent: false,
             grant: true,
+            native: false,
         }
     }
 
@@ -140,6 +143,13 @@ impl Peer {
         }
     }
 
+    /// Whether the other end has asked this since it was last looked for.
+    pub fn was_asked(&mut self, command: &str) -> bool {
+        let before = self.asked.len();
+        self.asked.retain(|asked| asked.command != command);
+        self.asked.len() < before
+    }
+
     /// Whether the other end answers an echo, and has not closed.
     pub fn is_open(&mut self) -> bool {
         let bytes = self.frame(1, "echo", b"x");
@@ -175,6 +185,10 @@ impl Peer {
     /// As [`Peer::check`], of the files in these buckets.
     pub fn check_in(&mut self, buckets: &str, name: &str, archive: &[u8]) -> Answer {
         super::until("the permission for a check", || (self.ask("syn_i_w_m_p", "") == "True").then_some(()));
+        if !buckets.is_empty() {
+            // A part is compared only with the files by whose digests it was chosen.
+            self.ask("int_digest", "0".repeat(32));
+        }
         let task = self.ask("syn_i_w_m", buckets);
         self.deliver(name, "syn_i_w_m_e", &task, archive)
     }
@@ -221,8 +235,13 @@ impl Peer {
         let answer: (&str, Vec<u8>) = match command.as_str() {
             "hello" => {
                 let name = String::from_utf8_lossy(&words().0).into_owned();
-                ("ok", format!("Client {name} added").into_bytes())
+                let native = if self.native { " native/1 AAAAAAAAAAAAAAAAAAAAAA" } else { "" };
+                ("ok", format!("Client {name} added{native}").into_bytes())
             }
+            "native" => ("ok", br#"{"features": ["checksum=md5", "digest"]}"#.to_vec()),
+            // It has no files.
+            "int_digest" => ("ok", [b"buckets ".to_vec(), clusterd::files::md5_of(b"").repeat(256)].concat()),
+            "syn_i_w_m" if !body.is_empty() => ("err", ErrorObject::unexpected("ask again").to_json().into_bytes()),
             "echo" => ("ok", body.clone()),
             "echo-c" => ("ok-m ", body.clone()),
             "echo-m" => ("ok-c", body.clone()),

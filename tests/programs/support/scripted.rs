@@ -31,7 +31,17 @@ impl ScriptedMaster {
 
     /// The next worker that says hello, welcomed as an original master welcomes it.
     pub fn accept(&self) -> Peer {
+        self.welcome(false)
+    }
+
+    /// The same with a native link.
+    pub fn accept_native(&self) -> Peer {
+        self.welcome(true)
+    }
+
+    fn welcome(&self, native: bool) -> Peer {
         let mut peer = Peer::new(self.stream());
+        peer.native = native;
         peer.wait_for("hello");
         peer
     }

@@ -8,7 +8,7 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use log::{Level, debug, error, info, warn};
 
-use super::{Arrived, Integrity};
+use super::{Arrived, Held, Integrity};
 use crate::{
     connection::{FileSender, ReceivedFile, RequestError},
     files::{Buckets, ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
@@ -19,69 +19,116 @@ use crate::{
         sending::UpdateWriter,
         status::{Counts, Progress, Span},
     },
-    wire::{Class, Command, ErrorObject},
+    wire::{Class, Command, ErrorObject, NO_TASK},
 };
+
+/// What lets go what is held back.
+const CONFIRM: &str = "confirm it on the master with 'cluster_control --confirm-deletions'";
+
+/// What a check has found.
+#[derive(Clone, Copy)]
+enum Found<'a> {
+    /// The worker has the files of this manifest.
+    Equal(&'a Arc<Manifest>),
+    /// It differs in these, of which some may be held back.
+    Behind(Counts, Option<Held>),
+}
+
+/// What is to be compared.
+pub(super) struct Check {
+    /// Its id.
+    pub(super) task: String,
+    /// The checksum of the link.
+    pub(super) kind: ChecksumKind,
+    /// Whether the worker is one of ours, and knows what it means that a check was given up.
+    pub(super) is_native: bool,
+    /// The files.
+    pub(super) buckets: Buckets,
+    /// What they are compared with; if it is not said, what is in force when the worker's manifest has come.
+    pub(super) about: Option<Arc<Manifest>>,
+}
 
 impl Integrity {
     /// The thread of one check.
-    pub(super) fn run(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind, buckets: Buckets) {
-        if let Err(panic) = guard(|| self.check(task, arrives, kind, buckets)) {
-            error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
+    pub(super) fn run(&self, check: &Check, arrives: &Receiver<Arrived>) {
+        match guard(|| self.check(check, arrives)) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => self.give_up(check, &reason),
+            Err(panic) => self.give_up(check, &format!("The check failed: {panic}. Please report this.")),
         }
         let mut state = self.state.lock();
-        if state.running.as_ref().is_some_and(|running| running.task == task) {
+        if state.running.as_ref().is_some_and(|running| running.task == check.task) {
             state.running = None;
         }
         drop(state);
         memory::give_back();
     }
 
-    fn check(&self, task: &str, arrives: &Receiver<Arrived>, kind: ChecksumKind, buckets: Buckets) {
+    /// # Errors
+    /// Why there is no verdict.
+    fn check(&self, check: &Check, arrives: &Receiver<Arrived>) -> Result<(), String> {
         info!(target: &*self.check_scope, "Starting.");
+        let &Check { kind, buckets, .. } = check;
         let clock = &self.shared.node.clock;
         let start = clock.wall();
-        let Some((path, file)) = self.wait_for_manifest(task, arrives) else { return };
+        let Some((path, file)) = self.wait_for_manifest(&check.task, arrives)? else { return Ok(()) };
         debug!(
             target: &*self.check_scope,
             "Received file from worker: '{}'",
             self.shared.node.home.path().join(path).display()
         );
         let begun = clock.now();
-        let Some(master) = self.shared.local.manifest(kind) else {
-            return warn!(
+        let Some(master) = check.about.clone().or_else(|| self.shared.local.manifest(kind)) else {
+            warn!(
                 target: &*self.check_scope,
                 "The files of this node have not been calculated with this worker's kind of checksum yet; the worker \
                  is compared at its next check."
             );
+            return Ok(());
         };
         let sum = file.sha256;
         if self.known_in_sync(&sum, buckets, &master) {
-            self.finish_check(start, begun, master.entries().len(), None);
-            return self.tell_in_sync();
+            self.finish_check(start, begun, master.entries().len(), Found::Equal(&master));
+            self.tell_in_sync();
+            return Ok(());
         }
-        let remote = match read_manifest(file, kind) {
-            Ok(remote) => remote,
-            Err(reason) => return self.fail_check(&format!("The worker's manifest is refused: {reason}")),
-        };
-        let difference = match compare(&master, &remote, kind, buckets) {
-            Ok(difference) => difference,
-            Err(error) => return self.fail_check(&format!("The comparison failed: {error}")),
-        };
+        let remote =
+            read_manifest(file, kind).map_err(|reason| format!("The worker's manifest is refused: {reason}"))?;
+        let mut difference =
+            compare(&master, &remote, kind, buckets).map_err(|error| format!("The comparison failed: {error}"))?;
+        // What has come since is not surplus any more.
+        if let Some(now) = self.shared.local.manifest(kind).filter(|now| !Arc::ptr_eq(now, &master)) {
+            difference.extra.retain(|entry| now.find(&entry.path).is_none());
+        }
         // What is in no bucket of this check is there too, and known to be the same.
         let files = difference.others + remote.entries().len();
-        if difference.is_empty() {
-            self.state.lock().in_sync = Some((sum, buckets, master.clone()));
-            self.finish_check(start, begun, files, None);
-            self.tell_in_sync();
-        } else {
-            let counts = Counts {
-                missing: difference.missing.len(),
-                shared: difference.shared.len(),
-                extra: difference.extra.len(),
-            };
-            self.finish_check(start, begun, files, Some(counts));
-            self.synchronise(task, &difference, counts);
+        let behind = Counts::of(&difference);
+        let keyless = self.shared.local.began_keyless();
+        let held = self.shared.deletions.hold(&self.worker, &mut difference, (&master, &remote), keyless);
+        if let Some(held) = held {
+            self.tell_held(held);
         }
+        let found =
+            if behind.sum() == 0 && held.is_none() { Found::Equal(&master) } else { Found::Behind(behind, held) };
+        self.finish_check(start, begun, files, found);
+        match (difference.is_empty(), held) {
+            (false, _) => self.synchronise(&check.task, &difference, Counts::of(&difference)),
+            // An original worker has no word for this, and is not to compare itself for ever.
+            (true, Some(held)) if check.is_native => self.tell_given_up(&format!("{held}; {CONFIRM}")),
+            (true, Some(_)) => self.tell_in_sync(),
+            (true, None) => {
+                self.state.lock().in_sync = Some((sum, buckets, master.clone()));
+                self.tell_in_sync();
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_held(&self, held: Held) {
+        let text =
+            format!("Of {}: {held}. If that is to be, {CONFIRM}; if not, restore the files of this node.", self.worker);
+        let level = self.told.level(Level::Error, &text, self.shared.node.clock.now());
+        log::log!(target: &*self.check_scope, level, "{text}");
     }
 
     /// `int_digest`: whether the worker's files are those of this node, which ends the check; among which files to look
@@ -98,35 +145,55 @@ impl Integrity {
         let same = master.digests().are_those_of(question).ok_or_else(no_digest)?;
         if same {
             info!(target: &*self.check_scope, "Starting.");
-            self.finish_check(start, begun, master.entries().len(), None);
+            self.shared.deletions.equal(&self.worker);
+            self.finish_check(start, begun, master.entries().len(), Found::Equal(&master));
+        } else {
+            self.state.lock().digested = Arc::downgrade(&master);
         }
         Ok(master.digests().answer(same))
     }
 
-    /// `behind` is what was found to differ.
-    fn finish_check(&self, start: SystemTime, begun: Instant, files: usize, behind: Option<Counts>) {
+    fn finish_check(&self, start: SystemTime, begun: Instant, files: usize, found: Found<'_>) {
         let clock = &self.shared.node.clock;
         let (now, end) = (clock.now(), clock.wall());
         let mut state = self.state.lock();
         state.status.check = Span { start: Some(start), end: Some(end) };
-        match behind {
-            None => {
-                state.status.standing.equal(now, end);
+        match found {
+            Found::Equal(master) => {
+                // If these are not the files of this node any more, the next check tells how the worker stands.
+                if self.shared.local.is_published(master) {
+                    state.status.standing.equal(now, end);
+                }
+                state.status.held = None;
                 state.applied = Applied::default();
             }
-            Some(behind) => state.status.standing.differs(behind),
+            Found::Behind(behind, held) => {
+                state.status.standing.differs(behind);
+                state.status.held = held;
+            }
         }
         drop(state);
         let took = now.duration_since(begun);
         self.shared.node.metrics.done(Task::IntegrityCheck, took);
-        let (took, verdict) =
-            (took.as_secs_f64(), if behind.is_some() { "Sync required." } else { "Sync not required." });
+        let verdict = if matches!(found, Found::Equal(_)) { "Sync not required." } else { "Sync required." };
+        let took = took.as_secs_f64();
         info!(target: &*self.check_scope, "Finished in {took:.3}s. Received metadata of {files} files. {verdict}");
     }
 
-    fn fail_check(&self, reason: &str) {
+    /// The check came to no verdict.
+    fn give_up(&self, check: &Check, reason: &str) {
         self.shared.node.metrics.failed(Task::IntegrityCheck);
         error!(target: &*self.check_scope, "{reason}");
+        if check.is_native {
+            self.tell_given_up(reason);
+        }
+    }
+
+    /// Tells a worker of ours not to wait for a verdict, and why there is none. An original one asks again all the same.
+    fn tell_given_up(&self, reason: &str) {
+        let error = ErrorObject::unexpected(reason).to_json();
+        // A worker that does not take it asks again at its next turn.
+        let _ = self.connection.request(Command::IntegritySyncFailed, format!("{NO_TASK} {error}"));
     }
 
     fn tell_in_sync(&self) {
@@ -135,22 +202,29 @@ impl Integrity {
         }
     }
 
-    fn wait_for_manifest(&self, task: &str, arrives: &Receiver<Arrived>) -> Option<(String, ReceivedFile)> {
+    /// None if the worker has given up itself, or is gone.
+    ///
+    /// # Errors
+    /// When it does not come.
+    fn wait_for_manifest(
+        &self,
+        task: &str,
+        arrives: &Receiver<Arrived>,
+    ) -> Result<Option<(String, ReceivedFile)>, String> {
         let limit = self.shared.node.settings.communication.timeout_receiving_file;
         let arrived = select! {
             recv(arrives) -> arrived => arrived.ok(),
             recv(self.connection.closed()) -> _ => None,
             recv(self.shared.node.clock.after(limit)) -> _ => {
                 let error = ErrorObject::new(Class::Cluster, 3039);
-                self.fail_check(&error.to_string());
                 let _ = self.connection.request(Command::CancelTask, format!("{task} {}", error.to_json()));
-                None
+                return Err(error.to_string());
             }
         };
-        match arrived? {
-            Arrived::File(path, file) => Some((path, file)),
-            Arrived::Failed => None,
-        }
+        Ok(match arrived {
+            Some(Arrived::File(path, file)) => Some((path, file)),
+            Some(Arrived::Failed) | None => None,
+        })
     }
 
     fn known_in_sync(&self, sum: &[u8; 32], buckets: Buckets, master: &Arc<Manifest>) -> bool {

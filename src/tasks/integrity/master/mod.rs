@@ -4,12 +4,19 @@
 //! message, so a slow worker delays nobody. At most one runs for a worker at a time.
 
 mod check;
+mod deletions;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use crossbeam_channel::{Sender, bounded};
 use log::{error, warn};
 use parking_lot::Mutex;
+
+use check::Check;
+pub use deletions::{Deletions, Held};
 
 use super::{
     Applied,
@@ -21,9 +28,10 @@ use crate::{
     files::{Buckets, ChecksumKind, Manifest, MemberCache},
     logging::{Repeats, Scope, scope},
     node::Node,
+    session::native::Features,
     system::random,
     tasks::local_integrity::LocalIntegrity,
-    wire::ErrorObject,
+    wire::{ErrorObject, NO_TASK},
 };
 
 /// What the checks of all workers share.
@@ -34,6 +42,8 @@ pub struct Shared {
     pub local: Arc<LocalIntegrity>,
     /// Compressed files that several workers may need.
     pub members: MemberCache,
+    /// What a person is to confirm.
+    pub deletions: Deletions,
 }
 
 /// The checks of one worker, as long as it is connected.
@@ -52,6 +62,8 @@ struct State {
     /// The turn in which this worker asked last.
     asked: Option<u64>,
     running: Option<Running>,
+    /// The manifest by whose digests the worker was told where its files differ.
+    digested: Weak<Manifest>,
     /// The archive, what it is about, and the manifest of the last check that found no difference: the same cannot differ.
     in_sync: Option<([u8; 32], Buckets, Arc<Manifest>)>,
     limit: ArchiveLimit,
@@ -98,6 +110,7 @@ impl Integrity {
             state: Mutex::new(State {
                 asked: None,
                 running: None,
+                digested: Weak::new(),
                 in_sync: None,
                 limit,
                 status: Status::default(),
@@ -107,7 +120,7 @@ impl Integrity {
     }
 
     /// `syn_i_w_m_p`: whether the worker may begin a check now. It may once in each turn of the local integrity thread,
-    /// and not while a check of its own is running.
+    /// and not while a check of its own is running; being refused uses up nothing.
     pub fn permission(&self, kind: ChecksumKind) -> bool {
         // Before the first run, or without the checksums of this link, nothing could be compared.
         if self.shared.local.manifest(kind).is_none() {
@@ -115,20 +128,32 @@ impl Integrity {
         }
         let turn = self.shared.local.turn();
         let mut state = self.state.lock();
-        let first = state.asked.replace(turn) != Some(turn);
         let lock = self.lock_of(&mut state);
+        let granted = lock != Lock::Held && state.asked != Some(turn);
+        if granted {
+            state.asked = Some(turn);
+        }
         drop(state);
         self.tell_broken(lock);
-        first && lock != Lock::Held
+        granted
     }
 
     /// `syn_i_w_m`: begins a check of the files in these buckets; gives its task id.
     ///
     /// # Errors
-    /// When one is running, or no thread can be started; when the worker names no buckets.
-    pub fn start(self: &Arc<Self>, kind: ChecksumKind, buckets: &[u8]) -> Result<String, ErrorObject> {
+    /// When one is running, or no thread can be started; when the worker names no buckets, or those by which it chose
+    /// them are not in force any more: it is to ask for the digests again.
+    pub fn start(self: &Arc<Self>, features: Features, buckets: &[u8]) -> Result<String, ErrorObject> {
         let buckets = Buckets::parse(buckets)
             .ok_or_else(|| ErrorObject::unexpected("the payload is to be empty, or the buckets of the check"))?;
+        // All files are compared with those that are there when the worker's manifest has come; a part of them only with
+        // those by whose digests it was chosen, as there may be differences elsewhere by then.
+        let about = match buckets {
+            Buckets::ALL => None,
+            _ => Some(self.digested().ok_or_else(|| {
+                ErrorObject::unexpected("the files of the master have changed since it told where they differ")
+            })?),
+        };
         let (arrived, arrives) = bounded(1);
         let task = random::uuid();
         let mut state = self.state.lock();
@@ -140,13 +165,20 @@ impl Integrity {
         state.running = Some(Running { task: task.clone(), since, arrived, sending: None });
         drop(state);
         self.tell_broken(lock);
-        let (this, id) = (self.clone(), task.clone());
-        let run = move || this.run(&id, &arrives, kind, buckets);
+        let this = self.clone();
+        let check = Check { task: task.clone(), kind: features.checksum(), is_native: features.any(), buckets, about };
+        let run = move || this.run(&check, &arrives);
         self.shared.node.requests.spawn("integrity", run).map_err(|error| {
             self.state.lock().running = None;
             ErrorObject::unexpected(format!("no thread can be started: {error}"))
         })?;
         Ok(task)
+    }
+
+    /// The manifest whose digests the worker has, if it is still that with which workers are compared.
+    fn digested(&self) -> Option<Arc<Manifest>> {
+        let digested = self.state.lock().digested.upgrade()?;
+        self.shared.local.is_published(&digested).then_some(digested)
     }
 
     /// Whether the manifest of a check is on its way, so that a file may be received.
@@ -164,7 +196,7 @@ impl Integrity {
         error!(target: &*self.check_scope, "Received error from worker: '{error}'");
         let waiting = self.state.lock().running.as_ref().map(|running| running.task.clone());
         // Without a task it is the check that waits for its manifest that has failed, if there is one.
-        self.deliver(waiting.as_deref().filter(|_| task == "None").unwrap_or(task), Arrived::Failed);
+        self.deliver(waiting.as_deref().filter(|_| task == NO_TASK).unwrap_or(task), Arrived::Failed);
     }
 
     /// Whether a check with this task id waits for its manifest.

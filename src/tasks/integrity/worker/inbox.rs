@@ -6,9 +6,9 @@ use crate::{connection::ReceivedFile, system::random, wire::ErrorObject};
 
 /// What the master says, in the order in which it says it.
 pub(super) enum Event {
-    /// The master's files have changed.
-    Changed,
     InSync,
+    /// The check came to no verdict.
+    CheckFailed(ErrorObject),
     SyncBegins(String),
     Archive(ReceivedFile),
     SyncFailed(ErrorObject),
@@ -17,16 +17,22 @@ pub(super) enum Event {
 /// The session's end: takes what the master says of integrity.
 pub struct Inbox {
     events: Sender<Event>,
+    changed: Sender<()>,
     task: Option<String>,
 }
 
 /// The thread's end.
-pub struct Events(pub(super) Receiver<Event>);
+pub struct Events {
+    /// What the master says of a check or a synchronisation.
+    pub(super) events: Receiver<Event>,
+    /// The master's files have changed. However often that is said, it is one word, and takes no other's place.
+    pub(super) changed: Receiver<()>,
+}
 
 /// A line between the session and the thread. It holds more than a master can have to say at a time.
 pub fn channel() -> (Inbox, Events) {
-    let (events, inbox) = bounded(16);
-    (Inbox { events, task: None }, Events(inbox))
+    let ((events, inbox), (changed, change)) = (bounded(16), bounded(1));
+    (Inbox { events, changed, task: None }, Events { events: inbox, changed: change })
 }
 
 /// More was said than the thread has taken; the master is at fault.
@@ -35,9 +41,10 @@ pub fn channel() -> (Inbox, Events) {
 pub struct Busy;
 
 impl Inbox {
-    /// `int_changed`. A thread that is so busy that its line is full compares itself soon anyway.
+    /// `int_changed`.
     pub fn changed(&self) {
-        let _ = self.send(Event::Changed);
+        // A full channel means that the thread is to be told already.
+        let _ = self.changed.try_send(());
     }
 
     /// `syn_m_c_ok`.
@@ -46,6 +53,14 @@ impl Inbox {
     /// [`Busy`].
     pub fn in_sync(&mut self) -> Result<(), Busy> {
         self.send(Event::InSync)
+    }
+
+    /// `syn_m_c_r` of no task: the master could not compare, or the worker may not be called in sync.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub fn check_failed(&mut self, error: ErrorObject) -> Result<(), Busy> {
+        self.send(Event::CheckFailed(error))
     }
 
     /// `syn_m_c`: a synchronisation begins; gives its task id.
@@ -89,5 +104,20 @@ impl Inbox {
 
     fn send(&self, event: Event) -> Result<(), Busy> {
         self.events.try_send(event).map_err(|_| Busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case 6.9: what is pushed takes no place of what the master has to say of a synchronisation.
+    #[test]
+    fn any_number_of_pushes_leaves_room_for_the_order_to_synchronise() {
+        let (mut inbox, events) = channel();
+        (0..1000).for_each(|_| inbox.changed());
+        let task = inbox.sync_begins().unwrap();
+        assert!(inbox.knows(&task));
+        assert_eq!((events.changed.len(), events.events.len()), (1, 1));
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     node::Node,
     session::native::Features,
     system::{disk::Disk, memory, thread::guard},
-    wire::{Class, Command, ErrorObject},
+    wire::{Class, Command, ErrorObject, NO_TASK},
 };
 use inbox::Event;
 pub use inbox::{Busy, Events, Inbox, channel};
@@ -40,6 +40,9 @@ const SOON: Duration = Duration::from_millis(50);
 
 /// How often in a row, at most.
 const TRIES: u32 = 20;
+
+/// How often a part of the files is offered for comparison while those of the master change; then it is all of them.
+const PARTS: usize = 3;
 
 /// What outlives connections, and what others want to know.
 pub struct Files {
@@ -82,8 +85,10 @@ pub struct Integrity<'a> {
     checking: Option<Instant>,
     /// The synchronisation whose archive is on its way, and when it must have come.
     receiving: Option<(String, Receiver<Instant>)>,
-    /// Checks that may still be asked for at once, because the master's files have changed since the last one.
-    due: u32,
+    /// When a check is asked for at the latest, whatever the master says.
+    next: Instant,
+    /// When it is asked for before that, and how often still, because the master's files have changed since the last one.
+    sooner: Option<(Instant, u32)>,
     unreadable: usize,
     /// What could not be applied.
     told: Repeats,
@@ -103,7 +108,8 @@ impl<'a> Integrity<'a> {
             sync_scope: scope(&tag, "Integrity sync"),
             checking: None,
             receiving: None,
-            due: 0,
+            next: node.clock.now() + node.settings.worker.sync_integrity,
+            sooner: None,
             unreadable: 0,
             told: Repeats::default(),
         }
@@ -112,43 +118,58 @@ impl<'a> Integrity<'a> {
     /// Runs until the connection closes.
     pub fn run(mut self, events: &Events) {
         let never = crossbeam_channel::never();
-        let mut tick = self.next_check();
         loop {
             let late = self.receiving.as_ref().map_or(&never, |(_, late)| late).clone();
             select! {
                 recv(self.master.closed()) -> _ => return,
-                recv(events.0) -> event => match event {
+                recv(events.events) -> event => match event {
                     Ok(event) => {
-                        if let Err(panic) = guard(|| self.take(event)) {
-                            error!(target: &*self.sync_scope, "The synchronisation failed: {panic}. Please report this.");
-                        }
-                        if self.due > 0 {
-                            tick = self.next_check();
-                        }
+                        let panicked = guard(|| self.take(event));
+                        self.forget_after(panicked, &self.sync_scope.clone(), Task::IntegritySync);
                     }
                     Err(_) => return,
                 },
+                recv(events.changed) -> changed => match changed {
+                    Ok(()) => self.hurry(),
+                    Err(_) => return,
+                },
                 recv(late) -> _ => self.give_up_receiving(),
-                recv(tick) -> _ => {
-                    if self.receiving.is_none()
-                        && let Err(panic) = guard(|| self.check())
-                    {
-                        error!(target: &*self.check_scope, "The check failed: {panic}. Please report this.");
+                recv(self.due()) -> _ => {
+                    if self.receiving.is_none() {
+                        let panicked = guard(|| self.check());
+                        self.forget_after(panicked, &self.check_scope.clone(), Task::IntegrityCheck);
                     }
-                    tick = self.next_check();
+                    self.next = self.node.clock.now() + self.node.settings.worker.sync_integrity;
                 }
             }
         }
     }
 
-    fn next_check(&self) -> Receiver<Instant> {
-        // The end of the check or synchronisation that is under way is an event, after which this is called again.
+    /// When the next check is to be asked for. Nothing that the master says makes it later.
+    fn due(&self) -> Receiver<Instant> {
+        // After the end of what is under way this is called again; if that never comes, the period goes on.
         let busy = self.checking.is_some() || self.receiving.is_some();
-        match self.due {
-            TRIES if !busy => crossbeam_channel::after(Duration::ZERO),
-            1..TRIES if !busy => self.node.clock.after(SOON),
-            _ => self.node.clock.after(self.node.settings.worker.sync_integrity),
-        }
+        let due = match self.sooner {
+            Some((soon, _)) if !busy => soon.min(self.next),
+            _ => self.next,
+        };
+        self.node.clock.after(due.saturating_duration_since(self.node.clock.now()))
+    }
+
+    /// The master's files have changed.
+    fn hurry(&mut self) {
+        let soon = self.sooner.map_or_else(|| self.node.clock.now(), |(soon, _)| soon);
+        self.sooner = Some((soon, TRIES));
+    }
+
+    /// After a panic nothing is under way any more, and the master need not wait for it.
+    fn forget_after(&mut self, outcome: Result<(), String>, scope: &Scope, task: Task) {
+        let Err(panic) = outcome else { return };
+        (self.checking, self.receiving) = (None, None);
+        self.node.metrics.failed(task);
+        error!(target: &**scope, "It failed, and is tried again with the next check: {panic}. Please report this.");
+        let error = ErrorObject::cluster(3040, format!("the worker failed: {panic}"));
+        let _ = self.master.request(Command::IntegrityCheckFailed, format!("{NO_TASK} {}", error.to_json()));
     }
 
     fn check(&mut self) {
@@ -166,7 +187,8 @@ impl<'a> Integrity<'a> {
     fn try_check(&mut self) -> Result<(), RequestError> {
         let answer = self.master.request(Command::IntegrityPermission, "")?;
         if answer != b"True" {
-            self.due = self.due.saturating_sub(1);
+            let soon = self.node.clock.now() + SOON;
+            self.sooner = self.sooner.filter(|(_, tries)| *tries > 1).map(|(_, tries)| (soon, tries - 1));
             debug!(
                 target: &*self.check_scope,
                 "Master didn't grant permission to start a new synchronization: b'{}'",
@@ -176,21 +198,35 @@ impl<'a> Integrity<'a> {
         }
         debug!(target: &*self.check_scope, "Permission to synchronize granted.");
         info!(target: &*self.check_scope, "Starting.");
-        self.due = 0;
+        self.sooner = None;
         self.checking = Some(self.node.clock.now());
         let manifest = self.scan();
-        let buckets = self.differing(&manifest)?;
-        if buckets == Buckets::NONE {
+        let Some((task, buckets)) = self.announce(&manifest)? else {
             self.take(Event::InSync);
             return Ok(());
-        }
-        let task = self.master.request(Command::IntegrityCheck, buckets.text())?;
-        let task = String::from_utf8_lossy(&task).into_owned();
+        };
         self.send_manifest(&task, &manifest, buckets).inspect_err(|error| {
             let payload = format!("{task} {}", error.to_object().to_json());
             // If this does not arrive either, the master gives the check up by itself.
             let _ = self.master.request(Command::IntegrityCheckFailed, payload);
         })
+    }
+
+    /// Announces a check of the files that differ, and gives its task; none if there are no such files.
+    fn announce(&self, manifest: &Manifest) -> Result<Option<(String, Buckets)>, RequestError> {
+        let mut refused = 0;
+        loop {
+            let buckets = if refused < PARTS { self.differing(manifest)? } else { Buckets::ALL };
+            if buckets == Buckets::NONE {
+                return Ok(None);
+            }
+            match self.master.request(Command::IntegrityCheck, buckets.text()) {
+                Ok(task) => return Ok(Some((String::from_utf8_lossy(&task).into_owned(), buckets))),
+                // The files of the master have changed since it told where they differ.
+                Err(RequestError::Refused(_)) if buckets != Buckets::ALL => refused += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Shows the master that the files are the same now, where that takes one question; elsewhere the next check does.
@@ -245,11 +281,17 @@ impl<'a> Integrity<'a> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Changed => self.due = TRIES,
             Event::InSync => {
                 self.finish_check("Sync not required.");
                 self.in_sync();
                 self.files.reload.carry_out(&self.check_scope);
+            }
+            Event::CheckFailed(error) => {
+                self.checking = None;
+                self.node.metrics.failed(Task::IntegrityCheck);
+                let text = format!("The master did not find these files equal to its own: {error}");
+                let level = self.told.level(Level::Error, &text, self.node.clock.now());
+                log::log!(target: &*self.check_scope, level, "{text}");
             }
             Event::SyncBegins(task) => {
                 self.finish_check("Sync required.");
@@ -361,6 +403,6 @@ impl<'a> Integrity<'a> {
     fn refuse(&self, error: &ErrorObject) {
         self.node.metrics.failed(Task::IntegritySync);
         error!(target: &*self.sync_scope, "The synchronisation failed: {error}");
-        let _ = self.master.request(Command::IntegrityCheckFailed, format!("None {}", error.to_json()));
+        let _ = self.master.request(Command::IntegrityCheckFailed, format!("{NO_TASK} {}", error.to_json()));
     }
 }

@@ -1,0 +1,69 @@
+//! Checks as a worker may ask for them: none stays stuck, and each is about the files that are in force.
+
+use std::fs;
+
+use clusterd::{system::clock::FakeClock, wire::ErrorObject};
+use serde_json::json;
+
+use crate::support::{Node, RawPeer, SECOND, TestHome, advance_until, eventually};
+
+const NATIVE: &[u8] = br#"{"nonce": "AAAAAAAAAAAAAAAAAAAAAA", "features": ["checksum=md5", "digest"]}"#;
+
+fn master() -> (FakeClock, Node) {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "first");
+    let day = json!({"intervals": {"master": {"recalculate_integrity": 86_400}}});
+    let master = Node::master(home, &clock, day);
+    eventually("the first run", || master.as_master().local_integrity.turn() > 0);
+    (hand, master)
+}
+
+/// Changes a file of the master, and waits until that is published.
+fn change(hand: &FakeClock, master: &Node, content: &str) {
+    let integrity = &master.as_master().local_integrity;
+    let before = integrity.generation();
+    fs::write(master.home.path("etc/rules/a.xml"), content).unwrap();
+    integrity.wake();
+    advance_until(hand, SECOND / 100, "the change is published", || integrity.generation() > before);
+}
+
+/// Case 6.9.
+#[test]
+fn being_refused_while_a_check_runs_does_not_use_up_the_turn() {
+    let (hand, master) = master();
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello("w1").0, "ok");
+    assert_eq!(peer.ask("native", NATIVE).0, "ok");
+    let permission = |peer: &mut RawPeer| peer.ask("syn_i_w_m_p", b"").1;
+    assert_eq!(permission(&mut peer), "True");
+    assert_eq!(permission(&mut peer), "False", "once in a turn");
+    let (answer, task) = peer.ask("syn_i_w_m", b"");
+    assert_eq!(answer, "ok", "{task}");
+    change(&hand, &master, "second");
+    assert_eq!(permission(&mut peer), "False", "a check is running");
+    let error = ErrorObject::cluster(3000, "the worker cannot send it").to_json();
+    assert_eq!(peer.ask("syn_i_w_m_r", format!("{task} {error}").as_bytes()).0, "ok");
+    eventually("the check has ended", || permission(&mut peer) == "True");
+}
+
+/// Case 6.9.
+#[test]
+fn a_part_of_the_files_is_compared_with_those_that_chose_it_or_not_at_all() {
+    let (hand, master) = master();
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello("w1").0, "ok");
+    assert_eq!(peer.ask("native", NATIVE).0, "ok");
+    let one_bucket = format!("80{}", "0".repeat(62));
+    assert_eq!(peer.ask("syn_i_w_m", one_bucket.as_bytes()).0, "err", "by no digest");
+    peer.send("int_digest", "0".repeat(32).as_bytes());
+    assert!(peer.receive().unwrap().2.starts_with(b"buckets "));
+    change(&hand, &master, "second");
+    let (answer, text) = peer.ask("syn_i_w_m", one_bucket.as_bytes());
+    assert!(answer == "err" && text.contains("have changed since"), "{text}");
+    // Asked again, it may; and all files are always compared with those that are there.
+    peer.send("int_digest", "0".repeat(32).as_bytes());
+    assert!(peer.receive().unwrap().2.starts_with(b"buckets "));
+    let (answer, task) = peer.ask("syn_i_w_m", one_bucket.as_bytes());
+    assert_eq!(answer, "ok", "{task}");
+}
