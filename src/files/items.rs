@@ -2,6 +2,9 @@
 
 use super::path::{self, PathFault};
 
+/// Directories below an item's own are followed, and made, this deep: each level holds a file descriptor.
+pub const MAX_DEPTH: usize = 64;
+
 /// Index of an [`Item`] in its [`Items`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemId(pub u8);
@@ -79,6 +82,9 @@ pub enum Rule {
     /// It lies in a subdirectory of an item that has none.
     #[error("subdirectories of '{0}' are not synchronised")]
     Subdirectory(String),
+    /// It lies deeper than any node looks: what were made there could never be removed again.
+    #[error("it is more than {MAX_DEPTH} directories deep")]
+    Deep,
     /// The item takes other names only.
     #[error("only certain files of '{0}' are synchronised")]
     Name(String),
@@ -203,6 +209,8 @@ impl Items {
         let (directory, name) = path::split(inside);
         if !directory.is_empty() && !item.recursive {
             Some(Rule::Subdirectory(item.key.clone()))
+        } else if directory.bytes().filter(|byte| *byte == b'/').count() > MAX_DEPTH {
+            Some(Rule::Deep)
         } else if self.excludes(name) {
             Some(Rule::Excluded)
         } else if !self.takes_name(id, name) {
@@ -271,6 +279,7 @@ mod tests {
             ("etc/shared/", "etc/shared/a.tmp", Rule::Excluded),
             ("var/multigroups/", "var/multigroups/a/other", Rule::Name(key("var/multigroups/"))),
             ("bin/", "bin/x", Rule::UnknownKey(key("bin/"))),
+            ("etc/rules/", &format!("etc/rules/{}x", "d/".repeat(MAX_DEPTH + 1)), Rule::Deep),
         ] {
             assert_eq!(rule(item, path), Some(expected), "{path}");
         }

@@ -8,10 +8,10 @@ use std::io::Write;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::fcntl::{FallocateFlags, OFlag, RenameFlags, fallocate, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, fchmod, mkdirat};
 use nix::sys::statvfs::fstatvfs;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, syncfs, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, ftruncate, syncfs, unlinkat};
 
 /// What a file system has left for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,33 @@ impl Disk {
         Ok(file)
     }
 
-    /// Appends all of `bytes`.
+    /// Opens a file that exists for writing, as it is.
+    pub fn open(&self, directory: impl AsFd, name: &str) -> Result<File, Errno> {
+        self.gate()?;
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = File::from(openat(directory, name, flags, Mode::empty())?);
+        #[cfg(test)]
+        self.faults.watch(&file);
+        Ok(file)
+    }
+
+    /// Makes a file longer, and takes the room for that; where the file system cannot tell beforehand, does nothing.
+    pub fn lengthen(&self, file: impl AsFd, from: u64, to: u64) -> Result<(), Errno> {
+        self.gate()?;
+        let signed = |length| i64::try_from(length).map_err(|_| Errno::EFBIG);
+        match fallocate(file, FallocateFlags::empty(), signed(from)?, signed(to.saturating_sub(from))?) {
+            Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Gives a file this length.
+    pub fn set_length(&self, file: impl AsFd, length: u64) -> Result<(), Errno> {
+        self.gate()?;
+        ftruncate(file, i64::try_from(length).map_err(|_| Errno::EFBIG)?)
+    }
+
+    /// Appends all of `bytes`, or writes them where the file stands.
     pub fn write(&self, mut file: &File, bytes: &[u8]) -> Result<(), Errno> {
         self.gate()?;
         file.write_all(bytes).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
@@ -97,6 +123,10 @@ impl Disk {
     /// Gives a file another name in the same directory, replacing what has that name.
     pub fn rename(&self, directory: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
         self.gate()?;
+        #[cfg(test)]
+        if self.faults.mounts.contains(&to) {
+            return Err(Errno::EBUSY);
+        }
         let directory = directory.as_fd();
         renameat(directory, from, directory, to)
     }
@@ -111,6 +141,10 @@ impl Disk {
     /// Removes a file, never a directory.
     pub fn remove_file(&self, directory: impl AsFd, name: &str) -> Result<(), Errno> {
         self.gate()?;
+        #[cfg(test)]
+        if self.faults.mounts.contains(&name) {
+            return Err(Errno::EBUSY);
+        }
         unlinkat(directory, name, UnlinkatFlags::NoRemoveDir)
     }
 
@@ -167,6 +201,8 @@ pub(crate) mod faults {
     pub(crate) struct Faults {
         pub(crate) plan: Option<(usize, Fault)>,
         pub(crate) space: Option<Space>,
+        /// Names that no file can take or leave, as if each were a mount.
+        pub(crate) mounts: Vec<&'static str>,
         done: AtomicUsize,
         unsynced: Mutex<Vec<File>>,
     }

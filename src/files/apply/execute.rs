@@ -1,4 +1,7 @@
 //! Replacing and deleting: what a journal promises. Doing it twice is as good as doing it once.
+//!
+//! A file that is a mount of its own cannot be replaced. Where a journal stands behind it, it is written over
+//! ([`super::in_place`]).
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -7,7 +10,8 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use parking_lot::Mutex;
 
-use super::plan::{Removal, Write, order};
+use super::in_place;
+use super::plan::{Directory, Removal, Write, order};
 use super::share::{How, Pile, on_threads};
 use super::stage::staged_name;
 use super::tree::Tree;
@@ -33,6 +37,10 @@ impl<'a> Step<'a> {
         Step { item: removal.item, path: &removal.path, staged: None }
     }
 
+    pub(super) fn group(&self) -> Directory<'a> {
+        (self.item, self.directory())
+    }
+
     fn directory(&self) -> &'a str {
         path::split(self.path).0
     }
@@ -55,6 +63,15 @@ impl PartialOrd for Step<'_> {
     }
 }
 
+/// What becomes of a file that is a mount of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mounts {
+    /// `EBUSY` is reported, and the content stays staged.
+    Leave,
+    /// It is written over. There must be a journal.
+    Overwrite,
+}
+
 /// What is being reported.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Did {
@@ -71,16 +88,24 @@ pub(super) type Report<'r> = &'r mut (dyn FnMut(Did, &str, Result<bool, Errno>) 
 
 /// Carries out sorted steps. Each is reported with its path and does not hinder the others.
 ///
-/// Whatever fails, every file has its old or its new content: a rename replaces all or nothing.
-pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], how: How, report: Report<'_>) {
+/// Whatever fails, every file has its old or its new content: a rename replaces all or nothing. Only a mount that is
+/// written over ([`Mounts::Overwrite`]) may be left half, if its disk fails in the middle of it.
+pub(super) fn execute(
+    tree: &mut Tree<'_>,
+    token: u32,
+    steps: &[Step<'_>],
+    how: How,
+    mounts: Mounts,
+    report: Report<'_>,
+) {
     let (disk, items) = (tree.disk, tree.items);
     let (tree_lock, report_lock) = (Mutex::new(&mut *tree), Mutex::new(&mut *report));
     let pile = Pile::new(steps, how);
     let shares = on_threads(how, || {
         let report = |did, path: &str, done| (report_lock.lock())(did, path, done);
         let mut share = Share::default();
-        while let Some((_, group)) = pile.take(|a, b| (a.item, a.directory()) == (b.item, b.directory())) {
-            let (item, path) = (group[0].item, group[0].directory());
+        while let Some((_, group)) = pile.take(|a, b| a.group() == b.group()) {
+            let (item, path) = group[0].group();
             let opened = tree_lock.lock().directory(item, path, false);
             let directory = match opened {
                 Ok(directory) => directory,
@@ -93,7 +118,7 @@ pub(super) fn execute(tree: &mut Tree<'_>, token: u32, steps: &[Step<'_>], how: 
                 }
             };
             for step in group {
-                report(did(step), step.path, carry_out(disk, token, &directory, step));
+                report(did(step), step.path, carry_out(disk, token, &directory, step, mounts));
             }
             if group.iter().any(|step| step.staged.is_none()) && path != items.item(item).key {
                 share.emptied.push((item, path));
@@ -150,7 +175,7 @@ fn sync(disk: &Disk, directory: &OwnedFd, path: &str, report: &impl Fn(Did, &str
     }
 }
 
-fn carry_out(disk: &Disk, token: u32, directory: &OwnedFd, step: &Step<'_>) -> Result<bool, Errno> {
+fn carry_out(disk: &Disk, token: u32, directory: &OwnedFd, step: &Step<'_>, mounts: Mounts) -> Result<bool, Errno> {
     let Some(at) = step.staged else {
         return match disk.remove_file(directory, step.name()) {
             Err(Errno::ENOENT) => Ok(false),
@@ -163,6 +188,12 @@ fn carry_out(disk: &Disk, token: u32, directory: &OwnedFd, step: &Step<'_>) -> R
     // keeps its directories) nothing is lost with it, and otherwise the file could never come.
     if renamed == Err(Errno::EISDIR) && disk.remove_directory(directory, step.name()).is_ok() {
         renamed = disk.rename(directory, &staged, step.name());
+    }
+    if renamed == Err(Errno::EBUSY) {
+        match mounts {
+            Mounts::Leave => return Err(Errno::EBUSY),
+            Mounts::Overwrite => renamed = in_place::overwrite(disk, directory, &staged, step.name()),
+        }
     }
     if renamed.is_err() {
         disk.remove_file(directory, &staged).ok();

@@ -17,6 +17,7 @@ use nix::sys::stat::{Mode, fstatat};
 use serde::{Deserialize, Serialize};
 
 use super::execute::Step;
+use super::plan::Part;
 use super::tree::Tree;
 use crate::files::checksum::Checksum;
 use crate::files::items::{ItemId, Items};
@@ -30,6 +31,9 @@ pub const NAME: &str = "apply.journal";
 const UNFINISHED: &str = "apply.journal.tmp";
 /// A journal of a million steps with long paths is below this.
 const MAX_SIZE: u64 = 1 << 29;
+
+/// Bytes of a line besides its path.
+const LINE: u64 = 64;
 
 #[derive(Serialize, Deserialize)]
 struct Head {
@@ -101,6 +105,18 @@ pub(super) fn commit(tree: &Tree<'_>, token: u32, steps: &[Step<'_>]) -> Result<
     disk.sync(&file)?;
     disk.rename(&directory, UNFINISHED, NAME)?;
     disk.sync(&directory)
+}
+
+/// The directory of the journal and its device, if it is there.
+pub(super) fn place(tree: &Tree<'_>) -> Option<(u64, OwnedFd)> {
+    let directory = directory(tree, false).ok()?;
+    Some((Tree::device(&directory).ok()?, directory))
+}
+
+/// About the bytes of a journal for all of this.
+pub(super) fn size(Part { writes, removals }: &Part) -> u64 {
+    let paths = writes.iter().map(|write| &write.path).chain(removals.iter().map(|removal| &removal.path));
+    paths.map(|path| path.len() as u64 + LINE).sum::<u64>() + 4096
 }
 
 /// Removes the journal durably, and one that was not finished.

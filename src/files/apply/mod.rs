@@ -1,14 +1,21 @@
 //! Applying a master's update on a worker (`spec/protocol.md` 10.7) so that a crash at any instant leaves every file
-//! with its old or its new content, and the next start makes it whole.
+//! with its old or its new content, and the next start makes it whole; and so that what cannot be applied holds up
+//! nothing else.
 //!
-//! | step | where | a crash or failure here |
-//! |---|---|---|
-//! | survey the archive, check every entry | [`Update::open`], `plan` | nothing was touched |
-//! | is there room for all? | `space` | nothing was touched |
-//! | write every content beside its destination, durably | `stage` | temporary files are left, [`recover`] removes them |
-//! | write the journal, durably: **the update counts from here on** | `journal` | either before or after |
-//! | rename all, delete the surplus, remove emptied directories, durably | `execute` | [`recover`] does it again |
-//! | remove the journal | `journal` | [`recover`] finds nothing left to do |
+//! The keys of the agents come first, by themselves, then all the rest, each in these steps:
+//!
+//! | step | where | a crash here | a failure here |
+//! |---|---|---|---|
+//! | survey the archive, check every entry | [`Update::open`], `plan` | nothing was touched | the entry is named |
+//! | is there room? | `space` | nothing was touched | the directory stays as it is |
+//! | write every content beside its destination, durably | `stage` | temporary files are left, [`recover`] removes them | the file stays; its directory does, if the disk is full |
+//! | write the journal, durably: **the changes count from here on** | `journal` | either before or after | directories with one change go on |
+//! | rename all, delete the surplus, remove emptied directories, durably | `execute` | [`recover`] does it again | the file stays |
+//! | remove the journal | `journal` | [`recover`] finds nothing left to do | the next update does it |
+//!
+//! So a directory changes as a whole, over any crash and on a full disk, if all its files can be written. A file that
+//! cannot be, for a reason of its own, is named, and the others go on. One change alone needs no journal: a rename is
+//! whole by itself. A file that is a mount is written over (`in_place`), for which there is one.
 //!
 //! Nothing outside the items' directories can be touched: paths are checked lexically, and every directory below an
 //! item's own is opened name by name without following a link (`tree`).
@@ -17,7 +24,9 @@
 //! each other all the same.
 
 mod execute;
+mod in_place;
 mod journal;
+mod part;
 mod plan;
 mod recover;
 mod share;
@@ -31,9 +40,7 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::errno::Errno;
-
-use self::execute::{Step, execute};
+use self::part::Applying;
 use self::plan::Plan;
 use self::share::How;
 use self::tree::Tree;
@@ -101,42 +108,6 @@ pub struct Outcome {
     pub bytes: u64,
 }
 
-/// The update as a whole was refused. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The disk is too full for all new contents beside the old ones. This node is at fault.
-    #[error("not enough room for the update below '{directory}': {needed} bytes needed, {free} free")]
-    Space {
-        /// A directory on the full file system, relative to the home.
-        directory: String,
-        /// Bytes.
-        needed: u64,
-        /// Bytes.
-        free: u64,
-    },
-    /// The file system can take too few more files. This node is at fault.
-    #[error("not enough room for the update below '{directory}': {needed} new files needed, {free} possible")]
-    Files {
-        /// A directory on the full file system, relative to the home.
-        directory: String,
-        /// Files.
-        needed: u64,
-        /// Files.
-        free: u64,
-    },
-    /// The disk failed before anything was replaced. This node is at fault.
-    #[error("'{path}' cannot be written, so nothing of the update was applied: {}", error.desc())]
-    Disk {
-        /// What was being written, relative to the home.
-        path: String,
-        /// What the system says.
-        error: Errno,
-    },
-    /// The archive is not any more what it was when it was surveyed.
-    #[error("the archive was changed while it was applied: {0}")]
-    Archive(#[from] ArchiveError),
-}
-
 /// A received update, verified and ready to be applied.
 pub struct Update {
     items: Arc<Items>,
@@ -180,72 +151,45 @@ impl Update {
         self.counts[2]
     }
 
-    /// Replaces the files. An error means that nothing was changed; single files that fail are in the outcome.
-    pub fn apply(self, target: &Target<'_>) -> Result<Outcome, ApplyError> {
+    /// Whether the update says something of this path.
+    pub fn names(&self, path: &str) -> bool {
+        let Plan { keys, others, failures } = &self.plan;
+        failures.iter().any(|failure| failure.path == path) || keys.names(path) || others.names(path)
+    }
+
+    /// Replaces and deletes what can be replaced and deleted; all else is in the outcome, by name.
+    pub fn apply(self, target: &Target<'_>) -> Outcome {
         self.apply_with(target, FEW, MANY)
     }
 
-    fn apply_with(self, target: &Target<'_>, few: usize, many: usize) -> Result<Outcome, ApplyError> {
+    fn apply_with(self, target: &Target<'_>, few: usize, many: usize) -> Outcome {
         let Update { items, kind, file, plan, .. } = self;
-        let Plan { writes, removals, failures } = plan;
+        let Plan { keys, others, failures } = plan;
         let mut outcome = Outcome { failures, ..Outcome::default() };
-        if writes.is_empty() && removals.is_empty() {
-            return Ok(outcome);
-        }
-        let at_home = |error| ApplyError::Disk { path: ".".to_owned(), error };
-        let mut tree = Tree::open(target.home, &items, target.owner, target.disk).map_err(at_home)?;
-        if journal::exists(&tree) {
-            // The journal of an earlier update could not be removed. Its names must not be mixed with ours.
-            recover(target.home, &items, target.disk);
-        }
-        space::check(&mut tree, &writes)?;
-        let how = How::new(writes.len() + removals.len(), few, many);
-        tree.sync_made = how.sync_each;
-        let stage = stage::run(&mut tree, &file, kind, &writes, how, &mut outcome.failures)?;
-
-        let mut steps: Vec<Step<'_>> = Vec::with_capacity(writes.len() + removals.len());
-        steps.extend(stage.alive().map(|at| Step::put(&writes[at], at)));
-        steps.extend(removals.iter().map(Step::remove));
-        steps.sort_unstable();
-        if steps.is_empty() {
-            return Ok(outcome);
-        }
-        if let Err(error) = journal::commit(&tree, stage.token, &steps) {
-            journal::remove(&tree).ok();
-            stage.undo(&mut tree, &writes);
-            return Err(ApplyError::Disk { path: journal::PATH.to_owned(), error });
-        }
-        execute(&mut tree, stage.token, &steps, how, &mut |what, path, done| {
-            let (what, size) = match (what, path) {
-                (execute::Did::Put(at), _) => (writes[at].what, writes[at].size),
-                (execute::Did::Remove, _) => (What::Delete, 0),
-                (execute::Did::Sync, _) => (What::Sync, 0),
-            };
-            match (done, what) {
-                (Err(error), _) => {
-                    let reason = error.desc().to_owned();
-                    outcome.failures.push(Failure { path: path.to_owned(), what, reason });
+        for part in [keys, others].iter().filter(|part| part.count() > 0) {
+            let tree = match Tree::open(target.home, &items, target.owner, target.disk) {
+                Ok(tree) => tree,
+                Err(error) => {
+                    let reason = format!("the home directory cannot be opened: {}", error.desc());
+                    outcome.fail(part.all(), &reason);
+                    continue;
                 }
-                (Ok(true), What::Create) => outcome.created += 1,
-                (Ok(true), What::Update) => outcome.updated += 1,
-                (Ok(true), What::Delete) => outcome.deleted += 1,
-                _ => {}
-            }
-            if done.is_ok() {
-                outcome.bytes += size;
-            }
-        });
-        if let Err(error) = journal::remove(&tree) {
-            let path = journal::PATH.to_owned();
-            outcome.failures.push(Failure { path, what: What::Sync, reason: error.desc().to_owned() });
+            };
+            let how = How::new(part.count(), few, many);
+            Applying { tree, home: target.home, archive: &file, kind, part, how, outcome: &mut outcome }.run();
         }
-        Ok(outcome)
+        outcome
     }
 }
 
-/// The directory of a write, with its slash.
-fn path_of(write: &plan::Write) -> &str {
-    super::path::split(&write.path).0
+impl Outcome {
+    fn fail<'p>(&mut self, what: impl Iterator<Item = (&'p str, What)>, reason: &str) {
+        self.failures.extend(what.map(|(path, what)| Failure {
+            path: path.to_owned(),
+            what,
+            reason: reason.to_owned(),
+        }));
+    }
 }
 
 #[cfg(test)]

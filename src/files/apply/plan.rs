@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Failure, What};
 use crate::files::archive::Member;
 use crate::files::checksum::Checksum;
-use crate::files::items::{ItemId, Items};
+use crate::files::items::{ItemId, Items, KEYS};
 use crate::files::path;
 use crate::files::remote::{RemoteEntry, RemoteManifest, RemoteUpdate};
 
@@ -21,6 +21,21 @@ pub(super) struct Write {
     pub(super) checksum: Checksum,
 }
 
+/// A directory of an item, with its final slash: what is changed as a whole, or not at all where there is no room for it.
+pub(super) type Directory<'p> = (ItemId, &'p str);
+
+impl Write {
+    pub(super) fn directory(&self) -> Directory<'_> {
+        (self.item, path::split(&self.path).0)
+    }
+}
+
+impl Removal {
+    pub(super) fn directory(&self) -> Directory<'_> {
+        (self.item, path::split(&self.path).0)
+    }
+}
+
 /// One file to be deleted.
 #[derive(Debug)]
 pub(super) struct Removal {
@@ -28,13 +43,22 @@ pub(super) struct Removal {
     pub(super) item: ItemId,
 }
 
-/// All that is to be done, and what will not be.
+/// What is done at a time.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(super) struct Part {
     /// Sorted by item, directory and name, each path once.
     pub(super) writes: Vec<Write>,
     /// The same; no path is also written.
     pub(super) removals: Vec<Removal>,
+}
+
+/// All that is to be done, and what will not be.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The keys of the agents, before everything else: nothing that goes wrong with a rule or a list holds them up.
+    pub(super) keys: Part,
+    /// All the rest.
+    pub(super) others: Part,
     pub(super) failures: Vec<Failure>,
 }
 
@@ -42,6 +66,21 @@ pub(super) struct Plan {
 pub(super) fn order(item: ItemId, path: &str) -> (ItemId, &str, &str) {
     let (directory, name) = path::split(path);
     (item, directory, name)
+}
+
+impl Part {
+    pub(super) fn count(&self) -> usize {
+        self.writes.len() + self.removals.len()
+    }
+
+    pub(super) fn names(&self, path: &str) -> bool {
+        self.all().any(|(named, _)| named == path)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, What)> {
+        let removals = self.removals.iter().map(|removal| (&*removal.path, What::Delete));
+        self.writes.iter().map(|write| (&*write.path, write.what)).chain(removals)
+    }
 }
 
 impl Plan {
@@ -52,7 +91,7 @@ impl Plan {
                 let twice = what == What::Update && lists.missing.find(&entry.path).is_some();
                 match write(list, entry, what, members, items) {
                     Ok(_) if twice => plan.fail(&entry.path, what, TWICE.to_owned()),
-                    Ok(write) => plan.writes.push(write),
+                    Ok(write) => plan.part(&write.path).writes.push(write),
                     Err(reason) => plan.fail(&entry.path, what, reason),
                 }
             }
@@ -62,14 +101,20 @@ impl Plan {
             let twice = lists.missing.find(&entry.path).is_some() || lists.shared.find(&entry.path).is_some();
             match items.permits_key(lists.extra.key_of(entry), &entry.path) {
                 Ok(_) if twice => plan.fail(&entry.path, What::Delete, TWICE.to_owned()),
-                Ok(item) => plan.removals.push(Removal { path: entry.path.clone(), item }),
+                Ok(item) => plan.part(&entry.path).removals.push(Removal { path: entry.path.clone(), item }),
                 Err(refusal) => plan.fail(&entry.path, What::Delete, refusal.rule.to_string()),
             }
         }
         plan.fail_unreadable(&lists.extra, What::Delete);
-        plan.writes.sort_unstable_by(|a, b| order(a.item, &a.path).cmp(&order(b.item, &b.path)));
-        plan.removals.sort_unstable_by(|a, b| order(a.item, &a.path).cmp(&order(b.item, &b.path)));
+        for part in [&mut plan.keys, &mut plan.others] {
+            part.writes.sort_unstable_by(|a, b| order(a.item, &a.path).cmp(&order(b.item, &b.path)));
+            part.removals.sort_unstable_by(|a, b| order(a.item, &a.path).cmp(&order(b.item, &b.path)));
+        }
         plan
+    }
+
+    fn part(&mut self, path: &str) -> &mut Part {
+        if path == KEYS { &mut self.keys } else { &mut self.others }
     }
 
     fn fail(&mut self, path: &str, what: What, reason: String) {

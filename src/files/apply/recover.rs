@@ -8,12 +8,11 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 
-use super::execute::{Did, Step, execute};
+use super::execute::{Did, Mounts, Step, execute};
 use super::share::How;
 use super::tree::Tree;
 use super::{FEW, MANY, journal};
-use crate::files::items::{Items, is_staged};
-use crate::files::scan::MAX_DEPTH;
+use crate::files::items::{Items, MAX_DEPTH, is_staged};
 use crate::system::disk::Disk;
 
 /// What was found at the start.
@@ -47,14 +46,15 @@ pub fn recover(home: &Path, items: &Items, disk: &Disk) -> Recovery {
         Ok(Some(journal)) => {
             let steps: Vec<Step<'_>> = journal.steps.iter().map(journal::Promise::step).collect();
             let how = How::new(steps.len(), FEW, MANY);
-            execute(&mut tree, journal.token, &steps, how, &mut |did, path, done| match (did, done) {
+            let report = &mut |did: Did, path: &str, done: Result<bool, Errno>| match (did, done) {
                 (_, Ok(done)) => recovery.finished += usize::from(done),
                 // The staged content is gone: it had become the file before the crash.
                 (Did::Put(_), Err(Errno::ENOENT)) => {}
                 (_, Err(error)) => {
                     recovery.problems.push(format!("'{path}' of an interrupted update failed: {}", error.desc()));
                 }
-            });
+            };
+            execute(&mut tree, journal.token, &steps, how, Mounts::Overwrite, report);
         }
         Err(reason) => {
             recovery.dropped = true;

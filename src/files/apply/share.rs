@@ -55,11 +55,6 @@ impl<'a, T> Pile<'a, T> {
         *next = numbers.end;
         Some((numbers, &rest[..count]))
     }
-
-    /// Leaves nothing to be taken.
-    pub(super) fn stop(&self) {
-        *self.next.lock() = self.things.len();
-    }
 }
 
 /// Does the same work on this thread and as many more as `how` says, and gives what each of them gave. If the kernel

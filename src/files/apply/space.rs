@@ -3,47 +3,60 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::plan::Write;
+use super::journal;
+use super::plan::Part;
+use super::stage::Refused;
 use super::tree::Tree;
-use super::{ApplyError, path_of};
 use crate::system::disk::Space;
 
-struct Need {
-    directory: String,
-    space: Space,
+/// What a file system has left.
+struct Left {
     bytes: u64,
-    files: u64,
+    files: Option<u64>,
+    block: u64,
 }
 
-/// Refuses the update if a file system cannot take its part of it. What others write meanwhile is not foreseen: that
-/// the disk becomes full is dealt with when it happens.
-pub(super) fn check(tree: &mut Tree<'_>, writes: &[Write]) -> Result<(), ApplyError> {
-    let mut needs: HashMap<u64, Need> = HashMap::new();
-    for group in writes.chunk_by(|a, b| (a.item, path_of(a)) == (b.item, path_of(b))) {
-        let directory = path_of(&group[0]);
-        let failed = |error| ApplyError::Disk { path: directory.to_owned(), error };
-        let Ok(nearest) = tree.nearest(group[0].item, directory) else {
-            continue; // fails by name when it is staged
-        };
-        let device = Tree::device(&nearest).map_err(failed)?;
-        let need = match needs.entry(device) {
+impl From<Space> for Left {
+    fn from(Space { bytes, files, block }: Space) -> Left {
+        Left { bytes, files, block }
+    }
+}
+
+/// Tells which directories a file system cannot take all new files of, while it takes those before. What others write
+/// meanwhile is not foreseen: that the disk becomes full is dealt with when it happens.
+pub(super) fn check<'p>(tree: &mut Tree<'_>, part: &'p Part) -> Refused<'p> {
+    let mut refused = Refused::default();
+    let mut left: HashMap<u64, Left> = HashMap::new();
+    if let Some((device, directory)) = journal::place(tree)
+        && let Ok(space) = tree.disk.space(&directory)
+    {
+        let space = Space { bytes: space.bytes.saturating_sub(journal::size(part)), ..space };
+        left.insert(device, space.into());
+    }
+    for group in part.writes.chunk_by(|a, b| a.directory() == b.directory()) {
+        let (item, directory) = group[0].directory();
+        // What fails here fails by its name when it is staged.
+        let Ok(nearest) = tree.nearest(item, directory) else { continue };
+        let Ok(device) = Tree::device(&nearest) else { continue };
+        let left = match left.entry(device) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
-                let space = tree.disk.space(&nearest).map_err(failed)?;
-                new.insert(Need { directory: directory.to_owned(), space, bytes: 0, files: 0 })
+                let Ok(space) = tree.disk.space(&nearest) else { continue };
+                new.insert(space.into())
             }
         };
-        let block = need.space.block;
-        need.files += group.len() as u64;
-        need.bytes += group.iter().map(|write| write.size.div_ceil(block) * block).sum::<u64>();
+        let files = group.len() as u64;
+        let bytes = group.iter().map(|write| write.size.div_ceil(left.block) * left.block).sum::<u64>();
+        let reason = if bytes > left.bytes {
+            format!("{bytes} bytes needed, {} free", left.bytes)
+        } else if let Some(free) = left.files.filter(|free| files > *free) {
+            format!("{files} new files needed, {free} possible")
+        } else {
+            left.bytes -= bytes;
+            left.files = left.files.map(|free| free - files);
+            continue;
+        };
+        refused.insert(group[0].directory(), format!("there is no room for the new files of '{directory}': {reason}"));
     }
-    for Need { directory, space, bytes, files } in needs.into_values() {
-        if bytes > space.bytes {
-            return Err(ApplyError::Space { directory, needed: bytes, free: space.bytes });
-        }
-        if let Some(free) = space.files.filter(|free| files > *free) {
-            return Err(ApplyError::Files { directory, needed: files, free });
-        }
-    }
-    Ok(())
+    refused
 }

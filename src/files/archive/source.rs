@@ -21,7 +21,12 @@ impl<R: Read + Seek> Window<R> {
     /// A window at the start of `inner`.
     pub fn new(mut inner: R) -> io::Result<Window<R>> {
         inner.rewind()?;
-        Ok(Window { inner, buffer: vec![0; CHUNK].into_boxed_slice(), base: 0, at: 0, end: 0 })
+        Ok(Window::at_start(inner))
+    }
+
+    /// A window on what stands at its start already.
+    pub fn at_start(inner: R) -> Window<R> {
+        Window { inner, buffer: vec![0; CHUNK].into_boxed_slice(), base: 0, at: 0, end: 0 }
     }
 
     /// The bytes at the current place; none at the end of the file.

@@ -23,7 +23,6 @@ use super::manifest::{Entry, Manifest, Protected};
 use crate::system::clock::Clock;
 
 pub use self::hash::open_file;
-pub use self::walk::MAX_DEPTH;
 
 /// How old a checksum may grow before the file is read again although nothing seems to have changed.
 pub const FULL_EVERY: Duration = Duration::from_secs(3600);

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::files::checksum::{ChecksumKind, md5_of};
+use crate::files::items::MAX_DEPTH;
 use crate::system::clock::FakeClock;
 
 const SECOND: Duration = Duration::from_secs(1);

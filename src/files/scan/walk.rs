@@ -11,12 +11,9 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
 use super::stamp::Stamp;
 use super::{MAX_FILE, TOO_LARGE, Unreadable};
-use crate::files::items::{ItemId, Items};
+use crate::files::items::{ItemId, Items, MAX_DEPTH};
 use crate::files::manifest::Protected;
 use crate::files::path::MAX_PATH;
-
-/// Directories below an item's directory are followed this deep: each level holds a file descriptor.
-pub const MAX_DEPTH: usize = 64;
 
 /// What a walk could not look at.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    files::{Failure, Outcome},
+    files::{ArchiveError, Failure, Outcome},
     wire::json,
 };
 
@@ -12,6 +12,9 @@ const SHOWN: usize = 20;
 
 /// The longest text of a failure that is kept, in bytes.
 const LONGEST: usize = 512;
+
+/// What stands for a path where no file can be named.
+const ARCHIVE: &str = "the archive";
 
 /// What a worker did with an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +53,26 @@ impl Applied {
             failures: outcome.failures.iter().take(SHOWN).map(failed).collect(),
         }
         .bounded()
+    }
+
+    /// Of an archive of which nothing could be used.
+    pub fn refused(error: &ArchiveError) -> Self {
+        let whole = Failed { path: ARCHIVE.to_owned(), reason: error.to_string() };
+        Self { failed: 1, failures: vec![whole], ..Self::default() }.bounded()
+    }
+
+    /// The same without the failures of files of which there is something newer to say, and those that have no name.
+    pub fn without(mut self, newer: impl Fn(&str) -> bool) -> Self {
+        self.failures.retain(|failed| failed.path != ARCHIVE && !newer(&failed.path));
+        self.failed = self.failures.len();
+        self
+    }
+
+    /// The same with failures of earlier archives that still count.
+    pub fn and(mut self, earlier: Self) -> Self {
+        self.failed += earlier.failed;
+        self.failures.extend(earlier.failures);
+        self.bounded()
     }
 
     /// As it travels.

@@ -70,7 +70,7 @@ fn hostile_entries_fail_by_name_and_the_others_go_on() {
         "etc/shared/new/good",
     ];
     let contents: Vec<(&str, &str)> = names.iter().map(|name| (*name, "x")).collect();
-    let outcome = apply(pair.worker.path(), raw(&metadata, &contents), &Disk::new()).unwrap();
+    let outcome = apply(pair.worker.path(), raw(&metadata, &contents), &Disk::new());
     assert_eq!((outcome.created, outcome.deleted), (3, 0), "{outcome:?}");
     let mut failed: Vec<(&str, What)> = outcome.failures.iter().map(|f| (f.path.as_str(), f.what)).collect();
     failed.sort_by_key(|(path, what)| (*path, *what as u8));
@@ -110,7 +110,7 @@ fn an_items_directory_may_be_reached_over_a_link() {
     let pair = Pair::new(&files(&[("etc/rules/a/b", "x")]), &Files::new());
     fs::create_dir(pair.path("etc")).unwrap();
     symlink(elsewhere.path(), pair.path("etc/rules")).unwrap();
-    assert_eq!(pair.sync(&Disk::new()).unwrap().created, 1);
+    assert_eq!(pair.sync(&Disk::new()).created, 1);
     assert_eq!(fs::read(elsewhere.path().join("a/b")).unwrap(), b"x");
 }
 
@@ -124,7 +124,7 @@ fn a_directory_without_permission_fails_by_name() {
     let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
     let mode = |mode| fs::set_permissions(pair.path("etc/rules/closed"), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o500);
-    let outcome = apply(pair.worker.path(), file, &Disk::new()).unwrap();
+    let outcome = apply(pair.worker.path(), file, &Disk::new());
     assert_eq!((outcome.created, outcome.updated), (1, 0));
     assert_eq!(outcome.failures[0].reason, "Permission denied");
     mode(0o700);
@@ -132,30 +132,42 @@ fn a_directory_without_permission_fails_by_name() {
     assert_eq!(recover(pair.worker.path(), &Items::standard(), &Disk::new()), Recovery::default());
 }
 
+/// Case 3.3: keys first, then what fits.
 #[test]
-fn too_little_room_refuses_the_whole_update() {
+fn a_directory_that_does_not_fit_stays_as_it_is_and_the_others_go_on() {
     let (old, new) = old_and_new();
-    for (space, text) in [
-        (Space { bytes: 4096 * 4, files: None, block: 4096 }, "20480 bytes needed, 16384 free"),
-        (Space { bytes: u64::MAX, files: Some(4), block: 1 }, "5 new files needed, 4 possible"),
+    let lists = ["etc/lists/one", "etc/lists/three", "etc/lists/two"];
+    let block = |bytes, files| Space { bytes, files, block: 4096 };
+    for (space, refused, text) in [
+        (block(4096 * 5 + 8191, None), &lists[..0], ""),
+        (block(4096 * 4 + 8191, Some(9)), &lists, "8192 bytes needed, 8191 free"),
+        (block(u64::MAX, Some(5)), &lists, "2 new files needed, 1 possible"),
     ] {
         let pair = Pair::new(&new, &old);
-        let before = list(pair.worker.path());
         let mut disk = Disk::new();
         disk.faults.space = Some(space);
-        let error = pair.sync(&disk).unwrap_err().to_string();
-        assert!(error.contains(text), "{error}");
-        assert_eq!(list(pair.worker.path()), before);
-        assert_eq!(disk.faults.done(), 0);
+        let outcome = pair.sync(&disk);
+        let mut failed: Vec<&str> = outcome.failures.iter().map(|failure| &*failure.path).collect();
+        failed.sort_unstable();
+        assert!(refused.iter().all(|path| failed.contains(path)), "{outcome:?}");
+        assert!(outcome.failures.iter().any(|failure| failure.reason.contains(text)) || text.is_empty(), "{outcome:?}");
+        let now = only_files(pair.worker.path());
+        assert_eq!(now["etc/client.keys"], new["etc/client.keys"]);
+        for path in old.keys().chain(new.keys()) {
+            let stays = failed.contains(&&**path) || OTHERS.contains(&&**path);
+            assert_eq!(now.get(path), if stays { &old } else { &new }.get(path), "{path}");
+        }
     }
 }
 
+/// What the update of [`old_and_new`] does not touch.
+const OTHERS: [&str; 2] = ["etc/ossec.conf", "etc/shared/kept/own.tmp"];
+
 #[test]
-fn an_archive_that_changes_after_its_survey_changes_nothing() {
+fn what_changes_in_an_archive_after_its_survey_is_not_applied() {
     use std::os::unix::fs::FileExt;
     let (old, new) = old_and_new();
     let pair = Pair::new(&new, &old);
-    let before = only_files(pair.worker.path());
     let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
     let update = open(file.try_clone().unwrap());
     let length = file.metadata().unwrap().len();
@@ -163,7 +175,12 @@ fn an_archive_that_changes_after_its_survey_changes_nothing() {
         file.write_all_at(b"!", at).unwrap();
     }
     let disk = Disk::new();
-    let error = update.apply(&Target { home: pair.worker.path(), owner: None, disk: &disk }).unwrap_err();
-    assert!(matches!(error, ApplyError::Archive(_)));
-    assert_eq!(only_files(pair.worker.path()), before);
+    let outcome = update.apply(&Target { home: pair.worker.path(), owner: None, disk: &disk });
+    assert!(outcome.failures.iter().any(|failure| failure.reason.contains("the archive was changed")), "{outcome:?}");
+    // Each content is judged by its own checksum.
+    let now = only_files(pair.worker.path());
+    for path in new.keys() {
+        let failed = outcome.failures.iter().any(|failure| failure.path == *path);
+        assert_eq!(now.get(path), if failed { &old } else { &new }.get(path), "{path}");
+    }
 }

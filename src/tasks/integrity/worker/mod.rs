@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
-    files::{Buckets, ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
+    files::{ArchiveError, Buckets, ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
     logging::{Repeats, Scope, scope},
     metrics::Task,
     node::Node,
@@ -43,6 +43,9 @@ const TRIES: u32 = 20;
 
 /// How often a part of the files is offered for comparison while those of the master change; then it is all of them.
 const PARTS: usize = 3;
+
+/// Files that could not be dealt with, of one synchronisation, that the log names.
+const NAMED: usize = 100;
 
 /// What outlives connections, and what others want to know.
 pub struct Files {
@@ -346,7 +349,7 @@ impl<'a> Integrity<'a> {
         let limit = self.node.settings.communication.max_zip_size;
         let update = match Update::open(file.file, &self.node.items, self.kind, limit) {
             Ok(update) => update,
-            Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("the archive is refused: {error}"))),
+            Err(error) => return self.refuse(&error),
         };
         let counts =
             Counts { missing: update.missing_count(), shared: update.shared_count(), extra: update.extra_count() };
@@ -358,25 +361,27 @@ impl<'a> Integrity<'a> {
         );
         debug!(target: &*self.sync_scope, "Worker does not meet integrity checks. Actions required.");
         debug!(target: &*self.sync_scope, "Updating local files: Start.");
-        let outcome = match update.apply(&target) {
-            Ok(outcome) => outcome,
-            Err(error) => return self.refuse(&ErrorObject::cluster(3040, format!("nothing was changed: {error}"))),
-        };
+        let earlier = std::mem::take(&mut self.files.state.lock().applied).without(|path| update.names(path));
+        let outcome = update.apply(&target);
         debug!(target: &*self.sync_scope, "Updating local files: End.");
         self.tell_failures(&outcome.failures);
         let applied = Applied::new(&outcome);
-        if self.features.applied {
-            // It is for people to see; a master that takes nothing now learns of it after the next synchronisation.
-            self.master.tell(Command::IntegrityApplied, applied.to_json());
-        }
-        self.files.state.lock().applied = applied;
+        self.tell_applied(&applied);
+        self.files.state.lock().applied = applied.and(earlier);
         let took = self.node.clock.now().duration_since(start);
         self.node.metrics.done(Task::IntegritySync, took);
         info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
     }
 
+    fn tell_applied(&self, applied: &Applied) {
+        if self.features.applied {
+            // It is for people to see; a master that takes nothing now learns of it after the next synchronisation.
+            self.master.tell(Command::IntegrityApplied, applied.to_json());
+        }
+    }
+
     fn tell_failures(&self, failures: &[Failure]) {
-        for Failure { path, what, reason } in failures {
+        for Failure { path, what, reason } in failures.iter().take(NAMED) {
             let done = match what {
                 What::Create => "created",
                 What::Update => "updated",
@@ -399,10 +404,14 @@ impl<'a> Integrity<'a> {
         }
     }
 
-    /// Tells the log and the master that a whole synchronisation failed.
-    fn refuse(&self, error: &ErrorObject) {
+    /// Tells the log and the master that an archive cannot be used at all.
+    fn refuse(&self, error: &ArchiveError) {
         self.node.metrics.failed(Task::IntegritySync);
-        error!(target: &*self.sync_scope, "The synchronisation failed: {error}");
-        let _ = self.master.request(Command::IntegrityCheckFailed, format!("{NO_TASK} {}", error.to_json()));
+        let object = ErrorObject::cluster(3040, format!("the archive is refused: {error}"));
+        error!(target: &*self.sync_scope, "The synchronisation failed: {object}");
+        let applied = Applied::refused(error);
+        self.tell_applied(&applied);
+        self.files.state.lock().applied = applied;
+        let _ = self.master.request(Command::IntegrityCheckFailed, format!("{NO_TASK} {}", object.to_json()));
     }
 }
