@@ -192,6 +192,8 @@ pub(crate) mod faults {
     pub(crate) enum Fault {
         /// This one operation fails.
         Once(Errno),
+        /// The program is at fault.
+        Panic,
         /// The power goes out: this operation and all later ones fail, and files that were not synced lose half of
         /// their content.
         Crash,
@@ -216,6 +218,7 @@ pub(crate) mod faults {
             let now = self.done.fetch_add(1, Ordering::SeqCst);
             match self.plan {
                 Some((at, Fault::Once(error))) if at == now => Err(error),
+                Some((at, Fault::Panic)) if at == now => panic!("operation {at}"),
                 Some((at, Fault::Crash)) if at <= now => {
                     for file in self.unsynced.lock().unwrap().drain(..) {
                         let length = file.metadata().unwrap().len();

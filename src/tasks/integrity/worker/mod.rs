@@ -14,6 +14,8 @@ use parking_lot::Mutex;
 
 mod inbox;
 mod reload;
+#[cfg(test)]
+mod tests;
 
 use super::{
     Applied, archive_path,
