@@ -58,6 +58,8 @@ pub(super) struct Status {
     pub(super) sync_progress: Option<Progress>,
     /// Ours, while there are any.
     pub(super) failed_files: Option<FailedFiles>,
+    /// Ours, while the master has files that the worker has not shown to have.
+    pub(super) behind_since: Option<Moment>,
     /// Ours, until somebody confirms them.
     pub(super) held_deletions: Option<Held>,
 }
@@ -111,6 +113,7 @@ pub(super) enum Verdict {
     InSync,
     NeverChecked,
     NotVerified,
+    Behind,
     Unknown,
 }
 
@@ -121,6 +124,7 @@ impl Verdict {
             Self::InSync => None,
             Self::NeverChecked => Some("no integrity check has ended yet"),
             Self::NotVerified => Some("files were sent to it, and no integrity check has confirmed them yet"),
+            Self::Behind => Some("the files of the master have changed, and it has not shown yet that it has them"),
             Self::Unknown => Some("its health is not known; it may just have left or joined"),
         }
     }
@@ -158,7 +162,8 @@ impl Health {
         if let Some(progress) = status.and_then(|status| status.sync_progress.as_ref()) {
             return Some(format!("files are being sent to it, {progress}"));
         }
-        Some(general.to_owned())
+        let since = status.and_then(|status| status.behind_since.as_ref()).filter(|since| since.time().is_some());
+        Some(since.map_or_else(|| general.to_owned(), |since| format!("{general} (since {since})")))
     }
 
     /// What is known about the node with this name.
@@ -190,7 +195,11 @@ impl Node {
         let checked = check.date_start.time().map_or(check_end, |start| start.min(check_end));
         // `None`, which is never, is before every date.
         let sent = sync.date_start.time().max(sync.date_end.time());
-        if Some(checked) > sent { Verdict::InSync } else { Verdict::NotVerified }
+        match (Some(checked) > sent, &status.behind_since) {
+            (true, None) => Verdict::InSync,
+            (true, Some(_)) => Verdict::Behind,
+            (false, _) => Verdict::NotVerified,
+        }
     }
 }
 
@@ -231,6 +240,24 @@ mod tests {
         for (case, check, sync, expected) in cases {
             assert_eq!(worker(check, sync), expected, "{case}");
         }
+    }
+
+    #[test]
+    fn a_worker_that_has_not_shown_the_present_files_is_behind() {
+        let date = "2026-11-23T10:32:05.000000Z";
+        let checked = json!({"date_start_master": date, "date_end_master": date});
+        let health = |status: Value| -> Health {
+            serde_json::from_value(
+                json!({"nodes": {"w1": {"info": {"name": "w1", "type": "worker"}, "status": status}}}),
+            )
+            .unwrap()
+        };
+        assert_eq!(health(json!({"last_check_integrity": checked})).verdict("w1"), Verdict::InSync);
+        let behind = health(json!({"last_check_integrity": checked, "behind_since": date}));
+        assert_eq!(behind.verdict("w1"), Verdict::Behind);
+        let reason = "the files of the master have changed, and it has not shown yet that it has them (since \
+                      2026-11-23T10:32:05.000000Z)";
+        assert_eq!(behind.reason("w1").unwrap(), reason);
     }
 
     #[test]

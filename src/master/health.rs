@@ -137,6 +137,9 @@ fn add_ours(status: &mut Value, integrity: &Status, applied: &Applied) {
     if applied.failed > 0 {
         status["failed_files"] = json!({"count": applied.failed, "first": applied.failures});
     }
+    if let Some(since) = integrity.behind_since {
+        status["behind_since"] = json!(iso_utc(since));
+    }
     if let Some(held) = integrity.held {
         status["held_deletions"] = json!(held);
     }

@@ -31,7 +31,10 @@ impl Master {
                 None => silent,
             });
         }
-        items.extend(self.registry.gone(&self.node.clock).into_iter().map(|gone| NodeKeys {
+        // One that has left while it was asked is told once.
+        let mut gone = self.registry.gone(&self.node.clock);
+        gone.retain(|gone| items.iter().all(|item| item.name != gone.hello.node));
+        items.extend(gone.into_iter().map(|gone| NodeKeys {
             link: gone.key,
             left: Some(iso_utc(gone.since)),
             ..NodeKeys::silent(&gone.hello.node, &gone.hello.node_type, None)

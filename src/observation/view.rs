@@ -68,6 +68,8 @@ pub(super) struct Files {
     pub(super) sent: Option<SystemTime>,
     pub(super) sending: Option<Sending>,
     pub(super) applied: Applied,
+    /// Since when the master has had files that it has not shown to have.
+    pub(super) behind_since: Option<SystemTime>,
     /// What the master holds back from it.
     pub(super) held: Option<Held>,
 }
@@ -140,6 +142,7 @@ fn of_member(worker: &Member, now: Instant, agents: &Option<Numbers>) -> Seen {
             sent: status.sync.end,
             sending: status.sending,
             applied: worker.integrity.last_applied(),
+            behind_since: status.behind_since,
             held: status.held,
         }),
         agents: active(agents, &worker.hello.node),
@@ -182,6 +185,7 @@ fn of_worker(worker: &Worker, agents: &Option<Numbers>) -> Seen {
             standing: state.standing,
             sending: None,
             applied: state.applied,
+            behind_since: None,
             held: None,
         }),
         ..own(node, agents)

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use clusterd::{system::clock::FakeClock, wire::ErrorObject};
-use serde_json::json;
+use clusterd::{files::ChecksumKind, system::clock::FakeClock, wire::ErrorObject};
+use serde_json::{Value, json};
 
 use crate::support::{Node, RawPeer, SECOND, TestHome, advance_until, eventually};
 
@@ -66,4 +66,28 @@ fn a_part_of_the_files_is_compared_with_those_that_chose_it_or_not_at_all() {
     assert!(peer.receive().unwrap().2.starts_with(b"buckets "));
     let (answer, task) = peer.ask("syn_i_w_m", one_bucket.as_bytes());
     assert_eq!(answer, "ok", "{task}");
+}
+
+/// Case 2.2: a worker that says nothing more, because it was stopped or its machine is gone, is not in sync with what it
+/// has not seen.
+#[test]
+fn in_sync_is_who_has_shown_the_present_files() {
+    let (hand, master) = master();
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello("w1").0, "ok");
+    assert_eq!(peer.ask("native", NATIVE).0, "ok");
+    let behind = || master.health("w1")["status"]["behind_since"].clone();
+    let show = |peer: &mut RawPeer| {
+        let manifest = master.as_master().local_integrity.manifest(ChecksumKind::Md5).unwrap();
+        peer.ask("int_digest", manifest.digests().question().as_bytes()).1
+    };
+    assert_eq!(show(&mut peer), "same");
+    assert_eq!(behind(), Value::Null);
+    change(&hand, &master, "second");
+    let since = behind();
+    assert!(since.is_string(), "{since}");
+    change(&hand, &master, "third");
+    assert_eq!(behind(), since, "since the first change that it has not seen");
+    assert_eq!(show(&mut peer), "same");
+    assert_eq!(behind(), Value::Null);
 }

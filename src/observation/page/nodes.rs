@@ -36,7 +36,7 @@ impl State {
         if !node.connected {
             return Self::Bad("not connected".to_owned());
         }
-        let Some(Files { standing, sending, applied, held, .. }) = &node.files else {
+        let Some(Files { standing, sending, applied, behind_since, held, .. }) = &node.files else {
             return Self::Good("serves".to_owned());
         };
         if held.is_some() {
@@ -47,6 +47,7 @@ impl State {
         }
         match (applied.failed, standing.since, standing.behind.sum()) {
             (1.., ..) => Self::Bad(format!("{} failed", human::files(applied.failed))),
+            (_, Some(_), _) if let Some(since) = behind_since => Self::Busy(format!("behind since {}", date(*since))),
             (_, Some(_), _) => Self::Good("in sync".to_owned()),
             (_, None, 0) => Self::Busy("not checked yet".to_owned()),
             (_, None, behind) => Self::Busy(format!("{} behind", human::files(behind))),
@@ -93,7 +94,8 @@ fn row(node: &Seen, view: &View) -> [String; COLUMNS.len()] {
         state.push_str(&failures(files));
     }
     let known = |text: String| if text.is_empty() { NOTHING.to_owned() } else { text };
-    let since = files.and_then(|files| files.standing.since).filter(|_| node.connected);
+    let since = files.filter(|files| files.behind_since.is_none()).and_then(|files| files.standing.since);
+    let since = since.filter(|_| node.connected);
     [
         name,
         state,

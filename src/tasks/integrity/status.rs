@@ -61,6 +61,9 @@ pub struct Status {
     pub standing: Standing,
     /// The synchronisation that is running.
     pub sending: Option<Sending>,
+    /// Since when the master has had files that the worker has not shown to have, wall clock; none if there are none, or
+    /// before its first check.
+    pub behind_since: Option<SystemTime>,
     /// What the last check held back.
     pub held: Option<Held>,
 }

@@ -8,12 +8,12 @@
 mod watch;
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -31,6 +31,9 @@ use watch::Watch;
 
 /// From the end of a run to the next, at least: many registrations are to be seen by one.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// Generations whose time is remembered. A worker that is further behind is said to be so since the first of these.
+const HISTORY: usize = 64;
 
 /// Turns for which BLAKE2b-512 goes on being calculated after somebody asked for it. A connected worker asks in nearly
 /// every turn.
@@ -56,6 +59,25 @@ struct Published {
     manifest: Option<Arc<Manifest>>,
     /// Which of the changes that were found it holds: all up to this.
     generation: u64,
+    /// The last generations and when they were published, wall clock.
+    history: VecDeque<(u64, SystemTime)>,
+}
+
+impl Published {
+    fn publish(&mut self, manifest: Arc<Manifest>, generation: u64, now: SystemTime) {
+        if self.history.back().is_none_or(|(last, _)| *last != generation) {
+            if self.history.len() == HISTORY {
+                self.history.pop_front();
+            }
+            self.history.push_back((generation, now));
+        }
+        (self.manifest, self.generation) = (Some(manifest), generation);
+    }
+
+    /// When what came after this generation was published, as far as that is remembered.
+    fn after(&self, generation: u64) -> Option<SystemTime> {
+        self.history.iter().find(|(one, _)| *one > generation).map(|(_, when)| *when)
+    }
 }
 
 /// The files as they were last looked at.
@@ -116,9 +138,16 @@ impl LocalIntegrity {
         self.published.read().generation
     }
 
-    /// Whether `manifest` is the one that the workers are compared with.
-    pub fn is_published(&self, manifest: &Arc<Manifest>) -> bool {
-        self.published.read().manifest.as_ref().is_some_and(|published| Arc::ptr_eq(published, manifest))
+    /// The generation of `manifest`, if it is the one that the workers are compared with.
+    pub fn generation_of(&self, manifest: &Arc<Manifest>) -> Option<u64> {
+        let published = self.published.read();
+        let same = published.manifest.as_ref().is_some_and(|published| Arc::ptr_eq(published, manifest));
+        same.then_some(published.generation)
+    }
+
+    /// Since when there are newer files than those of this generation, wall clock; none if there are none.
+    pub fn changed_after(&self, generation: u64) -> Option<SystemTime> {
+        self.published.read().after(generation)
     }
 
     /// Whether this master had no key of an agent when it started.
@@ -217,7 +246,7 @@ impl LocalIntegrity {
         *unreadable = now;
         let count = scan.manifest.entries().len();
         self.began_keyless.get_or_init(|| scan.manifest.is_keyless());
-        *self.published.write() = Published { manifest: Some(scan.manifest), generation };
+        self.published.write().publish(scan.manifest, generation, node.clock.wall());
         self.turn.fetch_add(1, Ordering::AcqRel);
         let took = node.clock.now().duration_since(start);
         node.metrics.done(Task::LocalIntegrity, took);

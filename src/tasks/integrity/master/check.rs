@@ -161,8 +161,9 @@ impl Integrity {
         match found {
             Found::Equal(master) => {
                 // If these are not the files of this node any more, the next check tells how the worker stands.
-                if self.shared.local.is_published(master) {
+                if let Some(generation) = self.shared.local.generation_of(master) {
                     state.status.standing.equal(now, end);
+                    state.shown = Some(generation);
                 }
                 state.status.held = None;
                 state.applied = Applied::default();

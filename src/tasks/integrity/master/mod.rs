@@ -68,6 +68,8 @@ struct State {
     in_sync: Option<([u8; 32], Buckets, Arc<Manifest>)>,
     limit: ArchiveLimit,
     status: Status,
+    /// The generation of the master's files that the worker has shown to have.
+    shown: Option<u64>,
     /// What the worker told of the files that it got last, until a check finds no difference.
     applied: Applied,
 }
@@ -114,6 +116,7 @@ impl Integrity {
                 in_sync: None,
                 limit,
                 status: Status::default(),
+                shown: None,
                 applied: Applied::default(),
             }),
         })
@@ -178,7 +181,7 @@ impl Integrity {
     /// The manifest whose digests the worker has, if it is still that with which workers are compared.
     fn digested(&self) -> Option<Arc<Manifest>> {
         let digested = self.state.lock().digested.upgrade()?;
-        self.shared.local.is_published(&digested).then_some(digested)
+        self.shared.local.generation_of(&digested).is_some().then_some(digested)
     }
 
     /// Whether the manifest of a check is on its way, so that a file may be received.
@@ -218,7 +221,12 @@ impl Integrity {
     pub fn status(&self) -> Status {
         let state = self.state.lock();
         let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
-        Status { free: state.running.is_none(), sending: sending.map(|(_, progress)| progress.now()), ..state.status }
+        Status {
+            free: state.running.is_none(),
+            sending: sending.map(|(_, progress)| progress.now()),
+            behind_since: state.shown.and_then(|shown| self.shared.local.changed_after(shown)),
+            ..state.status
+        }
     }
 
     /// `int_applied`.
