@@ -66,7 +66,10 @@ impl Server {
         let (node, supervised) = (role.node().clone(), clients.clone());
         threads.spawn("local_alive", move || {
             supervision::run(&node, "Local Server", || {
-                let clients = supervised.lock().clone();
+                let mut present = supervised.lock();
+                present.retain(|client| !client.connection.is_closed());
+                let clients = present.clone();
+                drop(present);
                 // Who waits for this node, or through it for another, is not to be blamed for its silence.
                 let waits = |client: &Client| node.waiting.has(&client.connection) || node.api.has(&client.connection);
                 let idle = clients.into_iter().filter(|client| !waits(client));

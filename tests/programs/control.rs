@@ -57,6 +57,19 @@ fn three_before_a_worker_is_in_sync_and_zero_after() {
     }
 }
 
+/// Case 4.13: nobody is blamed for the silence of a program that has left, however long no other one comes.
+#[test]
+fn a_program_that_has_left_is_not_said_to_be_silent() {
+    let master = Home::master();
+    let supervision = json!({"check_worker_lastkeepalive": 0.2, "max_allowed_time_without_keepalive": 0.5});
+    master.settings(json!({"intervals": {"master": supervision}}));
+    let _daemon = Daemon::start(&master);
+    assert_eq!(code(&master, &["-l"]), Some(0));
+    let (left, tag) = (master.mark(), "[Local Server] [Keep alive] Calculated.");
+    until("some more turns", || (master.log()[left..].matches(tag).count() > 8).then_some(()));
+    assert!(!master.log().contains("ERROR"), "{}", master.log());
+}
+
 /// Not only at the end of the period.
 #[test]
 fn a_worker_counts_as_in_sync_as_soon_as_it_has_what_was_sent() {

@@ -42,7 +42,8 @@ pub fn run(node: &Node, tag: &str, peers: impl Fn() -> Vec<Supervised>) {
 fn close_silent(now: Instant, limit: Duration, peers: Vec<Supervised>, tell: impl Fn(&Connection, Duration)) {
     for Supervised { connection, last } in peers {
         let silent = now.saturating_duration_since(last);
-        if silent > limit {
+        // One that has ended is expected to say nothing; its owner may take it off the list later.
+        if silent > limit && !connection.is_closed() {
             tell(&connection, silent);
             connection.close("no keep-alive came in time");
         }
