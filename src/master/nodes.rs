@@ -195,6 +195,16 @@ mod tests {
         assert_eq!(one, r#"{"items": [{"version": "4.14.7"}], "totalItems": 1}"#);
     }
 
+    /// Case 4.2: the original's `cluster_control` prints the members as they come.
+    #[test]
+    fn members_come_in_the_order_of_the_original_or_of_the_selection() {
+        let one = select(nodes(), br#"{"limit": 1}"#).unwrap();
+        let node = r#"{"name": "m", "type": "master", "version": "4.14.7", "ip": "127.0.0.1"}"#;
+        assert_eq!(one, format!(r#"{{"items": [{node}], "totalItems": 3}}"#));
+        let one = select(nodes(), br#"{"limit": 1, "select": ["version", "name"]}"#).unwrap();
+        assert_eq!(one, r#"{"items": [{"version": "4.14.7", "name": "m"}], "totalItems": 3}"#);
+    }
+
     #[test]
     fn wrong_arguments_have_their_numbers() {
         assert_eq!(code(r#"{"filter_node": ["m", "x"]}"#), 1730);

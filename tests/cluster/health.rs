@@ -41,6 +41,52 @@ fn master_and_worker_tell_the_same_of_the_cluster() {
     assert_eq!(hash["etc/rules/a.xml"].as_str().unwrap().len(), 128);
 }
 
+/// The members of all objects in their order, each with its path.
+fn members(path: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                let path = format!("{path}/{}", name.replace("specmaster", "m").replace("specw1", "w1"));
+                found.push(path.clone());
+                members(&path, value, found);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| members(path, value, found)),
+        _ => (),
+    }
+}
+
+/// Case 4.2: programs print the answers member by member.
+#[test]
+fn members_come_in_the_order_of_the_original() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "a");
+    let master = Node::master(home, &clock, json!({}));
+    let worker = Node::worker(TestHome::new(), &clock, json!({}), "w1", master.port());
+    let ended = || master.health("w1")["status"]["last_sync_integrity"]["date_end_master"] != "n/a";
+    advance_until(&hand, SECOND, "a synchronisation", ended);
+    for (node, role) in [(&master, "master"), (&worker, "worker")] {
+        let cases = [
+            ("nodes", Command::Nodes, "{}"),
+            ("health_null", Command::Health, "null"),
+            ("health_list", Command::Health, r#"["m", "w1"]"#),
+        ];
+        for (name, command, payload) in cases {
+            let vector = format!("tests/fixtures/vectors/local_{role}_get_{name}.json");
+            let vector: Value = serde_json::from_str(&std::fs::read_to_string(vector).unwrap()).unwrap();
+            let answers =
+                vector["messages"].as_array().unwrap().iter().filter_map(|message| message["payload"].as_str());
+            let original: Value = answers.filter_map(|text| serde_json::from_str(text).ok()).next_back().unwrap();
+            let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+            members("", &original, &mut theirs);
+            members("", &ask(node, command, payload), &mut ours);
+            assert!(theirs.len() > 8, "{theirs:?}");
+            assert_eq!(ours, theirs, "{role} {name}");
+        }
+    }
+}
+
 #[test]
 fn a_worker_without_a_master_says_so() {
     let (clock, _hand) = FakeClock::new();
