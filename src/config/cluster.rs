@@ -1,6 +1,7 @@
 //! The `<cluster>` block as the daemon uses it.
 
 use super::ClusterKey;
+use super::settings::Version;
 use serde_json::{Map, Value};
 use std::fmt;
 
@@ -139,10 +140,16 @@ fn masked(value: &Value) -> Value {
     }
 }
 
-/// Whether `text` can be a node's name: `[A-Za-z0-9_-]+`, as a master demands it in `hello` (`spec/protocol.md` 6.2).
-/// Such a name is safe as the name of a directory.
-pub fn is_node_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+/// The first release whose masters demand `[A-Za-z0-9_-]+` in `hello` (`spec/protocol.md` 6.2). Before, names with dots
+/// were in use, too.
+const WITHOUT_DOTS: Version = Version { major: 4, minor: 14, patch: 6 };
+
+/// Whether `text` can be the name of a node that states `version`. Such a name is safe as that of a directory beside
+/// the control socket.
+pub fn is_node_name(text: &str, version: Version) -> bool {
+    let dots = version < WITHOUT_DOTS && !text.starts_with('.') && !text.ends_with(".sock");
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || (byte == b'.' && dots);
+    !text.is_empty() && text.bytes().all(fits)
 }
 
 #[cfg(test)]
@@ -192,9 +199,14 @@ mod tests {
 
     #[test]
     fn node_names() {
-        assert!(is_node_name("Node_01-a"));
-        for text in ["", "a b", "a/b", "..", "ä", "a\n"] {
-            assert!(!is_node_name(text), "{text}");
+        let new = WITHOUT_DOTS;
+        let old = Version { patch: 5, ..new };
+        for version in [old, new] {
+            assert!(is_node_name("Node_01-a", version));
+            for text in ["", "a b", "a/b", "..", ".a", "../a", "c-internal.sock", "ä", "a\n"] {
+                assert!(!is_node_name(text, version), "{text}");
+            }
+            assert_eq!(is_node_name("manager.siem.local", version), version == old);
         }
     }
 }

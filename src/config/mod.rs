@@ -96,7 +96,7 @@ impl Note {
 impl Config {
     /// Reads and checks the configuration of `home`; `ossec_conf` names another file than that of the home (`-c`).
     ///
-    /// If the cluster is disabled or absent, the rest is not checked and the settings are the embedded ones: look at
+    /// If the cluster is disabled, the rest is not checked and the settings are the embedded ones: look at
     /// `cluster.disabled` before anything else.
     ///
     /// # Errors
@@ -104,13 +104,14 @@ impl Config {
     /// 15.1).
     pub fn load(home: Home, ossec_conf: Option<&Path>) -> Result<Loaded, Faults> {
         let file = ossec_conf.map_or_else(|| home.ossec_conf(), Path::to_path_buf);
-        let OssecConf { cluster, auth, mut auth_faults } = ossec_conf::load(&file);
+        let settings = Settings::load(&home.cluster_json());
+        let version = settings.as_ref().map_or_else(|_| Settings::default().version, |settings| settings.version);
+        let OssecConf { cluster, auth, mut auth_faults } = ossec_conf::load(&file, version);
         if let Ok((Cluster { disabled: true, .. }, _)) = &cluster {
             return cluster
                 .map(|(cluster, notes)| Loaded::new(home, cluster, auth, Settings::default(), notes))
                 .map_err(Faults);
         }
-        let settings = Settings::load(&home.cluster_json());
         // What the original's own daemon reads is its own affair.
         let is_external = |settings: &Settings| settings.registration.is_external(&home, "wazuh-authd");
         if cluster.as_ref().is_ok_and(|(cluster, _)| cluster.node_type == NodeType::Worker)
@@ -184,9 +185,11 @@ mod tests {
 
     #[test]
     fn a_disabled_cluster_has_no_faults() {
-        let (_directory, home) = home("<ossec_config></ossec_config>", "not JSON");
+        let (_directory, home) = home(DISABLED, "not JSON");
         assert!(Config::load(home, None).expect("disabled").config.cluster.disabled);
     }
+
+    const DISABLED: &str = "<ossec_config><cluster><disabled>yes</disabled></cluster></ossec_config>";
 
     const RIGHT: &str = "<ossec_config><cluster><key>0123456789abcdef0123456789abcdef</key>\
                          <nodes><node>m</node></nodes></cluster></ossec_config>";
@@ -232,7 +235,7 @@ mod tests {
             notes.len() == 1 && notes[0].level == NoteLevel::Warning && notes[0].text.contains("chmod o="),
             "{notes:?}"
         );
-        fs::write(home.ossec_conf(), "<ossec_config></ossec_config>").expect("ossec.conf");
+        fs::write(home.ossec_conf(), DISABLED).expect("ossec.conf");
         assert!(Config::load(home, None).expect("disabled").notes.is_empty(), "there is no key in it");
     }
 

@@ -32,12 +32,17 @@ pub(super) struct Element {
 /// What was found in the file.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// The last `<cluster>` of all roots: it wins as a whole (`spec/protocol.md` 15.1).
+    /// The last `<cluster>` of all roots: it wins as a whole (`spec/protocol.md` 15.1). The names in it are in small
+    /// letters, however they are written.
     pub(super) cluster: Option<Element>,
+    /// Lines of those before it, which nobody reads.
+    pub(super) earlier: Vec<usize>,
     /// The last `<auth>`, likewise.
     pub(super) auth: Option<Element>,
     /// Lines of `<cluster>` blocks that stand outside `<ossec_config>`, where nobody reads them.
     pub(super) astray: Vec<usize>,
+    /// The first root, `<cluster>` or name in it that is not in small letters, and its line.
+    pub(super) capital: Option<(String, usize)>,
 }
 
 /// Why the file can not be read as XML.
@@ -53,13 +58,13 @@ pub(super) struct Malformed {
 /// # Errors
 /// The first place at which tags do not match or markup does not end.
 pub(super) fn find_blocks(text: &str) -> Result<Found, Malformed> {
-    let Search { blocks, astray, .. } = search(text, |name| matches!(name, CLUSTER | AUTH))?;
-    let mut found = Found { astray, ..Found::default() };
+    let Search { blocks, astray, capital, .. } = search(text, |name| is_cluster(name) || name == AUTH)?;
+    let mut found = Found { astray, capital, ..Found::default() };
     for block in blocks {
         if block.name == AUTH {
             found.auth = Some(block);
         } else {
-            found.cluster = Some(block);
+            found.earlier.extend(found.cluster.replace(block).map(|earlier| earlier.line));
         }
     }
     Ok(found)
@@ -70,7 +75,12 @@ pub(super) fn find_blocks(text: &str) -> Result<Found, Malformed> {
 /// # Errors
 /// As [`find_blocks`].
 pub(super) fn other_blocks(text: &str) -> Result<Vec<Element>, Malformed> {
-    search(text, |name| name != CLUSTER).map(|search| search.blocks)
+    search(text, |name| !is_cluster(name)).map(|search| search.blocks)
+}
+
+/// The original's framework, which reads `<cluster>` for its daemon, ignores case; the daemons in C do not.
+fn is_cluster(name: &str) -> bool {
+    name.eq_ignore_ascii_case(CLUSTER)
 }
 
 /// One pass over the file.
@@ -83,8 +93,7 @@ fn search(text: &str, wanted: fn(&str) -> bool) -> Result<Search, Malformed> {
     config.check_end_names = false;
     config.allow_unmatched_ends = true;
 
-    let mut search =
-        Search { wanted, open: Vec::new(), building: Vec::new(), kept: 0, blocks: Vec::new(), astray: Vec::new() };
+    let mut search = Search::new(wanted);
     let (mut line, mut counted) = (1, 0);
     loop {
         let start = reader.buffer_position() as usize;
@@ -128,19 +137,31 @@ struct Search {
     blocks: Vec<Element>,
     /// As in [`Found`].
     astray: Vec<usize>,
+    capital: Option<(String, usize)>,
 }
 
 impl Search {
+    fn new(wanted: fn(&str) -> bool) -> Self {
+        let (open, building, blocks, astray) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { wanted, open, building, kept: 0, blocks, astray, capital: None }
+    }
+
     fn open(&mut self, tag: &BytesStart<'_>, line: usize) -> Result<(), Malformed> {
         let name = tag.name().into_inner();
         if self.open.len() == DEEPEST {
             let problem = format!("more than {DEEPEST} tags are open at once");
             return Err(Malformed { line, problem, remedy: "close the tags before this line".into() });
         }
-        if name == CLUSTER && self.open.is_empty() {
+        let is_root = |name: &str| name.eq_ignore_ascii_case(ROOT);
+        let in_root = matches!(&self.open[..], [(root, _)] if is_root(root));
+        if is_cluster(name) && !in_root && self.open.len() < 2 {
             self.astray.push(line);
         }
-        let block = matches!(&self.open[..], [(root, _)] if root == ROOT) && (self.wanted)(name);
+        let block = in_root && (self.wanted)(name);
+        let of_cluster = self.building.first().map_or(block && is_cluster(name), |block| is_cluster(&block.name));
+        if (of_cluster || (self.open.is_empty() && is_root(name))) && name.contains(|c: char| c.is_ascii_uppercase()) {
+            self.capital.get_or_insert_with(|| (name.to_owned(), line));
+        }
         if block || !self.building.is_empty() {
             self.kept += 1;
             if self.kept > MOST {
@@ -151,7 +172,7 @@ impl Search {
             let attributes = attributes.with_checks(false).flatten();
             let pair = |one: Attribute<'_>| (one.key.into_inner().to_owned(), Secret::lossy(one.value.as_bytes()));
             self.building.push(Element {
-                name: name.to_owned(),
+                name: if of_cluster { name.to_ascii_lowercase() } else { name.to_owned() },
                 line,
                 attributes: attributes.map(pair).collect(),
                 text: Secret::default(),
@@ -284,6 +305,18 @@ mod tests {
         );
         assert_eq!(read(""), None);
         assert_eq!(find_blocks("\n<cluster></cluster>").expect("well-formed").astray, [2]);
+        let found = find_blocks(text).expect("well-formed");
+        assert_eq!((found.earlier, found.astray, found.capital), (vec![2, 3], vec![4], None));
+    }
+
+    #[test]
+    fn the_case_of_roots_and_of_all_that_is_in_a_cluster_does_not_count() {
+        let text = "<Ossec_Config><Auth/><auth/><LocalFile/></Ossec_Config>\n\
+                    <OSSEC_CONFIG><CLUSTER><Name>N</Name><name>n</name></CLUSTER></OSSEC_CONFIG>";
+        assert_eq!(read(text), Some(vec!["name=N@2".to_owned(), "name=n@2".to_owned()]));
+        assert_eq!(find_blocks(text).expect("well-formed").capital, Some(("Ossec_Config".to_owned(), 1)));
+        let others: Vec<_> = other_blocks(text).expect("well-formed").into_iter().map(|block| block.name).collect();
+        assert_eq!(others, ["Auth", "auth", "LocalFile"]);
     }
 
     #[test]

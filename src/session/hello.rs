@@ -23,7 +23,8 @@ pub struct Rules<'a> {
 /// # Errors
 /// The error that the worker is answered with; its configuration is at fault.
 pub fn check(hello: &Hello, rules: &Rules<'_>) -> Result<(), ErrorObject> {
-    if !is_node_name(&hello.node) {
+    let version = hello.version.parse::<Version>();
+    if !is_node_name(&hello.node, version.unwrap_or(rules.version)) {
         return Err(ErrorObject::cluster(3060, hello.node.clone()));
     }
     if hello.node == rules.master {
@@ -38,7 +39,7 @@ pub fn check(hello: &Hello, rules: &Rules<'_>) -> Result<(), ErrorObject> {
             ),
         ));
     }
-    let same = match hello.version.parse::<Version>() {
+    let same = match version {
         Ok(version) if rules.accept_patch_versions => version.same_minor(&rules.version),
         Ok(version) => version == rules.version,
         Err(_) => false,
@@ -73,6 +74,9 @@ mod tests {
     fn each_fault_has_its_number() {
         assert_eq!(code("w1", "wazuh", "4.14.7", false), None);
         assert_eq!(code("w.1", "wazuh", "4.14.7", false), Some(3060));
+        assert_eq!(code("w.1", "wazuh", "4.14.5", true), None, "case 4.7: that version took it");
+        assert_eq!(code("../w1", "wazuh", "4.14.5", true), Some(3060));
+        assert_eq!(code("w.1", "wazuh", "new", true), Some(3060));
         assert_eq!(code("", "wazuh", "4.14.7", false), Some(3060));
         assert_eq!(code("m", "wazuh", "4.14.7", false), Some(3029));
         assert_eq!(code("w1", "other", "4.14.7", false), Some(3030));

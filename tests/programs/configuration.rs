@@ -92,6 +92,44 @@ fn all_faults_are_told_at_once() {
     assert!(!said.contains("too_short"), "a key is shown nowhere, not even a bad one: {said}");
 }
 
+/// Case 4.12: it must not look like one that is disabled.
+#[test]
+fn a_cluster_that_cannot_be_found() {
+    let home = Home::master();
+    let text = String::from_utf8(home.read("etc/ossec.conf").unwrap()).unwrap();
+    home.write("etc/ossec.conf", text.replace("cluster>", "clutser>"));
+    refused_with(
+        &home,
+        &["Error 3006 - Error reading cluster configuration: there is no <cluster> in <ossec_config> ("],
+    );
+    let place = format!("{}:2: <clutser> looks like it; write <cluster>", home.path("etc/ossec.conf").display());
+    let said = refused(&home, &["-t"]);
+    assert!(said.contains(&place) && !said.contains("disabled."), "{said}");
+}
+
+/// Case 4.12: the original ignores case, and takes the last of several blocks.
+#[test]
+fn what_is_read_in_an_unusual_way_is_told() {
+    let said = |name: &str| {
+        let home = Home::master();
+        let file = format!("{}/tests/fixtures/config/{name}.conf", env!("CARGO_MANIFEST_DIR"));
+        home.write("etc/ossec.conf", fs::read(file).unwrap());
+        let mut command = clusterd(&home);
+        command.arg("-t");
+        let Output { status, stderr, .. } = finish(command);
+        assert_eq!(status.code(), Some(0));
+        String::from_utf8(stderr).unwrap()
+    };
+    let shouted = said("upper_root");
+    assert!(shouted.contains("WARNING: [Cluster] [Main] <OSSEC_CONFIG> is read as <ossec_config>;"), "{shouted}");
+    assert!(shouted.contains("The configuration is good: master 'm1'."), "{shouted}");
+    let both = "WARNING: [Cluster] [Main] There are 2 <cluster> blocks, at lines 2 and 17; only the last one counts";
+    let full = said("two_blocks_full");
+    assert!(full.contains(both) && full.contains("The configuration is good: worker 'b'."), "{full}");
+    let disabled = said("two_blocks_second_disabled");
+    assert!(disabled.contains(both) && disabled.contains("The cluster is disabled: "), "{disabled}");
+}
+
 #[test]
 fn another_file_is_checked_with_c() {
     let home = Home::master();
@@ -119,8 +157,6 @@ fn what_is_good_or_disabled_ends_with_success_and_changes_nothing() {
     for options in [&["-t"][..], &["-f", "-r"], &["-r"]] {
         ends_well(options);
     }
-    home.write("etc/ossec.conf", "<ossec_config></ossec_config>");
-    ends_well(&["-f", "-r"]);
     assert_eq!(home.traces(), Vec::<String>::new());
     home.write("etc/ossec.conf", "");
     let same = |snapshot: crate::support::Snapshot| {

@@ -1,10 +1,13 @@
 //! The rules for the `<cluster>` block, in the order of the original's checks.
 
+mod haproxy;
+
 use super::{is_empty, to_json};
 use crate::config::address::is_address;
 use crate::config::cluster::{OPTIONS, is_node_name};
 use crate::config::fault::{Code, Fault, printable};
 use crate::config::published::{is_placeholder, is_published_key};
+use crate::config::settings::Version;
 use crate::config::xml::Element;
 use crate::config::{Cluster, ClusterKey, NodeType, Note};
 use serde_json::Value;
@@ -17,6 +20,8 @@ const RESERVED_NODES: [&str; 4] = ["localhost", "NODE_IP", "0.0.0.0", "127.0.1.1
 pub(super) struct Check<'a> {
     pub(super) file: &'a Path,
     pub(super) block: &'a Element,
+    /// The version that this node states.
+    pub(super) version: Version,
     pub(super) faults: Vec<Fault>,
     pub(super) notes: Vec<Note>,
 }
@@ -57,7 +62,7 @@ impl<'a> Check<'a> {
         if let Some((hidden, _)) = self.value("hidden") {
             cluster.hidden = hidden.to_owned();
         }
-        cluster.haproxy_helper = self.haproxy_helper();
+        cluster.haproxy_helper = self.haproxy_helper(cluster.node_type);
         cluster
     }
 
@@ -214,10 +219,26 @@ impl<'a> Check<'a> {
 
     fn node_name(&mut self) -> Option<String> {
         let (text, line) = self.value("node_name")?;
-        if !is_node_name(text) {
+        if !is_node_name(text, self.version) {
             let problem = "The name of the node may only have letters from a to z, digits, underscores and hyphens";
-            self.fault(line, problem, "write such a name; it must differ on every node", text);
+            let remedy = match is_node_name(text, Version { patch: 0, ..self.version }) {
+                true => {
+                    "write such a name; or, in a cluster whose nodes are older than 4.14.6, their version in cluster.json"
+                }
+                false => "write such a name; it must differ on every node",
+            };
+            self.fault(line, problem, remedy, text);
             return None;
+        }
+        if text.contains('.') {
+            let name = printable(text);
+            self.warn(
+                line,
+                &format!(
+                    "The node_name '{name}' has a dot, which nodes from 4.14.6 on refuse; write another one before the \
+                     cluster is upgraded"
+                ),
+            );
         }
         self.warn_of_placeholder("node_name", text, line);
         Some(text.to_owned())
@@ -234,9 +255,13 @@ impl<'a> Check<'a> {
         Some(text.to_owned())
     }
 
-    fn haproxy_helper(&self) -> Option<Value> {
+    fn haproxy_helper(&mut self, node_type: NodeType) -> Option<Value> {
         let helper = self.block.children.iter().rfind(|element| element.name == "haproxy_helper")?;
-        (!helper.children.is_empty()).then(|| to_json(helper))
+        if helper.children.is_empty() {
+            return None;
+        }
+        self.check_helper(helper, node_type);
+        Some(to_json(helper))
     }
 
     /// Where an option stands, empty or not, or else the block.

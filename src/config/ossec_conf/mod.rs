@@ -6,12 +6,12 @@
 mod auth;
 mod check;
 
-use super::fault::{Code, Fault};
+use super::fault::{Code, Fault, printable};
+use super::settings::Version;
 use super::xml::{self, Element};
-use super::{Auth, Cluster, ClusterKey, Note, Secret, source};
+use super::{Auth, Cluster, Note, Secret, source};
 use check::Check;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Bytes that an `ossec.conf` may have.
@@ -26,20 +26,20 @@ pub(super) struct OssecConf {
     pub(super) auth_faults: Vec<Fault>,
 }
 
-/// Reads the blocks of the file; `<cluster>` is checked if it is not disabled.
-pub(super) fn load(file: &Path) -> OssecConf {
+/// Reads the blocks of the file; `<cluster>` is checked if it is not disabled, for a node that states `version`.
+pub(super) fn load(file: &Path, version: Version) -> OssecConf {
     let bytes = source::read(file, LIMIT).map_err(|error| {
         let problem = format!("the file can not be read: {error}");
         vec![Fault::new(Code::Reading, file, problem, source::remedy(&error))]
     });
     match bytes {
         // Other daemons' sections may hold any bytes, and are none of our business.
-        Ok(bytes) => parse(&Secret::lossy(&bytes), file),
+        Ok(bytes) => parse(&Secret::lossy(&bytes), file, version),
         Err(faults) => OssecConf { cluster: Err(faults), auth: Auth::default(), auth_faults: Vec::new() },
     }
 }
 
-fn parse(text: &str, file: &Path) -> OssecConf {
+fn parse(text: &str, file: &Path, version: Version) -> OssecConf {
     let found = match xml::find_blocks(text) {
         Ok(found) => found,
         Err(malformed) => {
@@ -48,25 +48,49 @@ fn parse(text: &str, file: &Path) -> OssecConf {
         }
     };
     let (auth, auth_faults) = auth::read(file, found.auth.as_ref());
-    OssecConf { cluster: cluster(found, file), auth, auth_faults }
+    OssecConf { cluster: cluster(found, text, file, version), auth, auth_faults }
 }
 
-fn cluster(found: xml::Found, file: &Path) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
-    let mut notes = Vec::new();
-    for line in found.astray {
-        notes.push(Note::warning(format!(
-            "A <cluster> block stands outside <ossec_config> and is not read ({}:{line}: put it into <ossec_config>)",
-            file.display()
-        )));
-    }
+fn cluster(found: xml::Found, text: &str, file: &Path, version: Version) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
     let Some(block) = found.cluster else {
-        let mut cluster = Cluster::new(ClusterKey::unset());
-        cluster.disabled = true;
-        return Ok((cluster, notes));
+        return Err(vec![no_cluster(&found.astray, text, file)]);
     };
-    let mut check = Check { file, block: &block, faults: Vec::new(), notes };
+    let mut notes = Vec::new();
+    let mut warn = |line: usize, text: &str| {
+        notes.push(Note::warning(format!("{text} ({}:{line})", file.display())));
+    };
+    for line in found.astray {
+        warn(line, "A <cluster> block stands outside <ossec_config> and is not read; put it into <ossec_config>");
+    }
+    if !found.earlier.is_empty() {
+        let lines: Vec<_> = found.earlier.iter().map(usize::to_string).collect();
+        let (count, lines, last) = (lines.len() + 1, lines.join(", "), block.line);
+        let text = format!(
+            "There are {count} <cluster> blocks, at lines {lines} and {last}; only the last one counts, as a whole; \
+             remove the others"
+        );
+        warn(last, &text);
+    }
+    if let Some((name, line)) = found.capital {
+        let (name, small) = (printable(&name), printable(&name.to_ascii_lowercase()));
+        warn(line, &format!("<{name}> is read as <{small}>; write it so, as other programs may not read it"));
+    }
+    let mut check = Check { file, block: &block, version, faults: Vec::new(), notes };
     let cluster = check.cluster();
     if check.faults.is_empty() { Ok((cluster, check.notes)) } else { Err(check.faults) }
+}
+
+/// A node that is in no cluster says so: a block that was misspelt must not look like that.
+fn no_cluster(astray: &[usize], text: &str, file: &Path) -> Fault {
+    let problem = "there is no <cluster> in <ossec_config>";
+    let remedy = "write <cluster> there; with <disabled>yes</disabled> if this node is in no cluster";
+    let fault = Fault::new(Code::Reading, file, problem, remedy);
+    let alike = |block: &Element| block.children.iter().any(|child| matches!(&*child.name, "node_name" | "node_type"));
+    match (astray, xml::other_blocks(text).unwrap_or_default().into_iter().find(alike)) {
+        ([line, ..], _) => fault.line(*line).detail("this one stands outside <ossec_config>"),
+        (_, Some(block)) => fault.line(block.line).detail(format!("<{}> looks like it", printable(&block.name))),
+        _ => fault,
+    }
 }
 
 fn is_empty(element: &Element) -> bool {
@@ -78,12 +102,16 @@ fn to_json(element: &Element) -> Value {
     if element.children.is_empty() {
         return element.text.trim().into();
     }
-    let mut members: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    let mut members = Map::new();
     for child in element.children.iter().filter(|child| !is_empty(child)) {
-        members.entry(&child.name).or_default().push(to_json(child));
+        let value = to_json(child);
+        match members.get_mut(&child.name) {
+            None => drop(members.insert(child.name.clone(), value)),
+            Some(Value::Array(values)) => values.push(value),
+            Some(single) => *single = vec![single.take(), value].into(),
+        }
     }
-    let single = |mut values: Vec<Value>| if values.len() == 1 { values.remove(0) } else { values.into() };
-    members.into_iter().map(|(name, values)| (name.to_owned(), single(values))).collect::<Map<_, _>>().into()
+    members.into()
 }
 
 #[cfg(test)]
@@ -96,9 +124,10 @@ mod tests {
 
     const FILE: &str = "/f";
     const KEY: &str = "0123456789abcdefghijklmnopqrstu_";
+    const NEW: Version = Version { major: 4, minor: 14, patch: 7 };
 
     fn read(text: &str) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {
-        parse(text, Path::new(FILE)).cluster
+        parse(text, Path::new(FILE), NEW).cluster
     }
 
     /// A block on line 1 that is right but for `options`, which stand on line 2 and win over the right ones.
@@ -181,16 +210,17 @@ mod tests {
             "<port> 15<!-- x -->17 </port><node_type>worker</node_type><name>c&amp;d</name>\
              <hidden>perhaps</hidden><disabled>no</disabled>\
              <bind_addr><![CDATA[::]]></bind_addr>\
-             <haproxy_helper><a>1</a><b><c>x</c></b><a>2</a></haproxy_helper><node_name/>",
+             <haproxy_helper><haproxy_disabled>yes</haproxy_disabled><a>1</a><b><c>x</c></b><a>2</a></haproxy_helper>\
+             <node_name/>",
         ))
         .expect("right");
-        assert!(notes.is_empty(), "{notes:?}");
+        assert!(notes.iter().all(|note| note.text.contains("is no option of <haproxy_helper>")), "{notes:?}");
         assert_eq!(
             (cluster.port, cluster.node_type, &*cluster.name, &*cluster.bind_addr),
             (1517, NodeType::Worker, "c&d", "::")
         );
         assert_eq!((&*cluster.node_name, &*cluster.hidden, cluster.key.expose()), ("node01", "perhaps", KEY));
-        let helper = serde_json::json!({"a": ["1", "2"], "b": {"c": "x"}});
+        let helper = serde_json::json!({"haproxy_disabled": "yes", "a": ["1", "2"], "b": {"c": "x"}});
         assert_eq!(cluster.haproxy_helper, Some(helper));
         let order = ["key", "nodes", "port", "node_type", "name", "hidden", "disabled", "bind_addr", "haproxy_helper"];
         assert_eq!(cluster.written, order);
@@ -202,8 +232,6 @@ mod tests {
     fn disabled_ends_the_checks() {
         let enabled = "<ossec_config><cluster><disabled>no</disabled></cluster>";
         for text in [
-            "",
-            "<ossec_config></ossec_config>",
             "<ossec_config><cluster><disabled>yes</disabled><key>x</key><port>1</port></cluster></ossec_config>",
             &format!(
                 "{enabled}</ossec_config><ossec_config><cluster><disabled>yes</disabled></cluster></ossec_config>"
@@ -235,8 +263,43 @@ mod tests {
             );
             assert!(!notes.iter().any(|note| note.text.contains("c98b") || note.text.contains("ugdt")));
         }
-        let (_, notes) = read("<cluster><disabled>no</disabled></cluster>").expect("absent");
-        assert!(notes[0].text.contains("outside <ossec_config>"));
+        let (_, notes) = read(&format!("<cluster></cluster>\n{}", block(""))).expect("right");
+        assert!(notes[0].text.contains("outside <ossec_config>") && notes[0].text.contains("(/f:1)"), "{notes:?}");
+    }
+
+    /// Case 4.12: what cannot be found is not what is disabled.
+    #[test]
+    fn a_file_without_a_cluster_is_at_fault() {
+        let options = "<node_type>master</node_type>";
+        let cases = [
+            (String::new(), "(/f: write <cluster>"),
+            ("<ossec_config><global/></ossec_config>".to_owned(), "(/f: write <cluster>"),
+            (format!("\n<cluster>{options}</cluster>"), "(/f:2: this one stands outside <ossec_config>;"),
+            (format!("<osec_config>\n<cluster>{options}</cluster></osec_config>"), "(/f:2: this one stands outside"),
+            (
+                format!("<ossec_config>\n\n<clutser>{options}</clutser></ossec_config>"),
+                "(/f:3: <clutser> looks like it;",
+            ),
+        ];
+        for (text, rest) in cases {
+            let faults = read(&text).expect_err(&text);
+            let shown = faults[0].to_string();
+            assert!(shown.contains("there is no <cluster> in <ossec_config> ") && shown.contains(rest), "{shown}");
+        }
+    }
+
+    /// Case 4.7: an old cluster may have such names; who upgrades it is to know.
+    #[test]
+    fn dots_in_the_name_of_the_node_are_a_matter_of_the_version() {
+        let text = block("<node_name>manager.siem.local</node_name>");
+        let shown = read(&text).expect_err("too new")[0].to_string();
+        assert!(
+            shown.contains("found 'manager.siem.local'") && shown.contains("their version in cluster.json"),
+            "{shown}"
+        );
+        let (cluster, notes) = parse(&text, Path::new(FILE), Version { patch: 5, ..NEW }).cluster.expect("old");
+        assert_eq!(cluster.node_name, "manager.siem.local");
+        assert!(notes.len() == 1 && notes[0].text.contains("has a dot") && notes[0].text.contains("/f:2"), "{notes:?}");
     }
 
     #[test]
@@ -254,7 +317,7 @@ mod tests {
         let files = fs::read_dir(directory).expect("fixtures").map(|entry| entry.expect("an entry").path());
         let mut checked = 0;
         for file in files.filter(|file| file.extension().is_some_and(|extension| extension == "conf")) {
-            let shown = match load(&file).cluster {
+            let shown = match load(&file, NEW).cluster {
                 Ok((cluster, notes)) => {
                     let options = cluster.to_json(false).into_iter().map(|(name, value)| format!("{name} = {value}"));
                     let notes = notes.iter().map(|note| format!("{:?}: {}", note.level, note.text));
@@ -290,7 +353,7 @@ mod tests {
     fn files_that_can_not_be_read() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("ossec.conf");
-        let fault = |path: &Path| load(path).cluster.expect_err("a fault")[0].to_string();
+        let fault = |path: &Path| load(path, NEW).cluster.expect_err("a fault")[0].to_string();
         let shown = fault(&file);
         assert!(
             shown.starts_with("Error 3006 - Error reading cluster configuration: ") && shown.contains("create it"),
@@ -300,7 +363,7 @@ mod tests {
         fs::write(&file, vec![b' '; 20 << 20]).expect("written");
         assert!(fault(&file).contains("larger than 16 MiB"));
         fs::write(&file, b"<ossec_config><localfile>\xff\xfe\0</localfile></ossec_config>").expect("written");
-        assert!(load(&file).cluster.expect("bytes of others").0.disabled);
+        assert!(load(&file, NEW).cluster.expect_err("no cluster")[0].to_string().contains("there is no <cluster>"));
     }
 
     proptest! {

@@ -42,13 +42,25 @@ pub struct FileRule {
 }
 
 impl FileRules {
-    pub(super) fn read(mut section: Section<'_>) -> Self {
+    /// `standard` are the directories and lists that there are by default. A directory that is `null` is left out.
+    pub(super) fn read(mut section: Section<'_>, standard: &[String]) -> Self {
         let name = "a list of file names without slashes that has ossec.conf, of which each node keeps its own";
         let excluded = |value: &Value| file_names(value).filter(|names| names.iter().any(|name| name == NEVER_SENT));
         let excluded_files = section.convert("excluded_files", name, excluded).unwrap_or_default();
         let excluded_extensions = section.texts("excluded_extensions", "a list of endings such as .tmp", is_file_name);
-        let items: Vec<_> =
-            section.names_left().into_iter().filter_map(|key| FileRule::read(&mut section, key)).collect();
+        let mut keys = section.names_left();
+        keys.sort();
+        let (left_out, keys): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| section.is_null(key));
+        for key in left_out {
+            if !standard.contains(&key) {
+                let known: Vec<_> = standard.iter().filter(|key| is_item_key(key)).map(String::as_str).collect();
+                let remedy =
+                    format!("name a directory that is synchronised by default; known are {}", known.join(", "));
+                section.fault(&key, "is not left out, as it is not there", "null", &remedy);
+            }
+            section.take(&key);
+        }
+        let items: Vec<_> = keys.into_iter().filter_map(|key| FileRule::read(&mut section, key)).collect();
         if let Some(item) = items.get(MOST_ITEMS) {
             section.fault(
                 &item.key,

@@ -94,10 +94,11 @@ impl Settings {
         let mut value: Value = serde_json::from_str(EMBEDDED).map_err(malformed)?;
         let over: Value = serde_json::from_slice(overrides).map_err(malformed)?;
         let text = String::from_utf8_lossy(overrides);
+        let standard: Vec<String> = value["files"].as_object().into_iter().flat_map(Map::keys).cloned().collect();
         merge(&mut value, over);
 
         let sink = Sink::new(file, &text);
-        let settings = Self::read(Section::new(&sink, String::new(), value));
+        let settings = Self::read(Section::new(&sink, String::new(), value), &standard);
         let faults = sink.into_faults();
         if faults.is_empty() { Ok(settings) } else { Err(Faults(faults)) }
     }
@@ -135,9 +136,10 @@ impl Settings {
         differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
 
-    fn read(mut root: Section<'_>) -> Self {
+    /// `standard` are the members that `files` has by default.
+    fn read(mut root: Section<'_>, standard: &[String]) -> Self {
         let version = root.convert("version", "a version like 4.14.7", |value| value.as_str()?.parse().ok());
-        let files = FileRules::read(root.section("files"));
+        let files = FileRules::read(root.section("files"), standard);
         let mut intervals = root.section("intervals");
         let settings = Self {
             version: version.unwrap_or(Version { major: 0, minor: 0, patch: 0 }),
@@ -238,6 +240,10 @@ mod tests {
         assert_eq!(settings.files.items.last(), Some(&own));
         let shared = settings.files.items.iter().find(|item| item.key == "etc/shared/").expect("shared");
         assert_eq!((shared.permissions, shared.remove_subdirs_if_empty), (0o600, true));
+        // Case 4.9.
+        let less = parse(r#"{"files": {"etc/rules/": null, "etc/lists/": null}}"#).expect("right").files;
+        let left = default.files.items.iter().filter(|item| !["etc/rules/", "etc/lists/"].contains(&&*item.key));
+        assert_eq!((less.items.len(), &less.items), (4, &left.cloned().collect()));
         assert_eq!(Settings::load(Path::new("/nonexistent/cluster.json")), Ok(default));
     }
 
@@ -291,6 +297,8 @@ mod tests {
             (r#"{"files": {"etc/rules/own/": {}}}"#, "files > etc/rules/own/ lies in etc/rules/", "set recursive"),
             (r#"{"files": {"etc/": {"files": []}}}"#, "files > etc/ > files", "write a list"),
             (r#"{"files": {"etc/": {"fils": []}}}"#, "files > etc/ > fils is not a setting", "permissions, source"),
+            (r#"{"files": {"etc/rulse/": null}}"#, "files > etc/rulse/ is not left out", "known are etc/, etc/shared/"),
+            (r#"{"files": {"excluded_files": null}}"#, "files > excluded_files is not acceptable", "found 'null'"),
             (r#"{"files": {"etc/": 1}}"#, "files > etc/ is not an object", "found '1'"),
             (r#"{"files": {"../x/": {}}}"#, "files > ../x/ is not the path of a directory", "slash at its end"),
             (r#"{"files": {"excluded_files": []}}"#, "files > excluded_files", "ossec.conf"),

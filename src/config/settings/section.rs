@@ -103,10 +103,15 @@ impl<'a> Section<'a> {
         self.members.keys().cloned().collect()
     }
 
+    /// Whether a member is there, and `null`.
+    pub(super) fn is_null(&self, name: &str) -> bool {
+        self.members.get(name).is_some_and(Value::is_null)
+    }
+
     /// Takes a member as it is. It is missing only where its whole section is wrong, which was noted already.
     pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.taken.push(name.to_owned());
-        self.members.remove(name)
+        self.members.shift_remove(name)
     }
 
     pub(super) fn section(&mut self, name: &str) -> Section<'a> {
