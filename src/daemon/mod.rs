@@ -29,7 +29,7 @@ use signal_hook::{
 
 use crate::{
     config::{ClusterKey, Config, Home, Note, NoteLevel, debug_level, logging_settings},
-    logging::{self, LogFile, Scope, scope},
+    logging::{self, LogFile, Output, Scope, scope},
     system::{clock::Clock, memory, process, service_manager::ServiceManager, user},
 };
 use arguments::{Arguments, Order};
@@ -90,7 +90,7 @@ fn run(arguments: &Arguments) -> ExitCode {
             home.log_file().display()
         );
     }
-    logging::install(log.clone(), debug, arguments.foreground || arguments.test);
+    let log = logging::install(log, debug, arguments.foreground || arguments.test);
     match start(arguments, home, &log, &scope, &hung_up) {
         Ok(code) => code,
         Err(failure) => {
@@ -109,7 +109,7 @@ fn run(arguments: &Arguments) -> ExitCode {
 fn start(
     arguments: &Arguments,
     home: Home,
-    log: &LogFile,
+    log: &Output,
     scope: &Scope,
     hung_up: &AtomicBool,
 ) -> Result<ExitCode, String> {
@@ -117,7 +117,7 @@ fn start(
     let config = loaded.config;
     tell(&loaded.notes, scope);
     if config.cluster.disabled {
-        info!(target: &**scope, "The cluster is disabled: <cluster> is missing, or says <disabled>yes</disabled>.");
+        info!(target: &**scope, "The cluster is disabled: <cluster> says <disabled>yes</disabled>.");
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.test {
@@ -133,7 +133,7 @@ fn start(
     process::raise_file_limit();
     let run_dir = config.home.run_dir();
     let about = about(&config);
-    let reload = Reload::new(arguments, &config, log);
+    let reload = Reload::new(arguments, &config, log.file());
     let prepared = Prepared::new(config, Clock::real())?;
     let starter = match arguments.foreground {
         true => {
@@ -147,14 +147,14 @@ fn start(
     let pid_file = PidFile::write(&run_dir)?;
     let process = logging::scope("Cluster", "Process");
     info!(target: &*process, "Starting with pid {}: {about}.", std::process::id());
-    let archiver = log.rotate().map_err(|error| format!("a thread cannot be started: {error}"))?;
+    let archiver = log.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     if let Some(starter) = starter {
         starter.ready();
     }
     let supervision = Supervision::begin(ServiceManager::of_this_process(), running.role());
     let signal = wait_for_end(&signals, supervision, &running, scope, || {
-        match log.open() {
+        match log.file().open() {
             Ok(()) => info!(target: &**scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
             Err(error) => error!(target: &**scope, "The log cannot be opened again and goes on as it was: {error}"),
         }
@@ -166,6 +166,7 @@ fn start(
     }
     info!(target: &*process, "Stopped.");
     drop(archiver);
+    log::logger().flush();
     drop(pid_file);
     if signal == SIGTERM {
         // The service manager is to see that the signal was what ended it.

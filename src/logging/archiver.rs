@@ -1,4 +1,5 @@
-//! The thread that archives closed log files, so that nobody who writes a line waits for it.
+//! The thread that archives closed log files, so that nobody who writes a line waits for it, and that tells what was left
+//! out of the log.
 
 use std::{
     io::{self, ErrorKind},
@@ -9,7 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use log::{Level, debug, log};
 
-use super::{MAIN, Repeats, archive::Closed};
+use super::{MAIN, Repeats, archive::Closed, flood::QUIET};
 use crate::system::{
     disk::Disk,
     shutdown::{self, Shutdown, Trigger},
@@ -30,18 +31,29 @@ pub struct Archiver {
 }
 
 impl Archiver {
-    /// Archives what waits in `logs`, now and each time when `woken` brings something.
-    pub(super) fn start(logs: PathBuf, owner: Option<Owner>, woken: Receiver<()>) -> io::Result<Self> {
+    /// Archives what waits in `logs`, now and each time when `woken` brings something. `tell` is called then, too, and
+    /// every [`QUIET`] as long as it gives true.
+    pub(super) fn start(
+        logs: PathBuf,
+        owner: Option<Owner>,
+        woken: Receiver<()>,
+        tell: impl Fn() -> bool + Send + 'static,
+    ) -> io::Result<Self> {
         let (trigger, stop) = shutdown::channel();
         let thread = Group::new(1);
         thread.spawn("log", move || {
             let told = Repeats::default();
+            let mut again = Instant::now();
             loop {
-                archive_all(&logs, owner, &told, &stop);
+                if again <= Instant::now() {
+                    archive_all(&logs, owner, &told, &stop);
+                    again = Instant::now() + AGAIN;
+                }
+                let pause = if tell() { QUIET } else { again.saturating_duration_since(Instant::now()) };
                 select! {
-                    recv(woken) -> _ => (),
+                    recv(woken) -> _ => again = Instant::now(),
                     recv(stop.channel()) -> _ => return,
-                    default(AGAIN) => (),
+                    default(pause) => (),
                 }
             }
         })?;

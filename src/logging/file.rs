@@ -108,15 +108,21 @@ impl LogFile {
         Ok(())
     }
 
-    /// Starts to rotate, and archives what an earlier run left. Only the daemon that has locked the home may do this.
+    /// Starts to rotate, and archives what an earlier run left. The thread that does it calls `tell` whenever it is woken,
+    /// and again after a moment as long as that gives true.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn rotate(&self) -> io::Result<Archiver> {
+    pub(super) fn rotate(&self, tell: impl Fn() -> bool + Send + 'static) -> io::Result<Archiver> {
         let (wake, woken) = bounded(1);
-        let archiver = Archiver::start(self.0.directory.clone(), self.0.owner, woken)?;
+        let archiver = Archiver::start(self.0.directory.clone(), self.0.owner, woken, tell)?;
         let _ = self.0.wake.set(wake);
         Ok(archiver)
+    }
+
+    /// Has that thread look at once.
+    pub(super) fn wake(&self) {
+        self.0.wake_archiver();
     }
 
     /// Appends a line that is written `now`, by the wall clock; an `urgent` one also when there is little room. Gives what

@@ -1,7 +1,8 @@
 //! Keeps the log from filling the disk: by a peer that does something quickly, or by a fault that repeats itself.
 //!
 //! What counts is bytes. Each kind of line, a level of a scope, has an allowance of its own, so that no flood hides
-//! another kind; and there is one for all kinds, because whoever has the key can make many by inventing names.
+//! another kind; and there is one for all kinds, because whoever has the key can make many by inventing names. What was
+//! left out is told before the next line of its kind or, if there is none, when the kind has been quiet for a moment.
 
 use std::{
     collections::HashMap,
@@ -26,15 +27,32 @@ const NOTE: u64 = 256;
 /// Kinds that are told apart; beyond, they share one allowance.
 const KINDS: usize = 1024;
 
+/// How long a kind must have been quiet for what was left out of it to be told.
+pub const QUIET: Duration = Duration::from_secs(2);
+
 /// What was written lately.
 pub struct Flood {
-    kinds: HashMap<String, Kind>,
+    /// By level and scope; the scope of those that share one is empty.
+    kinds: HashMap<(Level, String), Kind>,
     all: Allowance,
 }
 
 struct Kind {
     allowance: Allowance,
+    /// Lines that were dropped and not told yet, and when the last of them came.
     dropped: u64,
+    last: Instant,
+}
+
+/// What was dropped of one kind.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The level of these lines.
+    pub level: Level,
+    /// Who spoke; empty for kinds that share one allowance.
+    pub scope: String,
+    /// How many there were.
+    pub lines: u64,
 }
 
 /// What is to be done with a line.
@@ -46,7 +64,10 @@ pub enum Verdict {
         dropped: u64,
     },
     /// Too many have come.
-    Drop,
+    Drop {
+        /// It is the first of its kind that is dropped since that was told.
+        first: bool,
+    },
 }
 
 impl Flood {
@@ -57,24 +78,42 @@ impl Flood {
 
     /// The verdict on a line of `level` and `scope` that has so many bytes and comes `now`.
     pub fn judge(&mut self, level: Level, scope: &str, bytes: usize, now: Instant) -> Verdict {
-        let mut name = format!("{level} {scope}");
+        let mut name = (level, scope.to_owned());
         if self.kinds.len() >= KINDS && !self.kinds.contains_key(&name) {
             // Who was quiet for a while needs no entry: a new one would be the same.
-            self.kinds.retain(|_, kind| !kind.allowance.is_full(now));
+            self.kinds.retain(|_, kind| kind.dropped > 0 || !kind.allowance.is_full(now));
             if self.kinds.len() >= KINDS {
-                name.clear();
+                name = (Level::Warn, String::new());
             }
         }
-        let fresh = || Kind { allowance: Allowance::full(BURST, PACE, now), dropped: 0 };
+        let fresh = || Kind { allowance: Allowance::full(BURST, PACE, now), dropped: 0, last: now };
         let kind = self.kinds.entry(name).or_insert_with(fresh);
         let bytes = bytes as u64 + if kind.dropped > 0 { NOTE } else { 0 };
         if !kind.allowance.has(bytes, now) || !self.all.has(bytes, now) {
-            kind.dropped += 1;
-            return Verdict::Drop;
+            (kind.dropped, kind.last) = (kind.dropped + 1, now);
+            return Verdict::Drop { first: kind.dropped == 1 };
         }
         kind.allowance.left -= bytes;
         self.all.left -= bytes;
         Verdict::Write { dropped: std::mem::take(&mut kind.dropped) }
+    }
+}
+
+impl Flood {
+    /// What is to be told now, and whether more is to be told later: of the kinds that have been quiet for [`QUIET`], or
+    /// of all, at the `end`.
+    pub fn left_out(&mut self, now: Instant, end: bool) -> (Vec<LeftOut>, bool) {
+        let (mut told, mut more) = (Vec::new(), false);
+        for ((level, scope), kind) in self.kinds.iter_mut().filter(|(_, kind)| kind.dropped > 0) {
+            let quiet = now.saturating_duration_since(kind.last) >= QUIET && self.all.has(NOTE, now);
+            if !quiet && !end {
+                more = true;
+                continue;
+            }
+            self.all.left = self.all.left.saturating_sub(NOTE);
+            told.push(LeftOut { level: *level, scope: scope.clone(), lines: std::mem::take(&mut kind.dropped) });
+        }
+        (told, more)
     }
 }
 
@@ -121,7 +160,10 @@ mod tests {
     const LINE: usize = 100;
 
     fn written(flood: &mut Flood, level: Level, scope: &str, lines: usize, now: Instant) -> usize {
-        (0..lines).filter(|_| flood.judge(level, scope, LINE, now) != Verdict::Drop).count()
+        (0..lines)
+            .map(|_| flood.judge(level, scope, LINE, now))
+            .filter(|verdict| matches!(*verdict, Verdict::Write { .. }))
+            .count()
     }
 
     #[test]
@@ -166,6 +208,29 @@ mod tests {
             now += Duration::from_millis(100);
             assert_eq!(written(&mut flood, Level::Debug, &n.to_string(), 1, now), 1);
         }
-        assert!(flood.kinds.len() <= KINDS && !flood.kinds.contains_key(""));
+        assert!(flood.kinds.len() <= KINDS && !flood.kinds.contains_key(&(Level::Warn, String::new())));
+    }
+
+    /// Case 4.10: also if no line of the kind comes any more.
+    #[test]
+    fn what_was_dropped_is_told_after_a_quiet_moment_and_at_the_end() {
+        let start = Instant::now();
+        let mut flood = Flood::new(start);
+        let one = |scope: &str, lines| LeftOut { level: Level::Warn, scope: scope.to_owned(), lines };
+        let dropped = 2000 - written(&mut flood, Level::Warn, "a", 2000, start) as u64;
+        assert_eq!(flood.judge(Level::Warn, "a", LINE, start), Verdict::Drop { first: false });
+        assert_eq!(flood.left_out(start + QUIET / 2, false), (vec![], true));
+        assert_eq!(flood.left_out(start + QUIET, false), (vec![one("a", dropped + 1)], false));
+        assert_eq!(flood.left_out(start + QUIET, true), (vec![], false));
+        let later = start + QUIET;
+        let dropped = 1000 - written(&mut flood, Level::Warn, "b", 1000, later) as u64;
+        assert_eq!(flood.left_out(later, true), (vec![one("b", dropped)], false));
+        // A kind of which something is to be told is not forgotten for others.
+        written(&mut flood, Level::Warn, "c", 1000, later);
+        for n in 0..2 * KINDS {
+            written(&mut flood, Level::Info, &n.to_string(), 1, later + Duration::from_secs(n as u64));
+        }
+        let (told, _) = flood.left_out(later + Duration::from_secs(10_000), false);
+        assert_eq!(told.iter().map(|one| &*one.scope).collect::<Vec<_>>(), ["c"]);
     }
 }

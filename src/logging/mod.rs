@@ -26,7 +26,7 @@ use simplelog::{CombinedLogger, Config, SharedLogger};
 
 pub use archiver::Archiver;
 pub use file::LogFile;
-use flood::{Flood, Verdict};
+use flood::{Flood, LeftOut, Verdict};
 use line::line;
 pub use repeats::Repeats;
 
@@ -51,20 +51,68 @@ pub fn set_level(debug: u8) {
 }
 
 /// Makes `file`, and standard error if wanted, the log of the process, with this debug level.
-pub fn install(file: LogFile, debug: u8, stderr: bool) {
-    let sink = Sink { file, stderr, flood: Mutex::new(Flood::new(Instant::now())) };
+pub fn install(file: LogFile, debug: u8, stderr: bool) -> Output {
+    let output = Output(Arc::new(Shared { file, stderr, flood: Mutex::new(Flood::new(Instant::now())) }));
     // It fails only if a log was installed before, which a test may have done.
-    let _ = CombinedLogger::init(vec![Box::new(sink)]);
+    let _ = CombinedLogger::init(vec![Box::new(output.clone())]);
     set_level(debug);
+    output
 }
 
-struct Sink {
+/// The log of the process; cheap to clone.
+#[derive(Clone)]
+pub struct Output(Arc<Shared>);
+
+struct Shared {
     file: LogFile,
     stderr: bool,
     flood: Mutex<Flood>,
 }
 
-impl Log for Sink {
+impl Output {
+    /// Its file.
+    pub fn file(&self) -> &LogFile {
+        &self.0.file
+    }
+
+    /// Starts the thread that rotates the file, archives what an earlier run left, and tells how many lines were left out
+    /// of a kind that is quiet. Only the daemon that has locked the home may do this.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(&self) -> io::Result<Archiver> {
+        let output = self.clone();
+        self.file().rotate(move || output.tell_left_out(false))
+    }
+
+    /// Tells what was left out of the kinds that have been quiet for a while, or of all at the `end`; whether there is more
+    /// to tell later.
+    fn tell_left_out(&self, end: bool) -> bool {
+        let (told, more) = self.0.flood.lock().left_out(Instant::now(), end);
+        let (now, format) = (SystemTime::now(), self.file().settings().format);
+        for LeftOut { level, scope, lines } in told {
+            let text = format_args!("{lines} lines like the last ones were left out, because there were too many.");
+            self.write(
+                level,
+                &line(format, &Record::builder().level(level).target(&scope).args(text).build(), now),
+                now,
+            );
+        }
+        more
+    }
+
+    fn write(&self, level: Level, text: &str, now: SystemTime) {
+        let news = self.file().append(text, level <= Level::Warn, now);
+        if self.0.stderr {
+            // There is nowhere to say that this cannot be written.
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+        }
+        // This comes back at most once for each kind of trouble, because each is told once.
+        news.iter().for_each(|news| error!(target: MAIN, "{news}"));
+    }
+}
+
+impl Log for Output {
     /// What is not to be shown does not come here ([`set_level`]).
     fn enabled(&self, _: &Metadata<'_>) -> bool {
         true
@@ -72,11 +120,12 @@ impl Log for Sink {
 
     fn log(&self, record: &Record<'_>) {
         let now = SystemTime::now();
-        let format = self.file.settings().format;
+        let format = self.file().settings().format;
         let mut text = line(format, record, now);
-        let verdict = self.flood.lock().judge(record.level(), record.target(), text.len(), Instant::now());
+        let verdict = self.0.flood.lock().judge(record.level(), record.target(), text.len(), Instant::now());
         match verdict {
-            Verdict::Drop => return,
+            Verdict::Drop { first: false } => return,
+            Verdict::Drop { first: true } => return self.file().wake(),
             Verdict::Write { dropped: 0 } => {}
             Verdict::Write { dropped } => {
                 let told = format_args!("{dropped} lines like the next were left out, because there were too many.");
@@ -84,19 +133,16 @@ impl Log for Sink {
                 text.insert_str(0, &line(format, &told, now));
             }
         }
-        let news = self.file.append(&text, record.level() <= Level::Warn, now);
-        if self.stderr {
-            // There is nowhere to say that this cannot be written.
-            let _ = io::stderr().lock().write_all(text.as_bytes());
-        }
-        // This comes back at most once for each kind of trouble, because each is told once.
-        news.iter().for_each(|news| error!(target: MAIN, "{news}"));
+        self.write(record.level(), &text, now);
     }
 
-    fn flush(&self) {}
+    /// The end of the process: what was left out is told now.
+    fn flush(&self) {
+        self.tell_left_out(true);
+    }
 }
 
-impl SharedLogger for Sink {
+impl SharedLogger for Output {
     fn level(&self) -> LevelFilter {
         LevelFilter::Trace
     }

@@ -151,7 +151,7 @@ fn json_lines_from_the_first_to_the_last() {
     for line in texts.iter().flat_map(|text| text.lines()) {
         let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
         let members: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(members, ["level", "message", "tags", "timestamp"]);
+        assert_eq!(members, ["timestamp", "level", "tags", "message"]);
         assert_eq!(value["tags"].as_array().unwrap().len(), 2, "{line}");
     }
     assert!(texts[0].contains(r#""tags":["Local Server","Main"]"#));
@@ -326,6 +326,36 @@ fn strangers_cannot_fill_the_disk() {
     }
     // Each has a line of INFO and two of DEBUG.
     assert!(log.matches("Connection from").count() < CONNECTIONS / 2);
+}
+
+/// Case 4.10: also when no line of the kind comes any more, and when the daemon ends before.
+#[test]
+fn what_was_left_out_is_told_after_a_quiet_moment_and_at_the_end() {
+    const REQUESTS: usize = 3000;
+    let home = Home::master();
+    let daemon = Daemon::start(&home);
+    let left_out = "lines like the last ones were left out, because there were too many.";
+    for name in ["w1", "w2"] {
+        let mut peer = Peer::join(home.address, name);
+        for _ in 0..REQUESTS {
+            peer.ask("echo", b"x");
+        }
+        if name == "w1" {
+            home.wait_for(left_out);
+        }
+        // Its end is told at another level.
+        drop(peer);
+    }
+    daemon.stop();
+    let log = home.log();
+    for name in ["w1", "w2"] {
+        let (scope, request) = (format!(" DEBUG: [Worker {name}] [Main] "), "Command received: b'echo'");
+        let lines: Vec<&str> = log.lines().filter_map(|line| line.split_once(&scope)).map(|(_, text)| text).collect();
+        let told = |line: &&str| line.split_once(" lines like the ")?.0.parse::<usize>().ok();
+        let (written, left_out): (usize, usize) =
+            (lines.iter().filter(|line| **line == request).count(), lines.iter().filter_map(told).sum());
+        assert!(written < REQUESTS && written + left_out >= REQUESTS, "{name}: {written} and {left_out}");
+    }
 }
 
 /// Who has the key asks as fast as it can, while everything is logged.

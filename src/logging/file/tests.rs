@@ -99,7 +99,7 @@ fn nothing_is_rotated_before_the_home_is_locked() {
 #[test]
 fn each_day_has_its_archive() {
     let (logs, log) = log(0);
-    let _archiver = log.rotate().unwrap();
+    let _archiver = log.rotate(|| false).unwrap();
     let now = SystemTime::now();
     for day in 0..3 {
         for line in ["first\n", "second\n"] {
@@ -116,7 +116,7 @@ fn each_day_has_its_archive() {
 #[test]
 fn a_clock_that_is_set_back_over_midnight_overwrites_nothing_and_does_not_rotate_again() {
     let (logs, log) = log(0);
-    let _archiver = log.rotate().unwrap();
+    let _archiver = log.rotate(|| false).unwrap();
     let now = SystemTime::now();
     for (line, day) in [("a\n", 0), ("b\n", 1), ("c\n", 0), ("d\n", 1), ("e\n", 0), ("f\n", 1)] {
         assert!(log.put(line, now + day * DAY).is_empty());
@@ -128,7 +128,7 @@ fn a_clock_that_is_set_back_over_midnight_overwrites_nothing_and_does_not_rotate
 #[test]
 fn a_clock_that_was_wrong_by_days_does_not_end_the_rotation() {
     let (logs, log) = log(0);
-    let _archiver = log.rotate().unwrap();
+    let _archiver = log.rotate(|| false).unwrap();
     let (now, wrong) = (SystemTime::now(), SystemTime::now() + 900 * DAY);
     // The archive of today is taken when the second one comes.
     for (line, moment) in [("a\n", now), ("b\n", wrong), ("c\n", now), ("d\n", now + DAY)] {
@@ -148,7 +148,7 @@ fn no_line_is_lost_or_torn_while_many_threads_write_and_files_are_rotated_and_mo
     const THREADS: u64 = 8;
     const LINES: u64 = 4000;
     let (logs, log) = log(64 * 1024);
-    let archiver = log.rotate().unwrap();
+    let archiver = log.rotate(|| false).unwrap();
     let (written, done, now) = (AtomicU64::new(0), AtomicBool::new(false), SystemTime::now());
     std::thread::scope(|scope| {
         let writers: Vec<_> = (0..THREADS)
@@ -200,7 +200,7 @@ fn no_line_is_lost_or_torn_while_many_threads_write_and_files_are_rotated_and_mo
 #[test]
 fn a_limit_that_is_set_while_it_is_written_counts_from_the_next_line_on() {
     let (logs, log) = log(0);
-    let _archiver = log.rotate().unwrap();
+    let _archiver = log.rotate(|| false).unwrap();
     let now = SystemTime::now();
     assert!(log.put("one\n", now).is_empty());
     log.change(settings(6));
@@ -222,7 +222,7 @@ fn what_a_crash_left_is_archived_by_the_next_start() {
     fs::write(logs.path().join(closed.name()), "of that day\n").unwrap();
     let log = LogFile::new(logs.path().to_path_buf(), settings(0), None);
     log.open().unwrap();
-    let _archiver = log.rotate().unwrap();
+    let _archiver = log.rotate(|| false).unwrap();
     let expected =
         [(LOG.to_owned(), String::new()), (closed.archive().to_str().unwrap().to_owned(), "of that day\n".to_owned())];
     assert_eq!(files(logs.path()), expected);
@@ -236,7 +236,7 @@ fn lines_of_an_earlier_day_are_not_mixed_with_those_of_today() {
     File::options().append(true).open(&path).unwrap().set_modified(yesterday).unwrap();
     let log = LogFile::new(logs.path().to_path_buf(), settings(0), None);
     log.open().unwrap();
-    let _archiver = log.rotate().unwrap();
+    let _archiver = log.rotate(|| false).unwrap();
     assert!(log.put("today\n", SystemTime::now()).is_empty());
     let expected = [(LOG.to_owned(), "today\n".to_owned()), (archive_of(yesterday, ""), "yesterday\n".to_owned())];
     assert_eq!(files(logs.path()), expected);
@@ -245,7 +245,7 @@ fn lines_of_an_earlier_day_are_not_mixed_with_those_of_today() {
 #[test]
 fn a_log_that_cannot_be_rotated_goes_on_and_says_so_once() {
     let (logs, log) = log(0);
-    let _archiver = log.rotate().unwrap();
+    let _archiver = log.rotate(|| false).unwrap();
     // A file stands where the directory of the archives belongs.
     fs::write(logs.path().join("cluster"), "").unwrap();
     let now = SystemTime::now();

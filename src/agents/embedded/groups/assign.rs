@@ -126,8 +126,9 @@ impl Assignment<'_> {
         }
         if *valid {
             hash::recompute(database, self.agent, status)?;
+            // That an agent has no groups is nobody's fault, and true of thousands at once.
             if self.groups.is_empty() && mode != Mode::Remove {
-                log::warn!(
+                log::debug!(
                     target: "[Cluster] [Agent database]",
                     "The groups were empty right after the set for agent '{:03}'", self.agent
                 );
