@@ -392,6 +392,11 @@ impl Connection {
     }
 }
 
+/// Whether this is how it shows that the peer has closed while something was on its way to it.
+fn has_left(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
 /// What an answer means (`spec/protocol.md` 4.2).
 fn interpret(answer: Message) -> Answer {
     match answer.command.name() {

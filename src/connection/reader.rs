@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, Handler, PEER_CLOSED, Socket, cipher::Candidates};
+use super::{Connection, Handler, PEER_CLOSED, Socket, cipher::Candidates, has_left};
 use crate::{
     crypto::TokenError,
     system::thread::guard,
@@ -77,6 +77,7 @@ impl<H: Handler> Reader<H> {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 // The deadline is checked at the next turn.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => continue,
+                Err(error) if has_left(&error) && !self.deframer.inside_frame() => return PEER_CLOSED.into(),
                 Err(error) => return error.to_string(),
             };
             self.connection.0.traffic.received.add(count as u64);

@@ -8,7 +8,7 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use zeroize::Zeroize;
 
-use super::{Connection, NODE_STOPS, Outgoing, Socket, cipher::Cipher};
+use super::{Connection, NODE_STOPS, Outgoing, PEER_CLOSED, Socket, cipher::Cipher, has_left};
 use crate::{
     system::{random, shutdown::Shutdown},
     wire::{CommandField, frame},
@@ -77,6 +77,7 @@ impl Writer {
                             error.kind(),
                             ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
                         ) => {}
+                    Err(error) if has_left(&error) => return Err(PEER_CLOSED.into()),
                     Err(error) => return Err(format!("the peer takes no data: {error}")),
                 }
                 if self.shutdown.ordered() && !rest.is_empty() {

@@ -63,11 +63,14 @@ impl Join {
         if other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, "alive?").is_ok() {
             return self.refuse(Rejection::NameTaken, &taken(&worker));
         }
-        warn!(
-            target: SCOPE,
-            "The connection of {} from {} is dead; the new one from {} takes its place.",
-            worker.hello.node, other.address, worker.address
-        );
+        // One that has ended meanwhile was no ghost: the worker was restarted.
+        if !other.connection.is_closed() {
+            warn!(
+                target: SCOPE,
+                "The connection of {} from {} is dead; the new one from {} takes its place.",
+                worker.hello.node, other.address, worker.address
+            );
+        }
         other.connection.close("a new connection of the same worker has taken its place");
         self.master.registry.remove(other, &self.master.node.clock);
         match self.master.registry.add(&worker, usize::MAX) {

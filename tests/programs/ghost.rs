@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Daemon, Home, Peer, archive};
+use crate::support::{Daemon, Home, Peer, archive, until};
 
 #[test]
 fn a_dead_connection_gives_way() {
@@ -36,4 +36,34 @@ fn a_living_connection_keeps_the_name() {
     let extra = "\"code\": 3028, \"extra_message\": \"w1; give each node a <node_name> of its own\"";
     assert!(command == "err" && text.contains(extra), "{text}");
     assert_eq!(living.ask("echo", "x"), "x");
+}
+
+/// Case 4.18: the worker was restarted and its old end is still on its way, whether or not it has read all before.
+#[test]
+fn an_orderly_end_is_no_death() {
+    let master = Home::master();
+    let _daemon = Daemon::start(&master);
+    let address = master.address;
+    for (round, reads) in [true, false].into_iter().enumerate() {
+        let mut old = Peer::join(address, "w1");
+        let second = std::thread::spawn(move || {
+            let mut second = Peer::connect(address);
+            (second.hello("w1"), second)
+        });
+        old.silent = true;
+        if reads {
+            old.wait_for("echo-m");
+        } else {
+            old.wait_for_bytes();
+        }
+        drop(old);
+        let ((command, text), new) = second.join().unwrap();
+        assert_eq!(command, "ok", "{text}");
+        drop(new);
+        let ends = 2 * (round + 1);
+        until("both ends", || (master.log().matches("Disconnected w1: ").count() == ends).then_some(()));
+    }
+    let log = master.log();
+    assert_eq!(log.matches("Disconnected w1: the peer closed it.").count(), 4, "{log}");
+    assert!(!log.contains(" WARNING: "), "{log}");
 }

@@ -156,6 +156,11 @@ impl Peer {
         self.stream.write_all(&bytes).is_ok() && self.receive(Instant::now() + LIMIT).is_some()
     }
 
+    /// Waits until there is something to read, and leaves it there.
+    pub fn wait_for_bytes(&self) {
+        super::until("something to read", || self.stream.peek(&mut [0]).is_ok_and(|count| count > 0).then_some(()));
+    }
+
     /// Waits until the other end closes; answers nothing.
     pub fn wait_for_end(&mut self) {
         let end = Instant::now() + LIMIT;
