@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::{Backend, Error, Pending, Reply};
@@ -245,7 +245,7 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub fn groups_hash(&self) -> Result<Option<String>, Error> {
-        hash_of(&self.query(r#"global sync-agent-groups-get {"get_global_hash":true}"#)?)
+        hash_of(&self.query(r#"global sync-agent-groups-get {"get_global_hash":true}"#)?).map(Option::flatten)
     }
 
     /// Makes every agent's group hash anew from its groups.
@@ -268,11 +268,11 @@ pub fn texts(chunks: &str) -> Result<Vec<String>, serde_json::Error> {
 /// What a database says of agents that it does not know; the original ignores it too (`spec/protocol.md` 11.2).
 const UNKNOWN_AGENT: &str = "Cannot execute Global database query; FOREIGN KEY constraint failed";
 
-/// The hash that a chunk has.
+/// The hash that a chunk has: none if it says nothing of it, and in it none if it says that there are no assignments.
 ///
 /// # Errors
 /// [`Error::Refused`] when it is no chunk.
-pub fn hash_of(chunk: &str) -> Result<Option<String>, Error> {
+pub fn hash_of(chunk: &str) -> Result<Option<Option<String>>, Error> {
     let [GroupChunk { hash, .. }] = parse(chunk)?;
     Ok(hash)
 }
@@ -332,7 +332,13 @@ impl Lists<Id> {
 struct GroupChunk<'a> {
     #[serde(borrow)]
     data: &'a RawValue,
-    hash: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    hash: Option<Option<String>>,
+}
+
+/// A member that is there, be it `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Error> {

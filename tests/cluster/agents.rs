@@ -202,6 +202,24 @@ fn a_worker_whose_groups_differ_asks_for_all_of_them_at_the_fifth_time() {
     master.stop();
 }
 
+/// Case 4.14: nobody has a group but for one agent on the worker. The master's hash is `null` then, and not missing.
+#[test]
+fn a_group_that_only_the_worker_knows_goes_at_the_fifth_time() {
+    let (clock, hand) = FakeClock::new();
+    let (master, worker) = cluster(&clock, &hand, 2, json!({}));
+    let (mut here, mut there) = (Database::of(&worker), Database::of(&master));
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+    let hash = r#"global sync-agent-groups-get {"get_global_hash":true}"#;
+    assert_eq!(there.ask(hash), r#"ok [{"data":[],"hash":null}]"#);
+    here.tell(r#"global set-agent-groups {"mode":"override","data":[{"id":2,"name":"agent2","groups":["db"]}]}"#);
+    assert_eq!(here.agent(2)["group"], "db");
+    advance_until(&hand, SECOND, "the group has gone", || here.agent(2).get("group").is_none());
+    assert_ne!(master.health("w1")["status"]["last_sync_full_agentgroup"]["date_end"], "n/a");
+    assert_eq!(here.ask(hash), there.ask(hash));
+    worker.stop();
+    master.stop();
+}
+
 #[test]
 fn what_the_master_could_not_store_is_sent_again() {
     let (clock, hand) = FakeClock::new();

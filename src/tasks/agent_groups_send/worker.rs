@@ -144,7 +144,7 @@ impl<'a> Thread<'a> {
         let own = self.node.agents.groups_hash();
         let took = self.node.clock.now().duration_since(begun).as_secs_f64();
         debug!(target: &**scope, "Obtained 1 chunks of data in {took:.3}s.");
-        if own.is_ok_and(|own| own.as_deref() == Some(master.as_str())) {
+        if own.is_ok_and(|own| own == master) {
             self.mismatches = 0;
             debug!(target: &**scope, "The checksum of both databases match. ");
             return;
