@@ -20,7 +20,7 @@ pub use registry::{Gone, Registry};
 
 use crate::{
     drift,
-    files::MemberCache,
+    files::{ChecksumKind, MemberCache},
     logging::{Repeats, scope},
     node::Node,
     redirection::Daemons,
@@ -88,7 +88,12 @@ impl Master {
         let this = self.clone();
         threads.spawn("local_integrity", move || {
             let push = |worker: &Arc<Member>| worker.push(this.local_integrity.generation());
-            this.local_integrity.run(&this.node, || this.registry.workers().iter().for_each(push));
+            let classic = |worker: &Arc<Member>| worker.features().checksum() == ChecksumKind::Blake2b;
+            this.local_integrity.run(
+                &this.node,
+                || this.registry.workers().iter().for_each(push),
+                || this.registry.workers().iter().any(classic),
+            );
         })?;
         let this = self.clone();
         threads.spawn("local_groups", move || this.local_agent_groups.run(&this.node, &this.registry))?;

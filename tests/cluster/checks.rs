@@ -28,6 +28,20 @@ fn change(hand: &FakeClock, master: &Node, content: &str) {
     advance_until(hand, SECOND / 100, "the change is published", || integrity.generation() > before);
 }
 
+/// Case 4.3: it asks first nine seconds after its hello, and the master scans every eight.
+#[test]
+fn the_first_check_of_a_classic_worker_is_granted() {
+    let (clock, hand) = FakeClock::new();
+    let master = Node::master(TestHome::new(), &clock, json!({}));
+    let turn = || master.as_master().local_integrity.turn();
+    eventually("the first run", || turn() > 0);
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello("w1").0, "ok");
+    let before = turn();
+    advance_until(&hand, SECOND, "the next run", || turn() > before);
+    assert_eq!(peer.ask("syn_i_w_m_p", b""), ("ok".into(), "True".into()));
+}
+
 /// Case 6.9.
 #[test]
 fn being_refused_while_a_check_runs_does_not_use_up_the_turn() {

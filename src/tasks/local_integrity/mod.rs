@@ -175,8 +175,9 @@ impl LocalIntegrity {
         scan
     }
 
-    /// The thread. `changed` is called after a run that published a difference, whoever found it.
-    pub fn run(&self, node: &Node, changed: impl Fn()) {
+    /// The thread. `changed` is called after a run that published a difference, whoever found it; `classic` says whether
+    /// a worker is connected whose link needs BLAKE2b-512, so that its first check finds it.
+    pub fn run(&self, node: &Node, changed: impl Fn(), classic: impl Fn() -> bool) {
         let scope = scope("Master", "Local integrity");
         let (mut unreadable, mut told) = (HashSet::new(), 0);
         let watch = Watch::begin(node.items.clone(), self.wake.clone(), scope.clone());
@@ -189,7 +190,8 @@ impl LocalIntegrity {
         }).ok();
         loop {
             if let Err(panic) = guard(|| {
-                let directories = self.turn_once(node, &scope, &mut unreadable);
+                let kind = if classic() { ChecksumKind::Blake2b } else { self.wanted() };
+                let directories = self.turn_once(node, &scope, kind, &mut unreadable);
                 // A run that failed before this leaves its change to this one.
                 let generation = self.generation();
                 if told != generation {
@@ -228,12 +230,18 @@ impl LocalIntegrity {
     }
 
     /// Scans and publishes. Gives the directories that were looked into.
-    fn turn_once(&self, node: &Node, scope: &Scope, unreadable: &mut HashSet<String>) -> Vec<String> {
+    fn turn_once(
+        &self,
+        node: &Node,
+        scope: &Scope,
+        kind: ChecksumKind,
+        unreadable: &mut HashSet<String>,
+    ) -> Vec<String> {
         info!(target: &**scope, "Starting.");
         let start = node.clock.now();
         let (scan, generation) = {
             let mut files = self.files.lock();
-            (files.scan(self.wanted()), files.changes)
+            (files.scan(kind), files.changes)
         };
         let now: HashSet<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
         for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
