@@ -20,9 +20,11 @@ use nix::{
     unistd::Pid,
 };
 
+use super::{Refusal, no_executor};
 use crate::{
     node::Node,
     system::{shutdown::Never, thread::spawn},
+    wire::ErrorObject,
 };
 
 /// The longest answer, in bytes.
@@ -38,11 +40,14 @@ const LOOK: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// What whoever asked is told: the program's own words on its standard error, or what became of it.
-pub fn execute(node: &Node, request: File, gone: &Receiver<Never>) -> Result<(usize, File), String> {
+pub fn execute(node: &Node, request: File, gone: &Receiver<Never>) -> Result<(usize, File), Refusal> {
     let [program, arguments @ ..] = &node.settings.distributed_api.executor[..] else {
-        return Err("Error 1000 - there is no executor".into());
+        return Err(no_executor().into());
     };
-    let internal = |error: io::Error| format!("Error 1000 - the executor {program} cannot be run: {error}");
+    let internal = |error: io::Error| {
+        let error = ErrorObject::unexpected(format!("the executor {program} cannot be run: {error}"));
+        error.with_remedy("see distributed_api.executor in etc/cluster.json")
+    };
     let scratch = || tempfile::tempfile_in(node.home.cluster_dir()).map_err(internal);
     let (output, complaints) = (scratch()?, scratch()?);
     let child = Command::new(program)
@@ -57,12 +62,15 @@ pub fn execute(node: &Node, request: File, gone: &Receiver<Never>) -> Result<(us
         .process_group(0)
         .spawn()
         .map_err(internal)?;
-    let status = supervise(node, child, gone, &output, &complaints).map_err(|error| format!("Error {error}"))?;
+    let status = supervise(node, child, gone, &output, &complaints)?;
     let length = output.metadata().map_err(internal)?.len();
     if !status.success() || length == 0 {
         let said = tail(complaints).map_err(internal)?;
-        let silent = || format!("Error 1000 - the executor {program} ended with {status} and without an answer");
-        return Err(if said.is_empty() { silent() } else { said });
+        if said.is_empty() {
+            let text = format!("the executor {program} ended with {status} and without an answer");
+            return Err(ErrorObject::unexpected(text).into());
+        }
+        return Err(Refusal::Words(said));
     }
     let mut output = output;
     output.rewind().map_err(internal)?;
@@ -76,7 +84,7 @@ fn supervise(
     gone: &Receiver<Never>,
     output: &File,
     complaints: &File,
-) -> Result<ExitStatus, String> {
+) -> Result<ExitStatus, ErrorObject> {
     let pid = Pid::from_raw(child.id().cast_signed());
     let (tell, ended) = bounded(1);
     // The process stays a zombie until it is waited for below, so its number cannot be that of another meanwhile.
@@ -88,19 +96,20 @@ fn supervise(
     let late = node.clock.after(limit);
     let verdict = loop {
         if waiting.is_err() {
-            break Err("1000 - no thread can be started for the executor".to_owned());
+            break Err(ErrorObject::unexpected("no thread can be started for the executor"));
         }
         select! {
             recv(ended) -> _ => break Ok(()),
             recv(late) -> _ => {
-                break Err(format!("3021 - the executor did not answer within {} s", limit.as_secs_f64()));
+                let text = format!("the executor did not answer within {} s", limit.as_secs_f64());
+                break Err(ErrorObject::cluster(3021, text));
             }
-            recv(gone) -> _ => break Err("3023 - nobody waits for the answer any more".into()),
-            recv(node.shutdown.channel()) -> _ => break Err("3023 - this node stops".into()),
+            recv(gone) -> _ => break Err(ErrorObject::cluster(3018, "nobody waits for the answer any more")),
+            recv(node.shutdown.channel()) -> _ => break Err(ErrorObject::cluster(3018, "this node stops")),
             recv(crossbeam_channel::after(LOOK)) -> _ => {
                 let length = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
                 if length(output) > LONGEST || length(complaints) > COMPLAINTS.0 {
-                    break Err(format!("1000 - the executor wrote more than {LONGEST} bytes"));
+                    break Err(ErrorObject::unexpected(format!("the executor wrote more than {LONGEST} bytes")));
                 }
             }
         }
@@ -110,10 +119,12 @@ fn supervise(
     if let Ok(waiting) = waiting {
         let _ = waiting.join();
     }
-    let status = child.wait().map_err(|error| format!("1000 - the executor cannot be waited for: {error}"))?;
+    let waited = |error| ErrorObject::unexpected(format!("the executor cannot be waited for: {error}"));
+    let status = child.wait().map_err(waited)?;
     verdict.and_then(|()| {
         let length = output.metadata().map_or(0, |metadata| metadata.len());
-        if length > LONGEST { Err(format!("1000 - the answer has more than {LONGEST} bytes")) } else { Ok(status) }
+        let text = || format!("the answer has more than {LONGEST} bytes");
+        if length > LONGEST { Err(ErrorObject::unexpected(text())) } else { Ok(status) }
     })
 }
 

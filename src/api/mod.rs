@@ -24,7 +24,7 @@ use crate::{
     node::Node,
     redirection::Program,
     system::thread::{Group, guard},
-    wire::{Command, Routed},
+    wire::{Command, ErrorObject, Routed},
 };
 
 /// Processes at a time.
@@ -71,8 +71,8 @@ impl Default for Api {
 impl Api {
     /// Takes a request, which was acknowledged already. Never waits for its execution.
     pub fn execute(&self, node: &Node, asker: Asker, request: &[u8]) {
-        if let Err((asker, reason)) = self.take(node, asker, request) {
-            asker.failed(&reason);
+        if let Err((asker, refusal)) = self.take(node, asker, request) {
+            asker.refused(&refusal);
         }
     }
 
@@ -81,26 +81,31 @@ impl Api {
         self.peers.lock().iter().any(|other| other.is(peer))
     }
 
-    fn take(&self, node: &Node, asker: Asker, request: &[u8]) -> Result<(), (Asker, String)> {
+    fn take(&self, node: &Node, asker: Asker, request: &[u8]) -> Result<(), (Asker, Refusal)> {
         if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(request) {
-            return Err((asker, malformed(request, &error)));
+            return Err((asker, Refusal::Words(malformed(request, &error))));
         }
         if node.settings.distributed_api.executor.is_empty() {
-            return Err((asker, format!("Error 1000 - {NO_EXECUTOR}")));
+            return Err((asker, no_executor().into()));
         }
         let stored = store(node, request);
         let request = match stored {
             Ok(file) => file,
-            Err(error) => return Err((asker, format!("Error 1000 - the request cannot be stored: {error}"))),
+            Err(error) => {
+                let error = ErrorObject::unexpected(format!("the request cannot be stored: {error}"));
+                return Err((asker, error.with_remedy("see whether queue/cluster may be written and has room").into()));
+            }
         };
         let connection = asker.connection().clone();
         if !self.admit(&connection) {
-            return Err((asker, format!("Error 1000 - {PER_PEER} requests of this peer are being executed already")));
+            let text = format!("{PER_PEER} requests of this peer are being executed already");
+            return Err((asker, ErrorObject::unexpected(text).with_remedy(LATER).into()));
         }
         self.jobs.0.try_send(Job { asker, request }).map_err(|error| {
             self.done(&connection);
             let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = error;
-            (job.asker, format!("Error 1000 - {QUEUE} requests of the API wait already"))
+            let text = format!("{QUEUE} requests of the API wait already");
+            (job.asker, ErrorObject::unexpected(text).with_remedy(LATER).into())
         })
     }
 
@@ -146,7 +151,7 @@ fn run(node: &Node) {
         let connection = asker.connection().clone();
         let work = || match executor::execute(node, request, connection.closed()) {
             Ok((length, answer)) => asker.answered(length, answer),
-            Err(reason) => asker.failed(&reason),
+            Err(refusal) => asker.refused(&refusal),
         };
         if let Err(panic) = guard(work) {
             log::error!(target: "[Cluster] [Main]", "A request of the API failed: {panic}. Please report this.");
@@ -155,8 +160,27 @@ fn run(node: &Node) {
     }
 }
 
-const NO_EXECUTOR: &str = "this node has no program that executes requests of the API; name one in etc/cluster.json, \
-                           distributed_api.executor";
+/// The remedy where others are being served.
+const LATER: &str = "ask again later";
+
+fn no_executor() -> ErrorObject {
+    ErrorObject::unexpected("this node has no program that executes requests of the API")
+        .with_remedy("name one in etc/cluster.json, distributed_api.executor")
+}
+
+/// Why a request was not executed.
+enum Refusal {
+    /// The words of the executor, which knows what the framework expects, or of the original.
+    Words(String),
+    /// An error of this node.
+    Error(ErrorObject),
+}
+
+impl From<ErrorObject> for Refusal {
+    fn from(error: ErrorObject) -> Self {
+        Self::Error(error)
+    }
+}
 
 impl Asker {
     fn connection(&self) -> &Connection {
@@ -184,12 +208,16 @@ impl Asker {
         }
     }
 
-    fn failed(&self, reason: &str) {
+    fn refused(&self, refusal: &Refusal) {
+        let text = match refusal {
+            Refusal::Words(words) => words,
+            Refusal::Error(error) => &error.to_json(),
+        };
         match self {
-            Self::Program(program) => program.refused(reason),
+            Self::Program(program) => program.refused(text),
             // A peer that takes nothing is about to be disconnected.
             Self::Node { connection, name } => {
-                _ = connection.tell(Command::ApiFailed, Routed::payload(name, reason.as_bytes()));
+                _ = connection.tell(Command::ApiFailed, Routed::payload(name, text.as_bytes()));
             }
         }
     }

@@ -70,8 +70,8 @@ fn send(worker: &Worker, connection: &Connection, counter: u32, (kind, told): (K
 
 fn pass(node: &Arc<Node>, connection: &Connection, (kind, command): (Kind, Command), to: &Connection, content: &[u8]) {
     let program = Program { connection: connection.clone(), kind };
-    if let Err(reason) = redirection::send(node, program.clone(), to, command, content) {
-        program.refused(&reason);
+    if let Err(error) = redirection::send(node, program.clone(), to, command, content) {
+        program.failed(&error);
     }
 }
 

@@ -9,22 +9,23 @@ use super::{Kind, Program};
 use crate::{
     connection::{Begun, Connection, RequestError},
     node::Node,
-    wire::{Command, Routed},
+    wire::{Command, ErrorObject, Routed},
 };
 
 /// Passes a request of `program` to the node at the other end of `to`, as `command`, and sees to it that the program gets
 /// an answer unless it goes. Requests of one program arrive in their order.
 ///
 /// # Errors
-/// A text, when it cannot even be tried; the caller tells the program.
+/// When it cannot even be tried; the caller tells the program.
 pub fn send(
     node: &Arc<Node>,
     program: Program,
     to: &Connection,
     command: Command,
     content: &[u8],
-) -> Result<(), String> {
-    let name = node.waiting.add(program, to).ok_or("too many requests wait for other nodes already")?;
+) -> Result<(), ErrorObject> {
+    let full = || ErrorObject::unexpected("too many requests wait for other nodes already");
+    let name = node.waiting.add(program, to).ok_or_else(full)?;
     let payload = Routed::payload(&name, content);
     let (this, asked, waits) = (node.clone(), to.clone(), name.clone());
     let (hand, begun) = bounded::<Result<Begun, RequestError>>(1);
@@ -34,7 +35,7 @@ pub fn send(
         // If the answer was faster, or the program was told already that the node is lost, nothing is left to say.
         let Some(program) = this.waiting.take(&waits, &asked, |_| true) else { return };
         match error {
-            RequestError::Refused(error) => program.refused(&error.to_string()),
+            RequestError::Refused(error) => program.failed(&error),
             RequestError::Timeout { .. } | RequestError::Closed { .. } | RequestError::Unexpected(_) => {
                 program.unknown(&error.to_string());
             }
@@ -42,7 +43,7 @@ pub fn send(
     };
     node.local_requests.spawn("request", run).map_err(|error| {
         node.waiting.take(&name, to, |_| true);
-        error.to_string()
+        ErrorObject::unexpected(error.to_string())
     })?;
     // The thread that waits is there, so whatever comes of it is heard.
     let _ = hand.send(to.begin(command, payload));
@@ -62,7 +63,7 @@ pub fn answered(node: &Node, from: &Connection, name: &str, answer: Option<Vec<u
 pub fn api_answered(node: &Node, from: &Connection, name: &str, answer: Option<Vec<u8>>) -> bool {
     let Some(program) = node.waiting.take(name, from, Kind::is_api) else { return false };
     let Some(answer) = answer else {
-        program.refused("the other node did not send the text of its answer");
+        program.unknown("the other node did not send the text of its answer");
         return true;
     };
     let deliver = move || program.api_answered(answer.len(), &answer[..]);

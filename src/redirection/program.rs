@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     connection::{Connection, send_string},
-    wire::Command,
+    wire::{Command, ErrorObject},
 };
 
 /// How a request was made, and so how it is answered (`spec/protocol.md` 13.1, 13.9).
@@ -58,9 +58,15 @@ impl Program {
         }
     }
 
-    /// Nothing was done.
-    pub fn refused(&self, reason: &str) {
-        self.tell(if self.kind.is_api() { Command::ApiFailed } else { Command::Err }, reason);
+    /// Nothing was done, in the words of whoever was to do it.
+    pub fn refused(&self, words: &str) {
+        self.tell(if self.kind.is_api() { Command::ApiFailed } else { Command::Err }, words);
+    }
+
+    /// Nothing was done, for a reason that this node has. The framework, which asks for the API, reads JSON only, and makes
+    /// an exception of the object; other programs show the text.
+    pub fn failed(&self, error: &ErrorObject) {
+        self.refused(&if self.kind.is_api() { error.to_json() } else { error.to_string() });
     }
 
     /// What was asked may have been done, or may still be done. A program in C must not ask again, so it gets an answer
@@ -68,7 +74,8 @@ impl Program {
     pub fn unknown(&self, reason: &str) {
         match self.kind {
             Kind::Sync => self.answered(failure(reason)),
-            Kind::Async | Kind::Api => self.refused(reason),
+            Kind::Async => self.refused(reason),
+            Kind::Api => self.failed(&ErrorObject::cluster(3018, reason)),
         }
     }
 

@@ -45,27 +45,34 @@ pub struct ErrorObject {
     pub extra: Option<String>,
     /// Whether `extra` is the whole message.
     pub verbatim: bool,
+    /// What to do, where that is special to the case.
+    pub remedy: Option<String>,
 }
 
 impl ErrorObject {
     /// An error that needs no more than its number.
     pub fn new(class: Class, code: u32) -> Self {
-        Self { class, code, extra: None, verbatim: false }
+        Self { class, code, extra: None, verbatim: false, remedy: None }
     }
 
     /// An error of the cluster with what is special to the case.
     pub fn cluster(code: u32, extra: impl Into<String>) -> Self {
-        Self { class: Class::Cluster, code, extra: Some(extra.into()), verbatim: false }
+        Self { extra: Some(extra.into()), ..Self::new(Class::Cluster, code) }
     }
 
     /// Error 1000: a failure that has no number of its own.
     pub fn unexpected(extra: impl Into<String>) -> Self {
-        Self { class: Class::Internal, code: 1000, extra: Some(extra.into()), verbatim: false }
+        Self { extra: Some(extra.into()), ..Self::new(Class::Internal, 1000) }
     }
 
     /// A bad request that names its fault.
     pub fn request(code: u32, extra: impl Into<String>) -> Self {
-        Self { class: Class::Request, code, extra: Some(extra.into()), verbatim: false }
+        Self { extra: Some(extra.into()), ..Self::new(Class::Request, code) }
+    }
+
+    /// The same error with what to do.
+    pub fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
     }
 
     /// The object that travels.
@@ -76,9 +83,10 @@ impl ErrorObject {
             ids.push_str(r#", "ids": []"#);
         }
         format!(
-            r#"{{"__wazuh_exception__": {{"__class__": "{class}", "__object__": {{"type": "about:blank", "title": "{title}", "code": {}, "extra_message": {}, "extra_remediation": null, "cmd_error": {}, "dapi_errors": {{}}{ids}}}}}}}"#,
+            r#"{{"__wazuh_exception__": {{"__class__": "{class}", "__object__": {{"type": "about:blank", "title": "{title}", "code": {}, "extra_message": {}, "extra_remediation": {}, "cmd_error": {}, "dapi_errors": {{}}{ids}}}}}}}"#,
             self.code,
             json::text(&self.extra),
+            json::text(&self.remedy),
             self.verbatim,
         )
     }
@@ -111,6 +119,7 @@ impl ErrorObject {
             code: object.get("code").and_then(Value::as_u64).and_then(|code| u32::try_from(code).ok())?,
             extra,
             verbatim: object.get("cmd_error") == Some(&Value::Bool(true)),
+            remedy: object.get("extra_remediation").and_then(Value::as_str).map(str::to_owned),
         })
     }
 
@@ -180,6 +189,9 @@ mod tests {
             ErrorObject::cluster(3028, "specw1").to_json(),
             r#"{"__wazuh_exception__": {"__class__": "WazuhClusterError", "__object__": {"type": "about:blank", "title": "Wazuh Cluster Error", "code": 3028, "extra_message": "specw1", "extra_remediation": null, "cmd_error": false, "dapi_errors": {}}}}"#
         );
+        let advised = ErrorObject::unexpected("it is full").with_remedy("make room");
+        assert!(advised.to_json().contains(r#""extra_message": "it is full", "extra_remediation": "make room", "#));
+        assert_eq!(ErrorObject::from_json(advised.to_json().as_bytes()), Some(advised));
         let unknown = ErrorObject::new(Class::NotFound, 1730);
         assert_eq!(ErrorObject::from_payload(unknown.to_json().as_bytes()), unknown);
         assert_eq!(unknown.to_string(), "Error 1730 - Node does not exist");

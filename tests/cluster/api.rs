@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clusterd::system::clock::FakeClock;
+use clusterd::{system::clock::FakeClock, wire::ErrorObject};
 use serde_json::json;
 
 use crate::support::{LocalProgram, Node, SECOND, TestHome, advance_until, eventually};
@@ -86,12 +86,15 @@ fn a_refusal_has_the_words_of_the_executor() {
     for (node, command, to) in [(&master, "dapi", ""), (&worker, "dapi", ""), (&master, "dapi_fwd", "w1 ")] {
         let said = |payload: &str| refusal(node, command, &format!("{to}{payload}"));
         assert_eq!(said(r#"{"f": "refuse"}"#), "Error 1000 - Function 'status' is not exposed");
-        assert!(said(r#"{"f": "silent"}"#).contains("ended with exit status: 3 and without an answer"));
-        assert!(said("{}").contains("ended with exit status: 0 and without an answer"));
+        for (payload, status) in [(r#"{"f": "silent"}"#, 3), ("{}", 0)] {
+            let error = ErrorObject::from_json(said(payload).as_bytes()).expect("what the framework understands");
+            assert!(error.message().ends_with(&format!("ended with exit status: {status} and without an answer")));
+        }
         assert_eq!(said("not json"), "Expecting value: line 1 column 1 (char 0)");
     }
 }
 
+/// Case 4.4: the framework reads nothing but JSON.
 #[test]
 fn without_an_executor_the_answer_says_so() {
     let (clock, _hand) = FakeClock::new();
@@ -100,7 +103,10 @@ fn without_an_executor_the_answer_says_so() {
     assert_eq!(program.ask("dapi", "{}").body, QUEUED);
     let got = program.next();
     assert_eq!(got.field, "dapi_err ---");
-    assert!(got.body.contains("name one in etc/cluster.json, distributed_api.executor"), "{}", got.body);
+    let error = ErrorObject::from_json(got.body.as_bytes()).expect("what the framework understands");
+    assert_eq!(error.code, 1000);
+    assert!(error.message().contains("this node has no program that executes requests of the API"), "{error:?}");
+    assert_eq!(error.remedy.as_deref(), Some("name one in etc/cluster.json, distributed_api.executor"));
 }
 
 /// Waits until the process has written its number.
@@ -128,10 +134,9 @@ fn an_executor_that_hangs_is_ended_with_all_that_it_started() {
     let reader = std::thread::spawn(move || program.next());
     advance_until(&hand, SECOND, "it is ended", || !runs(&child));
     let got = reader.join().unwrap();
-    assert_eq!(
-        (got.field.as_str(), got.body.as_str()),
-        ("dapi_err ---", "Error 3021 - the executor did not answer within 200 s")
-    );
+    assert_eq!(got.field, "dapi_err ---");
+    let error = ErrorObject::from_json(got.body.as_bytes()).expect("what the framework understands");
+    assert_eq!(error.to_string(), "Error 3021 - the executor did not answer within 200 s");
 }
 
 #[test]
