@@ -217,7 +217,7 @@ impl State {
         if length == 0 || !(full || date > open.day) || self.rotating.rests() {
             return;
         }
-        match rotate(log, max_size, open, date) {
+        match rotate(log, full, open, date) {
             Ok(()) => self.rotating = Trouble::default(),
             Err(error) => {
                 let problem = || log.problem("rotated", &error, "The log goes on in this file");
@@ -267,9 +267,9 @@ impl State {
 
 /// Closes the file under the name that its archive will have, and goes on in a new one. No line is written meanwhile, so
 /// each is in one of the two.
-fn rotate(log: &Inner, max_size: u64, open: &mut Open, date: Date) -> io::Result<()> {
-    // As in the original, the archives of a log with a limit are numbered.
-    let first = u32::from(max_size > 0);
+fn rotate(log: &Inner, full: bool, open: &mut Open, date: Date) -> io::Result<()> {
+    // As in the original, the archives of a log that reaches its limit are numbered, and that of midnight alone is not.
+    let first = u32::from(full);
     let closed = log.directory.join(Closed::next(&log.directory, open.day, first)?.name());
     match fs::rename(&log.path, &closed) {
         // Somebody else has just moved it; the next line follows.

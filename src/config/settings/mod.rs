@@ -208,7 +208,7 @@ mod tests {
             (settings.link.native, &settings.link.features[..]),
             (Native::Auto, &["checksum=md5", "digest", "push", "keys", "applied", "outline"].map(str::to_owned)[..])
         );
-        assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 0 });
+        assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 64 << 20 });
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
         assert_eq!(settings.files.items.len(), 6);
         assert!(RULESET_KEYS.into_iter().all(|key| rule(key).files == [ALL_FILES] && rule(key).permissions == 0o660));
