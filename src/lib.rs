@@ -49,8 +49,8 @@
 //! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
 //! `hello` while a ghost is asked whether it lives, `sendsync` while there are requests of a worker to a program of the
 //! master, `request` for what needs the agent database, a scan or another node, `agents` while these are counted for
-//! who watches the node. No thread that reads a connection ever asks the agent database or the registrar: a slow one
-//! delays no keep-alive.
+//! who watches the node, `own-address` while a master looks whether it is where its `<nodes>` say. No thread that reads a
+//! connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` and the keys as `RwLock<Arc<Keys>>` (readers clone the `Arc`

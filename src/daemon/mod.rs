@@ -6,6 +6,7 @@
 //! starting process ends: whoever starts the daemon learns whether it runs.
 
 mod arguments;
+mod own_address;
 mod pid_file;
 mod reload;
 mod running;
@@ -33,6 +34,7 @@ use crate::{
     system::{clock::Clock, memory, process, service_manager::ServiceManager, user},
 };
 use arguments::{Arguments, Order};
+use own_address::OwnAddress;
 use pid_file::PidFile;
 use reload::Reload;
 pub use running::{Prepared, Running};
@@ -117,10 +119,21 @@ fn start(
     let config = loaded.config;
     tell(&loaded.notes, scope);
     if config.cluster.disabled {
-        info!(target: &**scope, "The cluster is disabled: <cluster> says <disabled>yes</disabled>.");
+        let reason = "The cluster is disabled: <cluster> says <disabled>yes</disabled>.";
+        info!(target: &**scope, "{reason}");
+        if !arguments.test {
+            // One that is never told READY takes the end for a failure, and starts it again.
+            let manager = ServiceManager::of_this_process();
+            manager.status(reason);
+            manager.ready();
+            manager.stopping();
+        }
         return Ok(ExitCode::SUCCESS);
     }
+    let file = arguments.config.clone().unwrap_or_else(|| config.home.ossec_conf());
+    let own_address = OwnAddress::of(&config.cluster, &file);
     if arguments.test {
+        own_address.check(scope);
         // Not on standard output: the manager's control script passes that on as part of its own, which may be JSON.
         eprintln!("The configuration is good: {} '{}'.", config.cluster.node_type, config.cluster.node_name);
         return Ok(ExitCode::SUCCESS);
@@ -149,6 +162,7 @@ fn start(
     info!(target: &*process, "Starting with pid {}: {about}.", std::process::id());
     let archiver = log.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
+    own_address.check_meanwhile(scope).map_err(|error| format!("a thread cannot be started: {error}"))?;
     if let Some(starter) = starter {
         starter.ready();
     }

@@ -24,6 +24,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record, error};
 use parking_lot::Mutex;
 use simplelog::{CombinedLogger, Config, SharedLogger};
 
+use crate::system::service_manager;
 pub use archiver::Archiver;
 pub use file::LogFile;
 use flood::{Flood, LeftOut, Verdict};
@@ -52,7 +53,8 @@ pub fn set_level(debug: u8) {
 
 /// Makes `file`, and standard error if wanted, the log of the process, with this debug level.
 pub fn install(file: LogFile, debug: u8, stderr: bool) -> Output {
-    let output = Output(Arc::new(Shared { file, stderr, flood: Mutex::new(Flood::new(Instant::now())) }));
+    let journal = stderr && service_manager::stderr_is_journal();
+    let output = Output(Arc::new(Shared { file, stderr, journal, flood: Mutex::new(Flood::new(Instant::now())) }));
     // It fails only if a log was installed before, which a test may have done.
     let _ = CombinedLogger::init(vec![Box::new(output.clone())]);
     set_level(debug);
@@ -66,6 +68,8 @@ pub struct Output(Arc<Shared>);
 struct Shared {
     file: LogFile,
     stderr: bool,
+    /// Standard error is the journal: each line begins with its priority.
+    journal: bool,
     flood: Mutex<Flood>,
 }
 
@@ -104,11 +108,23 @@ impl Output {
     fn write(&self, level: Level, text: &str, now: SystemTime) {
         let news = self.file().append(text, level <= Level::Warn, now);
         if self.0.stderr {
+            let priority = if self.0.journal { priority(level) } else { "" };
+            let lines: String = text.split_inclusive('\n').flat_map(|line| [priority, line]).collect();
             // There is nowhere to say that this cannot be written.
-            let _ = io::stderr().lock().write_all(text.as_bytes());
+            let _ = io::stderr().lock().write_all(lines.as_bytes());
         }
         // This comes back at most once for each kind of trouble, because each is told once.
         news.iter().for_each(|news| error!(target: MAIN, "{news}"));
+    }
+}
+
+/// What the journal takes for the priority of a line (`sd-daemon(3)`).
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
     }
 }
 

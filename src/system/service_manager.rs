@@ -4,10 +4,14 @@
 use std::{
     env,
     ffi::OsString,
+    fs::File,
+    io,
     os::{
+        fd::AsFd,
         linux::net::SocketAddrExt,
         unix::{
             ffi::OsStrExt,
+            fs::MetadataExt,
             net::{SocketAddr, UnixDatagram},
         },
     },
@@ -88,6 +92,14 @@ impl ServiceManager {
             let _ = socket.send_to_addr(fact.as_bytes(), address);
         }
     }
+}
+
+/// Whether standard error of this process is the journal, which takes `<N>` at the beginning of a line for its priority
+/// (`sd-daemon(3)`).
+pub fn stderr_is_journal() -> bool {
+    let Some(stream) = env::var_os("JOURNAL_STREAM") else { return false };
+    let about = || File::from(io::stderr().as_fd().try_clone_to_owned().ok()?).metadata().ok();
+    about().is_some_and(|about| stream.to_str() == Some(&format!("{}:{}", about.dev(), about.ino())))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::symlink, process::Output};
 
-use crate::support::{Home, clusterd, finish};
+use crate::support::{Daemon, Home, clusterd, finish};
 
 /// Starts a daemon that must not come up; gives what it said and checks that it changed nothing.
 fn refused(home: &Home, options: &[&str]) -> String {
@@ -128,6 +128,28 @@ fn what_is_read_in_an_unusual_way_is_told() {
     assert!(full.contains(both) && full.contains("The configuration is good: worker 'b'."), "{full}");
     let disabled = said("two_blocks_second_disabled");
     assert!(disabled.contains(both) && disabled.contains("The cluster is disabled: "), "{disabled}");
+}
+
+/// Case 4.11: a worker that got the master's file would be a second master.
+#[test]
+fn a_master_at_an_address_of_another_machine_is_told() {
+    let home = Home::master();
+    let text = "WARNING: [Cluster] [Main] The <node> 192.0.2.1 is no address of this machine";
+    let said = |home: &Home| {
+        let mut command = clusterd(home);
+        command.arg("-t");
+        let Output { status, stderr, .. } = finish(command);
+        assert_eq!(status.code(), Some(0));
+        String::from_utf8(stderr).unwrap()
+    };
+    assert!(!said(&home).contains("is no address of this machine"));
+    home.option("node", "192.0.2.1");
+    assert!(said(&home).contains(text));
+    fs::remove_file(home.path("logs/cluster.log")).unwrap();
+    let _daemon = Daemon::start(&home);
+    home.wait_for(text);
+    home.option("node_type", "worker");
+    assert!(!said(&home).contains("is no address of this machine"));
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! What a service manager is told: a socket of the test takes its place.
 
 use std::{
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::MetadataExt, net::UnixDatagram},
     time::{Duration, Instant},
 };
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Address, Daemon, Home, LIMIT, clusterd};
+use crate::support::{Address, Daemon, Home, LIMIT, clusterd, finish};
 
 /// A service manager that started the daemon of a home.
 struct Manager(UnixDatagram);
@@ -82,6 +82,53 @@ fn a_worker_is_ready_without_its_master_and_says_so() {
     manager.hears(&format!("STATUS=worker 'w1': connected to the master, {ip}:{port}"));
     master_daemon.kill();
     manager.hears(&format!("STATUS=worker 'w1': not connected to the master, {ip}:{port}"));
+}
+
+/// Case 1.2: `disabled` is what a manager begins with, and no failure. The unit is inactive then.
+#[test]
+fn a_disabled_cluster_is_ready_and_ends() {
+    let home = Home::master();
+    home.option("disabled", "yes");
+    let path = home.beside("notify");
+    let manager = Manager(UnixDatagram::bind(&path).unwrap());
+    manager.0.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut command = clusterd(&home);
+    command.args(["-f", "-r"]).env("NOTIFY_SOCKET", &path);
+    let ended = finish(command);
+    assert_eq!(ended.status.code(), Some(0));
+    let reason = "The cluster is disabled: <cluster> says <disabled>yes</disabled>.";
+    assert!(String::from_utf8(ended.stderr).unwrap().contains(reason));
+    for text in [&format!("STATUS={reason}"), "READY=1", "STOPPING=1"] {
+        assert_eq!(manager.next(), text);
+    }
+}
+
+/// Case 1.5: the journal shows errors with `-p err`. Here a file takes its place.
+#[test]
+fn lines_for_the_journal_begin_with_their_priority() {
+    let home = Home::master();
+    home.option("port", "80");
+    let said = |stream: &str| {
+        let path = home.beside("journal");
+        let file = std::fs::File::create(&path).unwrap();
+        let about = file.metadata().unwrap();
+        let stream = stream.replace("THIS", &format!("{}:{}", about.dev(), about.ino()));
+        let mut command = clusterd(&home);
+        command.args(["-f", "-r"]).env("JOURNAL_STREAM", stream).stderr(file);
+        let _ = command.status().unwrap();
+        std::fs::read_to_string(path).unwrap()
+    };
+    let fault = "ERROR: [Cluster] [Main] Error 3004 - Error in cluster configuration: Port must be higher";
+    for (stream, priority) in [("THIS", "<3>20"), ("1:2", "20")] {
+        let text = said(stream);
+        let line = text.lines().find(|line| line.contains(fault)).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.starts_with(priority), "{line}");
+    }
+    home.option("disabled", "yes");
+    home.option("port", "1516");
+    let text = said("THIS");
+    assert!(text.starts_with("<6>20") && text.contains("is disabled"), "{text}");
+    assert!(!home.log().contains("<6>") && !home.log().contains("<3>"), "only the journal wants them");
 }
 
 #[test]
