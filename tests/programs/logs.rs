@@ -328,6 +328,33 @@ fn strangers_cannot_fill_the_disk() {
     assert!(log.matches("Connection from").count() < CONNECTIONS / 2);
 }
 
+/// Case 4.17: the lines of the original are there for each change, and those of checks that only confirm it are not.
+#[test]
+fn confirmations_do_not_fill_the_log() {
+    const CHANGES: usize = 5;
+    let master = Home::master();
+    let worker = Home::worker("w1", master.address);
+    for home in [&master, &worker] {
+        home.settings(json!({"intervals": {"worker": {"sync_integrity": 600}}}));
+    }
+    let _master = Daemon::start(&master);
+    let _worker = Daemon::start(&worker);
+    let (equal, sent) = ("[Integrity check] Finished in", "[Integrity sync] Files to ");
+    let count = |level: &str, text: &str, rest: &str| {
+        let log = master.log();
+        log.lines().filter(|line| line.contains(level) && line.contains(text) && line.contains(rest)).count()
+    };
+    master.wait_for("Sync not required.");
+    for change in 1..=CHANGES {
+        let before = count("", equal, "Sync not required.");
+        master.write("etc/rules/a.xml", change.to_string());
+        worker.wait_for_file("etc/rules/a.xml", change.to_string());
+        until("its confirmation", || (count("", equal, "Sync not required.") > before).then_some(()));
+    }
+    assert!(count(" INFO: ", sent, " in worker: ") >= CHANGES, "{}", master.log());
+    assert_eq!(count(" INFO: ", equal, "Sync not required."), 1, "{}", master.log());
+}
+
 /// Case 4.10: also when no line of the kind comes any more, and when the daemon ends before.
 #[test]
 fn what_was_left_out_is_told_after_a_quiet_moment_and_at_the_end() {

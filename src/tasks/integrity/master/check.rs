@@ -88,7 +88,7 @@ impl Integrity {
         };
         let sum = file.sha256;
         if self.known_in_sync(&sum, buckets, &master) {
-            self.finish_check(start, begun, master.entries().len(), Found::Equal(&master));
+            self.finish_check(Level::Info, (start, begun), master.entries().len(), Found::Equal(&master));
             self.tell_in_sync();
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Integrity {
         }
         let found =
             if behind.sum() == 0 && held.is_none() { Found::Equal(&master) } else { Found::Behind(behind, held) };
-        self.finish_check(start, begun, files, found);
+        self.finish_check(Level::Info, (start, begun), files, found);
         match (difference.is_empty(), held) {
             (false, _) => self.synchronise(&check.task, &difference, Counts::of(&difference)),
             // An original worker has no word for this, and is not to compare itself for ever.
@@ -144,16 +144,29 @@ impl Integrity {
         let no_digest = || ErrorObject::unexpected("the payload is to be a digest of 32 hexadecimal digits");
         let same = master.digests().are_those_of(question).ok_or_else(no_digest)?;
         if same {
-            info!(target: &*self.check_scope, "Starting.");
+            let level = self.level_of_equal(begun);
+            log::log!(target: &*self.check_scope, level, "Starting.");
             self.shared.deletions.equal(&self.worker);
-            self.finish_check(start, begun, master.entries().len(), Found::Equal(&master));
+            self.finish_check(level, (start, begun), master.entries().len(), Found::Equal(&master));
         } else {
             self.state.lock().digested = Arc::downgrade(&master);
         }
         Ok(master.digests().answer(same))
     }
 
-    fn finish_check(&self, start: SystemTime, begun: Instant, files: usize, found: Found<'_>) {
+    /// Where files change all the time, each change is confirmed by digests. The log has such checks no more often than
+    /// those of an original worker, which asks every `worker.sync_integrity`.
+    fn level_of_equal(&self, now: Instant) -> Level {
+        let period = self.shared.node.settings.worker.sync_integrity;
+        let told = &mut self.state.lock().told_equal;
+        if told.is_some_and(|told| now.saturating_duration_since(told) < period) {
+            return Level::Debug;
+        }
+        *told = Some(now);
+        Level::Info
+    }
+
+    fn finish_check(&self, level: Level, (start, begun): (SystemTime, Instant), files: usize, found: Found<'_>) {
         let clock = &self.shared.node.clock;
         let (now, end) = (clock.now(), clock.wall());
         let mut state = self.state.lock();
@@ -178,7 +191,11 @@ impl Integrity {
         self.shared.node.metrics.done(Task::IntegrityCheck, took);
         let verdict = if matches!(found, Found::Equal(_)) { "Sync not required." } else { "Sync required." };
         let took = took.as_secs_f64();
-        info!(target: &*self.check_scope, "Finished in {took:.3}s. Received metadata of {files} files. {verdict}");
+        log::log!(
+            target: &*self.check_scope,
+            level,
+            "Finished in {took:.3}s. Received metadata of {files} files. {verdict}"
+        );
     }
 
     /// The check came to no verdict.

@@ -72,6 +72,8 @@ struct State {
     shown: Option<u64>,
     /// What the worker told of the files that it got last, until a check finds no difference.
     applied: Applied,
+    /// When the log last had that the digests are the same.
+    told_equal: Option<Instant>,
 }
 
 struct Running {
@@ -118,6 +120,7 @@ impl Integrity {
                 status: Status::default(),
                 shown: None,
                 applied: Applied::default(),
+                told_equal: None,
             }),
         })
     }
