@@ -64,7 +64,7 @@ fn members_come_in_the_order_of_the_original() {
     home.write("etc/rules/a.xml", "a");
     let master = Node::master(home, &clock, json!({}));
     let worker = Node::worker(TestHome::new(), &clock, json!({}), "w1", master.port());
-    let ended = || master.health("w1")["status"]["last_sync_integrity"]["date_end_master"] != "n/a";
+    let ended = || master.health("w1")["status"]["last_sync_integrity"]["total_files"]["missing"] == 1;
     advance_until(&hand, SECOND, "a synchronisation", ended);
     for (node, role) in [(&master, "master"), (&worker, "worker")] {
         let cases = [
