@@ -44,6 +44,7 @@ pub enum Before {
 
 #[derive(Deserialize)]
 struct Row {
+    name: Option<String>,
     connection_status: Option<String>,
     disconnection_time: Option<i64>,
     date_add: Option<i64>,
@@ -88,7 +89,7 @@ impl Store {
             done => return done.map(drop),
         };
         match self.row(*id)? {
-            Some(Row { internal_key, .. }) if internal_key.as_deref() == Some(*key) => Ok(()),
+            Some(row) if row.name.as_deref() == Some(*name) && row.internal_key.as_deref() == Some(*key) => Ok(()),
             Some(_) => {
                 self.remove(*id)?;
                 self.query(&request).map(drop)

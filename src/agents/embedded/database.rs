@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     fs::OpenOptions,
     io,
     os::unix::fs::OpenOptionsExt,
@@ -69,6 +70,8 @@ pub struct Database {
     pub(super) assignments: Changes,
     /// For agents that connect for the first time.
     pub(super) connected: Changes,
+    /// How the master called agents whose rows have another name, when it assigned them to groups.
+    pub(super) named: RefCell<BTreeMap<i64, String>>,
     /// The hash of all assignments, while nothing has changed them.
     pub(super) group_hash: RefCell<Option<Option<String>>>,
     /// For statements of other programs.
@@ -100,6 +103,7 @@ impl Database {
             told: RefCell::default(),
             assignments: Changes::default(),
             connected: Changes::default(),
+            named: RefCell::default(),
             group_hash: RefCell::default(),
             limit: TimeLimit::default(),
             instance: random::number(),

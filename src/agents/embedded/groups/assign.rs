@@ -12,6 +12,9 @@ use crate::{
 /// Groups that an agent may belong to.
 const MOST: usize = 128;
 
+/// Agents that the master calls otherwise than the rows of this node; more than ever are changed at a time.
+const NAMED: usize = 10_000;
+
 /// What becomes of the groups that an agent has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::agents) enum Mode {
@@ -100,6 +103,9 @@ impl Assignment<'_> {
     }
 
     fn try_apply(&self, database: &Database, mode: Mode, status: &str, valid: &mut bool) -> rusqlite::Result<bool> {
+        if mode == Mode::Override && database.role == NodeType::Worker {
+            self.note_another_name(database)?;
+        }
         let has = hash::names_of(database, self.agent)?;
         let mut complete = true;
         match mode {
@@ -135,6 +141,20 @@ impl Assignment<'_> {
             }
         }
         Ok(complete)
+    }
+
+    /// Remembers that the master means another agent than the row: the number was given again, and its key comes later.
+    fn note_another_name(&self, database: &Database) -> rusqlite::Result<()> {
+        let Some(name) = self.name else { return Ok(()) };
+        let sql = "SELECT 1 FROM agent WHERE id = ?1 AND name <> ?2";
+        if database.connection.prepare_cached(sql)?.exists(params![self.agent, name])? {
+            let mut named = database.named.borrow_mut();
+            if named.len() >= NAMED {
+                named.clear();
+            }
+            named.insert(self.agent, name.to_owned());
+        }
+        Ok(())
     }
 
     fn names_are_valid(&self, belong: usize) -> bool {

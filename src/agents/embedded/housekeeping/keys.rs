@@ -18,7 +18,11 @@ use crate::{
     agents::{
         Covered,
         client_keys::{Key, Line, Lines},
-        embedded::{Database, answer::Failure},
+        embedded::{
+            Database,
+            answer::Failure,
+            groups::{self, Assignment, Mode},
+        },
     },
     system::{memory, stamp::Stamp},
 };
@@ -232,17 +236,37 @@ fn remove(database: &Database, ids: &[i64]) -> Result<(), Failure> {
     })
 }
 
+/// Writes agents. One with another name or key than the row under its number is another agent, which gets nothing of what
+/// is known of the old one, but the groups that the master has assigned to it by its name. A row without a key is what the
+/// master has told of this agent before its key came.
 fn write(database: &Database, agents: &[Agent]) -> Result<(), Failure> {
     database.transaction(|database| {
         database.group_hash.take();
-        let mut write = database.connection.prepare_cached(
+        let connection = &database.connection;
+        let mut is_another =
+            connection.prepare_cached("SELECT 1 FROM agent WHERE id = ?1 AND (name <> ?2 OR internal_key <> ?3)")?;
+        let mut delete = connection.prepare_cached("DELETE FROM agent WHERE id = ?1")?;
+        let mut write = connection.prepare_cached(
             "INSERT INTO agent (id, name, register_ip, internal_key, date_add, `group`)
              VALUES (?1, ?2, ?3, ?4, ?5, NULL)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, register_ip = excluded.register_ip,
                  internal_key = excluded.internal_key",
         )?;
         for Agent { id, name, ip, key } in agents {
+            let agent = i64::from(*id);
+            let mut assigned = Vec::new();
+            if is_another.exists(params![id, name, key])? {
+                if database.named.borrow_mut().remove(&agent).as_ref() == Some(name) {
+                    assigned = groups::names_of(database, agent)?;
+                }
+                delete.execute([id])?;
+            }
             write.execute(params![id, name, ip, key, database.now()])?;
+            if !assigned.is_empty() {
+                let groups: Vec<&str> = assigned.iter().map(String::as_str).collect();
+                let assignment = Assignment { agent, name: Some(name), groups: &groups };
+                assignment.apply(database, Mode::Override, "synced", &mut true)?;
+            }
         }
         Ok(())
     })

@@ -66,12 +66,56 @@ fn an_agent_that_the_master_named_before_its_key_came_gets_its_key() {
     let (mut database, mut duty) =
         (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
     database.ask("global insert-agent-group default");
-    let set = r#"global set-agent-groups {"mode":"override","data":[{"id":1,"name":"a","groups":["default"]}]}"#;
+    let set = r#"global set-agent-groups {"mode":"override","data":[{"id":1,"name":"agent1","groups":["default"]}]}"#;
     assert_eq!(database.ask(set), "ok");
     fs::write(&path, keys([1])).unwrap();
     duty.turn(&database).unwrap();
     let info = database.ask("global get-agent-info 1");
     assert!(info.contains(r#""internal_key":"key1""#) && info.contains(r#""group":"default""#), "{info}");
+}
+
+/// Case 6.10: a number that was given again while the worker was away.
+#[test]
+fn another_name_or_key_is_another_agent_and_its_row_begins_anew() {
+    let old = "001 old any key1\n";
+    for (new, assigned_before) in [
+        ("001 new any key2\n", false),
+        ("001 new any key2\n", true),
+        ("001 old any key2\n", false),
+        ("001 new any key1\n", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.keys");
+        let (mut database, mut duty) =
+            (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
+        for group in ["default", "secret", "web"] {
+            database.ask(&format!("global insert-agent-group {group}"));
+        }
+        let assign = |database: &mut Here, name: &str, group: &str| {
+            let data = format!(r#"{{"mode":"override","data":[{{"id":1,"name":"{name}","groups":["{group}"]}}]}}"#);
+            assert_eq!(database.ask(&format!("global set-agent-groups {data}")), "ok");
+        };
+        fs::write(&path, old).unwrap();
+        duty.turn(&database).unwrap();
+        assign(&mut database, "old", "secret");
+        let status = r#""connection_status":"active","sync_status":"syncreq","group_config_status":"synced""#;
+        let data = format!(r#"{{"id":1,{status},"os_name":"Ubuntu","version":"v1","labels":"env:prod"}}"#);
+        assert_eq!(database.ask(&format!("global update-agent-data {data}")), "ok");
+        if assigned_before {
+            // The assignment comes before the key; an earlier one of the old agent does not count.
+            assign(&mut database, "new", "web");
+        }
+        fs::write(&path, new).unwrap();
+        duty.turn(&database).unwrap();
+        let sql = "SELECT name || ' ' || internal_key AS a, `group` AS g, os_name, version, connection_status AS c, \
+                   sync_status AS s, (SELECT count(*) FROM labels WHERE id = 1) AS l FROM agent WHERE id = 1";
+        let [_, name, _, key] = new.trim_end().split(' ').collect::<Vec<_>>()[..] else { panic!("{new}") };
+        let group = if assigned_before { r#""g":"web","# } else { "" };
+        let expected = format!(r#"ok [{{"a":"{name} {key}",{group}"c":"never_connected","s":"synced","l":0}}]"#);
+        assert_eq!(database.ask(&format!("global sql {sql}")), expected, "{new}");
+        let belongs = if assigned_before { r#"ok ["web"]"# } else { "ok []" };
+        assert_eq!(database.ask("global select-group-belong 1"), belongs, "{new}");
+    }
 }
 
 #[test]
