@@ -169,7 +169,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (_trigger, order) = shutdown::channel();
         let path = folder.path().join("global.db");
-        let threads = Group::new(1);
+        let threads = Group::new(2);
         let (database, owner) = Embedded::new(path, NodeType::Master, Clock::real(), order);
         owner.start(&threads).unwrap();
         let store = Store::new(database);

@@ -33,6 +33,10 @@ impl<B: Backend> Backend for Measured<B> {
         self.measure(|backend| backend.query(request))
     }
 
+    fn command(&self, request: &str) -> Result<Reply, Error> {
+        self.measure(|backend| backend.command(request))
+    }
+
     fn take_pending(&self) -> Result<Pending, Error> {
         self.measure(Backend::take_pending)
     }

@@ -11,6 +11,7 @@ pub mod client_keys;
 mod covered;
 pub mod embedded;
 mod first_groups;
+mod group_folders;
 pub mod listing;
 mod measured;
 mod registered;
@@ -20,6 +21,7 @@ pub mod wazuh_db;
 pub use covered::Covered;
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;
+pub use group_folders::GroupFolders;
 pub use measured::Measured;
 pub use registered::{Before, NewAgent, Registered};
 pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of, texts};
@@ -33,6 +35,14 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`Error`].
     fn query(&self, request: &str) -> Result<Reply, Error>;
+
+    /// The same for somebody else, whose statement may take long: what the cluster needs does not wait for it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    fn command(&self, request: &str) -> Result<Reply, Error> {
+        self.query(request)
+    }
 
     /// Takes what the master must know of the agents of this node. What is taken counts as sent.
     ///

@@ -2,10 +2,12 @@
 
 use std::{
     fs::{OpenOptions, remove_file},
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+
+use log::warn;
 
 use super::failed;
 
@@ -13,7 +15,8 @@ use super::failed;
 pub struct PidFile(PathBuf);
 
 impl PidFile {
-    /// Removes the files of daemons that no longer run, and writes that of this process.
+    /// Removes the files of daemons that no longer run, and writes that of this process. A full disk is no reason not to
+    /// serve: the control script of the manager does not find this process then.
     ///
     /// # Errors
     /// A sentence, when the directory may not be written.
@@ -29,7 +32,14 @@ impl PidFile {
             .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&path)
             .and_then(|mut file| writeln!(file, "{pid}"))
-            .map_err(|error| failed("the pid file cannot be written to", &path, &error))?;
+            .or_else(|error| {
+                let text = failed("the pid file cannot be written to", &path, &error);
+                let is_full = error.kind() == ErrorKind::StorageFull;
+                if is_full {
+                    warn!(target: "[Cluster] [Main]", "{text}. wazuh-control does not find this daemon; make room.");
+                }
+                if is_full { Ok(()) } else { Err(text) }
+            })?;
         Ok(Self(path))
     }
 }

@@ -162,7 +162,7 @@ impl Prepared {
             role,
             threads: Group::new(64),
             trigger: Some(trigger),
-            database: (Group::new(1), Some(database.trigger)),
+            database: (Group::new(Owner::THREADS), Some(database.trigger)),
             stoppers: Vec::new(),
             address: None,
             _lock: lock,

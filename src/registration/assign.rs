@@ -119,7 +119,7 @@ mod tests {
         let home = Home::new(folder.path());
         fs::create_dir_all(folder.path().join("queue/db")).unwrap();
         let (trigger, order) = shutdown::channel();
-        let threads = Group::new(1);
+        let threads = Group::new(2);
         let (database, owner) = Embedded::new(home.agent_database(), NodeType::Master, Clock::real(), order);
         owner.start(&threads).unwrap();
         let store = Store::new(database.clone());

@@ -16,6 +16,7 @@ mod drift;
 mod entries;
 mod files;
 mod frames;
+mod full_disk;
 mod ghost;
 mod hello;
 mod init_script;

@@ -84,11 +84,35 @@ const COMMANDS: [Command; 34] = [
     read("vacuum", other::not_here).alone(),
 ];
 
+/// How a request of another program is to be done.
+pub(super) enum Kind<'a> {
+    /// It takes no longer than the rows that it is about.
+    Short,
+    /// It holds the database for as long as it says.
+    Rests,
+    /// A statement of SQL, which may take any time.
+    Sql(&'a str),
+}
+
+/// How to do a request.
+pub(super) fn kind(request: &str) -> Kind<'_> {
+    let words = text(request).strip_prefix("global ").map(split);
+    match words {
+        Some(("sql", Some(statement))) => Kind::Sql(statement),
+        Some(("sleep", Some(_))) => Kind::Rests,
+        _ => Kind::Short,
+    }
+}
+
+/// What counts of a request: C programs send the byte that ends their text, too.
+fn text(request: &str) -> &str {
+    let request = request.split('\0').next().unwrap_or_default();
+    request.strip_suffix('\n').unwrap_or(request).trim_start_matches([' ', '\n'])
+}
+
 /// Does what a request says.
 pub(super) fn run(database: &Database, request: &str) -> Result<Answer, Failure> {
-    // C programs count the byte that ends their text.
-    let request = request.split('\0').next().unwrap_or_default();
-    let request = request.strip_suffix('\n').unwrap_or(request).trim_start_matches([' ', '\n']);
+    let request = text(request);
     if request.starts_with('{') {
         return Ok(other::control(request));
     }

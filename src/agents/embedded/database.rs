@@ -3,16 +3,25 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use log::Level;
+use nix::{
+    errno::Errno,
+    sys::statvfs::statvfs,
+    unistd::{AccessFlags, access},
+};
 use rusqlite::{
-    Connection, OpenFlags,
+    Connection, ErrorCode, OpenFlags,
     hooks::{Action, AuthContext, Authorization},
     limits::Limit,
 };
@@ -23,7 +32,7 @@ use super::{
     answer::Failure,
     changes::Changes,
     command,
-    fault::{blames_the_request, unusable},
+    fault::{blames_the_request, may_be_full, message, unusable},
     limit::TimeLimit,
     schema,
 };
@@ -34,10 +43,10 @@ use crate::{
 };
 
 /// How long another process may hold the file.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 
 /// Steps of SQLite's machine from one look at the time limit to the next: about a millisecond.
-const STEPS: i32 = 100_000;
+pub(super) const STEPS: i32 = 100_000;
 
 /// Statements that stay prepared.
 const STATEMENTS: usize = 128;
@@ -51,8 +60,30 @@ const CHANGED: u64 = 1_000;
 /// Pages of the log from which on that is not put off any more.
 const LOG: i64 = 10_000;
 
+/// Bytes of a log that may stay beside the file when nobody waits. A short one is written over, which is faster than
+/// beginning a new one.
+const SHORT: u64 = 4 * 1024 * 1024;
+
+/// From one attempt to shorten the log to the next: whoever reads may be in its way.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Bytes that one statement of another program may add to the file, and that it may not make longer: more than half a
+/// million agents need.
+const ADDED: u64 = 64 * 1024 * 1024;
+const MOST: u64 = 1024 * 1024 * 1024;
+
+/// The part of the file system that such statements leave free, and the most that it need be, in bytes.
+const LEFT: u64 = 32;
+const MOST_LEFT: u64 = 256 * 1024 * 1024;
+
+/// What SQLite takes for no limit of pages.
+pub(super) const NO_LIMIT: i64 = 4_294_967_294;
+
+/// Bytes that must be free for more than reading what is there.
+const ROOM: u64 = 1024 * 1024;
+
 /// Bytes of the longest text. A statement of another program is not to take the memory of this one.
-const LONGEST: i32 = 4 * 1024 * 1024;
+pub(super) const LONGEST: i32 = 4 * 1024 * 1024;
 
 /// Mode of the file.
 const MODE: u32 = 0o640;
@@ -80,12 +111,19 @@ pub struct Database {
     pub(super) instance: u32,
     clock: Clock,
     complaints: Repeats,
+    /// Whether the statement that is prepared is this daemon's, and may do anything.
+    is_own: Arc<AtomicBool>,
+    /// Whether it was opened on a full disk.
+    is_alone: bool,
     /// Changes of rows that are in the file, as SQLite counts them.
     tidied: u64,
+    /// When it was last tried to shorten the log.
+    pub(super) shortened: Option<Instant>,
 }
 
 impl Database {
-    /// Opens the file, or creates it with mode 0640.
+    /// Opens the file, or creates it with mode 0640. On a full disk, one that is there can be read, and what has to be
+    /// written fails until there is room and it is opened again ([`Database::has_new_room`]).
     ///
     /// # Errors
     /// A sentence that says what is wrong with the file and what to do.
@@ -94,24 +132,16 @@ impl Database {
         create(path).map_err(|error| {
             format!("{shown} cannot be opened for writing: {error}. Its folder must be there and belong to this daemon's user")
         })?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(|error| unusable(path, &error))?;
-        let mut database = Self {
-            connection,
-            role,
-            info: Changes::default(),
-            told: RefCell::default(),
-            assignments: Changes::default(),
-            connected: Changes::default(),
-            named: RefCell::default(),
-            group_hash: RefCell::default(),
-            limit: TimeLimit::default(),
-            instance: random::number(),
-            clock,
-            complaints: Repeats::default(),
-            tidied: 0,
-        };
-        database.prepare().map_err(|error| unusable(path, &error))?;
+        let connect = |is_alone| Self::connect(path, role, &clock, is_alone);
+        let database = connect(false).or_else(|error| {
+            if !may_be_full(&error) {
+                return Err(error);
+            }
+            // What a statement that never came to its end has left in the log is given back, and that may be enough.
+            drop(connect(true).map_err(|_| error)?);
+            connect(false).or_else(|_| connect(true))
+        });
+        let mut database = database.map_err(|error| unusable(path, &error))?;
         let version: Option<String> = database
             .connection
             .query_row("SELECT value FROM metadata WHERE key = 'db_version'", [], |row| row.get(0))
@@ -124,7 +154,36 @@ impl Database {
                 schema::VERSION
             ));
         }
-        database.connection.authorizer(Some(only_rows)).map_err(|error| unusable(path, &error))?;
+        let is_own = database.is_own.clone();
+        let access = move |context: AuthContext<'_>| {
+            if is_own.load(Ordering::Relaxed) { Authorization::Allow } else { only_rows(context) }
+        };
+        database.connection.authorizer(Some(access)).map_err(|error| unusable(path, &error))?;
+        Ok(database)
+    }
+
+    /// Alone, it needs no file beside the log, for which a full disk has no room; nobody else can read then.
+    fn connect(path: &Path, role: NodeType, clock: &Clock, is_alone: bool) -> rusqlite::Result<Self> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut database = Self {
+            connection: Connection::open_with_flags(path, flags)?,
+            role,
+            info: Changes::default(),
+            told: RefCell::default(),
+            assignments: Changes::default(),
+            connected: Changes::default(),
+            named: RefCell::default(),
+            group_hash: RefCell::default(),
+            limit: TimeLimit::default(),
+            instance: random::number(),
+            clock: clock.clone(),
+            complaints: Repeats::default(),
+            is_own: Arc::default(),
+            is_alone,
+            tidied: 0,
+            shortened: None,
+        };
+        database.prepare()?;
         Ok(database)
     }
 
@@ -134,12 +193,23 @@ impl Database {
         connection.busy_timeout(BUSY)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         connection.pragma_update(None, "foreign_keys", true)?;
+        if self.is_alone {
+            connection.pragma_update_and_check(None, "locking_mode", "EXCLUSIVE", |_| Ok(()))?;
+        }
         // One command is one transaction: without a log that is written ahead, each would wait for the disk.
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        match connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())) {
+            Err(error) if self.is_alone && may_be_full(&error) => (),
+            done => done?,
+        }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE)?;
         connection.pragma_update(None, "wal_autocheckpoint", LOG)?;
+        connection.pragma_update_and_check(None, "journal_size_limit", SHORT as i64, |_| Ok(()))?;
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST)?;
+        if self.is_alone {
+            // If it fails, all is still there to be read.
+            let _ = shorten(connection);
+        }
         let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
         if tables == 0 {
             let transaction = connection.unchecked_transaction()?;
@@ -157,6 +227,47 @@ impl Database {
         }))
     }
 
+    /// Whether it was opened on a full disk, and the disk is full no more.
+    pub(super) fn has_new_room(&self) -> bool {
+        self.is_alone && room(self.path()).is_none_or(|(free, _)| free >= ROOM)
+    }
+
+    /// Does what statements of other programs may not.
+    pub(super) fn as_own<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
+        self.is_own.store(true, Ordering::Relaxed);
+        let done = work(&self.connection);
+        self.is_own.store(false, Ordering::Relaxed);
+        done
+    }
+
+    fn path(&self) -> &Path {
+        Path::new(self.connection.path().unwrap_or_default())
+    }
+
+    /// Does `work`, which writes, for another program: with a bound on the bytes that it may add to the disk.
+    pub(super) fn bounded<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+        let limit = |pages: i64| {
+            self.as_own(|connection| connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())))
+        };
+        let number = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let (pages, size) = (number("page_count")?, number("page_size")?.max(1) as u64);
+        // What is written goes to the log first, and to the file later.
+        let free =
+            room(self.path()).map_or(ADDED, |(free, size)| free.saturating_sub((size / LEFT).min(MOST_LEFT)) / 2);
+        let room = free.min(ADDED).min(MOST.saturating_sub((pages as u64).saturating_mul(size)));
+        limit(pages + (room / size) as i64)?;
+        let done = work();
+        limit(NO_LIMIT)?;
+        done.map_err(|failure| match failure {
+            Failure::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Failure::Text(format!(
+                "Cannot execute Global database query; {}: a statement may add {} bytes now",
+                message(&error),
+                room / size * size
+            )),
+            other => other,
+        })
+    }
+
     /// Unix time in seconds.
     pub(super) fn now(&self) -> i64 {
         self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
@@ -164,10 +275,11 @@ impl Database {
 
     /// Does what a request of another program says.
     pub fn answer(&mut self, request: &str) -> Answer {
-        command::run(self, request).unwrap_or_else(|failure| {
-            self.complain(&failure);
-            Answer::Err(failure.to_string())
-        })
+        self.try_answer(request).unwrap_or_else(|failure| Answer::Err(failure.to_string()))
+    }
+
+    pub(super) fn try_answer(&mut self, request: &str) -> Result<Answer, Failure> {
+        command::run(self, request).inspect_err(|failure| self.complain(failure))
     }
 
     /// Tells the log what a person must see to: the program that asked can do nothing about a full disk.
@@ -175,7 +287,7 @@ impl Database {
         if let Failure::Sql(error) = failure
             && !blames_the_request(error)
         {
-            let text = unusable(Path::new(self.connection.path().unwrap_or_default()), error);
+            let text = unusable(self.path(), error);
             let level = self.complaints.level(Level::Error, &text, Instant::now());
             log::log!(target: "[Cluster] [Agent database]", level, "{text}.");
         }
@@ -226,27 +338,64 @@ impl Database {
         [&self.info, &self.assignments, &self.connected].into_iter().for_each(Changes::reset);
     }
 
-    /// Writes the log into the file, if it has become long; for times when nobody waits, because this waits for the disk.
+    /// Writes the log into the file if it has become long, and shortens it; for times when nobody waits, because this
+    /// waits for the disk.
     pub fn tidy(&mut self) {
-        let changes = self.connection.total_changes();
-        if changes - self.tidied >= CHANGED {
-            self.tidied = changes;
-            // If it fails, the log goes on, and the next time it may succeed.
-            let _ = self.connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
+        let (changes, now) = (self.connection.total_changes(), Instant::now());
+        let is_long = self.log() > SHORT && self.shortened.is_none_or(|before| now.duration_since(before) >= AGAIN);
+        if changes - self.tidied < CHANGED && !is_long {
+            return;
+        }
+        self.tidied = changes;
+        // If it fails, the log goes on, and the next time it may succeed.
+        let _ = self.connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
+        if is_long {
+            self.shortened = Some(now);
+            let _ = self.as_own(shorten);
         }
     }
 
+    /// The bytes of the log.
+    fn log(&self) -> u64 {
+        let mut path = self.path().as_os_str().to_owned();
+        path.push("-wal");
+        fs::metadata(path).map_or(0, |about| about.len())
+    }
+
     /// Closes the file and leaves it as one file without a log beside it, which the original's daemon can take over.
-    pub fn close(mut self) {
+    pub fn close(self) {
         self.connection.flush_prepared_statement_cache();
         // This is not a statement of another program. If it fails, what is in the log is read at the next start.
-        let _ = self.connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>);
-        let _ = self.connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()));
+        let leave =
+            |connection: &Connection| connection.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()));
+        let _ = self.as_own(leave);
     }
 }
 
+/// Creates the file if it is not there. One that is there is not opened: closing it would take the locks of a connection
+/// of this process.
 fn create(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false).mode(MODE);
-    options.custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path).map(drop)
+    match path.symlink_metadata() {
+        Ok(about) if about.is_symlink() => Err(Errno::ELOOP.into()),
+        Ok(_) => Ok(access(path, AccessFlags::R_OK | AccessFlags::W_OK)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).map(drop)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes the log into the file and makes it empty, unless somebody is in the way.
+fn shorten(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    connection.busy_timeout(BUSY)?;
+    done
+}
+
+/// Bytes that are free on the file system of a file, and all that it has; none if it does not tell.
+fn room(path: &Path) -> Option<(u64, u64)> {
+    let about = statvfs(path.parent()?).ok()?;
+    let unit = about.fragment_size();
+    Some((about.blocks_available().saturating_mul(unit), about.blocks().saturating_mul(unit)))
 }

@@ -19,6 +19,11 @@ pub(super) fn blames_the_request(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code().is_none_or(own)
 }
 
+/// Whether it may be that the disk has no room: for a file in shared memory, SQLite calls that a failure of the disk.
+pub(super) fn may_be_full(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+}
+
 /// What a person is told of a file: what is wrong, and what to do.
 pub(super) fn unusable(path: &Path, error: &rusqlite::Error) -> String {
     let (shown, text) = (path.display(), message(error));

@@ -10,6 +10,15 @@ use parking_lot::Mutex;
 
 use crate::system::shutdown::Shutdown;
 
+/// How long a statement of another program may go on while work of the cluster waits for it.
+pub(super) const SLICE: Duration = Duration::from_millis(500);
+
+/// From one look at who waits to the next, for one who rests.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Whether somebody waits.
+type Waits = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// When the statement that runs is to be interrupted, if ever. Cheap to clone.
 #[derive(Clone, Default)]
 pub(super) struct TimeLimit(Arc<Mutex<State>>);
@@ -17,6 +26,9 @@ pub(super) struct TimeLimit(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     deadline: Option<Instant>,
+    /// For a statement that gives way: the earliest moment to do so.
+    gives_way: Option<Instant>,
+    waits: Option<Waits>,
     order: Option<Shutdown>,
 }
 
@@ -24,6 +36,21 @@ impl TimeLimit {
     /// The order to stop interrupts a statement that has a limit.
     pub(super) fn ends_with(&self, order: Shutdown) {
         self.0.lock().order = Some(order);
+    }
+
+    /// Statements of other programs give way when this is so.
+    pub(super) fn gives_way_if(&self, waits: impl Fn() -> bool + Send + Sync + 'static) {
+        self.0.lock().waits = Some(Arc::new(waits));
+    }
+
+    /// What follows is another program's, until [`TimeLimit::is_own`].
+    pub(super) fn is_of_others(&self) {
+        self.0.lock().gives_way = Some(Instant::now() + SLICE);
+    }
+
+    /// What follows is the cluster's own.
+    pub(super) fn is_own(&self) {
+        self.0.lock().gives_way = None;
     }
 
     /// From now on.
@@ -38,19 +65,28 @@ impl TimeLimit {
 
     /// Whether it is over.
     pub(super) fn passed(&self) -> bool {
-        let State { deadline, order } = &*self.0.lock();
-        deadline.is_some_and(|deadline| Instant::now() >= deadline || order.as_ref().is_some_and(Shutdown::ordered))
+        let State { deadline, gives_way, waits, order } = &*self.0.lock();
+        deadline.is_some_and(|deadline| {
+            let now = Instant::now();
+            now >= deadline
+                || order.as_ref().is_some_and(Shutdown::ordered)
+                || gives_way.is_some_and(|moment| now >= moment) && waits.as_ref().is_some_and(|waits| waits())
+        })
     }
 
-    /// Does nothing for this long, or until the order to stop.
+    /// Does nothing for this long, or until a statement would be interrupted.
     pub(super) fn rest(&self, time: Duration) {
+        self.set(time);
         let order = self.0.lock().order.clone();
-        match order {
-            None => std::thread::sleep(time),
-            Some(order) => select! {
-                recv(order.channel()) -> _ => (),
-                recv(after(time)) -> _ => (),
-            },
+        while !self.passed() {
+            match &order {
+                None => std::thread::sleep(LOOK.min(time)),
+                Some(order) => select! {
+                    recv(order.channel()) -> _ => (),
+                    recv(after(LOOK.min(time))) -> _ => (),
+                },
+            }
         }
+        self.clear();
     }
 }

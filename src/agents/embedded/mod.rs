@@ -4,7 +4,11 @@
 //!  Store ───────────┐
 //!  queue/db/wdb ────┼─► bounded queue ──► agent-db: Database (SQLite), one transaction for each command
 //!  wdb-http.sock ───┘
+//!  SQL of others ─────┬─ reads ──────────► agent-db-read, beside it
+//!                     └─ all else ───────► agent-db, when nothing else waits
 //! ```
+//! What other programs and nodes ask with `global sql` may take long, and what the cluster needs does not wait for it: at
+//! most half a second for one that writes.
 
 mod access;
 mod agents;
@@ -20,6 +24,7 @@ mod labels;
 mod limit;
 mod other;
 mod owner;
+mod reader;
 mod routes;
 mod rows;
 mod schema;

@@ -11,10 +11,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select, select_biased};
 use log::{Level, error, info};
 
-use super::{Answer, Database, command, info::LONGEST_OBJECT, routes::route, server::Serve};
+use super::{
+    Answer, Database,
+    answer::Failure,
+    command::{self, Kind},
+    info::LONGEST_OBJECT,
+    reader::Reader,
+    routes::route,
+    server::Serve,
+};
 use crate::{
     agents::{Backend, Error, Pending, Reply},
     config::NodeType,
@@ -39,12 +47,21 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// How often is looked whether the file is still there.
 const GLANCE: Duration = Duration::from_secs(1);
 
-type Work = Box<dyn FnOnce(Result<&mut Database, &str>) + Send>;
+/// How long the end waits for a statement that reads to be interrupted.
+const END: Duration = Duration::from_secs(5);
+
+/// Work for the thread that owns a `D`.
+pub(super) type Work<D> = Box<dyn FnOnce(Result<&mut D, &str>) + Send>;
 
 /// The handle of the embedded database; cheap to clone.
 #[derive(Clone)]
 pub struct Embedded {
-    queue: Sender<Work>,
+    /// What the cluster needs, and what is soon done.
+    queue: Sender<Work<Database>>,
+    /// Statements of other programs that write.
+    others: Sender<Work<Database>>,
+    /// Those that only read.
+    reads: Sender<Work<Reader>>,
     shutdown: Shutdown,
 }
 
@@ -53,6 +70,8 @@ impl Embedded {
     /// [`Owner::start`]. `order` ends it, after those who use it.
     pub fn new(path: PathBuf, role: NodeType, clock: Clock, order: Shutdown) -> (Self, Owner) {
         let (queue, work) = bounded(QUEUE);
+        let (others, statements) = bounded(QUEUE);
+        let (reads, reading) = bounded(QUEUE);
         let owner = Owner {
             path,
             role,
@@ -64,9 +83,11 @@ impl Embedded {
             scope: scope("Cluster", "Agent database"),
             told: Repeats::default(),
             work,
+            statements,
+            reading,
             order: order.clone(),
         };
-        (Self { queue, shutdown: order }, owner)
+        (Self { queue, others, reads, shutdown: order }, owner)
     }
 
     /// Does `work` with the database, on its thread.
@@ -83,12 +104,37 @@ impl Embedded {
         patience: Duration,
         work: impl FnOnce(&mut Database) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        self.hand(&self.queue, patience, work)
+    }
+
+    /// Does what another program asks. What may take long is done beside the work of the cluster, or after it.
+    fn ask(&self, request: String) -> Result<Result<Answer, Failure>, Error> {
+        let queue = match command::kind(&request) {
+            Kind::Short => &self.queue,
+            Kind::Rests => &self.others,
+            Kind::Sql(statement) => {
+                let statement = statement.to_owned();
+                match self.hand(&self.reads, PATIENCE, move |reader: &mut Reader| reader.read(&statement))? {
+                    Some(answer) => return Ok(answer),
+                    None => &self.others,
+                }
+            }
+        };
+        self.hand(queue, PATIENCE, move |database| database.try_answer(&request))
+    }
+
+    fn hand<D, T: Send + 'static>(
+        &self,
+        queue: &Sender<Work<D>>,
+        patience: Duration,
+        work: impl FnOnce(&mut D) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (done, result) = bounded(1);
         // Either the thread begins the work, or the caller gives it up before: what was given out counts as sent, and
         // there must be somebody to take it.
         let taken = Arc::new(AtomicBool::new(false));
         let begun = taken.clone();
-        let work: Work = Box::new(move |database| {
+        let work: Work<D> = Box::new(move |database| {
             if begun.swap(true, Ordering::AcqRel) {
                 return;
             }
@@ -103,7 +149,7 @@ impl Embedded {
         let deadline = crossbeam_channel::after(patience);
         let late = || Error::Unavailable(format!("it has not answered for {} s", patience.as_secs_f64()));
         select! {
-            send(self.queue, work) -> sent => sent.map_err(|_| stops())?,
+            send(queue, work) -> sent => sent.map_err(|_| stops())?,
             recv(self.shutdown.channel()) -> _ => return Err(stops()),
             recv(deadline) -> _ => return Err(late()),
         }
@@ -120,8 +166,11 @@ impl Embedded {
 
 impl Serve for Embedded {
     fn answer(&self, request: String) -> Answer {
-        let answer = self.with(move |database| database.answer(&request));
-        answer.unwrap_or_else(|_| Answer::Err("Couldn't open DB global".to_owned()))
+        match self.ask(request) {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(failure)) => Answer::Err(failure.to_string()),
+            Err(_) => Answer::Err("Couldn't open DB global".to_owned()),
+        }
     }
 
     fn route(&self, method: &str, path: &str, body: String) -> (u16, String) {
@@ -133,17 +182,12 @@ impl Serve for Embedded {
 
 impl Backend for Embedded {
     fn query(&self, request: &str) -> Result<Reply, Error> {
-        if request.len() > LONGEST {
-            // Read as JSON it would take many times its length.
-            return Err(Error::Refused(format!("'{request:.32}' has {} bytes; {LONGEST} are the most", request.len())));
-        }
-        let request = request.to_owned();
-        match self.with(move |database| command::run(database, &request))?? {
-            Answer::Ok(payload) | Answer::Raw(payload) => Ok(Reply::Ok(payload)),
-            Answer::Due(payload) => Ok(Reply::Due(payload)),
-            Answer::Err(text) => Err(Error::Refused(text)),
-            Answer::Rows(rows) => Ok(Reply::Ok(format!("[{}]", rows.join(",")))),
-        }
+        let request = short(request)?;
+        reply(self.with(move |database| command::run(database, &request))??)
+    }
+
+    fn command(&self, request: &str) -> Result<Reply, Error> {
+        reply(self.ask(short(request)?)??)
     }
 
     fn take_pending(&self) -> Result<Pending, Error> {
@@ -153,6 +197,23 @@ impl Backend for Embedded {
     fn store(&self, object: &str) -> Result<Option<usize>, Error> {
         let object = object.to_owned();
         Ok(Some(self.with(move |database| database.store(&object))??))
+    }
+}
+
+/// The request, if it is one: read as JSON a longer one would take many times its length.
+fn short(request: &str) -> Result<String, Error> {
+    if request.len() > LONGEST {
+        return Err(Error::Refused(format!("'{request:.32}' has {} bytes; {LONGEST} are the most", request.len())));
+    }
+    Ok(request.to_owned())
+}
+
+fn reply(answer: Answer) -> Result<Reply, Error> {
+    match answer {
+        Answer::Ok(payload) | Answer::Raw(payload) => Ok(Reply::Ok(payload)),
+        Answer::Due(payload) => Ok(Reply::Due(payload)),
+        Answer::Err(text) => Err(Error::Refused(text)),
+        Answer::Rows(rows) => Ok(Reply::Ok(format!("[{}]", rows.join(",")))),
     }
 }
 
@@ -170,41 +231,74 @@ pub struct Owner {
     looked: Instant,
     scope: Scope,
     told: Repeats,
-    work: Receiver<Work>,
+    work: Receiver<Work<Database>>,
+    statements: Receiver<Work<Database>>,
+    reading: Receiver<Work<Reader>>,
     order: Shutdown,
 }
 
 impl Owner {
-    /// Starts the thread, which opens the file. A file that cannot be opened is told in the log, and tried again.
+    /// The threads that [`Owner::start`] starts.
+    pub const THREADS: usize = 2;
+
+    /// Starts the thread, which opens the file, and the one that reads beside it. A file that cannot be opened is told in
+    /// the log, and tried again.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// When a thread cannot be started.
     pub fn start(self, threads: &Group) -> io::Result<()> {
-        threads.spawn("agent-db", move || self.run())
+        let (reader, reading, order) =
+            (Reader::new(self.path.clone(), self.order.clone()), self.reading.clone(), self.order.clone());
+        let (ends, ended) = bounded::<()>(0);
+        threads.spawn("agent-db-read", move || {
+            reader.run(&reading, &order);
+            drop(ends);
+        })?;
+        threads.spawn("agent-db", move || self.run(&ended))
     }
 
-    fn run(mut self) {
+    fn run(mut self, reader_ended: &Receiver<()>) {
         self.open();
-        let (queue, order) = (self.work.clone(), self.order.clone());
+        let (queue, statements, order) = (self.work.clone(), self.statements.clone(), self.order.clone());
         loop {
-            select! {
+            select_biased! {
+                recv(order.channel()) -> _ => break,
                 recv(queue) -> work => match work {
                     Ok(work) => self.work(work),
                     Err(_) => break,
                 },
-                recv(order.channel()) -> _ => break,
+                recv(statements) -> work => match work {
+                    Ok(work) => self.statement(work),
+                    Err(_) => break,
+                },
             }
         }
         // Who waits already gets a result.
         while let Ok(work) = queue.try_recv() {
             self.work(work);
         }
+        while let Ok(work) = statements.try_recv() {
+            self.statement(work);
+        }
+        // The file is one without a log only if nobody else has it open.
+        let _ = reader_ended.recv_timeout(END);
         if let Ok(database) = self.database {
             database.close();
         }
     }
 
-    fn work(&mut self, work: Work) {
+    /// Work of another program, which gives way to all other.
+    fn statement(&mut self, work: Work<Database>) {
+        let own = |database: &Result<Database, String>, is_own: bool| {
+            let limit = database.as_ref().ok().map(|database| &database.limit);
+            limit.iter().for_each(|limit| if is_own { limit.is_own() } else { limit.is_of_others() });
+        };
+        own(&self.database, false);
+        self.work(work);
+        own(&self.database, true);
+    }
+
+    fn work(&mut self, work: Work<Database>) {
         self.look_at_the_file();
         let database = self.database.as_mut().map_err(|reason| reason.as_str());
         if let Err(panic) = guard(|| work(database)) {
@@ -240,6 +334,8 @@ impl Owner {
             if self.path.metadata().ok().is_none_or(|metadata| metadata.ino() != self.inode) {
                 info!(target: &*self.scope, "{} was removed or replaced; it is opened anew.", self.path.display());
                 self.close("the file was removed");
+            } else if self.database.as_ref().is_ok_and(Database::has_new_room) {
+                self.close("there is room on its disk again");
             }
         }
         if self.database.is_err() && self.tried.is_none_or(|tried| now.duration_since(tried) >= PAUSE) {
@@ -252,7 +348,9 @@ impl Owner {
         self.database = Database::open(&self.path, self.role, self.clock.clone());
         match &self.database {
             Ok(database) => {
+                let queue = self.work.clone();
                 database.limit.ends_with(self.order.clone());
+                database.limit.gives_way_if(move || !queue.is_empty());
                 self.inode = self.path.metadata().map(|metadata| metadata.ino()).unwrap_or_default();
                 self.looked = Instant::now();
                 self.told.clear();

@@ -24,6 +24,11 @@ impl Program {
         Self::connect(&home.path("queue/sockets/auth"))
     }
 
+    /// Connects to a socket that only a namespace has.
+    pub fn at(socket: &Path) -> Self {
+        Self::connect(socket).unwrap()
+    }
+
     fn connect(path: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(LIMIT))?;

@@ -1,6 +1,7 @@
 //! Statements that no program should send, and files that cannot be used.
 
 use super::*;
+use crate::agents::embedded::database::NO_LIMIT;
 
 #[test]
 fn what_other_programs_send_stays_in_this_file_and_leaves_nothing_open() {
@@ -133,4 +134,58 @@ fn the_log_is_written_into_the_file_when_it_has_become_long() {
     assert_eq!(size(&fixture), before, "a commit does not wait for it");
     fixture.database.tidy();
     assert!(size(&fixture) > before + 50_000);
+}
+
+fn log_of(fixture: &Fixture) -> u64 {
+    fixture.folder.path().join("global.db-wal").metadata().unwrap().len()
+}
+
+/// Case 5.4: what a statement of another program adds to the disk has a bound, and is given back.
+#[test]
+fn a_statement_that_adds_rows_without_end_fails_before_the_disk_is_full() {
+    const MIB: u64 = 1024 * 1024;
+    let mut fixture = fixture();
+    let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+    for value in ["i", "hex(zeroblob(1000))", "zeroblob(2000000)"] {
+        let answer =
+            fixture.ask(&format!("global sql INSERT INTO labels (id, key, value) {rows} SELECT 0, i, {value} FROM n"));
+        let full = "err Cannot execute Global database query; database or disk is full: a statement may add ";
+        // On a slow machine its time may be over before.
+        assert!(answer.starts_with(full) || answer.ends_with("interrupted"), "{answer}");
+        assert!(log_of(&fixture) < 80 * MIB, "{}", log_of(&fixture));
+        assert_eq!(fixture.ask("global sql SELECT count(*) AS n FROM labels"), r#"ok [{"n":0}]"#);
+        fixture.database.shortened = None;
+        fixture.database.tidy();
+        assert!(log_of(&fixture) <= 4 * MIB);
+    }
+    assert!(fixture.folder.path().join("global.db").metadata().unwrap().len() < MIB);
+    // What does not grow is nobody's business, and the cluster's own work has no such bound.
+    fixture.fill(100);
+    assert_eq!(fixture.database.connection.pragma_query_value(None, "max_page_count", |row| row.get(0)), Ok(NO_LIMIT));
+}
+
+/// Case 5.4: ten thousand agents, one command after the other.
+#[test]
+fn a_long_log_does_not_stay_beside_a_short_file() {
+    let mut fixture = fixture();
+    for id in 1..=10_000 {
+        fixture.tell(&format!(
+            r#"global insert-agent {{"id":{id},"name":"agent{id}","internal_key":"{id:064}","date_add":1}}"#
+        ));
+    }
+    assert!(log_of(&fixture) > 10_000_000);
+    fixture.database.tidy();
+    assert_eq!(log_of(&fixture), 0);
+    // Whoever reads is in the way, and nobody waits for him.
+    let other = rusqlite::Connection::open(fixture.folder.path().join("global.db")).unwrap();
+    other.execute_batch("BEGIN; SELECT count(*) FROM agent").unwrap();
+    fixture.ask("global sql UPDATE agent SET version = hex(zeroblob(300))");
+    let begun = Instant::now();
+    fixture.database.shortened = None;
+    fixture.database.tidy();
+    assert!(log_of(&fixture) > 1_000_000 && begun.elapsed() < Duration::from_secs(2));
+    other.execute_batch("COMMIT").unwrap();
+    fixture.database.shortened = None;
+    fixture.database.tidy();
+    assert_eq!(log_of(&fixture), 0);
 }

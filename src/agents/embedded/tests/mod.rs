@@ -15,7 +15,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Database, Embedded};
+use super::{Answer, Database, Embedded, Owner};
 use crate::{
     agents::{AgentInfo, Backend, Error, Form, Store},
     config::NodeType,
@@ -95,7 +95,7 @@ impl Fixture {
 fn embedded(folder: &Path) -> (Embedded, Group, Trigger) {
     let (trigger, order) = shutdown::channel();
     let (embedded, owner) = Embedded::new(folder.join("global.db"), NodeType::Worker, Clock::real(), order);
-    let threads = Group::new(1);
+    let threads = Group::new(Owner::THREADS);
     owner.start(&threads).unwrap();
     (embedded, threads, trigger)
 }

@@ -128,3 +128,72 @@ fn the_order_to_stop_interrupts_long_statements() {
         assert!(waits.join().is_ok());
     }
 }
+
+/// A number that never ends, for a statement that never does.
+const ENDLESS: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
+
+/// Case 5.5: what programs and other nodes ask stands behind what the cluster needs.
+#[test]
+fn the_work_of_the_cluster_does_not_wait_for_long_statements_of_others() {
+    let reads = format!("global sql {ENDLESS} SELECT max(i) FROM n");
+    let writes = format!("global sql {ENDLESS} UPDATE agent SET name = 'x' WHERE id = (SELECT max(i) FROM n)");
+    let rests = "global sleep 9999".to_owned();
+    for (request, programs, only_reads) in [(reads, 3, true), (writes, 8, false), (rests, 8, false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (embedded, threads, trigger) = embedded(folder.path());
+        embedded.query("global select-groups").unwrap();
+        let others: Vec<_> = (0..programs)
+            .map(|_| {
+                let (asking, request) = (embedded.clone(), request.clone());
+                std::thread::spawn(move || asking.command(&request))
+            })
+            .collect();
+        // What a registration asks, a while after they have begun.
+        let begun = Instant::now();
+        for id in 1..=20 {
+            embedded.query(&format!(r#"global insert-agent {{"id":{id},"name":"a{id}","date_add":1}}"#)).unwrap();
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        for id in 1..=3 {
+            embedded.query(&format!("global select-agent-name {id}")).unwrap();
+        }
+        // Each would have waited for seconds, and the first of eight statements for all others.
+        assert!(begun.elapsed() < Duration::from_secs(9), "{request}: {:?}", begun.elapsed());
+        if only_reads {
+            assert!(others.iter().all(|other| !other.is_finished()), "who only reads is not in the way");
+        }
+        drop(trigger);
+        assert_eq!(threads.join(Instant::now() + Duration::from_secs(10)), 0, "{request}");
+        others.into_iter().for_each(|other| drop(other.join().unwrap()));
+    }
+}
+
+#[test]
+fn a_statement_that_reads_sees_what_was_answered_before_and_is_of_the_file_that_is_there() {
+    use crate::agents::embedded::server::Serve;
+    let folder = tempfile::tempdir().unwrap();
+    let (embedded, threads, trigger) = embedded(folder.path());
+    let ask = |request: &str| String::from_utf8(embedded.answer(request.to_owned()).frames().concat()).unwrap();
+    for id in 1..=50 {
+        assert_eq!(ask(&format!(r#"global insert-agent {{"id":{id},"name":"a","date_add":1}}"#)), "ok");
+        assert_eq!(ask("global sql SELECT max(id) AS n FROM agent"), format!(r#"ok [{{"n":{id}}}]"#));
+        assert_eq!(ask(&format!("global sql UPDATE agent SET name = 'b{id}' WHERE id = {id}")), "ok []");
+        assert_eq!(ask(&format!("global select-agent-name {id}")), format!(r#"ok [{{"name":"b{id}"}}]"#));
+    }
+    assert_eq!(ask("global sql PRAGMA synchronous"), r#"ok [{"synchronous":1}]"#);
+    for wrong in ["BEGIN", "COMMIT", "nonsense", "ATTACH 'x' AS y", "PRAGMA query_only = 0", "DROP TABLE agent", ""] {
+        assert!(ask(&format!("global sql {wrong}")).starts_with("err "), "{wrong}");
+    }
+    // Somebody puts another file in its place.
+    for name in ["global.db", "global.db-wal", "global.db-shm"] {
+        let _ = fs::remove_file(folder.path().join(name));
+    }
+    while ask("global sql SELECT count(*) AS n FROM agent") != r#"ok [{"n":1}]"# {
+        std::thread::yield_now();
+        ask("global select-groups");
+    }
+    drop(trigger);
+    assert_eq!(threads.join(Instant::now() + Duration::from_secs(10)), 0);
+    let names: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["global.db"], "stopped, it leaves one plain file");
+}

@@ -1,0 +1,124 @@
+//! The folders of groups in etc/shared, on a worker: a group is one whether or not its folder holds a file, and a folder
+//! without a file never travels.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    os::fd::AsFd,
+    path::PathBuf,
+};
+
+use log::{info, warn};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
+};
+
+use super::embedded::is_group_name;
+use crate::system::{disk::Disk, user::Owner};
+
+/// The mode of such a folder: that of one that an update makes (`spec/protocol.md` 10.7).
+const MODE: u32 = 0o770;
+
+/// etc/shared, and who is to own the folders in it.
+pub struct GroupFolders {
+    path: PathBuf,
+    owner: Option<Owner>,
+    disk: Disk,
+}
+
+impl GroupFolders {
+    /// The folders below `path`, for the user `owner` if this process can give files away.
+    pub fn new(path: PathBuf, owner: Option<Owner>) -> Self {
+        Self { path, owner, disk: Disk::new() }
+    }
+
+    /// Makes the folders of these groups that are missing, and says so; a name that is none is left out. One that cannot
+    /// be made is told in the log: agents of that group have no shared configuration here until it can.
+    pub fn make<'n>(&self, names: impl IntoIterator<Item = &'n str>) {
+        for name in names.into_iter().filter(|name| is_group_name(name)) {
+            let path = self.path.join(name);
+            if path.symlink_metadata().is_ok() {
+                continue;
+            }
+            let shown = path.display();
+            match self.make_one(name) {
+                Ok(()) => {
+                    info!(target: "[Cluster] [Agent database]", "Made {shown}, the folder of a group of the master.")
+                }
+                Err(error) => warn!(
+                    target: "[Cluster] [Agent database]",
+                    "The folder of the master's group '{name}' cannot be made: {shown}: {error}. Let the user of this daemon \
+                     write to {}.",
+                    self.path.display()
+                ),
+            }
+        }
+    }
+
+    fn make_one(&self, name: &str) -> Result<(), Errno> {
+        let shared =
+            File::open(&self.path).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        match self.disk.make_directory(&shared, name) {
+            // An update was faster.
+            Err(Errno::EEXIST) => return Ok(()),
+            made => made?,
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let made = openat(shared.as_fd(), name, flags, Mode::empty())?;
+        self.disk.set_mode(&made, MODE)?;
+        self.owner.map_or(Ok(()), |owner| self.disk.set_owner(&made, (owner.uid, owner.gid)))
+    }
+
+    /// Removes the empty folders of groups that are not among `names`, which are all that the master has.
+    ///
+    /// # Errors
+    /// When etc/shared cannot be listed.
+    pub fn remove_others(&self, names: &BTreeSet<String>) -> io::Result<()> {
+        for entry in self.path.read_dir()? {
+            let entry = entry?;
+            let name = entry.file_name().into_string().unwrap_or_default();
+            let is_others = is_group_name(&name) && !names.contains(&name) && entry.file_type()?.is_dir();
+            // One that holds anything stays, and what is in it is not for this to decide.
+            if is_others && fs::remove_dir(entry.path()).is_ok() {
+                let shown = entry.path().display().to_string();
+                info!(target: "[Cluster] [Agent database]", "Removed {shown}: the master has no such group, and it was empty.");
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_made_and_what_holds_nothing_and_is_nobodys_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = GroupFolders::new(folder.path().to_owned(), None);
+        fs::write(folder.path().join("ar.conf"), "").unwrap();
+        fs::create_dir(folder.path().join("full")).unwrap();
+        fs::write(folder.path().join("full/agent.conf"), "").unwrap();
+        symlink("full", folder.path().join("link")).unwrap();
+        folders.make(["web", "db", "ar.conf", "link", "..", "a/b", "", "not a group"]);
+        let names = || {
+            let mut names: Vec<_> = folder
+                .path()
+                .read_dir()
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names.join(" ")
+        };
+        assert_eq!(names(), "ar.conf db full link web");
+        assert_eq!(folder.path().join("web").metadata().unwrap().mode() & 0o7777, 0o770);
+        folders.remove_others(&["web".to_owned()].into()).unwrap();
+        assert_eq!(names(), "ar.conf full link web");
+    }
+}
