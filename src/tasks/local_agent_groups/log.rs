@@ -28,13 +28,17 @@ pub struct Log {
     forgotten: u64,
     /// The turn up to which a worker has everything, by its name.
     delivered: HashMap<String, u64>,
+    /// How often all of that was forgotten: what was given out before says nothing of what a worker has.
+    generation: u64,
 }
 
 /// What one worker is to get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parcel {
     /// The turn up to which it then has everything.
-    pub turn: u64,
+    turn: u64,
+    /// That of the log when it was given out.
+    generation: u64,
     /// Parts in order; each is a list of chunks.
     pub parts: Vec<Arc<Vec<String>>>,
 }
@@ -59,6 +63,7 @@ impl Log {
     /// Nothing is known any more of what workers have: each gets the whole table.
     pub fn forget(&mut self) {
         self.delivered.clear();
+        self.generation += 1;
     }
 
     /// Whether only the whole table brings this worker up to date.
@@ -70,21 +75,28 @@ impl Log {
     /// turn. None also when it needs the whole table and there is none.
     pub fn parcel(&self, worker: &str, whole: Option<&Arc<Vec<String>>>) -> Option<Parcel> {
         if self.lacks_history(worker) {
-            return whole.map(|whole| Parcel { turn: self.turn, parts: vec![whole.clone()] });
+            return whole.map(|whole| self.up_to_now(vec![whole.clone()]));
         }
         let latest = self.latest.clone();
         let has = self.delivered.get(worker).copied().filter(|turn| *turn < self.turn)?;
         let missed = self.earlier.iter().filter(|(turn, _)| *turn > has).map(|(_, chunks)| chunks.clone());
         let parts: Vec<_> = missed.chain([latest]).filter(|chunks| !chunks.is_empty()).collect();
-        Some(Parcel { turn: self.turn, parts })
+        Some(self.up_to_now(parts))
     }
 
-    /// `worker` has everything up to `turn`.
-    pub fn delivered(&mut self, worker: &str, turn: u64) {
+    fn up_to_now(&self, parts: Vec<Arc<Vec<String>>>) -> Parcel {
+        Parcel { turn: self.turn, generation: self.generation, parts }
+    }
+
+    /// `worker` has all of `parcel`. If everything was forgotten meanwhile, that is not enough.
+    pub fn delivered(&mut self, worker: &str, parcel: &Parcel) {
+        if parcel.generation != self.generation {
+            return;
+        }
         if self.delivered.len() >= WORKERS && !self.delivered.contains_key(worker) {
             self.delivered.clear();
         }
-        self.delivered.insert(worker.to_owned(), turn);
+        self.delivered.insert(worker.to_owned(), parcel.turn);
     }
 }
 
@@ -100,6 +112,12 @@ mod tests {
         Groups { chunks: vec![chunk.to_owned()], agents }
     }
 
+    /// `worker` has got everything.
+    fn delivered(log: &mut Log, worker: &str) {
+        let parcel = log.up_to_now(Vec::new());
+        log.delivered(worker, &parcel);
+    }
+
     fn texts(parcel: Option<Parcel>) -> Option<String> {
         parcel.map(|parcel| parcel.parts.iter().flat_map(|part| part.iter().cloned()).collect::<Vec<_>>().join(" "))
     }
@@ -112,7 +130,7 @@ mod tests {
         assert!(log.lacks_history("w"));
         assert_eq!(log.parcel("w", None), None);
         assert_eq!(texts(log.parcel("w", Some(&whole))).unwrap(), "whole");
-        log.delivered("w", 1);
+        delivered(&mut log, "w");
         assert_eq!(log.parcel("w", None), None);
         log.push(groups("hash", false));
         assert_eq!(texts(log.parcel("w", None)).unwrap(), "hash");
@@ -121,7 +139,7 @@ mod tests {
         log.push(groups("hash2", false));
         // It was away since turn 1.
         assert_eq!(texts(log.parcel("w", None)).unwrap(), "b c hash2");
-        log.delivered("w", 5);
+        delivered(&mut log, "w");
         assert_eq!(log.parcel("w", Some(&whole)), None);
         log.forget();
         assert_eq!(texts(log.parcel("w", Some(&whole))).unwrap(), "whole");
@@ -131,17 +149,38 @@ mod tests {
     fn what_is_kept_is_bounded() {
         let mut log = Log::default();
         log.push(groups("a", true));
-        log.delivered("w", 1);
+        delivered(&mut log, "w");
         log.push(groups(&"x".repeat(KEPT), true));
         assert!(!log.lacks_history("w"));
         log.push(groups("b", true));
         log.push(groups("c", true));
         assert!(log.lacks_history("w"), "a turn that it needs is gone");
-        log.delivered("w", 3);
+        log.delivered("w", &Parcel { turn: 3, generation: 0, parts: Vec::new() });
         assert_eq!(texts(log.parcel("w", None)).unwrap(), "c");
         for worker in 0..2 * WORKERS {
-            log.delivered(&worker.to_string(), 3);
+            delivered(&mut log, &worker.to_string());
         }
         assert!(log.delivered.len() <= WORKERS);
+    }
+
+    /// Case 6.7: something may have been lost while a parcel is on its way.
+    #[test]
+    fn what_was_under_way_when_all_was_forgotten_is_not_enough() {
+        let mut log = Log::default();
+        let whole = Arc::new(vec!["whole".to_owned()]);
+        log.push(groups("a", true));
+        delivered(&mut log, "w");
+        log.push(groups("b", true));
+        let under_way = log.parcel("w", None).unwrap();
+        let whole_under_way = log.parcel("new", Some(&whole)).unwrap();
+        log.forget();
+        log.delivered("w", &under_way);
+        log.delivered("new", &whole_under_way);
+        for worker in ["w", "new"] {
+            assert!(log.lacks_history(worker), "{worker}");
+            let parcel = log.parcel(worker, Some(&whole)).unwrap();
+            log.delivered(worker, &parcel);
+            assert!(!log.lacks_history(worker), "{worker}");
+        }
     }
 }
