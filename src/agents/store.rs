@@ -1,11 +1,11 @@
 //! What the rooms of the cluster ask of the agent database, in the commands that every backend understands.
 
-use std::{fmt::Write, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, fmt::Write, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{Backend, Error, Pending, Reply};
+use super::{Backend, Error, Pending, Reply, is_group_name};
 use crate::wire::{AtMost, MESSAGE_LIMIT};
 
 /// Parts of one answer, or texts of one message. A database that never comes to an end is not to hold a thread for ever.
@@ -16,6 +16,9 @@ const TEXTS: usize = 16 * 1024 * 1024;
 
 /// Agents that one statement names; it must stay well below the longest request.
 const NAMED: usize = 4_000;
+
+/// Groups that one answer names: with the longest names they fit.
+const GROUPS: usize = 200;
 
 /// The agent database of this node, as the rooms of the cluster use it. Cheap to clone.
 #[derive(Clone)]
@@ -86,7 +89,7 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub fn command(&self, request: &str) -> Result<Reply, Error> {
-        self.0.query(request)
+        self.0.command(request)
     }
 
     /// Sends commands until an answer is complete; `next` makes the one that follows a part.
@@ -238,6 +241,48 @@ impl Store {
         let request =
             format!(r#"global set-agent-groups {{"mode":"override","sync_status":"synced","data":{}}}"#, data.get());
         self.query(&request).map(drop)
+    }
+
+    /// The groups that the assignments of a chunk name.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when it is no chunk.
+    pub fn groups_named(chunk: &str) -> Result<BTreeSet<Cow<'_, str>>, Error> {
+        #[derive(Deserialize)]
+        struct Element<'a> {
+            #[serde(borrow, default)]
+            groups: Vec<Name<'a>>,
+        }
+        #[derive(Deserialize)]
+        struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+        let [GroupChunk { data, .. }] = parse(chunk)?;
+        let elements: Vec<Element<'_>> = parse(data.get())?;
+        Ok(elements.into_iter().flat_map(|element| element.groups).map(|Name(name)| name).collect())
+    }
+
+    /// The names of all groups, in order.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn group_names(&self) -> Result<Vec<String>, Error> {
+        #[derive(Deserialize)]
+        struct Row {
+            name: String,
+        }
+        let mut names: Vec<String> = Vec::new();
+        loop {
+            // Names are made of letters that need no care in SQL.
+            let last = names.last().filter(|name| is_group_name(name)).map_or("", |name| name);
+            let request =
+                format!("global sql SELECT name FROM `group` WHERE name > '{last}' ORDER BY name LIMIT {GROUPS}");
+            let rows: Vec<Row> = parse(&self.query(&request)?)?;
+            let complete = rows.len() < GROUPS;
+            names.extend(rows.into_iter().map(|row| row.name));
+            if complete {
+                names.retain(|name| is_group_name(name));
+                return Ok(names);
+            }
+        }
     }
 
     /// The hash of all assignments to groups; none if there are none.

@@ -34,6 +34,9 @@ const APPLIED: &str = "applied";
 /// The worker tells the outline of its configuration.
 const OUTLINE: &str = "outline";
 
+/// The master tells which groups there are.
+const GROUPS: &str = "groups";
+
 /// Nonces are 16 random bytes; this is the length of their text.
 const NONCE: usize = 22;
 
@@ -52,6 +55,8 @@ pub struct Features {
     pub applied: bool,
     /// Whether the worker tells the outline of its configuration.
     pub outline: bool,
+    /// Whether the master tells which groups there are.
+    pub groups: bool,
 }
 
 impl Features {
@@ -80,6 +85,7 @@ impl Features {
             keys: has(KEYS),
             applied: has(APPLIED),
             outline: has(OUTLINE),
+            groups: has(GROUPS),
         }
     }
 
@@ -91,6 +97,7 @@ impl Features {
             (KEYS, self.keys),
             (APPLIED, self.applied),
             (OUTLINE, self.outline),
+            (GROUPS, self.groups),
         ];
         all.into_iter().filter(|(_, taken)| *taken).map(|(name, _)| name.to_owned()).collect()
     }

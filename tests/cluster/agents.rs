@@ -156,6 +156,60 @@ fn shared(mut agent: Value) -> Value {
     agent
 }
 
+/// Case 3.8: `mkdir etc/shared/GROUP` on the master is all that makes a group.
+#[test]
+fn a_group_is_one_on_all_nodes_whatever_its_folder_holds() {
+    for native in ["auto", "never"] {
+        let (clock, hand) = FakeClock::new();
+        let link = json!({"link": {"native": native}});
+        let (master, worker) = cluster(&clock, &hand, 2, link);
+        let (mut here, mut there) = (Database::of(&worker), Database::of(&master));
+        advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+        let folder = |node: &Node, group: &str| node.home.path(&format!("etc/shared/{group}"));
+        let has = |database: &mut Database, group: &str| database.ask(&format!("global find-group {group}")) != "ok []";
+        for group in ["empty", "idle"] {
+            std::fs::create_dir(folder(&master, group)).unwrap();
+            advance_until(&hand, SECOND, "the master has the group", || has(&mut there, group));
+        }
+        let assign = |database: &mut Database, groups: Value| {
+            let data = json!([{"id": 1, "groups": groups}]);
+            let request = json!({"mode": "override", "sync_status": "syncreq", "data": data});
+            database.tell(&format!("global set-agent-groups {request}"));
+        };
+        assign(&mut there, json!(["empty", "web"]));
+        advance_until(&hand, SECOND, "the agent has its groups", || here.agent(1)["group"] == "empty,web");
+        assert!(folder(&worker, "empty").is_dir());
+        if native == "auto" {
+            // One that nobody belongs to is told of, too.
+            advance_until(&hand, SECOND, "the worker has the other", || has(&mut here, "idle"));
+            assert!(folder(&worker, "idle").is_dir());
+        }
+        // The last file of a group goes, and the group stays.
+        let file = "etc/shared/web/agent.conf";
+        eventually("the file is there", || worker.home.read(file).is_some());
+        std::fs::remove_file(master.home.path(file)).unwrap();
+        advance_until(&hand, SECOND, "the file is gone", || worker.home.read(file).is_none());
+        for _ in 0..30 {
+            hand.advance(SECOND);
+            std::thread::sleep(Duration::from_millis(5));
+            assert_eq!(here.agent(1)["group"], "empty,web");
+        }
+        advance_until(&hand, SECOND, "the folder is there", || folder(&worker, "web").is_dir());
+        // The groups go on the master, and everywhere.
+        for group in ["empty", "idle", "web"] {
+            std::fs::remove_dir(folder(&master, group)).unwrap();
+        }
+        advance_until(&hand, SECOND, "the agent has others", || here.agent(1)["group"] == "default");
+        if native == "auto" {
+            advance_until(&hand, SECOND, "they are gone", || {
+                ["empty", "idle", "web"].iter().all(|group| !has(&mut here, group) && !folder(&worker, group).exists())
+            });
+        }
+        worker.stop();
+        master.stop();
+    }
+}
+
 #[test]
 fn a_group_that_was_assigned_while_a_worker_was_away_reaches_it_when_it_comes_back() {
     let (clock, hand) = FakeClock::new();

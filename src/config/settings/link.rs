@@ -7,7 +7,7 @@ use std::time::Duration;
 use zeroize::Zeroize;
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 6] = ["checksum=md5", "digest", "push", "keys", "applied", "outline"];
+const FEATURES: [&str; 7] = ["checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"];
 
 /// Keys that may be accepted besides `<key>`. A change needs one; each is a way in.
 pub const MOST_KEYS: usize = 4;

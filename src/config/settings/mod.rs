@@ -206,7 +206,10 @@ mod tests {
         assert_eq!(settings.communication.zip_limit_tolerance, 0.2);
         assert_eq!(
             (settings.link.native, &settings.link.features[..]),
-            (Native::Auto, &["checksum=md5", "digest", "push", "keys", "applied", "outline"].map(str::to_owned)[..])
+            (
+                Native::Auto,
+                &["checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"].map(str::to_owned)[..]
+            )
         );
         assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 64 << 20 });
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
@@ -266,7 +269,7 @@ mod tests {
             (
                 r#"{"link": {"features": ["pull"]}}"#,
                 "link > features",
-                "checksum=md5, digest, push, keys, applied, outline",
+                "checksum=md5, digest, push, keys, applied, outline, groups",
             ),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),

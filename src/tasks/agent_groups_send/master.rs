@@ -19,11 +19,11 @@ use crate::{
     system::{memory, random, thread::guard},
     tasks::{
         integrity::status::Span,
-        local_agent_groups::{LocalAgentGroups, Parcel},
+        local_agent_groups::LocalAgentGroups,
         message,
         report::{Outcome, Report, outcome},
     },
-    wire::Command,
+    wire::{Command, json},
 };
 
 /// How often in a row what a worker's database refused is sent again. A group may be known there a little later than
@@ -39,6 +39,8 @@ pub struct AgentGroups {
     ways: [Way; 2],
     /// When the whole table was asked for last.
     asked: Mutex<Option<Instant>>,
+    /// The names of all groups that the worker was told last.
+    groups: Mutex<Option<Arc<Vec<String>>>>,
     told: Repeats,
 }
 
@@ -88,6 +90,7 @@ impl AgentGroups {
             connection,
             ways,
             asked: Mutex::default(),
+            groups: Mutex::default(),
             told: Repeats::default(),
         })
     }
@@ -103,7 +106,8 @@ impl AgentGroups {
         let _ = self.way(whole).outcomes.0.try_send(outcome(payload, failed));
     }
 
-    /// Sends what the worker does not have yet, unless that is being done; `whole` is there if it may be needed.
+    /// Sends what the worker does not have yet, unless that is being done; `whole` is there if it may be needed, `names`,
+    /// those of all groups, if the worker is to know them.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -111,13 +115,20 @@ impl AgentGroups {
         self: &Arc<Self>,
         local: &Arc<LocalAgentGroups>,
         whole: Option<Arc<Vec<String>>>,
+        names: Option<Arc<Vec<String>>>,
     ) -> io::Result<()> {
         let local = local.clone();
         self.begin(false, move |this| {
-            let Some(Parcel { turn, parts }) = local.log.lock().parcel(&this.worker, whole.as_ref()) else { return };
+            let Some(parcel) = local.log.lock().parcel(&this.worker, whole.as_ref()) else { return };
             drop(whole);
-            if this.send(this.way(false), parts.iter().flat_map(|part| part.iter()).collect()) {
-                local.log.lock().delivered(&this.worker, turn);
+            let told = this.groups.lock().clone();
+            let names = names.filter(|names| told.is_none_or(|told| !Arc::ptr_eq(&told, names)));
+            let chunks = parcel.parts.iter().flat_map(|part| part.iter()).collect();
+            if this.send(this.way(false), chunks, names.as_deref()) {
+                local.log.lock().delivered(&this.worker, &parcel);
+                if names.is_some() {
+                    *this.groups.lock() = names;
+                }
             }
         })
         .map(drop)
@@ -145,7 +156,7 @@ impl AgentGroups {
             }
             match this.node.agents.all_groups(false) {
                 Ok(groups) if groups.chunks.is_empty() => debug!(target: &*way.scope, "There are no agents."),
-                Ok(groups) => drop(this.send(way, groups.chunks.iter().collect())),
+                Ok(groups) => drop(this.send(way, groups.chunks.iter().collect(), None)),
                 Err(error) => error!(target: &*way.scope, "The assignments to groups cannot be read: {error}"),
             }
         })?;
@@ -173,10 +184,10 @@ impl AgentGroups {
     }
 
     /// Sends chunks and waits until the worker has stored them; whether it has taken them, stored or refused.
-    fn send(&self, way: &Way, chunks: Vec<&String>) -> bool {
+    fn send(&self, way: &Way, chunks: Vec<&String>, groups: Option<&Vec<String>>) -> bool {
         info!(target: &*way.scope, "Starting.");
         let (begun, start) = (self.node.clock.now(), self.node.clock.wall());
-        let result = self.exchange(way, &chunks);
+        let result = self.exchange(way, &chunks, groups);
         let took = self.node.clock.now().duration_since(begun);
         match result {
             Ok(Report { updated_chunks, error_messages, .. }) => {
@@ -206,12 +217,15 @@ impl AgentGroups {
         }
     }
 
-    fn exchange(&self, way: &Way, chunks: &[&String]) -> Outcome {
+    fn exchange(&self, way: &Way, chunks: &[&String], groups: Option<&Vec<String>>) -> Outcome {
         // What came too late for an earlier message is not the answer to this one.
         while way.outcomes.1.try_recv().is_ok() {}
         debug!(target: &*way.scope, "Sending chunks.");
         let chunks = serde_json::to_string(chunks).map_err(|error| error.to_string())?;
-        let message = message::write(SET_COMMAND, SET_PAYLOAD, &chunks);
+        let message = match groups {
+            None => message::write(SET_COMMAND, SET_PAYLOAD, &chunks),
+            Some(groups) => message::write_with_groups(SET_COMMAND, SET_PAYLOAD, &chunks, &json::text(groups)),
+        };
         drop(chunks);
         let id = send_string(&self.connection, message.len(), message.as_bytes()).map_err(|error| error.to_string())?;
         drop(message);

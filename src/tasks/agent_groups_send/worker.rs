@@ -1,10 +1,12 @@
 //! The worker's half: stores the master's assignments and compares the hash of all of them.
 
+use std::collections::BTreeSet;
+
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, debug, error, info, warn};
 
 use crate::{
-    agents::{Error, hash_of, texts},
+    agents::{Error, GroupFolders, Store, hash_of, texts},
     connection::Connection,
     logging::{Repeats, Scope, scope},
     metrics::Task,
@@ -56,6 +58,8 @@ pub struct Thread<'a> {
     scopes: [Scope; 2],
     /// Times in a row that the hash was not that of the master.
     mismatches: u32,
+    /// All groups of the master, if it tells.
+    groups: Option<BTreeSet<String>>,
     told: Repeats,
 }
 
@@ -64,7 +68,7 @@ impl<'a> Thread<'a> {
     pub fn new(node: &'a Node, master: &'a Connection) -> Self {
         let tag = format!("Worker {}", node.cluster.node_name);
         let scopes = [scope(&tag, "Agent-groups recv"), scope(&tag, "Agent-groups recv full")];
-        Self { node, master, scopes, mismatches: 0, told: Repeats::default() }
+        Self { node, master, scopes, mismatches: 0, groups: None, told: Repeats::default() }
     }
 
     /// Runs until the connection closes.
@@ -77,6 +81,7 @@ impl<'a> Thread<'a> {
                     let whole = received.whole;
                     if let Err(panic) = guard(|| self.take(received)) {
                         error!(target: &*self.scopes[usize::from(whole)], "The storing failed: {panic}. Please report this.");
+                        self.fail(whole, "the assignments to groups were not stored: see the log");
                     }
                     memory::give_back();
                 }
@@ -89,16 +94,18 @@ impl<'a> Thread<'a> {
         let task = if whole { Task::AgentGroupsFull } else { Task::AgentGroups };
         info!(target: &*scope, "Starting.");
         let begun = self.node.clock.now();
-        let chunks = match chunks(&id, content.as_deref()) {
-            Ok(chunks) => chunks,
+        let (chunks, groups) = match read(&id, content.as_deref()) {
+            Ok(read) => read,
             Err(reason) => {
                 error!(target: &*scope, "{reason}");
-                self.node.metrics.failed(task);
-                let command = if whole { Command::AgentGroupsWholeFailed } else { Command::AgentGroupsFailed };
-                return self.tell(command, &reason);
+                return self.fail(whole, &reason);
             }
         };
         drop(content);
+        if let Some(groups) = groups {
+            self.groups = Some(groups.into_iter().collect());
+        }
+        self.make_folders(&scope, &chunks);
         let (updated, errors) = self.store(&scope, &chunks);
         let took = self.node.clock.now().duration_since(begun);
         debug!(target: &*scope, "{updated}/{} chunks updated in wazuh-db in {:.3}s.", chunks.len(), took.as_secs_f64());
@@ -114,6 +121,35 @@ impl<'a> Thread<'a> {
         let took = self.node.clock.now().duration_since(begun);
         self.node.metrics.done(task, took);
         info!(target: &*scope, "Finished in {:.3}s. Updated {updated} chunks.", took.as_secs_f64());
+    }
+
+    /// The master waits for word of each message, and sends again what was not stored.
+    fn fail(&self, whole: bool, reason: &str) {
+        let (task, command) = match whole {
+            true => (Task::AgentGroupsFull, Command::AgentGroupsWholeFailed),
+            false => (Task::AgentGroups, Command::AgentGroupsFailed),
+        };
+        self.node.metrics.failed(task);
+        self.tell(command, reason);
+    }
+
+    /// Makes the folders of the groups that the master has, before agents are assigned to these, and removes what is left
+    /// of groups that it has no more.
+    fn make_folders(&self, scope: &Scope, chunks: &[String]) {
+        let folders = GroupFolders::new(self.node.home.shared_dir(), self.node.owner);
+        for chunk in chunks {
+            // What cannot be read is refused by the database.
+            let named = Store::groups_named(chunk).unwrap_or_default();
+            folders.make(named.iter().map(|name| &**name));
+        }
+        // One that has none at all has no `default` either, and something else is wrong there.
+        let Some(groups) = self.groups.as_ref().filter(|groups| !groups.is_empty()) else { return };
+        folders.make(groups.iter().map(String::as_str));
+        if let Err(error) = folders.remove_others(groups) {
+            let text = format!("etc/shared cannot be listed: {error}");
+            let level = self.told.level(Level::Warn, &text, self.node.clock.now());
+            log::log!(target: &**scope, level, "{text}. Folders of groups that the master has no more stay.");
+        }
     }
 
     fn store(&self, scope: &Scope, chunks: &[String]) -> (usize, Vec<String>) {
@@ -169,14 +205,14 @@ impl<'a> Thread<'a> {
     }
 }
 
-/// The chunks of a message.
-fn chunks(id: &str, content: Option<&[u8]>) -> Result<Vec<String>, String> {
+/// The chunks of a message, and the names of all groups if it has them.
+fn read(id: &str, content: Option<&[u8]>) -> Result<(Vec<String>, Option<Vec<String>>), String> {
     let content = content
         .ok_or_else(|| format!("error while trying to access string under task_id '{id}'. No such string has come."))?;
     let wrong = |error: String| format!("error while trying to load JSON: {error}");
     let content = std::str::from_utf8(content).map_err(|error| wrong(error.to_string()))?;
-    let chunks = message::chunks(content).map_err(|error| wrong(error.to_string()))?;
-    texts(chunks).map_err(|error| wrong(error.to_string()))
+    let read = || Ok((texts(message::chunks(content)?)?, message::groups(content)?));
+    read().map_err(|error: serde_json::Error| wrong(error.to_string()))
 }
 
 #[cfg(test)]
@@ -186,10 +222,10 @@ mod tests {
     #[test]
     fn a_message_is_a_list_of_texts() {
         let message = br#"{"set_data_command": "x", "payload": {}, "chunks": ["[{\"data\":[]}]"]}"#;
-        assert_eq!(chunks("1", Some(message)), Ok(vec![r#"[{"data":[]}]"#.to_owned()]));
+        assert_eq!(read("1", Some(message)), Ok((vec![r#"[{"data":[]}]"#.to_owned()], None)));
         for bad in [&b"{}"[..], b"\xff", br#"{"chunks": {}}"#, br#"{"chunks": [1]}"#] {
-            assert!(chunks("1", Some(bad)).unwrap_err().starts_with("error while trying to load JSON: "));
+            assert!(read("1", Some(bad)).unwrap_err().starts_with("error while trying to load JSON: "));
         }
-        assert!(chunks("7", None).unwrap_err().contains("task_id '7'"));
+        assert!(read("7", None).unwrap_err().contains("task_id '7'"));
     }
 }

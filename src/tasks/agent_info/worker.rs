@@ -101,7 +101,10 @@ impl<'a> Thread<'a> {
                     let level = self.told.level(Level::Error, &text, self.node.clock.now());
                     log::log!(target: &*self.scope, level, "The agents' information is not sent now: {text}");
                 }
-                Err(panic) => error!(target: &*self.scope, "The sending failed: {panic}. Please report this."),
+                Err(panic) => {
+                    self.node.metrics.failed(Task::AgentInfo);
+                    error!(target: &*self.scope, "The sending failed: {panic}. Please report this.");
+                }
             }
             memory::give_back();
         }

@@ -24,6 +24,7 @@ use crate::{
     metrics::Task,
     node::Node,
     system::{memory, thread::guard},
+    tasks::message,
 };
 
 /// What the thread shares with those who send to the workers. The lock of the log is held for the time of a copy of
@@ -31,6 +32,8 @@ use crate::{
 pub struct LocalAgentGroups {
     /// What was read, and who has it.
     pub log: Mutex<Log>,
+    /// The names of all groups; the same memory as long as they are the same.
+    names: Mutex<Arc<Vec<String>>>,
     wake: Sender<()>,
     woken: Receiver<()>,
 }
@@ -38,7 +41,7 @@ pub struct LocalAgentGroups {
 impl Default for LocalAgentGroups {
     fn default() -> Self {
         let (wake, woken) = bounded(1);
-        Self { log: Mutex::default(), wake, woken }
+        Self { log: Mutex::default(), names: Mutex::default(), wake, woken }
     }
 }
 
@@ -66,15 +69,16 @@ impl LocalAgentGroups {
             let workers = registry.workers();
             if !workers.is_empty() {
                 let begun = node.clock.now();
-                match guard(|| self.turn(node, &workers, &scope)) {
+                let done = self.forgetting_failures(|| self.turn(node, &workers, &scope));
+                if !matches!(done, Ok(Ok(()))) {
+                    node.metrics.failed(Task::LocalAgentGroups);
+                }
+                match done {
                     Ok(Ok(())) => {
                         node.metrics.done(Task::LocalAgentGroups, node.clock.now() - begun);
                         told.clear();
                     }
                     Ok(Err(error)) => {
-                        node.metrics.failed(Task::LocalAgentGroups);
-                        // Some of it may have been given out and lost.
-                        self.log.lock().forget();
                         let text = format!("The assignments to groups cannot be read: {error}");
                         let level = told.level(Level::Error, &text, node.clock.now());
                         ::log::log!(target: &*scope, level, "{text}");
@@ -89,6 +93,15 @@ impl LocalAgentGroups {
                 recv(node.clock.after(node.settings.master.sync_agent_groups)) -> _ => (),
             }
         }
+    }
+
+    /// Does a turn. If it fails, whether by an error or a panic, some of what the database gave out may be lost.
+    fn forgetting_failures(&self, turn: impl FnOnce() -> Result<(), Error>) -> Result<Result<(), Error>, String> {
+        let done = guard(turn);
+        if !matches!(done, Ok(Ok(()))) {
+            self.log.lock().forget();
+        }
+        done
     }
 
     fn turn(self: &Arc<Self>, node: &Node, workers: &[Arc<Member>], scope: &Scope) -> Result<(), Error> {
@@ -106,16 +119,56 @@ impl LocalAgentGroups {
         } else {
             None
         };
+        let names = self.names(node)?;
         info!(target: &**scope, "Finished in {:.3}s.", seconds());
         for worker in workers {
-            if let Err(error) = worker.agent_groups.send_what_is_new(self, whole.clone()) {
+            let tells = worker.features().groups && names.len() <= message::GROUPS;
+            let names = tells.then(|| names.clone());
+            if let Err(error) = worker.agent_groups.send_what_is_new(self, whole.clone(), names) {
                 tell_not_started(scope, worker, &error);
             }
         }
         Ok(())
     }
+
+    /// The names of all groups now.
+    fn names(&self, node: &Node) -> Result<Arc<Vec<String>>, Error> {
+        let names = node.agents.group_names()?;
+        let mut known = self.names.lock();
+        if **known != names {
+            *known = Arc::new(names);
+        }
+        Ok(known.clone())
+    }
 }
 
 fn tell_not_started(scope: &Scope, worker: &Member, error: &io::Error) {
     error!(target: &**scope, "Nothing can be sent to {} now: {error}. The next turn tries again.", worker.hello.node);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agents::Groups;
+
+    /// Of case 6.9: what was given out and lost, whether by an error or a panic, is sent with the whole table.
+    #[test]
+    fn after_a_failed_turn_each_worker_gets_everything() {
+        let failures: [fn() -> Result<(), Error>; 2] =
+            [|| Err(Error::Unavailable("as ordered".into())), || panic!("as ordered")];
+        for failure in failures {
+            let local = LocalAgentGroups::default();
+            let deliver = |log: &mut Log| {
+                let whole = Arc::new(Vec::new());
+                let parcel = log.parcel("w", Some(&whole)).unwrap();
+                log.delivered("w", &parcel);
+            };
+            local.log.lock().push(Groups::default());
+            deliver(&mut local.log.lock());
+            assert_eq!(local.forgetting_failures(|| Ok(())), Ok(Ok(())));
+            assert!(!local.log.lock().lacks_history("w"));
+            assert_ne!(local.forgetting_failures(failure), Ok(Ok(())));
+            assert!(local.log.lock().lacks_history("w"));
+        }
+    }
 }

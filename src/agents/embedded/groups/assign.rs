@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Groups that an agent may belong to.
-const MOST: usize = 128;
+pub(in crate::agents) const MOST: usize = 128;
 
 /// Agents that the master calls otherwise than the rows of this node; more than ever are changed at a time.
 const NAMED: usize = 10_000;
@@ -180,7 +180,10 @@ impl Assignment<'_> {
         };
         let mut complete = true;
         for name in self.groups {
-            let group = id_of(database, name)?;
+            let group = match id_of(database, name)? {
+                None if mode == Mode::Override && database.role == NodeType::Worker => Some(make(database, name)?),
+                group => group,
+            };
             let assigned = match group {
                 Some(group) => self.exists_or_is_made(database, mode)? && self.belong(database, group, priority)?,
                 None => false,
@@ -232,6 +235,12 @@ pub(super) fn leave_none_without(database: &Database, agent: i64) -> rusqlite::R
         return Ok(false);
     }
     belong(database, agent, default, 0).map(|()| true)
+}
+
+/// Makes a group that the master has: its folder may come later, or hold no file and never come.
+fn make(database: &Database, name: &str) -> rusqlite::Result<i64> {
+    database.connection.prepare_cached("INSERT INTO `group` (name) VALUES (?1)")?.execute([name])?;
+    Ok(database.connection.last_insert_rowid())
 }
 
 fn belong(database: &Database, agent: i64, group: i64, priority: i64) -> rusqlite::Result<()> {

@@ -10,7 +10,7 @@ mod names;
 
 use rusqlite::{OptionalExtension, params};
 
-pub(in crate::agents) use self::assign::{Assignment, Mode};
+pub(in crate::agents) use self::assign::{Assignment, MOST, Mode};
 pub use self::names::is_valid as is_valid_name;
 pub(super) use self::{assign::set, collect::sync, hash::names_of};
 use super::{

@@ -23,19 +23,27 @@ pub(super) fn turn(database: &impl Rows) -> Result<(), Failed> {
     Ok(())
 }
 
-/// Assigns some agents; whether there are more.
+/// Assigns some agents; whether there are more. One that fails is tried again in the next turn and keeps no other waiting.
+///
+/// # Errors
+/// When the database fails. Who was not assigned then is found again.
 fn assign(database: &Database) -> Result<bool, Failure> {
     let looked = look(database).inspect_err(|_| database.connected.reset())?;
     let (now, later) = looked.split_at(looked.len().min(BATCH));
-    database.transaction(|database| {
+    let work = |database: &Database| {
+        let mut failed = Vec::new();
         for (agent, registered) in now {
-            assign_one(database, *agent, registered.as_deref())?;
+            if !assign_one(database, *agent, registered.as_deref())? {
+                failed.push(*agent);
+            }
         }
-        Ok(())
-    })?;
+        Ok(failed)
+    };
+    let failed = database.transaction(work).inspect_err(|_| database.connected.reset())?;
+    let all_failed = failed.len() == now.len();
     // What was done just now has changed these rows again, and says nothing new of them.
-    database.connected.replace(later.iter().map(|(agent, _)| *agent));
-    Ok(!later.is_empty())
+    database.connected.replace(later.iter().map(|(agent, _)| *agent).chain(failed));
+    Ok(!later.is_empty() && !all_failed)
 }
 
 /// Agents that have connected and belong to no group, with the groups of their registration.
@@ -60,9 +68,11 @@ fn look(database: &Database) -> Result<Vec<(i64, Option<String>)>, Failure> {
     }
 }
 
-fn assign_one(database: &Database, agent: i64, registered: Option<&str>) -> Result<(), Failure> {
+/// Whether it succeeded.
+fn assign_one(database: &Database, agent: i64, registered: Option<&str>) -> Result<bool, Failure> {
     let exists = |name: &str| groups::id_of(database, name).map(|id| id.is_some());
-    let names = first_groups(registered.unwrap_or_default(), None, exists)?;
+    let mut names = first_groups(registered.unwrap_or_default(), None, exists)?;
+    names.truncate(groups::MOST);
     let assignment = Assignment { agent, name: None, groups: &names };
-    assignment.apply(database, Mode::EmptyOnly, "syncreq", &mut true).map(drop)
+    assignment.apply(database, Mode::EmptyOnly, "syncreq", &mut true)
 }

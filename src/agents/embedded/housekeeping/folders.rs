@@ -6,7 +6,10 @@ use log::info;
 
 use super::{Failed, Rows};
 use crate::{
-    agents::embedded::{Answer, Database, answer::Failure, groups},
+    agents::{
+        GroupFolders,
+        embedded::{Answer, Database, answer::Failure, groups},
+    },
     system::stamp::Stamp,
 };
 
@@ -19,6 +22,8 @@ const MISSING: u32 = 10;
 /// The folder of the groups' folders.
 pub(super) struct Folders {
     path: PathBuf,
+    /// On a worker, who makes the folder of a group again that has agents: groups come and go with the master's.
+    kept: Option<GroupFolders>,
     done: Option<Stamp>,
     /// Groups without a folder, and the turns since.
     missing: BTreeSet<String>,
@@ -26,8 +31,8 @@ pub(super) struct Folders {
 }
 
 impl Folders {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, done: None, missing: BTreeSet::new(), turns: 0 }
+    pub(super) fn new(path: PathBuf, kept: Option<GroupFolders>) -> Self {
+        Self { path, kept, done: None, missing: BTreeSet::new(), turns: 0 }
     }
 
     /// The groups are not those of the folders any more.
@@ -48,7 +53,13 @@ impl Folders {
         }
         let folders = self.list().map_err(|error| Failed::File { path: self.path.clone(), error })?;
         let keeps_all = folders.is_empty();
-        let missing = database.with(move |database| make(database, &folders))??;
+        let mut missing = database.with(move |database| make(database, &folders))??;
+        if let Some(kept) = self.kept.as_ref().filter(|_| !missing.is_empty()) {
+            // The last file of the group has gone, or there was none.
+            let used = database.with(with_agents)??;
+            kept.make(missing.intersection(&used).map(String::as_str));
+            missing.retain(|name| !used.contains(name));
+        }
         let missing = if keeps_all { BTreeSet::new() } else { missing };
         if missing != self.missing {
             (self.missing, self.turns) = (missing, 0);
@@ -92,6 +103,13 @@ fn make(database: &Database, folders: &BTreeSet<String>) -> Result<BTreeSet<Stri
         database.transaction(|database| new.iter().try_for_each(|name| groups::insert(database, name).map(drop)))?;
     }
     Ok(groups.into_iter().filter(|name| name != DEFAULT && !folders.contains(name)).collect())
+}
+
+/// The groups that agents belong to.
+fn with_agents(database: &Database) -> Result<BTreeSet<String>, Failure> {
+    let sql = "SELECT name FROM `group` WHERE EXISTS (SELECT 1 FROM belongs WHERE id_group = `group`.id)";
+    let mut statement = database.connection.prepare_cached(sql)?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
 fn remove(database: &Database, groups: &BTreeSet<String>) -> Result<(), Failure> {

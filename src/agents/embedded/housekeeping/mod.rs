@@ -19,7 +19,7 @@ use log::{Level, error};
 
 use super::{Database, Embedded};
 use crate::{
-    agents::{Covered, Error},
+    agents::{Covered, Error, GroupFolders},
     config::NodeType,
     logging::{Repeats, scope},
     node::Node,
@@ -68,7 +68,8 @@ pub fn run(node: &Node, database: &Embedded, covered: Covered) {
         NodeType::Worker => home.has_program("wazuh-modulesd"),
     };
     let mut keys = (!keys_are_others).then(|| Keys::new(home.client_keys(), is_master, covered));
-    let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir()));
+    let kept = (!is_master).then(|| GroupFolders::new(home.shared_dir(), node.owner));
+    let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir(), kept));
     let assigns = is_master && !home.has_program("wazuh-remoted");
     let mut instance = None;
     let (scope, told) = (scope("Cluster", "Agent database"), Repeats::default());

@@ -183,7 +183,7 @@ fn what_the_registrar_has_written_is_not_read_again() {
 fn groups_follow_the_folders_and_never_all_of_them_vanish() {
     let folder = tempfile::tempdir().unwrap();
     let shared = folder.path().join("shared");
-    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Folders::new(shared.clone()));
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Folders::new(shared.clone(), None));
     let mut turn = |database: &mut Here| {
         duty.turn(database).unwrap();
         database.ask("global select-groups")
@@ -232,4 +232,81 @@ fn an_agent_that_connects_gets_the_groups_of_its_registration() {
     );
     let changes = database.ask(r#"global sync-agent-groups-get {"condition":"sync_status"}"#);
     assert!(changes.contains(r#"{"id":1,"name":"a1","groups":["db","web"]}"#), "{changes}");
+}
+
+/// Of case 6.9: an error in the middle of a batch.
+#[test]
+fn an_agent_that_cannot_be_assigned_keeps_no_other_waiting_and_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut database = Here::new(folder.path(), NodeType::Master);
+    database.ask("global insert-agent-group default");
+    let connect = |database: &mut Here, id: u32| {
+        database.ask(&format!(r#"global insert-agent {{"id":{id},"name":"a{id}","date_add":1}}"#));
+        let status = r#""connection_status":"active","sync_status":"synced""#;
+        database.ask(&format!(r#"global update-keepalive {{"id":{id},{status}}}"#));
+    };
+    let groups = |database: &mut Here| {
+        [1, 2, 3].map(|id| database.ask(&format!("global select-group-belong {id}")) == r#"ok ["default"]"#)
+    };
+    // The first look is at all rows.
+    first::turn(&database).unwrap();
+    for (refuses, then) in [
+        // One statement fails, and the transaction goes on.
+        (
+            "BEFORE INSERT ON belongs WHEN new.id_agent = 2 BEGIN SELECT raise(ABORT, 'as ordered'); END",
+            [true, false, true],
+        ),
+        // The whole transaction is gone, as with a full disk.
+        ("BEFORE INSERT ON belongs WHEN new.id_agent = 2 BEGIN SELECT raise(ROLLBACK, 'as ordered'); END", [false; 3]),
+    ] {
+        [1, 2, 3].iter().for_each(|id| connect(&mut database, *id));
+        database
+            .0
+            .as_own(|connection| connection.execute_batch(&format!("CREATE TEMP TRIGGER broken {refuses}")).unwrap());
+        let _ = first::turn(&database);
+        assert_eq!(groups(&mut database), then);
+        database.0.as_own(|connection| connection.execute_batch("DROP TRIGGER broken").unwrap());
+        first::turn(&database).unwrap();
+        assert_eq!(groups(&mut database), [true; 3], "nobody is forgotten");
+        [1, 2, 3].iter().for_each(|id| drop(database.ask(&format!("global delete-agent {id}"))));
+    }
+}
+
+/// Case 3.8: a group of the master is one on a worker, whatever its folder holds there.
+#[test]
+fn on_a_worker_a_group_with_agents_has_a_folder_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    fs::create_dir_all(shared.join("default")).unwrap();
+    let kept = GroupFolders::new(shared.clone(), None);
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Worker), Folders::new(shared.clone(), Some(kept)));
+    duty.turn(&database).unwrap();
+    // The master tells of a group whose folder is empty there.
+    let assign = |database: &mut Here, groups: &str| {
+        let data = format!(r#"{{"mode":"override","data":[{{"id":1,"name":"a","groups":[{groups}]}}]}}"#);
+        database.ask(&format!("global set-agent-groups {data}"))
+    };
+    GroupFolders::new(shared.clone(), None).make(["web"]);
+    assert_eq!(assign(&mut database, r#""default","web""#), "ok");
+    assert_eq!(database.ask("global select-group-belong 1"), r#"ok ["default","web"]"#);
+    duty.turn(&database).unwrap();
+    for _ in 0..3 {
+        // An update has deleted the last file of the group, and its folder.
+        fs::remove_dir(shared.join("web")).unwrap();
+        for _ in 0..12 {
+            duty.turn(&database).unwrap();
+        }
+        assert!(shared.join("web").is_dir());
+        assert_eq!(database.ask("global select-group-belong 1"), r#"ok ["default","web"]"#);
+    }
+    // The master has removed it.
+    assert_eq!(assign(&mut database, r#""default""#), "ok");
+    fs::remove_dir(shared.join("web")).unwrap();
+    for _ in 0..12 {
+        duty.turn(&database).unwrap();
+    }
+    assert_eq!(database.ask("global select-groups"), r#"ok [{"name":"default"}]"#);
+    assert!(!shared.join("web").exists());
+    assert!(assign(&mut database, r#""..""#).starts_with("err "), "a name that leads out is none");
 }
