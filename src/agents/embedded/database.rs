@@ -227,6 +227,11 @@ impl Database {
         }))
     }
 
+    /// Whether it was opened on a full disk, where nobody else can read it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     /// Whether it was opened on a full disk, and the disk is full no more.
     pub(super) fn has_new_room(&self) -> bool {
         self.is_alone && room(self.path()).is_none_or(|(free, _)| free >= ROOM)

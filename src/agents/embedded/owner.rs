@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -78,6 +78,7 @@ impl Embedded {
             clock,
             database: Err("it has not been opened yet".to_owned()),
             tried: None,
+            readable: Arc::default(),
             inode: 0,
             looked: Instant::now(),
             scope: scope("Cluster", "Agent database"),
@@ -226,6 +227,8 @@ pub struct Owner {
     database: Result<Database, String>,
     /// When it was tried to open it.
     tried: Option<Instant>,
+    /// Of the file that is open, if others can read it too; else 0.
+    readable: Arc<AtomicU64>,
     /// Of the file that is open.
     inode: u64,
     looked: Instant,
@@ -247,8 +250,11 @@ impl Owner {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(self, threads: &Group) -> io::Result<()> {
-        let (reader, reading, order) =
-            (Reader::new(self.path.clone(), self.order.clone()), self.reading.clone(), self.order.clone());
+        let (reader, reading, order) = (
+            Reader::new(self.path.clone(), self.readable.clone(), self.order.clone()),
+            self.reading.clone(),
+            self.order.clone(),
+        );
         let (ends, ended) = bounded::<()>(0);
         threads.spawn("agent-db-read", move || {
             reader.run(&reading, &order);
@@ -322,6 +328,7 @@ impl Owner {
     }
 
     fn close(&mut self, reason: &str) {
+        self.readable.store(0, Ordering::Release);
         self.database = Err(reason.to_owned());
         self.tried = None;
     }
@@ -353,6 +360,7 @@ impl Owner {
                 database.limit.gives_way_if(move || !queue.is_empty());
                 self.inode = self.path.metadata().map(|metadata| metadata.ino()).unwrap_or_default();
                 self.looked = Instant::now();
+                self.readable.store(if database.is_alone() { 0 } else { self.inode }, Ordering::Release);
                 self.told.clear();
             }
             Err(reason) => {

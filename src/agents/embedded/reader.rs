@@ -7,6 +7,10 @@
 use std::{
     os::unix::fs::MetadataExt,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -37,16 +41,18 @@ const LONG: Duration = Duration::from_millis(500);
 /// What the thread owns.
 pub(super) struct Reader {
     path: PathBuf,
+    /// The inode of the file that the owner has made ready; 0 if it has none that can be read here.
+    readable: Arc<AtomicU64>,
     /// With the inode of its file.
     open: Option<(Connection, u64)>,
     limit: TimeLimit,
 }
 
 impl Reader {
-    pub(super) fn new(path: PathBuf, order: Shutdown) -> Self {
+    pub(super) fn new(path: PathBuf, readable: Arc<AtomicU64>, order: Shutdown) -> Self {
         let limit = TimeLimit::default();
         limit.ends_with(order);
-        Self { path, open: None, limit }
+        Self { path, readable, open: None, limit }
     }
 
     /// The thread: runs until the order to stop, and has closed the file when it ends.
@@ -77,6 +83,10 @@ impl Reader {
     /// Does a statement; none if it is for the other thread: it writes, or nothing can be read here now.
     pub(super) fn read(&mut self, statement: &str) -> Option<Result<Answer, Failure>> {
         let inode = self.path.metadata().ok()?.ino();
+        if inode != self.readable.load(Ordering::Acquire) {
+            self.open = None;
+            return None;
+        }
         if self.open.as_ref().is_none_or(|(_, of)| *of != inode) {
             self.open = None;
             self.open = Some((self.connect().ok()?, inode));
