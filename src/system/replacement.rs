@@ -29,6 +29,8 @@ pub struct Replacement<'a> {
     staged: String,
     name: String,
     durable: bool,
+    /// Whether there was no file.
+    is_new: bool,
     done: bool,
 }
 
@@ -57,8 +59,8 @@ impl<'a> Replacement<'a> {
             Err(error) => return Err(error.into()),
         }
         let file = disk.create(&directory, &staged)?;
-        let (name, staged_path) = (name.to_owned(), parent.join(&staged));
-        let replacement = Self { disk, directory, file, path: staged_path, staged, name, durable, done: false };
+        let (name, staged_path, is_new) = (name.to_owned(), parent.join(&staged), before.is_none());
+        let replacement = Self { disk, directory, file, path: staged_path, staged, name, durable, is_new, done: false };
         replacement.write(pieces)?;
         disk.set_mode(&replacement.file, before.as_ref().map_or(MODE, |before| before.mode() & 0o7777))?;
         let like = before.map_or_else(|| replacement.directory.metadata(), Ok)?;
@@ -94,42 +96,71 @@ impl<'a> Replacement<'a> {
     /// Puts it in the place of the file and gives what the file is then.
     ///
     /// # Errors
-    /// Those of the disk. If only the directory could not be made durable, the new content is there all the same, and may
-    /// be lost with the next power cut.
+    /// Those of the disk. If only the directory could not be made durable, a file that was not there is not there, and of
+    /// one that was, the new content is there all the same, and may be lost with the next power cut.
     pub fn commit(mut self) -> io::Result<Stamp> {
         self.disk.rename(&self.directory, &self.staged, &self.name)?;
         self.done = true;
-        if self.durable {
-            self.disk.sync(&self.directory)?;
+        if let Err(error) = self.sync() {
+            if self.is_new {
+                self.disk.rename(&self.directory, &self.name, &self.staged)?;
+                self.done = false;
+            }
+            return Err(error.into());
         }
         Stamp::of_file(&self.file)
+    }
+
+    fn sync(&self) -> Result<(), Errno> {
+        if self.durable { self.disk.sync(&self.directory) } else { Ok(()) }
     }
 
     /// As [`Replacement::commit`], if what stands there is still the file of `before`; none if it is not, and it stays.
     ///
     /// The two change their names, and only then is looked what the other was: nobody finds it any more to change it.
-    /// Where the file system cannot do that, what somebody else writes at the same instant is lost.
+    /// Where the file system cannot do that, what somebody else writes at the same instant is lost, and so is the way back:
+    /// that the directory could not be made durable is an error in the log only.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// Those of the disk; what stands there is then what stood there before.
     pub fn commit_over(mut self, before: &Stamp) -> io::Result<Option<Stamp>> {
         match self.disk.exchange(&self.directory, &self.staged, &self.name) {
             Ok(()) => {}
             Err(Errno::ENOENT) => return Ok(None),
-            Err(Errno::EINVAL | Errno::ENOSYS) => return self.commit().map(Some),
+            Err(Errno::EINVAL | Errno::ENOSYS) => return self.rename_over().map(Some),
             Err(error) => return Err(error.into()),
         }
         if !Stamp::of(&self.path).is_ok_and(|old| old.is_same_content(before)) {
-            // If that fails, the other is the last to be removed.
-            self.done = true;
-            self.disk.exchange(&self.directory, &self.staged, &self.name)?;
-            self.done = false;
+            self.exchange_back()?;
             return Ok(None);
         }
-        if self.durable {
-            self.disk.sync(&self.directory)?;
+        if let Err(error) = self.sync() {
+            // Whoever is told that it failed is not to find it done.
+            self.exchange_back()?;
+            return Err(error.into());
         }
         Stamp::of_file(&self.file).map(Some)
+    }
+
+    /// If that fails, the other is the last to be removed.
+    fn exchange_back(&mut self) -> Result<(), Errno> {
+        self.done = true;
+        self.disk.exchange(&self.directory, &self.staged, &self.name)?;
+        self.done = false;
+        Ok(())
+    }
+
+    fn rename_over(mut self) -> io::Result<Stamp> {
+        self.disk.rename(&self.directory, &self.staged, &self.name)?;
+        self.done = true;
+        if let Err(error) = self.sync() {
+            log::error!(
+                target: "[Cluster] [Main]",
+                "{} is written, but a power cut may undo that: {error}. See whether its disk is sound.",
+                self.path.with_file_name(&self.name).display()
+            );
+        }
+        Stamp::of_file(&self.file)
     }
 }
 
@@ -215,12 +246,27 @@ mod tests {
         let plain = |disk: &Disk, _: &Stamp| write(disk, &path, "the new content").is_err();
         let over = |disk: &Disk, old: &Stamp| write_over(disk, &path, old, "the new content").is_err();
         // One step makes the new name durable. Another removes the old content, and nothing is lost if it stays.
-        sweep(&path, 1, plain);
-        sweep(&path, 2, over);
+        sweep(&path, 1, false, plain);
+        sweep(&path, 2, true, over);
     }
 
-    /// Lets every step of `fails` fail, of which so many are after the new content has its name.
-    fn sweep(path: &Path, last: usize, fails: impl Fn(&Disk, &Stamp) -> bool) {
+    /// Of case 6.9: whoever is told that it failed does not find it done.
+    #[test]
+    fn a_directory_that_cannot_be_made_durable_leaves_a_new_file_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let counted = Disk::new();
+        write(&counted, &path, "new").unwrap();
+        let mut disk = Disk::new();
+        disk.faults.plan = Some((counted.faults.done() - 1, Fault::Once(Errno::EIO)));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(write(&disk, &path, "new").unwrap_err().raw_os_error(), Some(Errno::EIO as i32));
+        assert!(names(folder.path()).is_empty());
+    }
+
+    /// Lets every step of `fails` fail, of which so many are after the new content has its name; whether it is `undone` if
+    /// that cannot be made durable.
+    fn sweep(path: &Path, last: usize, undone: bool, fails: impl Fn(&Disk, &Stamp) -> bool) {
         let names = || names(path.parent().unwrap());
         let counted = Disk::new();
         assert!(!fails(&counted, &write(&Disk::new(), path, "old").unwrap()));
@@ -232,7 +278,8 @@ mod tests {
             disk.faults.plan = Some((at, fault));
             let failed = fails(&disk, &old);
             let content = fs::read_to_string(path).unwrap();
-            assert_eq!(content, if at + last >= steps { "the new content" } else { "old" }, "{at}");
+            let is_new = if undone && !crash { at + last > steps } else { at + last >= steps };
+            assert_eq!(content, if is_new { "the new content" } else { "old" }, "{at} {crash}");
             assert_eq!(failed, at + last <= steps, "{at}");
             // What a crash leaves is in nobody's way.
             assert!(crash || !failed || names() == ["keys"], "{at}");
