@@ -1,9 +1,15 @@
 //! client.keys, line by line (`spec/registration.md` 1).
+//!
+//! Of lines of agents that there are with one number, `7` and `007` alike, the first counts, for everybody who reads the
+//! file.
 
 use std::io::{self, BufRead, BufReader, Read, Take};
 
 /// The longest file, in bytes: half a million agents.
 pub const LONGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// The longest line that is understood, in bytes.
+pub const LONGEST_LINE: usize = 2047;
 
 /// Bytes that are read at a time.
 const BUFFER: usize = 64 * 1024;
@@ -39,7 +45,7 @@ impl<'a> Line<'a> {
     /// Understands a line.
     pub fn parse(line: &'a [u8]) -> Self {
         let Ok(text) = std::str::from_utf8(line) else { return Self::Other };
-        if text.starts_with(['#', ' ']) {
+        if text.starts_with(['#', ' ']) || line.len() > LONGEST_LINE {
             return Self::Other;
         }
         let mut parts = text.trim_end_matches('\r').splitn(4, ' ').filter(|part| !part.is_empty());
@@ -109,6 +115,13 @@ mod tests {
         ] {
             assert_eq!(Line::parse(text), expected, "{}", String::from_utf8_lossy(text));
         }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_no_agent() {
+        let line = |length: usize| format!("001 web any {}", "k".repeat(length - 12)).into_bytes();
+        assert!(matches!(Line::parse(&line(LONGEST_LINE)), Line::Agent(_)));
+        assert_eq!(Line::parse(&line(LONGEST_LINE + 1)), Line::Other);
     }
 
     #[test]

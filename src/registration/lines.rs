@@ -139,6 +139,11 @@ impl Lines {
         Some(Agent { line: self.text[line.range()].into(), starts: line.starts })
     }
 
+    /// Whether an agent is there.
+    pub(super) fn agent_is_there(&self, at: Place) -> bool {
+        self.places[at].is_there()
+    }
+
     /// A part of a line that is there.
     pub(super) fn part(&self, at: Place, part: Part) -> &str {
         let line = self.places[at];

@@ -8,9 +8,6 @@ use super::{
 };
 use crate::agents::client_keys::{self, Key, Line};
 
-/// The longest line that is understood.
-const LONGEST: usize = 2047;
-
 /// The largest id; the agent database and the agents themselves know no longer ones.
 const LARGEST: u32 = 99_999_999;
 
@@ -26,6 +23,8 @@ pub(super) struct Table {
     addresses: Index,
     /// Lines that are no agents, written back as they are.
     kept: Vec<u8>,
+    /// Whether some of them are of agents whose number an earlier line has.
+    has_doubles: bool,
     /// The largest id that was ever given.
     counter: u32,
     count: usize,
@@ -45,7 +44,7 @@ impl Table {
         while let Some((line, is_whole)) = lines.read()? {
             table.had_half_a_line |= !is_whole;
             match Line::parse(line) {
-                Line::Agent(key) if line.len() <= LONGEST => {
+                Line::Agent(key) => {
                     table.raise(key.id);
                     table.agents.push(key);
                 }
@@ -60,13 +59,58 @@ impl Table {
                 }
             }
         }
-        table.count = table.agents.places();
-        let all = 0..table.count as u32;
-        table.ids = Index::new(all.clone().collect(), &table.agents, Starts::number);
-        table.names = Index::new(all.clone().collect(), &table.agents, Starts::name);
-        let with_address = all.filter(|at| table.agents.part(*at as Place, Starts::ip) != ANY);
+        table.ids = Index::new((0..table.agents.places() as u32).collect(), &table.agents, Starts::number);
+        table.leave_out_doubles();
+        table.count = table.ids.0.len();
+        let there = |at: &u32| table.agents.agent_is_there(*at as Place);
+        let all = || (0..table.agents.places() as u32).filter(there);
+        table.names = Index::new(all().collect(), &table.agents, Starts::name);
+        let with_address = all().filter(|at| table.agents.part(*at as Place, Starts::ip) != ANY);
         table.addresses = Index::new(with_address.collect(), &table.agents, Starts::address);
         Ok(table)
+    }
+
+    /// Of agents with one number the first counts. The lines of the others stay in the file until that one is removed:
+    /// then they go with it, or the next of them would come to life.
+    fn leave_out_doubles(&mut self) {
+        let Self { agents, ids, .. } = self;
+        let mut doubles = Vec::new();
+        ids.0.dedup_by(|at, first| {
+            let is_double = agents.part(*at as Place, Starts::number) == agents.part(*first as Place, Starts::number);
+            if is_double {
+                doubles.push(*at);
+            }
+            is_double
+        });
+        self.has_doubles = !doubles.is_empty();
+        doubles.sort_unstable();
+        for at in doubles {
+            if let Some(agent) = self.agents.remove(at as Place) {
+                self.keep(&agent, "");
+            }
+        }
+    }
+
+    fn keep(&mut self, agent: &Agent, mark: &str) {
+        let line = format!("{} {mark}{} {} {}\n", agent.id(), agent.name(), agent.ip(), agent.key());
+        self.kept.extend_from_slice(line.as_bytes());
+    }
+
+    /// Marks the lines of others with this number as removed, or takes them out.
+    fn remove_doubles(&mut self, id: &str, purge: bool) {
+        let mut kept = Vec::with_capacity(self.kept.len());
+        for line in self.kept.split_inclusive(|byte| *byte == b'\n') {
+            match Line::parse(line.strip_suffix(b"\n").unwrap_or(line)) {
+                Line::Agent(key) if number(key.id) == number(id) => {
+                    if !purge {
+                        let name = key.id.len() + 1;
+                        kept.extend([&line[..name], b"!", &line[name..]].concat());
+                    }
+                }
+                _ => kept.extend_from_slice(line),
+            }
+        }
+        self.kept = kept;
     }
 
     /// The same of what a test has in memory.
@@ -136,9 +180,11 @@ impl Table {
         self.addresses.remove(&self.agents, Starts::address, at);
         let agent = self.agents.remove(at)?;
         self.count -= 1;
+        if self.has_doubles {
+            self.remove_doubles(agent.id(), purge);
+        }
         if !purge {
-            let line = format!("{} !{} {} {}\n", agent.id(), agent.name(), agent.ip(), agent.key());
-            self.kept.extend_from_slice(line.as_bytes());
+            self.keep(&agent, "!");
         }
         Some(agent)
     }
@@ -262,6 +308,25 @@ mod tests {
         assert_eq!(table.by_address("any", &[]), None);
         table.remove(0, true);
         assert_eq!((table.by_name("a", &[]), table.by_address("1.1.1.1", &[])), (Some(1), Some(1)));
+    }
+
+    /// Case 3.6: two lines with one number.
+    #[test]
+    fn of_one_number_the_first_line_counts_and_removal_takes_all() {
+        let file = "001 first any k1\n002 b 1.1.1.1 k\n1 second 2.2.2.2 k2\n001 third any k3\n";
+        for (purge, rest) in [(false, "1 !second 2.2.2.2 k2\n001 !third any k3\n001 !first any k1\n"), (true, "")] {
+            let mut table = Table::parse(file.as_bytes(), purge);
+            let at = table.by_id("001").unwrap();
+            assert_eq!((table.agent(at).name(), table.count()), ("first", 2));
+            assert_eq!((table.by_name("second", &[]), table.by_address("2.2.2.2", &[])), (None, None));
+            // Nobody's line is lost.
+            let lines = "001 first any k1\n002 b 1.1.1.1 k\n1 second 2.2.2.2 k2\n001 third any k3\n";
+            assert_eq!(text(&table), lines);
+            table.remove(at, purge).unwrap();
+            assert_eq!(text(&table), format!("002 b 1.1.1.1 k\n{rest}"));
+            let again = Table::parse(text(&table).as_bytes(), purge);
+            assert_eq!((again.by_id("001"), again.count()), (None, 1), "no other has come to life");
+        }
     }
 
     /// What can be done to a table, for names and addresses of a small world.

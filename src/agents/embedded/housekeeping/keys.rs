@@ -4,6 +4,7 @@
 //! each agent is a number and a hash.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     hash::{BuildHasher, RandomState},
     io::{self, Seek},
@@ -29,6 +30,9 @@ use crate::{
 
 /// Rows that are read or written at a time.
 const BATCH: usize = 1_000;
+
+/// Numbers of more than one line that are looked for, to tell of them.
+const DOUBLES: usize = 8;
 
 /// From this number of rows on, losing more than half of them at once needs a second look.
 const MANY: usize = 20;
@@ -101,7 +105,11 @@ impl Keys {
         }
         let mut file = File::open(&self.path).map_err(failed)?;
         let hasher = RandomState::new();
-        let agents = hashes(&file, &hasher).map_err(failed)?;
+        let (agents, doubles) = hashes(&file, &hasher).map_err(failed)?;
+        if !doubles.is_empty() {
+            file.rewind().map_err(failed)?;
+            self.tell_doubles(&file, &doubles).map_err(failed)?;
+        }
         let plan = plan(database, &agents, &hasher)?;
         // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
         if Stamp::of(&self.path).ok() != Some(stamp) {
@@ -125,9 +133,9 @@ impl Keys {
         }
         if !plan.write.is_empty() {
             file.rewind().map_err(failed)?;
-            let mut lines = Lines::new(&file);
+            let (mut lines, mut taken) = (Lines::new(&file), vec![false; plan.write.len()]);
             loop {
-                let agents = wanted(&mut lines, &plan.write).map_err(failed)?;
+                let agents = wanted(&mut lines, &plan.write, &mut taken).map_err(failed)?;
                 if agents.is_empty() {
                     break;
                 }
@@ -148,6 +156,27 @@ impl Keys {
     }
 }
 
+impl Keys {
+    /// Names the first of the lines that do not count because of an earlier one.
+    fn tell_doubles(&self, file: &File, doubles: &[u32]) -> io::Result<()> {
+        let (mut lines, mut number, mut first) = (Lines::new(file), 0_u64, BTreeMap::new());
+        while let Some((line, is_whole)) = lines.read()? {
+            number += 1;
+            let Some((id, key)) = agent(line, is_whole).filter(|(id, _)| doubles.contains(id)) else { continue };
+            let Some(before) = first.insert(id, number) else { continue };
+            let (path, name) = (self.path.display(), key.name);
+            let more = if doubles.len() > 1 { "; there are more such lines" } else { "" };
+            warn!(
+                target: "[Cluster] [Agent database]",
+                "{path}, line {number}: the agent '{name}' does not count, because line {before} has the same number {id:03}, \
+                 and the first counts{more}. Remove one of them."
+            );
+            break;
+        }
+        Ok(())
+    }
+}
+
 /// The agent of a line. Removed ones, comments and lines that are not complete do not count.
 fn agent(line: &[u8], is_whole: bool) -> Option<(u32, Key<'_>)> {
     let Line::Agent(key) = Line::parse(line) else { return None };
@@ -161,17 +190,22 @@ fn hash(hasher: &RandomState, name: &str, key: &str) -> u64 {
     hasher.hash_one((name, key))
 }
 
-/// The agents of the file, by number.
-fn hashes(file: &File, hasher: &RandomState) -> io::Result<Vec<(u32, u64)>> {
+/// The agents of the file, by number, and some numbers that more than one line has.
+fn hashes(file: &File, hasher: &RandomState) -> io::Result<(Vec<(u32, u64)>, Vec<u32>)> {
     let (mut lines, mut agents) = (Lines::new(file), Vec::new());
     while let Some((line, is_whole)) = lines.read()? {
         agents.extend(agent(line, is_whole).map(|(id, key)| (id, hash(hasher, key.name, key.key))));
     }
-    // Of lines with one number the last counts.
-    agents.reverse();
+    // Of lines with one number the first counts, and this leaves it first.
     agents.sort_by_key(|(id, _)| *id);
-    agents.dedup_by_key(|(id, _)| *id);
-    Ok(agents)
+    let mut doubles = Vec::new();
+    agents.dedup_by(|(id, _), (first, _)| {
+        if id == first && doubles.len() < DOUBLES {
+            doubles.push(*id);
+        }
+        id == first
+    });
+    Ok((agents, doubles))
 }
 
 fn plan(database: &impl Rows, agents: &[(u32, u64)], hasher: &RandomState) -> Result<Plan, Failed> {
@@ -210,13 +244,14 @@ fn rows(database: &Database, last: i64, hasher: &RandomState) -> Result<Vec<(i64
     Ok(statement.query_map(params![last, BATCH as i64], row)?.collect::<Result<_, _>>()?)
 }
 
-/// The next agents of the file that are among `ids`, as many as are written at a time.
-fn wanted(lines: &mut Lines<&File>, ids: &[u32]) -> io::Result<Vec<Agent>> {
+/// The next agents of the file that are among `ids` and not `taken` yet, as many as are written at a time.
+fn wanted(lines: &mut Lines<&File>, ids: &[u32], taken: &mut [bool]) -> io::Result<Vec<Agent>> {
     let mut agents = Vec::new();
     while agents.len() < BATCH
         && let Some((line, is_whole)) = lines.read()?
     {
-        let agent = agent(line, is_whole).filter(|(id, _)| ids.binary_search(id).is_ok());
+        let mut is_first = |id: &u32| ids.binary_search(id).is_ok_and(|at| !std::mem::replace(&mut taken[at], true));
+        let agent = agent(line, is_whole).filter(|(id, _)| is_first(id));
         agents.extend(agent.map(|(id, Key { name, ip, key, .. })| {
             let [name, ip, key] = [name, ip, key].map(str::to_owned);
             Agent { id, name, ip, key }

@@ -74,6 +74,24 @@ fn an_agent_that_the_master_named_before_its_key_came_gets_its_key() {
     assert!(info.contains(r#""internal_key":"key1""#) && info.contains(r#""group":"default""#), "{info}");
 }
 
+/// Case 3.6: the same line counts as for the registrar, also where the row was that of another.
+#[test]
+fn of_two_lines_with_one_number_the_first_makes_the_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
+    for (text, name) in [
+        ("001 first any k1\n1 second any k2\n", "first"),
+        ("001 second any k2\n002 other any k\n001 first any k1\n", "second"),
+        ("001 !second any k2\n001 first any k1\n", "first"),
+    ] {
+        fs::write(&path, text).unwrap();
+        duty.turn(&database).unwrap();
+        assert_eq!(database.ask("global select-agent-name 1"), format!(r#"ok [{{"name":"{name}"}}]"#));
+    }
+}
+
 /// Case 6.10: a number that was given again while the worker was away.
 #[test]
 fn another_name_or_key_is_another_agent_and_its_row_begins_anew() {
@@ -132,7 +150,7 @@ fn on_a_master_a_key_waits_for_the_registrar() {
 }
 
 #[test]
-fn removed_agents_comments_and_half_lines_are_no_agents_and_of_one_number_the_last_counts() {
+fn removed_agents_comments_and_half_lines_are_no_agents_and_of_one_number_the_first_counts() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
     let covered = Covered::default();
@@ -146,7 +164,7 @@ fn removed_agents_comments_and_half_lines_are_no_agents_and_of_one_number_the_la
         let sql = "SELECT id || ' ' || name || ' ' || register_ip || ' ' || internal_key AS a FROM agent WHERE id > 0";
         database.ask(&format!("global sql {sql}"))
     };
-    let expected = r#"ok [{"a":"1 web any k1"},{"a":"3 db 10.0.0.0/8 k3 k4"},{"a":"4 d any k5"}]"#;
+    let expected = r#"ok [{"a":"1 web any k1"},{"a":"3 db 10.0.0.0/8 k3 k4"},{"a":"4 d any k4"}]"#;
     assert_eq!(rows(), expected);
     assert_eq!(covered.get(), Stamp::of(&path).ok());
 }
