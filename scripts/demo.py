@@ -789,6 +789,8 @@ class Node:
         wanted = {*self.own, *file_set(self)}
         # What the registrar keeps besides client.keys.
         wanted |= {"queue/agents-timestamp", "queue/agents-pending"}
+        # What a worker leaves for the case that it is killed.
+        wanted |= {"queue/agent-info-under-way"}
         # The agent database and its log.
         wanted |= {f"queue/db/global.db{ending}" for ending in ("", "-wal", "-shm")}
         places = [self.path(place) for place in ("etc", "queue", "var/multigroups")]

@@ -176,6 +176,18 @@ impl Store {
         again(&lists.syncreq_keepalive, "syncreq_keepalive", "'synced'")
     }
 
+    /// Marks all that is known of the agents of this node for sending: some of it may have been taken and lost.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn put_back_all(&self, node: &str) -> Result<(), Error> {
+        let of = node.replace('\'', "''");
+        let request = format!(
+            "global sql UPDATE agent SET sync_status = 'syncreq' WHERE id > 0 AND node_name = '{of}' AND sync_status <> 'syncreq'"
+        );
+        self.query(&request).map(drop)
+    }
+
     /// Stores agent information of another node, the member `chunks` of its message in either form.
     ///
     /// # Errors

@@ -115,6 +115,11 @@ impl Home {
         self.0.join("queue/agents-pending")
     }
 
+    /// There while information on agents may be on its way to the master; ours.
+    pub fn agent_info_under_way(&self) -> PathBuf {
+        self.0.join("queue/agent-info-under-way")
+    }
+
     /// What is kept of the agents' files, by name of the agent.
     pub fn diff_dir(&self) -> PathBuf {
         self.0.join("queue/diff")

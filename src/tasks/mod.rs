@@ -8,3 +8,6 @@ pub mod local_agent_groups;
 pub mod local_integrity;
 mod message;
 mod report;
+
+#[cfg(test)]
+mod tests;

@@ -156,6 +156,27 @@ fn shared(mut agent: Value) -> Value {
     agent
 }
 
+/// Of case 6.9: what was marked as sent when a process was killed, and never arrived.
+#[test]
+fn what_a_killed_worker_had_taken_from_its_database_is_sent_again() {
+    let (clock, hand) = FakeClock::new();
+    let (master, worker) = cluster(&clock, &hand, 2, json!({}));
+    let mut there = Database::of(&master);
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+    Database::of(&worker).reports(1, "w1", "Wazuh v4.14.7");
+    advance_until(&hand, SECOND, "the master knows", || there.agent(1)["version"] == "Wazuh v4.14.7");
+    assert!(worker.home.path("queue/agent-info-under-way").exists());
+    let home = worker.stop();
+    assert!(!home.path("queue/agent-info-under-way").exists(), "all has arrived");
+    // As if the master had never got it, and the process had been killed.
+    there.ask("global sql UPDATE agent SET version = 'none' WHERE id = 1");
+    home.write("queue/agent-info-under-way", "");
+    let worker = Node::worker(home, &clock, json!({}), "w1", master.port());
+    advance_until(&hand, SECOND, "the master knows again", || there.agent(1)["version"] == "Wazuh v4.14.7");
+    worker.stop();
+    master.stop();
+}
+
 /// Case 3.8: `mkdir etc/shared/GROUP` on the master is all that makes a group.
 #[test]
 fn a_group_is_one_on_all_nodes_whatever_its_folder_holds() {

@@ -54,6 +54,7 @@ impl Inbox {
 /// The agent groups thread of a worker, as long as it is connected.
 pub struct Thread<'a> {
     node: &'a Node,
+    agents: Store,
     master: &'a Connection,
     scopes: [Scope; 2],
     /// Times in a row that the hash was not that of the master.
@@ -68,7 +69,8 @@ impl<'a> Thread<'a> {
     pub fn new(node: &'a Node, master: &'a Connection) -> Self {
         let tag = format!("Worker {}", node.cluster.node_name);
         let scopes = [scope(&tag, "Agent-groups recv"), scope(&tag, "Agent-groups recv full")];
-        Self { node, master, scopes, mismatches: 0, groups: None, told: Repeats::default() }
+        let agents = node.agents.clone();
+        Self { node, agents, master, scopes, mismatches: 0, groups: None, told: Repeats::default() }
     }
 
     /// Runs until the connection closes.
@@ -112,7 +114,7 @@ impl<'a> Thread<'a> {
         let command = if whole { Command::AgentGroupsWholeEnd } else { Command::AgentGroupsEnd };
         self.tell(command, &Report::new(updated, errors, took).to_json());
         if whole {
-            if let Err(error) = self.node.agents.recalculate_group_hashes() {
+            if let Err(error) = self.agents.recalculate_group_hashes() {
                 warn!(target: &*scope, "The group hashes were not recalculated: {error}");
             }
         } else if let Some(chunk) = chunks.last() {
@@ -155,7 +157,7 @@ impl<'a> Thread<'a> {
     fn store(&self, scope: &Scope, chunks: &[String]) -> (usize, Vec<String>) {
         let (mut updated, mut errors) = (0, Vec::new());
         for chunk in chunks {
-            match self.node.agents.set_groups(chunk) {
+            match self.agents.set_groups(chunk) {
                 Ok(()) => updated += 1,
                 Err(Error::Refused(text)) => {
                     let level = self.told.level(Level::Warn, &text, self.node.clock.now());
@@ -177,7 +179,7 @@ impl<'a> Thread<'a> {
     fn compare(&mut self, scope: &Scope, chunk: &str) {
         let begun = self.node.clock.now();
         let Ok(Some(master)) = hash_of(chunk) else { return };
-        let own = self.node.agents.groups_hash();
+        let own = self.agents.groups_hash();
         let took = self.node.clock.now().duration_since(begun).as_secs_f64();
         debug!(target: &**scope, "Obtained 1 chunks of data in {took:.3}s.");
         if own.is_ok_and(|own| own == master) {
@@ -218,6 +220,25 @@ fn read(id: &str, content: Option<&[u8]>) -> Result<(Vec<String>, Option<Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::tests::{Pair, Panics};
+
+    /// Of case 6.9: the master is told, and sends again what it has for this worker.
+    #[test]
+    fn after_a_panic_the_master_is_told_that_nothing_was_stored() {
+        let pair = Pair::new();
+        let (inbox, messages) = channel();
+        let mut worker = Thread::new(pair.node(), &pair.master);
+        worker.agents = Store::new(Panics::default());
+        std::thread::scope(|scope| {
+            scope.spawn(move || worker.run(&messages));
+            for (whole, command) in [(false, "syn_w_g_err "), (true, "syn_wgc_err ")] {
+                let content = br#"{"chunks": ["[{\"data\":[{\"id\":1,\"name\":\"a\",\"groups\":[]}]}]"]}"#;
+                assert!(inbox.message("1", Some(content.to_vec()), whole).is_ok());
+                assert!(pair.wait(command).contains("were not stored: see the log"));
+            }
+            pair.master.close("the test ends");
+        });
+    }
 
     #[test]
     fn a_message_is_a_list_of_texts() {

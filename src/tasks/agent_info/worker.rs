@@ -1,12 +1,12 @@
 //! The worker's half: takes what has changed from the agent database and sends it to the master.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, debug, error, info, warn};
 
 use crate::{
-    agents::{self, AgentInfo, Form},
+    agents::{self, AgentInfo, Form, Store},
     config::settings::Version,
     connection::{Connection, RequestError, send_string},
     logging::{Repeats, Scope, scope},
@@ -62,12 +62,15 @@ const TRIES: u32 = 3;
 /// The agent info thread of a worker, as long as it is connected.
 pub struct Thread<'a> {
     node: &'a Node,
+    agents: Store,
     master: &'a Connection,
     outcomes: Outcomes,
     form: Form,
     scope: Scope,
     /// What was taken and has not arrived, while the database cannot be told so.
     lost: Vec<AgentInfo>,
+    /// Whether something may have been taken of which nothing is known any more.
+    forgot: bool,
     /// Messages in a row that the master did not store.
     not_stored: u32,
     told: Repeats,
@@ -78,11 +81,15 @@ impl<'a> Thread<'a> {
     pub fn new(node: &'a Node, master: &'a Connection, outcomes: Outcomes) -> Self {
         let scope = scope(&format!("Worker {}", node.cluster.node_name), "Agent-info sync");
         let form = form(node.settings.version);
-        Self { node, master, outcomes, form, scope, lost: Vec::new(), not_stored: 0, told: Repeats::default() }
+        // A process that was killed has left it.
+        let forgot = node.home.agent_info_under_way().exists();
+        let (agents, lost, told) = (node.agents.clone(), Vec::new(), Repeats::default());
+        Self { node, agents, master, outcomes, form, scope, lost, forgot, not_stored: 0, told }
     }
 
     /// Runs until the connection closes.
     pub fn run(mut self) {
+        self.note_the_way();
         loop {
             select! {
                 recv(self.master.closed()) -> _ => break,
@@ -104,14 +111,36 @@ impl<'a> Thread<'a> {
                 Err(panic) => {
                     self.node.metrics.failed(Task::AgentInfo);
                     error!(target: &*self.scope, "The sending failed: {panic}. Please report this.");
+                    self.forgot = true;
                 }
             }
             memory::give_back();
         }
         self.put_back_lost();
+        if self.lost.is_empty() && !self.forgot {
+            // If it stays, all is sent once more than it need be.
+            let _ = fs::remove_file(self.node.home.agent_info_under_way());
+        }
+    }
+
+    /// Leaves a note that outlasts a kill: what is taken from the database counts as sent there.
+    fn note_the_way(&self) {
+        let path = self.node.home.agent_info_under_way();
+        if let Err(error) = fs::write(&path, "") {
+            warn!(
+                target: &*self.scope,
+                "{} cannot be written: {error}. If this process is killed, the master may miss what is known of some \
+                 agents; let the user of this daemon write to the folder.",
+                path.display()
+            );
+        }
     }
 
     fn turn(&mut self) -> Result<(), Failed> {
+        if self.forgot {
+            self.agents.put_back_all(&self.node.cluster.node_name)?;
+            self.forgot = false;
+        }
         self.put_back_lost();
         let mut first = true;
         loop {
@@ -127,7 +156,7 @@ impl<'a> Thread<'a> {
             debug!(target: &*self.scope, "Permission to synchronize granted.");
             info!(target: &*self.scope, "Starting.");
             let begun = self.node.clock.now();
-            let info = self.node.agents.take_info(self.form)?;
+            let info = self.agents.take_info(self.form)?;
             let took = self.seconds_since(begun);
             debug!(target: &*self.scope, "Obtained agents synchronization information in {took:.3}s.");
             let Some(info) = info else {
@@ -191,7 +220,7 @@ impl<'a> Thread<'a> {
 
     fn put_back_lost(&mut self) {
         while let Some(info) = self.lost.last() {
-            if let Err(error) = self.node.agents.put_back(info) {
+            if let Err(error) = self.agents.put_back(info) {
                 let text = format!("What was not sent cannot be marked for sending again yet: {error}");
                 let level = self.told.level(Level::Error, &text, self.node.clock.now());
                 log::log!(target: &*self.scope, level, "{text}");
@@ -214,6 +243,29 @@ fn form(version: Version) -> Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::tests::{Pair, Panics};
+
+    /// Of case 6.9: what was taken when the panic came counts as sent in the database.
+    #[test]
+    fn after_a_panic_all_is_sent_again() {
+        let pair = Pair::new();
+        let (_inbox, outcomes) = channel();
+        let mut worker = Thread::new(pair.node(), &pair.master, outcomes);
+        let (database, asked) = Panics::telling();
+        worker.agents = Store::new(database);
+        std::thread::scope(|scope| {
+            scope.spawn(move || worker.run());
+            loop {
+                pair.hand.advance(pair.node().settings.worker.sync_agent_info);
+                match asked.recv_timeout(Duration::from_millis(20)) {
+                    Ok(request) if request.contains("SET sync_status = 'syncreq'") => break,
+                    _ => (),
+                }
+            }
+            pair.master.close("the test ends");
+        });
+        assert!(pair.node().home.agent_info_under_way().exists(), "it is still to be done");
+    }
 
     #[test]
     fn the_form_changed_with_4_13() {
