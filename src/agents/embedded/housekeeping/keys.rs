@@ -190,8 +190,11 @@ fn hash(hasher: &RandomState, name: &str, key: &str) -> u64 {
     hasher.hash_one((name, key))
 }
 
+/// Numbers of agents, and what [`hash`] makes of the rest.
+type Hashes = Vec<(u32, u64)>;
+
 /// The agents of the file, by number, and some numbers that more than one line has.
-fn hashes(file: &File, hasher: &RandomState) -> io::Result<(Vec<(u32, u64)>, Vec<u32>)> {
+fn hashes(file: &File, hasher: &RandomState) -> io::Result<(Hashes, Vec<u32>)> {
     let (mut lines, mut agents) = (Lines::new(file), Vec::new());
     while let Some((line, is_whole)) = lines.read()? {
         agents.extend(agent(line, is_whole).map(|(id, key)| (id, hash(hasher, key.name, key.key))));
