@@ -28,16 +28,7 @@ pub(super) fn confirm(client: &LocalClient, nodes: &[String], json: bool) -> Res
     let (mut out, mut err) = (String::new(), String::new());
     for (name, held) in &confirmed {
         // Writing to a string cannot fail.
-        let _ = match (held.deletions, held.keys) {
-            (0, _) => writeln!(out, "{}: it takes the agent keys of the master now.", visible(name)),
-            (deletions, keys) => writeln!(
-                out,
-                "{}: {deletions} of its {} files are deleted now{}.",
-                visible(name),
-                held.of,
-                if keys { ", and it takes the agent keys of the master" } else { "" }
-            ),
-        };
+        let _ = writeln!(out, "{}: {}.", visible(name), held.consequence());
     }
     for name in &unknown {
         let _ = writeln!(err, "Nothing is held back from {}.", visible(name));

@@ -48,7 +48,8 @@ Columns of --config-diff (no value leaves its node: what travels is a hash of ea
 Deletions are held back where the first comparison since the master's start would take more than half of a worker's
 files (and more than ten), or where the worker has agent keys and the master started without any.
 
-A worker is in sync when its last integrity check came after its last transfer of files and so found no difference.
+A worker is in sync when its last integrity check came after its last transfer of files, so found no difference, and the
+master's files have not changed since.
 The master always is.
 ";
 

@@ -125,7 +125,10 @@ impl Handler for Peer {
             }
             // A worker whose files are to be deleted, and whoever has taken it over, is not to decide that.
             (Request::ConfirmDeletions(_), Role::Worker(_)) => {
-                connection.refuse(counter, &ErrorObject::unexpected("deletions are confirmed on the master itself"));
+                connection.refuse(
+                    counter,
+                    &ErrorObject::cluster(3000, "run it on the master: a worker confirms no deletions"),
+                );
             }
             (Request::Drift(payload), Role::Worker(_)) => {
                 self.forward(connection, counter, Command::Drift, payload.to_vec());

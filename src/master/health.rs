@@ -60,7 +60,7 @@ impl Master {
         let filter = Filter::parse(filter)?;
         let confirmed = self.integrity.deletions.confirm(|name| filter.takes(name, false));
         for (name, held) in &confirmed {
-            warn!(target: &*scope("Master", "Main"), "Confirmed for {name}: {held}; this ends now.");
+            warn!(target: &*scope("Master", "Main"), "Confirmed by 'cluster_control --confirm-deletions': {name}: {}.", held.consequence());
         }
         if !confirmed.is_empty() {
             // Their turn may be used up, and the push has them ask again.

@@ -78,6 +78,33 @@ fn a_change_that_a_local_program_sees_first_is_pushed_all_the_same() {
     }
 }
 
+/// Case 2.9: what is only waiting to be deleted keeps nobody from being in sync.
+#[test]
+fn an_update_is_confirmed_at_once_although_the_worker_has_a_file_that_the_master_protects() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    home.write("etc/rules/a.xml", "first");
+    home.write("etc/client.keys", "001 a any key\n");
+    let day = json!({"intervals": {"master": {"recalculate_integrity": 86_400}, "worker": {"sync_integrity": 86_400}}});
+    let master = Node::master(home, &clock, day.clone());
+    let worker = Node::worker(TestHome::new(), &clock, day, "w1", master.port());
+    let integrity = || master.as_master().registry.find("w1").map(|worker| worker.integrity.status());
+    let confirmed = |what| {
+        advance_until(&hand, SECOND / 100, what, || {
+            worker.home.read("etc/rules/a.xml") == master.home.read("etc/rules/a.xml")
+                && integrity()
+                    .is_some_and(|status| status.behind_since.is_none() && status.check.start > status.sync.end)
+        });
+    };
+    confirmed("the first files, and what they were confirmed by");
+    fs::remove_file(master.home.path("etc/client.keys")).unwrap();
+    master.home.write("etc/rules/a.xml", "second");
+    confirmed("a change, and what it was confirmed by");
+    master.home.write("etc/rules/a.xml", "third");
+    confirmed("another");
+    assert!(worker.home.read("etc/client.keys").is_some());
+}
+
 #[test]
 fn nothing_is_pushed_where_it_was_not_agreed_on() {
     let (clock, _hand) = FakeClock::new();

@@ -125,10 +125,15 @@ impl Integrity {
     }
 
     fn tell_held(&self, held: Held) {
-        let text =
-            format!("Of {}: {held}. If that is to be, {CONFIRM}; if not, restore the files of this node.", self.worker);
-        let level = self.told.level(Level::Error, &text, self.shared.node.clock.now());
-        log::log!(target: &*self.check_scope, level, "{text}");
+        // How many files there are besides is no news.
+        let fact = format!("{} {}", held.deletions, held.keys);
+        let level = self.told.level(Level::Error, &fact, self.shared.node.clock.now());
+        log::log!(
+            target: &*self.check_scope,
+            level,
+            "Of {}: {held}. If that is to be, {CONFIRM}; if not, restore the files of this node.",
+            self.worker
+        );
     }
 
     /// `int_digest`: whether the worker's files are those of this node, which ends the check; among which files to look
@@ -209,7 +214,7 @@ impl Integrity {
 
     /// Tells a worker of ours not to wait for a verdict, and why there is none. An original one asks again all the same.
     fn tell_given_up(&self, reason: &str) {
-        let error = ErrorObject::unexpected(reason).to_json();
+        let error = ErrorObject::cluster(3000, reason).to_json();
         // A worker that does not take it asks again at its next turn.
         let _ = self.connection.request(Command::IntegritySyncFailed, format!("{NO_TASK} {error}"));
     }
@@ -271,6 +276,7 @@ impl Integrity {
                 let took = clock.now().duration_since(begun);
                 state.limit.arrived(took, &self.shared.node.settings.communication);
                 state.status.files = Some(counts);
+                state.granted.sent = Some(self.shared.local.turn());
                 drop(state);
                 self.shared.node.metrics.done(Task::IntegritySync, took);
                 debug!(target: &*self.sync_scope, "Zip file sent.");

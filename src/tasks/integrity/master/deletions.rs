@@ -42,6 +42,18 @@ impl Held {
     fn is_nothing(self) -> bool {
         self.deletions == 0 && !self.keys
     }
+
+    /// What happens when it is let go, as a sentence without its end.
+    pub fn consequence(self) -> String {
+        let Self { deletions, of, keys } = self;
+        match (deletions, keys) {
+            (0, _) => "it takes the agent keys of the master now".to_owned(),
+            (_, false) => format!("{deletions} of its {of} files are deleted now"),
+            (_, true) => {
+                format!("{deletions} of its {of} files are deleted now, and it takes the agent keys of the master")
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Held {

@@ -59,8 +59,8 @@ pub struct Integrity {
 }
 
 struct State {
-    /// The turn in which this worker asked last.
-    asked: Option<u64>,
+    /// The turns in which this worker was granted a check.
+    granted: Granted,
     running: Option<Running>,
     /// The manifest by whose digests the worker was told where its files differ.
     digested: Weak<Manifest>,
@@ -82,6 +82,31 @@ struct Running {
     arrived: Sender<Arrived>,
     /// The sending of this synchronisation, which the worker knows under the name.
     sending: Option<(String, Arc<Progress>)>,
+}
+
+/// The checks that a worker is granted in a turn.
+#[derive(Clone, Copy, Debug, Default)]
+struct Granted {
+    /// The last turn with a check.
+    first: Option<u64>,
+    /// The last turn in which it was sent files: it may show what it did with them.
+    sent: Option<u64>,
+    /// The last turn in which it has shown that.
+    shown: Option<u64>,
+}
+
+impl Granted {
+    fn may(&mut self, turn: u64) -> bool {
+        if self.first != Some(turn) {
+            self.first = Some(turn);
+            return true;
+        }
+        let again = self.sent == Some(turn) && self.shown != Some(turn);
+        if again {
+            self.shown = Some(turn);
+        }
+        again
+    }
 }
 
 /// The lock that keeps the checks of one worker apart.
@@ -112,7 +137,7 @@ impl Integrity {
             sync_scope: scope(&tag, "Integrity sync"),
             told: Repeats::default(),
             state: Mutex::new(State {
-                asked: None,
+                granted: Granted::default(),
                 running: None,
                 digested: Weak::new(),
                 in_sync: None,
@@ -126,7 +151,8 @@ impl Integrity {
     }
 
     /// `syn_i_w_m_p`: whether the worker may begin a check now. It may once in each turn of the local integrity thread,
-    /// and not while a check of its own is running; being refused uses up nothing.
+    /// once more if it was sent files in that turn, and not while a check of its own is running; being refused uses up
+    /// nothing.
     pub fn permission(&self, kind: ChecksumKind) -> bool {
         // Before the first run, or without the checksums of this link, nothing could be compared.
         if self.shared.local.manifest(kind).is_none() {
@@ -135,10 +161,7 @@ impl Integrity {
         let turn = self.shared.local.turn();
         let mut state = self.state.lock();
         let lock = self.lock_of(&mut state);
-        let granted = lock != Lock::Held && state.asked != Some(turn);
-        if granted {
-            state.asked = Some(turn);
-        }
+        let granted = lock != Lock::Held && state.granted.may(turn);
         drop(state);
         self.tell_broken(lock);
         granted
@@ -268,5 +291,21 @@ impl Integrity {
         if lock == Lock::Broken {
             warn!(target: &*self.check_scope, "The check before has been running for too long and is given up.");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_may_ask_once_in_a_turn_and_once_more_after_it_was_sent_files() {
+        let mut granted = Granted::default();
+        assert_eq!([1, 1, 2, 2].map(|turn| granted.may(turn)), [true, false, true, false]);
+        granted.sent = Some(2);
+        assert_eq!([2, 2].map(|turn| granted.may(turn)), [true, false]);
+        granted.sent = Some(2);
+        assert!(!granted.may(2), "however often it is sent some");
+        assert_eq!([3, 3].map(|turn| granted.may(turn)), [true, false]);
     }
 }

@@ -94,6 +94,8 @@ pub struct Integrity<'a> {
     next: Instant,
     /// When it is asked for before that, and how often still, because the master's files have changed since the last one.
     sooner: Option<(Instant, u32)>,
+    /// Whether it was asked for at once because digests could not confirm an update, since the last check in its time.
+    looked_again: bool,
     unreadable: usize,
     /// What could not be applied.
     told: Repeats,
@@ -115,6 +117,7 @@ impl<'a> Integrity<'a> {
             receiving: None,
             next: node.clock.now() + node.settings.worker.sync_integrity,
             sooner: None,
+            looked_again: false,
             unreadable: 0,
             told: Repeats::default(),
         }
@@ -144,7 +147,9 @@ impl<'a> Integrity<'a> {
                         let panicked = guard(|| self.check());
                         self.forget_after(panicked, &self.check_scope.clone(), Task::IntegrityCheck);
                     }
-                    self.next = self.node.clock.now() + self.node.settings.worker.sync_integrity;
+                    let now = self.node.clock.now();
+                    self.looked_again &= now < self.next;
+                    self.next = now + self.node.settings.worker.sync_integrity;
                 }
             }
         }
@@ -234,18 +239,25 @@ impl<'a> Integrity<'a> {
         }
     }
 
-    /// Shows the master that the files are the same now, where that takes one question; elsewhere the next check does.
-    fn confirm(&mut self) {
-        if !self.features.digest {
-            return;
-        }
+    /// Shows the master by one question that the files are the same now; whether they are.
+    fn confirm(&mut self) -> bool {
         let begun = self.node.clock.now();
         let manifest = self.scan();
         // If it is not so, or cannot be known, the next check sees to it.
-        if self.differing(&manifest).is_ok_and(|buckets| buckets == Buckets::NONE) {
+        let equal = self.differing(&manifest).is_ok_and(|buckets| buckets == Buckets::NONE);
+        if equal {
             info!(target: &*self.check_scope, "Starting.");
             self.checking = Some(begun);
             self.take(Event::InSync);
+        }
+        equal
+    }
+
+    /// Asks for a check at once, because what the master protects is not in its digests. If that finds a difference again,
+    /// the next one comes in its time.
+    fn look_again(&mut self) {
+        if !std::mem::replace(&mut self.looked_again, true) {
+            self.hurry();
         }
     }
 
@@ -288,6 +300,7 @@ impl<'a> Integrity<'a> {
         match event {
             Event::InSync => {
                 self.finish_check("Sync not required.");
+                self.looked_again = false;
                 self.in_sync();
                 self.files.reload.carry_out(&self.check_scope);
             }
@@ -305,10 +318,12 @@ impl<'a> Integrity<'a> {
             }
             Event::Archive(file) => {
                 self.receiving = None;
-                self.synchronise(file);
+                let complete = self.synchronise(file);
                 memory::give_back();
                 self.files.reload.carry_out(&self.sync_scope);
-                self.confirm();
+                if self.features.digest && !self.confirm() && complete {
+                    self.look_again();
+                }
             }
             Event::SyncFailed(error) => {
                 self.receiving = None;
@@ -340,7 +355,8 @@ impl<'a> Integrity<'a> {
         let _ = self.master.request(Command::CancelTask, format!("{task} {}", error.to_json()));
     }
 
-    fn synchronise(&self, file: ReceivedFile) {
+    /// Whether all of the update was applied.
+    fn synchronise(&self, file: ReceivedFile) -> bool {
         let start = self.node.clock.now();
         info!(target: &*self.sync_scope, "Starting.");
         let target = Target {
@@ -351,7 +367,10 @@ impl<'a> Integrity<'a> {
         let limit = self.node.settings.communication.max_zip_size;
         let update = match Update::open(file.file, &self.node.items, self.kind, limit) {
             Ok(update) => update,
-            Err(error) => return self.refuse(&error),
+            Err(error) => {
+                self.refuse(&error);
+                return false;
+            }
         };
         let counts =
             Counts { missing: update.missing_count(), shared: update.shared_count(), extra: update.extra_count() };
@@ -373,6 +392,7 @@ impl<'a> Integrity<'a> {
         let took = self.node.clock.now().duration_since(start);
         self.node.metrics.done(Task::IntegritySync, took);
         info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
+        outcome.failures.is_empty()
     }
 
     fn tell_applied(&self, applied: &Applied) {
