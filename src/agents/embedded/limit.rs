@@ -43,13 +43,13 @@ impl TimeLimit {
         self.0.lock().waits = Some(Arc::new(waits));
     }
 
-    /// What follows is another program's, until [`TimeLimit::is_own`].
-    pub(super) fn is_of_others(&self) {
+    /// What follows is another program's, until [`TimeLimit::end_others`].
+    pub(super) fn begin_others(&self) {
         self.0.lock().gives_way = Some(Instant::now() + SLICE);
     }
 
     /// What follows is the cluster's own.
-    pub(super) fn is_own(&self) {
+    pub(super) fn end_others(&self) {
         self.0.lock().gives_way = None;
     }
 

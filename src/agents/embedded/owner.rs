@@ -295,13 +295,13 @@ impl Owner {
 
     /// Work of another program, which gives way to all other.
     fn statement(&mut self, work: Work<Database>) {
-        let own = |database: &Result<Database, String>, is_own: bool| {
-            let limit = database.as_ref().ok().map(|database| &database.limit);
-            limit.iter().for_each(|limit| if is_own { limit.is_own() } else { limit.is_of_others() });
-        };
-        own(&self.database, false);
+        if let Ok(database) = &self.database {
+            database.limit.begin_others();
+        }
         self.work(work);
-        own(&self.database, true);
+        if let Ok(database) = &self.database {
+            database.limit.end_others();
+        }
     }
 
     fn work(&mut self, work: Work<Database>) {
