@@ -39,7 +39,7 @@
 //!  dapi ─► four that execute requests of the API, if a program is named for that (dapi-wait: its end)  (both roles)
 //!  metrics-listen ─► accepts those who watch the node, metrics ─► answers one of them             (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
-//!  log ─► archives closed log files, so that no other thread waits for it                         (both roles)
+//!  log ─► archives closed log files, and tells what was left out of the log                       (both roles)
 //!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
 //!

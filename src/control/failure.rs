@@ -111,6 +111,8 @@ impl Failure {
             }
             (_, NO_NODE) => "'cluster_control -l' shows the nodes that are connected",
             (_, 2005) => "the daemon could not ask the agent database; logs/cluster.log tells why",
+            // What it says names the remedy.
+            (Self::Ask(AskError::Refused(error)), NO_MASTER) if error.extra.is_some() => return None,
             (_, NO_MASTER) => {
                 "check <nodes> and <port> of <cluster> in etc/ossec.conf; logs/cluster.log tells why the master \
                  cannot be reached"

@@ -45,6 +45,8 @@ use supervision::Supervision;
 const FAILED: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;
+/// SIGTERM ended it, where it cannot end by the signal itself.
+const TERMINATED: u8 = 128 + SIGTERM as u8;
 
 /// What `main` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -182,6 +184,10 @@ fn start(
     drop(archiver);
     log::logger().flush();
     drop(pid_file);
+    if signal == SIGTERM && std::process::id() == 1 {
+        // No signal ends the first process of a container by its default action; this is what a shell makes of it.
+        return Ok(ExitCode::from(TERMINATED));
+    }
     if signal == SIGTERM {
         // The service manager is to see that the signal was what ended it.
         let _ = emulate_default_handler(SIGTERM);

@@ -78,7 +78,8 @@ fn state(role: &Role) -> String {
         },
         Role::Worker(worker) => {
             let connected = if worker.master().is_some() { "connected" } else { "not connected" };
-            format!("{who}: {connected} to the master, {}:{}", cluster.master(), cluster.port)
+            let reason = worker.failure().map(|reason| format!("; {reason}")).unwrap_or_default();
+            format!("{who}: {connected} to the master, {}:{}{reason}", cluster.master(), cluster.port)
         }
     }
 }

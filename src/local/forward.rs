@@ -41,7 +41,7 @@ pub fn take(peer: &Peer, connection: &Connection, counter: u32, request: &Reques
                 worker.files.reload.want();
                 connection.answer(counter, Command::Ok, r#"{"success": true}"#);
             }
-            None => connection.refuse(counter, &not_connected()),
+            None => connection.refuse(counter, &not_connected(worker)),
         },
         (Request::SendFile { path, node }, role) => match receiver(role, node) {
             Ok(receiver) => send_file::begin(role.node(), connection, counter, path, receiver),
@@ -53,14 +53,14 @@ pub fn take(peer: &Peer, connection: &Connection, counter: u32, request: &Reques
 }
 
 /// On a worker without its master.
-pub fn not_connected() -> ErrorObject {
-    ErrorObject::new(Class::Cluster, 3023)
+pub fn not_connected(worker: &Worker) -> ErrorObject {
+    ErrorObject { extra: worker.failure(), ..ErrorObject::new(Class::Cluster, 3023) }
 }
 
 /// Passes a request to the master; `told` is what the program is told at once. A program in C takes the first frame for
 /// the answer, so it is told nothing.
 fn send(worker: &Worker, connection: &Connection, counter: u32, (kind, told): (Kind, Option<&str>), content: &[u8]) {
-    let Some(master) = worker.master() else { return connection.refuse(counter, &not_connected()) };
+    let Some(master) = worker.master() else { return connection.refuse(counter, &not_connected(worker)) };
     if let Some(told) = told {
         connection.answer(counter, Command::Ok, told);
     }
@@ -78,7 +78,7 @@ fn pass(node: &Arc<Node>, connection: &Connection, (kind, command): (Kind, Comma
 /// Where a file is to go: from a worker to its master, whatever node is named.
 fn receiver(role: &Role, node: &str) -> Result<Connection, ErrorObject> {
     match role {
-        Role::Worker(worker) => worker.master().ok_or_else(not_connected),
+        Role::Worker(worker) => worker.master().ok_or_else(|| not_connected(worker)),
         Role::Master(master) => master
             .registry
             .find(node)

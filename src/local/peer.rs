@@ -50,7 +50,7 @@ impl Peer {
     fn forward(&self, connection: &Connection, counter: u32, command: Command, payload: Vec<u8>) {
         let Role::Worker(worker) = &self.role else { return };
         let Some(master) = worker.master() else {
-            return connection.refuse(counter, &forward::not_connected());
+            return connection.refuse(counter, &forward::not_connected(worker));
         };
         connection.answer(counter, Command::Ok, "Sent request to master node");
         let (client, scope) = (connection.clone(), self.scope.clone());

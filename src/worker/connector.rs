@@ -49,10 +49,12 @@ pub fn run(worker: &Arc<Worker>) {
             Ok(reason) => {
                 backoff.reset();
                 told.clear();
+                *worker.failure.write() = Some(format!("the connection has been closed: {reason}"));
                 info!(target: &*scope, "The connection has been closed: {reason}.");
             }
             Err(failed) if node.shutdown.ordered() => debug!(target: &*scope, "{failed}"),
             Err(failed) => {
+                *worker.failure.write() = Some(failed.to_string());
                 let text = format!("Could not connect to master: {failed}.");
                 log::log!(target: &*scope, told.level(Level::Error, &text, node.clock.now()), "{text}");
             }

@@ -27,6 +27,8 @@ pub struct Worker {
     pub files: Files,
     /// The connection to the master, and since when there is one.
     master: RwLock<Option<(Connection, SystemTime)>>,
+    /// Why there is none, when an attempt has failed since.
+    failure: RwLock<Option<String>>,
     /// Ends the pause before the next attempt to connect.
     hurry: (Sender<()>, Receiver<()>),
 }
@@ -37,7 +39,7 @@ impl Worker {
         let scanner = Scanner::new(node.home.path(), node.items.clone());
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
         let files = Files::new(scanner, Reload::new(analysis));
-        Arc::new(Self { node, files, master: RwLock::default(), hurry: bounded(1) })
+        Arc::new(Self { node, files, master: RwLock::default(), failure: RwLock::default(), hurry: bounded(1) })
     }
 
     /// Starts its thread `connect`, which starts those of each connection.
@@ -52,6 +54,11 @@ impl Worker {
     /// The connection to the master, while there is one that has been accepted.
     pub fn master(&self) -> Option<Connection> {
         self.master.read().as_ref().map(|(master, _)| master.clone())
+    }
+
+    /// Why there is none, in the words of the log; nothing before the first attempt has failed.
+    pub fn failure(&self) -> Option<String> {
+        if self.master().is_some() { None } else { self.failure.read().clone() }
     }
 
     /// The keys have been read again: a link that must not use its key any more is closed and, while there is none, the

@@ -118,5 +118,33 @@ fn three_on_a_worker_without_its_master() {
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("Error 3023 - Worker node is not connected to master"), "{said}");
-    assert!(said.contains("logs/cluster.log tells why the master cannot be reached"), "{said}");
+    // Before the first attempt has failed, nobody knows why.
+    let reasons = ["logs/cluster.log tells why the master cannot be reached", "do <nodes> and <port> name it?"];
+    assert!(reasons.iter().any(|reason| said.contains(reason)), "{said}");
+}
+
+/// Case 1.7: it gives the reason of the log, for each of the mistakes with which a worker does not get in.
+#[test]
+fn a_worker_says_why_it_does_not_get_in() {
+    let master = Home::master();
+    let _master = Daemon::start(&master);
+    let mistakes = [
+        ("key", "abcdefghijklmnopqrstuv0123456789", "the <key> must be the same on both nodes"),
+        ("name", "other", "Error 3030 - Worker does not belong to the same cluster: "),
+        ("node_name", "m", "Error 3029 - Connected worker with same name as the master: m; give each node"),
+        ("port", "15161", "Connection refused"),
+    ];
+    for (option, wrong, reason) in mistakes {
+        let worker = Home::worker("w1", master.address);
+        worker.option(option, wrong);
+        let _worker = Daemon::start(&worker);
+        let mut said = String::new();
+        until(reason, || {
+            let output = control(&worker, &["-l"]);
+            assert_eq!(output.status.code(), Some(3));
+            said = String::from_utf8(output.stderr).unwrap();
+            said.contains(reason).then_some(())
+        });
+        assert!(said.starts_with("ERROR: Error 3023 - Worker node is not connected to master: "), "{said}");
+    }
 }

@@ -12,9 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
-use crate::support::{Address, Daemon, Home, Peer, clusterd, control, finish, skip};
+use crate::support::{Address, Daemon, Home, Peer, clusterd, control, finish, skip, unshared_with};
 
 const SOCKET: &str = "queue/cluster/c-internal.sock";
 
@@ -75,6 +78,26 @@ fn signals_end_it_soon_and_leave_nothing() {
         }
         assert_eq!((master.snapshot(), worker.snapshot()), before);
     }
+}
+
+/// Case 1.3: as the first process of a container.
+#[test]
+fn sigterm_ends_it_as_process_1() {
+    let home = Home::master();
+    let options = ["--mount", "--pid", "--fork", "--mount-proc"];
+    let Some(command) = unshared_with(&options, "true", &[], &clusterd(&home)) else {
+        return skip("only root may make namespaces (unshare --pid)");
+    };
+    let mut daemon = Daemon::start_as(&home, command);
+    // It is the child of unshare, which ends as it does.
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.pid())).unwrap();
+    kill(Pid::from_raw(children.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(daemon.wait().code(), Some(143));
+    assert!(
+        home.log().contains("Starting with pid 1: ") && home.log().contains("[Process] Stopped."),
+        "{}",
+        home.log()
+    );
 }
 
 #[test]
