@@ -187,7 +187,7 @@ impl Node {
             return Verdict::InSync;
         }
         let Some(status) = &self.status else { return Verdict::NeverChecked };
-        if status.held_deletions.is_some() {
+        if status.held_deletions.is_some() || status.failed_files.is_some() {
             return Verdict::NotVerified;
         }
         let (check, sync) = (&status.last_check_integrity, &status.last_sync_integrity);

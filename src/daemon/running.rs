@@ -32,6 +32,7 @@ use crate::{
         clock::Clock,
         directory,
         disk::Disk,
+        replacement::remove_leftover,
         shutdown::{self, Trigger},
         thread::Group,
         user,
@@ -311,7 +312,8 @@ fn observe(node: &Node) -> Option<observation::Server> {
     observation::Server::bind(&node.home, listen).inspect_err(told).ok()
 }
 
-/// Completes or drops what an interrupted update left, then removes everything in `queue/cluster` but the socket.
+/// Completes or drops what an interrupted update left, then removes what this daemon had not yet put in the place of a file
+/// when it was killed, and everything in `queue/cluster` but the socket.
 fn clean(node: &Node) {
     let scope = scope("Cluster", "Main");
     let path = node.home.cluster_dir();
@@ -325,6 +327,19 @@ fn clean(node: &Node) {
             "An interrupted update was completed: {} changes made, {} temporary files removed.",
             recovery.finished, recovery.leftovers
         );
+    }
+    // All that is replaced outside of an update. Keys of agents may be in it.
+    for replaced in [node.home.client_keys(), node.home.agents_pending(), node.home.agents_timestamp()] {
+        let path = replaced.display();
+        match remove_leftover(&Disk::new(), &replaced) {
+            Ok(true) => info!(target: &*scope, "A new content of {path}, which was not complete, was removed."),
+            Ok(false) => {}
+            Err(error) => warn!(
+                target: &*scope,
+                "A new content of {path} that an earlier run left cannot be removed: {error}. Remove the file beside it \
+                 whose name begins with a dot and ends with .tmp."
+            ),
+        }
     }
     debug!(target: &*scope, "Removing '{}'.", path.display());
     let socket = node.home.control_socket();

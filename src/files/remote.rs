@@ -11,8 +11,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use super::checksum::{Checksum, ChecksumKind};
 use super::path::MAX_PATH;
 
-/// Most entries that are taken from one peer.
+/// Most entries that are taken from one peer, in all lists of an update.
 pub const MAX_ENTRIES: usize = 1_000_000;
+/// Most bytes of all their paths.
+pub const MAX_PATHS: usize = 32 << 20;
 /// Most different item keys that are taken from one peer.
 const MAX_KEYS: usize = 1000;
 
@@ -56,7 +58,7 @@ impl RemoteManifest {
     /// Reads a worker's flat `{path: object}` (10.2). Unknown fields are ignored, the last of equal paths stays.
     pub fn parse(json: &[u8], kind: ChecksumKind) -> Result<RemoteManifest, RemoteError> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
-        let manifest = Files(kind).deserialize(&mut deserializer)?;
+        let manifest = Files(kind, &mut Room::default()).deserialize(&mut deserializer)?;
         deserializer.end()?;
         Ok(manifest)
     }
@@ -82,6 +84,9 @@ impl RemoteManifest {
     }
 
     fn intern(&mut self, key: &str) -> Option<u16> {
+        if key.len() > MAX_PATH {
+            return None;
+        }
         let at = self.keys.iter().position(|known| **known == *key).unwrap_or(self.keys.len());
         if at == self.keys.len() {
             if at == MAX_KEYS {
@@ -151,16 +156,37 @@ impl Visitor<'_> for PathBytes {
     }
 }
 
-struct Files(ChecksumKind);
+/// What the entries so far have taken of the bounds.
+#[derive(Default)]
+struct Room {
+    entries: usize,
+    paths: usize,
+}
 
-impl<'de> DeserializeSeed<'de> for Files {
+impl Room {
+    fn take<E: serde::de::Error>(&mut self, path: &str) -> Result<(), E> {
+        self.entries += 1;
+        self.paths += path.len();
+        if self.entries > MAX_ENTRIES {
+            return Err(E::custom(format_args!("more than {MAX_ENTRIES} files")));
+        }
+        if self.paths > MAX_PATHS {
+            return Err(E::custom(format_args!("the paths are longer than {MAX_PATHS} bytes in all")));
+        }
+        Ok(())
+    }
+}
+
+struct Files<'r>(ChecksumKind, &'r mut Room);
+
+impl<'de> DeserializeSeed<'de> for Files<'_> {
     type Value = RemoteManifest;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<RemoteManifest, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for Files {
+impl<'de> Visitor<'de> for Files<'_> {
     type Value = RemoteManifest;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object with one object per file")
@@ -168,17 +194,17 @@ impl<'de> Visitor<'de> for Files {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RemoteManifest, A::Error> {
         let mut manifest = RemoteManifest::default();
         while let Some(path) = map.next_key_seed(PathBytes)? {
-            if manifest.entries.len() + manifest.unreadable.len() >= MAX_ENTRIES {
-                return Err(A::Error::custom(format_args!("more than {MAX_ENTRIES} files")));
-            }
             let name: &str = match &path {
                 Ok(path) => path,
                 Err(printable) => printable,
             };
+            self.1.take(name)?;
             let object: Object<'de> =
                 map.next_value().map_err(|error| A::Error::custom(format_args!("file '{name}': {error}")))?;
             let Some(key) = manifest.intern(&object.cluster_item_key) else {
-                return Err(A::Error::custom(format_args!("more than {MAX_KEYS} different keys of directories")));
+                return Err(A::Error::custom(format_args!(
+                    "more than {MAX_KEYS} different keys of directories, or a longer one than {MAX_PATH} bytes"
+                )));
             };
             match path {
                 Ok(path) => manifest.entries.push(RemoteEntry {
@@ -211,11 +237,12 @@ impl<'de> Visitor<'de> for Lists {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RemoteUpdate, A::Error> {
         let (mut missing, mut shared, mut extra) = (None, None, None);
+        let mut room = Room::default();
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             match &*name {
-                "missing" => missing = Some(map.next_value_seed(Files(self.0))?),
-                "shared" => shared = Some(map.next_value_seed(Files(self.0))?),
-                "extra" => extra = Some(map.next_value_seed(Files(self.0))?),
+                "missing" => missing = Some(map.next_value_seed(Files(self.0, &mut room))?),
+                "shared" => shared = Some(map.next_value_seed(Files(self.0, &mut room))?),
+                "extra" => extra = Some(map.next_value_seed(Files(self.0, &mut room))?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -270,6 +297,22 @@ mod tests {
         let long = format!(r#"{{"{}": {{}}}}"#, "a".repeat(MAX_PATH + 1));
         assert!(parse(&long).unwrap_err().contains("longer than 4095 bytes"));
         assert!(parse(&"[".repeat(100_000)).is_err());
+    }
+
+    /// Case 5.7: the bounds hold for all lists of an update together.
+    #[test]
+    fn the_paths_of_a_peer_are_bounded_in_all() {
+        let list = |from: usize| -> String {
+            let paths: Vec<String> = (0..3000).map(|n| format!("\"{:0>4000}\": {{}}", from + n)).collect();
+            format!("{{{}}}", paths.join(", "))
+        };
+        let [one, two, three] = [0, 10_000, 20_000].map(list);
+        let update = format!(r#"{{"missing": {one}, "shared": {two}, "extra": {three}}}"#);
+        let error = RemoteUpdate::parse(update.as_bytes(), ChecksumKind::Md5).unwrap_err().to_string();
+        assert!(error.contains("the paths are longer than 33554432 bytes in all"), "{error}");
+        assert_eq!(parse(&one).unwrap().entries().len(), 3000);
+        let long = format!(r#"{{"etc/a": {{"cluster_item_key": "{}/"}}}}"#, "k".repeat(MAX_PATH));
+        assert!(parse(&long).unwrap_err().contains("a longer one than 4095 bytes"));
     }
 
     #[test]

@@ -20,6 +20,31 @@ const MODE: u32 = 0o640;
 /// Bytes that are written at a time, if they come in pieces that are not longer.
 const PIECE: usize = 64 * 1024;
 
+fn staged_name(name: &str) -> String {
+    format!(".{name}.tmp")
+}
+
+/// Removes what a process that has ended in the middle of a replacement of `path` left; tells whether there was something.
+/// To be called while nobody replaces it.
+///
+/// # Errors
+/// Those of the disk.
+pub fn remove_leftover(disk: &Disk, path: &Path) -> io::Result<bool> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(false);
+    };
+    let directory = match File::open(parent) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        opened => opened?,
+    };
+    match disk.remove_file(&directory, &staged_name(name)) {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The new content, under another name beside the file; dropping it removes it.
 pub struct Replacement<'a> {
     disk: &'a Disk,
@@ -52,7 +77,7 @@ impl<'a> Replacement<'a> {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let before = path.metadata().ok();
-        let (directory, staged) = (File::open(parent)?, format!(".{name}.tmp"));
+        let (directory, staged) = (File::open(parent)?, staged_name(name));
         // Another attempt may have left it when its process ended.
         match disk.remove_file(&directory, &staged) {
             Ok(()) | Err(Errno::ENOENT) => {}
@@ -214,6 +239,20 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(names(folder.path()), ["keys", "link"]);
         assert!(write(&Disk::new(), &folder.path().join("none/keys"), "").is_err());
+    }
+
+    #[test]
+    fn only_what_a_replacement_left_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("keys"), folder.path().join("link"));
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for name in ["keys", ".keys.tmp", ".other.tmp", "keys.tmp"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        assert!(remove_leftover(&Disk::new(), &link).unwrap());
+        assert!(!remove_leftover(&Disk::new(), &path).unwrap());
+        assert!(!remove_leftover(&Disk::new(), &folder.path().join("none/keys")).unwrap());
+        assert_eq!(names(folder.path()), [".other.tmp", "keys", "keys.tmp", "link"]);
     }
 
     #[test]

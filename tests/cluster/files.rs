@@ -131,3 +131,30 @@ fn a_worker_that_comes_back_is_made_equal_again() {
     let worker = Node::worker(home, clock, json!({}), "w1", master.port());
     advance_until(&hand, SECOND, "the second synchronisation", || synced(&master.home) == synced(&worker.home));
 }
+
+/// Case 3.7: what a kill left is gone after the next start, and only that.
+#[test]
+fn a_start_removes_what_was_not_yet_in_its_place() {
+    let (clock, _hand) = FakeClock::new();
+    let ours = [
+        "etc/.client.keys.tmp",
+        "queue/.agents-pending.tmp",
+        "queue/.agents-timestamp.tmp",
+        "etc/.cluster-0123abcd-0.tmp",
+        "etc/rules/deep/.cluster-0123abcd-17.tmp",
+        "queue/cluster/apply.journal.tmp",
+    ];
+    let others =
+        ["etc/.ossec.conf.tmp", "etc/client.keys.tmp", "etc/.client.keys.aB3xYz", "etc/rules/.local_rules.xml.tmp"];
+    let fresh = || {
+        let home = TestHome::new();
+        ours.iter().chain(&others).for_each(|path| home.write(path, "001 a any secret"));
+        home
+    };
+    let master = Node::master(fresh(), &clock, json!({}));
+    let worker = Node::worker(fresh(), &clock, json!({}), "w1", master.port());
+    for home in [&master.home, &worker.home] {
+        assert_eq!(ours.map(|path| home.read(path)), ours.map(|_| None));
+        assert!(others.iter().all(|path| home.read(path).is_some()));
+    }
+}

@@ -15,4 +15,5 @@ mod local;
 mod observation;
 mod push;
 mod redirection;
+mod refused;
 mod support;

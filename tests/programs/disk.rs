@@ -148,3 +148,39 @@ fn files_that_are_mounts_are_written_over() {
         "1 file could not be written there, the first etc/rules/local_rules.xml: Device or resource",
     );
 }
+
+/// Case 3.3: the whole home of the worker is a file system of 40 MB, for which 40 MB of new lists are too much. The keys
+/// come first, then what fits, though the archive itself has no room.
+#[test]
+fn lists_that_do_not_fit_keep_no_key_away() {
+    let (master, worker) = pair();
+    let _master = Daemon::start(&master);
+    let small = worker.beside("small");
+    fs::create_dir(&small).unwrap();
+    let mount = r#"mount -t tmpfs -o size=40m none "$2"; cp -a "$1/." "$2/"; mount --bind "$2" "$1""#;
+    let Some(daemon) = start_with(&worker, mount, &[&worker.path(""), &small]) else { return skip(CANNOT_MOUNT) };
+    let seen = |path: &str| fs::read(seen(&daemon, &worker.path(path))).ok();
+    wait_for_sync(&master);
+
+    for number in 0..4 {
+        master.write(&format!("etc/lists/{number}"), noise(10_000_000, number));
+    }
+    master.write("etc/client.keys", "001 a any second\n");
+    until("the keys", || (seen("etc/client.keys").unwrap() == b"001 a any second\n").then_some(()));
+    let there = || (0..4).filter(|number| seen(&format!("etc/lists/{number}")).is_some()).count();
+    until("a list that fits", || (there() >= 1).then_some(()));
+    let mut said = String::new();
+    until("the lists that do not fit", || {
+        said = String::from_utf8_lossy(&control(&master, &["-i"]).stderr).into_owned();
+        said.contains("could not be written there, the first etc/lists/").then_some(())
+    });
+    assert!(said.contains("there is no room for the new files of 'etc/lists/'"), "{said}");
+    assert!((1..=3).contains(&there()), "{}", there());
+    master.write("etc/client.keys", "001 a any third\n");
+    until("the next keys", || (seen("etc/client.keys").unwrap() == b"001 a any third\n").then_some(()));
+
+    (1..4).for_each(|number| fs::remove_file(master.path(&format!("etc/lists/{number}"))).unwrap());
+    until("the others are gone", || (there() <= 1).then_some(()));
+    wait_for_sync(&master);
+    assert_eq!(seen("etc/lists/0").unwrap(), noise(10_000_000, 0));
+}

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{MAX_MEMBERS, MAX_METADATA, MAX_NAME};
+use super::{MAX_MEMBERS, MAX_METADATA, MAX_NAME, MAX_NAMES};
 
 /// An archive cannot be used. The peer that made it is at fault, except for [`ArchiveError::Io`].
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,9 @@ pub enum ArchiveError {
     /// A name is longer than [`MAX_NAME`].
     #[error("the archive has a name that is longer than {MAX_NAME} bytes")]
     LongName,
+    /// All names together are longer than [`MAX_NAMES`].
+    #[error("the names in the archive are longer than {MAX_NAMES} bytes in all")]
+    LongNames,
     /// A name is not UTF-8.
     #[error("the archive has the name '{0}', which is not UTF-8")]
     NotUtf8(String),

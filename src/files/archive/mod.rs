@@ -41,6 +41,8 @@ pub const MAX_INFLATED: u64 = 1 << 30;
 pub const MAX_METADATA: usize = 64 << 20;
 /// Most members that are taken from one archive.
 pub const MAX_MEMBERS: usize = 1_000_000;
+/// Most bytes of all names of one archive: what is held in memory of each besides is of one size.
+pub const MAX_NAMES: usize = 32 << 20;
 /// Longest name of a member as it stands in an archive, before it is normalised.
 pub const MAX_NAME: usize = 8192;
 

@@ -8,7 +8,7 @@ use super::error::ArchiveError;
 use super::inflate::Inflater;
 use super::separator::Finder;
 use super::source::Window;
-use super::{FILE_SEP, MAX_MEMBERS, MAX_METADATA, MAX_NAME, METADATA_NAME, PATH_SEP};
+use super::{FILE_SEP, MAX_MEMBERS, MAX_METADATA, MAX_NAME, MAX_NAMES, METADATA_NAME, PATH_SEP};
 use crate::files::checksum::{Checksum, ChecksumKind, Hasher};
 use crate::files::path;
 
@@ -42,9 +42,13 @@ pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u
     let mut window = Window::new(file)?;
     let mut inflater = Inflater::new();
     let mut found = Survey::default();
-    let mut count = 0;
+    let (mut count, mut names) = (0, 0);
     loop {
         let name = read_name(&mut window)?;
+        names += name.len();
+        if names > MAX_NAMES {
+            return Err(ArchiveError::LongNames);
+        }
         let offset = window.offset();
         let left = max_inflated - found.inflated;
         let too_large = |error| match error {

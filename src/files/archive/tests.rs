@@ -269,6 +269,23 @@ fn the_sum_of_contents_is_bounded() {
     assert!(survey(&mut archive, ChecksumKind::Md5, 1_200_001).is_err());
 }
 
+/// Case 5.7.
+#[test]
+fn names_are_bounded_in_all() {
+    use std::io::Write;
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(b"x").unwrap();
+    let content = encoder.finish().unwrap();
+    let archive = |count: usize| {
+        let member = |n: usize| [format!("{n:0>8000}").as_bytes(), PATH_SEP, &content, FILE_SEP].concat();
+        let mut archive: Vec<u8> = (0..count).flat_map(member).collect();
+        archive.truncate(archive.len() - FILE_SEP.len());
+        survey(&mut Cursor::new(archive), ChecksumKind::Md5, MAX_INFLATED)
+    };
+    assert_eq!(archive(MAX_NAMES / 8000).unwrap().members.len(), MAX_NAMES / 8000);
+    assert!(matches!(archive(MAX_NAMES / 8000 + 1), Err(ArchiveError::LongNames)));
+}
+
 #[test]
 fn endless_names_are_refused() {
     let error = survey(&mut Cursor::new(vec![b'a'; 100_000]), ChecksumKind::Md5, MAX_INFLATED).unwrap_err();

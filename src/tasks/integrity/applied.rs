@@ -7,14 +7,11 @@ use crate::{
     wire::json,
 };
 
-/// Failures that are told one by one.
-const SHOWN: usize = 20;
-
 /// The longest text of a failure that is kept, in bytes.
 const LONGEST: usize = 512;
 
 /// What stands for a path where no file can be named.
-const ARCHIVE: &str = "the archive";
+pub const ARCHIVE: &str = "the archive";
 
 /// What a worker did with an archive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +39,9 @@ pub struct Failed {
 }
 
 impl Applied {
+    /// Failures that are told one by one.
+    pub const SHOWN: usize = 20;
+
     /// Of an update that was carried out.
     pub fn new(outcome: &Outcome) -> Self {
         let failed = |Failure { path, reason, .. }: &Failure| Failed { path: path.clone(), reason: reason.clone() };
@@ -50,7 +50,7 @@ impl Applied {
             updated: outcome.updated,
             deleted: outcome.deleted,
             failed: outcome.failures.len(),
-            failures: outcome.failures.iter().take(SHOWN).map(failed).collect(),
+            failures: outcome.failures.iter().take(Self::SHOWN).map(failed).collect(),
         }
         .bounded()
     }
@@ -89,7 +89,7 @@ impl Applied {
     }
 
     fn bounded(mut self) -> Self {
-        self.failures.truncate(SHOWN);
+        self.failures.truncate(Self::SHOWN);
         for Failed { path, reason } in &mut self.failures {
             path.truncate(path.floor_char_boundary(LONGEST));
             reason.truncate(reason.floor_char_boundary(LONGEST));
@@ -107,7 +107,7 @@ mod tests {
         let failed = |length| Failed { path: "é".repeat(length), reason: "r".repeat(length) };
         let many = Applied { failed: 1000, failures: vec![failed(1000); 100], ..Applied::default() };
         let kept = Applied::parse(many.to_json().as_bytes()).unwrap();
-        assert_eq!((kept.failed, kept.failures.len()), (1000, SHOWN));
+        assert_eq!((kept.failed, kept.failures.len()), (1000, Applied::SHOWN));
         assert_eq!((kept.failures[0].path.len(), kept.failures[0].reason.len()), (LONGEST, LONGEST));
         assert_eq!(Applied::parse(b"{}"), Ok(Applied::default()));
         assert!(Applied::parse(b"[]x").is_err());

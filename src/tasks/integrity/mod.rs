@@ -19,7 +19,7 @@ mod sending;
 pub mod status;
 pub mod worker;
 
-pub use applied::{Applied, Failed};
+pub use applied::{ARCHIVE, Applied, Failed};
 
 use crate::system::{
     clock::{Clock, seconds_with_fraction},

@@ -7,7 +7,9 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-use crate::files::{AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, Manifest, MemberCache, open_file};
+use crate::files::{
+    AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, KEYS, Manifest, MemberCache, open_file,
+};
 
 /// Writes the archive of a worker's check: these entries of its manifest, and nothing else.
 ///
@@ -23,6 +25,25 @@ pub fn write_manifest(
     let mut metadata = Vec::new();
     manifest.to_json(entries, kind, &mut metadata)?;
     ArchiveWriter::new(out, level, u64::MAX).finish(&metadata).map(drop)
+}
+
+/// Files that are not in an archive.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    /// Those that come with a later one.
+    pub later: HashSet<String>,
+    /// Those that no archive of this worker can hold, each with the reason.
+    pub too_large: Vec<(String, String)>,
+}
+
+impl LeftOut {
+    fn is_empty(&self) -> bool {
+        self.later.is_empty() && self.too_large.is_empty()
+    }
+
+    fn has(&self, path: &str) -> bool {
+        self.later.contains(path) || self.too_large.iter().any(|(large, _)| large == path)
+    }
 }
 
 /// Writes the archives of a master's synchronisations.
@@ -43,7 +64,8 @@ pub struct UpdateWriter<'a> {
 
 impl UpdateWriter<'_> {
     /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
-    /// that the worker keeps what it has; `tell` gets the reasons. Gives the number of files left out.
+    /// that the worker keeps what it has; `tell` gets the reasons. The keys of the agents come first, so that they are in
+    /// whatever else there is. Gives the files left out.
     ///
     /// # Errors
     /// When the archive is spoilt and the worker must not use it.
@@ -52,15 +74,18 @@ impl UpdateWriter<'_> {
         difference: &Difference<'_>,
         mut out: impl Write,
         tell: impl Fn(&str),
-    ) -> Result<usize, AddError> {
+    ) -> Result<LeftOut, AddError> {
         // With every file that is left out the metadata only becomes shorter.
         let mut metadata = Vec::new();
         difference.write_json(|_| false, &mut metadata).map_err(AddError::Archive)?;
         let contents = self.max_inflated.saturating_sub(metadata.len() as u64);
         let mut writer = ArchiveWriter::new(&mut out, self.level, self.limit).with_contents_limit(contents);
-        let mut left_out = HashSet::new();
+        let mut left_out = LeftOut::default();
         let mut full = 0_usize;
-        for entry in difference.missing.iter().chain(&difference.shared) {
+        let files = || difference.missing.iter().chain(&difference.shared);
+        let (keys, others) =
+            (files().filter(|entry| &*entry.path == KEYS), files().filter(|entry| &*entry.path != KEYS));
+        for entry in keys.chain(others) {
             let added = if full > 0 { Ok(Added::Full) } else { self.add(&mut writer, entry) };
             self.done.fetch_add(1, Ordering::Relaxed);
             let path = &entry.path;
@@ -68,26 +93,27 @@ impl UpdateWriter<'_> {
                 Ok(Added::Written { .. }) => continue,
                 Ok(Added::Full) => full += 1,
                 Ok(Added::TooLarge) => {
-                    tell(&format!(
-                        "'{path}' is left out: it is larger than {} bytes (cluster.json, max_zip_size).",
-                        self.limit
-                    ));
+                    let reason =
+                        format!("it is larger than {} bytes, the most that is sent to this worker", self.limit);
+                    tell(&format!("'{path}' is left out: {reason} (cluster.json, max_zip_size)."));
+                    left_out.too_large.push((path.to_string(), reason));
+                    continue;
                 }
                 Ok(Added::Changed) => tell(&format!("'{path}' comes with a later archive: it has just been changed.")),
                 Err(error) if error.spoils() => return Err(error),
                 Err(error) => tell(&format!("{error}. It is left out, and the worker keeps its own.")),
             }
-            left_out.insert(&**path);
+            left_out.later.insert(path.to_string());
         }
         if full > 0 {
             tell(&format!("{full} files come with a later archive: this one is full ({} bytes).", self.limit));
         }
         if !left_out.is_empty() {
             metadata.clear();
-            difference.write_json(|entry| left_out.contains(&*entry.path), &mut metadata).map_err(AddError::Archive)?;
+            difference.write_json(|entry| left_out.has(&entry.path), &mut metadata).map_err(AddError::Archive)?;
         }
         writer.finish(&metadata).map_err(AddError::Archive)?;
-        Ok(left_out.len())
+        Ok(left_out)
     }
 
     fn add<W: Write>(&self, writer: &mut ArchiveWriter<W>, entry: &Entry) -> Result<Added, AddError> {

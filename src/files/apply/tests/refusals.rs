@@ -104,6 +104,24 @@ fn hostile_entries_fail_by_name_and_the_others_go_on() {
     assert_eq!(only_files(pair.worker.path()), wanted);
 }
 
+/// Case 5.7: what is too deep for a scan would never be removed, so it is not made.
+#[test]
+fn no_directory_is_made_deeper_than_a_scan_looks() {
+    use crate::files::items::MAX_DEPTH;
+    let pair = Pair::new(&Files::new(), &Files::new());
+    let path = |depth| format!("etc/rules/{}x", "d/".repeat(depth));
+    let [deep, deeper, deepest] = [path(MAX_DEPTH), path(MAX_DEPTH + 1), path(2000)];
+    let objects = [&deep, &deeper, &deepest].map(|path| object(path, "etc/rules/", "x")).join(", ");
+    let metadata = format!(r#"{{"missing": {{{objects}}}, "shared": {{}}, "extra": {{}}}}"#);
+    let file = raw(&metadata, &[(&deep, "x"), (&deeper, "x"), (&deepest, "x")]);
+    let outcome = apply(pair.worker.path(), file, &Disk::new());
+    assert_eq!((outcome.created, outcome.failures.len()), (1, 2));
+    assert!(outcome.failures.iter().all(|failure| failure.reason == "it is more than 64 directories deep"));
+    assert_eq!(only_files(pair.worker.path()), files(&[(&deep, "x")]));
+    assert!(!pair.path(&format!("etc/rules/{}", "d/".repeat(MAX_DEPTH + 1))).exists());
+    assert_eq!(pair.sync(&Disk::new()).deleted, 1, "a scan finds what is there");
+}
+
 #[test]
 fn an_items_directory_may_be_reached_over_a_link() {
     let elsewhere = tempfile::tempdir().unwrap();

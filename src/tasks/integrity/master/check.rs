@@ -11,11 +11,11 @@ use log::{Level, debug, error, info, warn};
 use super::{Arrived, Held, Integrity};
 use crate::{
     connection::{FileSender, ReceivedFile, RequestError},
-    files::{Buckets, ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
+    files::{AddError, Buckets, ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
     metrics::Task,
     system::{memory, thread::guard},
     tasks::integrity::{
-        Applied, archive_path,
+        ARCHIVE, archive_path,
         sending::UpdateWriter,
         status::{Counts, Progress, Span},
     },
@@ -111,8 +111,16 @@ impl Integrity {
         let found =
             if behind.sum() == 0 && held.is_none() { Found::Equal(&master) } else { Found::Behind(behind, held) };
         self.finish_check(Level::Info, (start, begun), files, found);
+        let pauses = self.refused.lock().hold(&mut difference, clock.now());
         match (difference.is_empty(), held) {
-            (false, _) => self.synchronise(&check.task, &difference, Counts::of(&difference)),
+            (false, _) => self.synchronise(&check.task, &mut difference),
+            (true, _) if let Some((files, pause)) = pauses => {
+                let reason = format!("{files} files that it could not take are sent again in {}s", pause.as_secs());
+                debug!(target: &*self.check_scope, "Of {}: {reason}.", self.worker);
+                if check.is_native {
+                    self.tell_given_up("the files that could not be written are sent again after a pause");
+                }
+            }
             // An original worker has no word for this, and is not to compare itself for ever.
             (true, Some(held)) if check.is_native => self.tell_given_up(&format!("{held}; {CONFIRM}")),
             (true, Some(_)) => self.tell_in_sync(),
@@ -184,7 +192,6 @@ impl Integrity {
                     state.shown = Some(generation);
                 }
                 state.status.held = None;
-                state.applied = Applied::default();
             }
             Found::Behind(behind, held) => {
                 state.status.standing.differs(behind);
@@ -192,6 +199,9 @@ impl Integrity {
             }
         }
         drop(state);
+        if matches!(found, Found::Equal(_)) {
+            self.refused.lock().clear();
+        }
         let took = now.duration_since(begun);
         self.shared.node.metrics.done(Task::IntegrityCheck, took);
         let verdict = if matches!(found, Found::Equal(_)) { "Sync not required." } else { "Sync required." };
@@ -258,7 +268,8 @@ impl Integrity {
         state.in_sync.as_ref().is_some_and(same)
     }
 
-    fn synchronise(&self, task: &str, difference: &Difference<'_>, counts: Counts) {
+    fn synchronise(&self, task: &str, difference: &mut Difference<'_>) {
+        let counts = Counts::of(difference);
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), clock.now());
         info!(target: &*self.sync_scope, "Starting.");
@@ -274,13 +285,13 @@ impl Integrity {
             Ok(left_out) => {
                 let mut state = self.state.lock();
                 let took = clock.now().duration_since(begun);
-                state.limit.arrived(took, &self.shared.node.settings.communication);
+                state.limit.arrived(took, clock.now(), &self.shared.node.settings.communication);
                 state.status.files = Some(counts);
                 state.granted.sent = Some(self.shared.local.turn());
                 drop(state);
                 self.shared.node.metrics.done(Task::IntegritySync, took);
                 debug!(target: &*self.sync_scope, "Zip file sent.");
-                if left_out > 0 {
+                if left_out {
                     // What changed while it was read has another checksum now; the sooner that is known, the better.
                     self.shared.local.wake();
                 }
@@ -293,7 +304,8 @@ impl Integrity {
         }
     }
 
-    fn send(&self, task: &str, difference: &Difference<'_>) -> Result<usize, RequestError> {
+    /// Tells whether files come with a later archive.
+    fn send(&self, task: &str, difference: &mut Difference<'_>) -> Result<bool, RequestError> {
         let id = self.connection.request(Command::IntegritySync, "")?;
         let id = String::from_utf8_lossy(&id).into_owned();
         let progress = Arc::new(Progress::new(difference.missing.len() + difference.shared.len()));
@@ -306,6 +318,7 @@ impl Integrity {
         };
         let result = self.send_archive(&id, difference, limit, &progress);
         if let Err(error) = &result {
+            self.refused.lock().fail(ARCHIVE, &error.to_string());
             // Nobody waits for the answer: the worker forgets the task, or the connection is gone.
             let _ =
                 self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_object().to_json()));
@@ -316,10 +329,10 @@ impl Integrity {
     fn send_archive(
         &self,
         id: &str,
-        difference: &Difference<'_>,
+        difference: &mut Difference<'_>,
         limit: u64,
         progress: &Progress,
-    ) -> Result<usize, RequestError> {
+    ) -> Result<bool, RequestError> {
         let rules = &self.shared.node.settings.communication;
         let path = archive_path(&self.worker, &self.shared.node.clock);
         debug!(
@@ -341,19 +354,34 @@ impl Integrity {
             let level = self.told.level(Level::Warn, reason, self.shared.node.clock.now());
             log::log!(target: &*self.sync_scope, level, "{reason}");
         };
+        let clock = &self.shared.node.clock;
         let written = writer.write(difference, &mut sender, tell);
-        let left_out = written.map_err(|error| {
+        let sent = match written {
+            Ok(left_out) => sender.finish().map(|_| left_out),
+            // A file of this node was changed while it was packed.
+            Err(error @ AddError::Changed { .. }) => return Err(not_sent(&error)),
+            Err(error) => Err(not_sent(&error)),
+        };
+        let left_out = sent.inspect_err(|_| {
+            let (mut state, bytes) = (self.state.lock(), progress.transfer.sent());
             if progress.transfer.is_cancelled() {
-                self.state.lock().limit.cancelled(progress.transfer.sent(), rules);
+                state.limit.cancelled(bytes, rules);
+            } else {
+                state.limit.refused(bytes, clock.now(), rules);
             }
-            RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
         })?;
-        sender.finish()?;
+        // Before the worker can tell what became of it.
+        let first = self.shared.node.settings.worker.sync_integrity;
+        self.refused.lock().sent(difference, &left_out, clock.now(), first);
         // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
         self.state.lock().status.sync.end = Some(self.shared.node.clock.wall());
         self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
-        Ok(left_out)
+        Ok(!left_out.later.is_empty())
     }
+}
+
+fn not_sent(error: &AddError) -> RequestError {
+    RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
 }
 
 /// The manifest in a worker's archive, which may hold nothing else: a worker never sends files.

@@ -5,6 +5,7 @@
 
 mod check;
 mod deletions;
+mod refused;
 
 use std::{
     sync::{Arc, Weak},
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 
 use check::Check;
 pub use deletions::{Deletions, Held};
+use refused::Refused;
 
 use super::{
     Applied,
@@ -56,6 +58,8 @@ pub struct Integrity {
     /// Why files were left out.
     told: Repeats,
     state: Mutex<State>,
+    /// What the worker could not take.
+    refused: Mutex<Refused>,
 }
 
 struct State {
@@ -70,8 +74,6 @@ struct State {
     status: Status,
     /// The generation of the master's files that the worker has shown to have.
     shown: Option<u64>,
-    /// What the worker told of the files that it got last, until a check finds no difference.
-    applied: Applied,
     /// When the log last had that the digests are the same.
     told_equal: Option<Instant>,
 }
@@ -144,9 +146,9 @@ impl Integrity {
                 limit,
                 status: Status::default(),
                 shown: None,
-                applied: Applied::default(),
                 told_equal: None,
             }),
+            refused: Mutex::default(),
         })
     }
 
@@ -257,12 +259,12 @@ impl Integrity {
 
     /// `int_applied`.
     pub fn applied(&self, applied: Applied) {
-        self.state.lock().applied = applied;
+        self.refused.lock().told(applied);
     }
 
     /// What the worker could not do with the files that it got last.
     pub fn last_applied(&self) -> Applied {
-        self.state.lock().applied.clone()
+        self.refused.lock().applied().clone()
     }
 
     fn deliver(&self, task: &str, arrived: Arrived) {

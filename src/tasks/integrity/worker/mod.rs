@@ -46,6 +46,9 @@ const TRIES: u32 = 20;
 /// How often a part of the files is offered for comparison while those of the master change; then it is all of them.
 const PARTS: usize = 3;
 
+/// The longest pause between two checks while a master of the original sends what fails here.
+const RARELY: Duration = Duration::from_secs(60);
+
 /// Files that could not be dealt with, of one synchronisation, that the log names.
 const NAMED: usize = 100;
 
@@ -97,6 +100,8 @@ pub struct Integrity<'a> {
     /// Whether it was asked for at once because digests could not confirm an update, since the last check in its time.
     looked_again: bool,
     unreadable: usize,
+    /// How many synchronisations in a row had files that could not be dealt with.
+    failing: u32,
     /// What could not be applied.
     told: Repeats,
 }
@@ -119,6 +124,7 @@ impl<'a> Integrity<'a> {
             sooner: None,
             looked_again: false,
             unreadable: 0,
+            failing: 0,
             told: Repeats::default(),
         }
     }
@@ -149,10 +155,20 @@ impl<'a> Integrity<'a> {
                     }
                     let now = self.node.clock.now();
                     self.looked_again &= now < self.next;
-                    self.next = now + self.node.settings.worker.sync_integrity;
+                    self.next = now + self.period();
                 }
             }
         }
+    }
+
+    /// Until the next check. A master that does not know what failed here sends all of it again after each, so they become
+    /// rarer; but it sends new keys after a check only, too.
+    fn period(&self) -> Duration {
+        let period = self.node.settings.worker.sync_integrity;
+        if self.features.applied {
+            return period;
+        }
+        period.saturating_mul(1 << self.failing.min(16)).min(period.max(RARELY))
     }
 
     /// When the next check is to be asked for. Nothing that the master says makes it later.
@@ -300,7 +316,7 @@ impl<'a> Integrity<'a> {
         match event {
             Event::InSync => {
                 self.finish_check("Sync not required.");
-                self.looked_again = false;
+                (self.looked_again, self.failing) = (false, 0);
                 self.in_sync();
                 self.files.reload.carry_out(&self.check_scope);
             }
@@ -356,7 +372,7 @@ impl<'a> Integrity<'a> {
     }
 
     /// Whether all of the update was applied.
-    fn synchronise(&self, file: ReceivedFile) -> bool {
+    fn synchronise(&mut self, file: ReceivedFile) -> bool {
         let start = self.node.clock.now();
         info!(target: &*self.sync_scope, "Starting.");
         let target = Target {
@@ -386,6 +402,7 @@ impl<'a> Integrity<'a> {
         let outcome = update.apply(&target);
         debug!(target: &*self.sync_scope, "Updating local files: End.");
         self.tell_failures(&outcome.failures);
+        self.failing = if outcome.failures.is_empty() { 0 } else { self.failing.saturating_add(1) };
         let applied = Applied::new(&outcome);
         self.tell_applied(&applied);
         self.files.state.lock().applied = applied.and(earlier);
@@ -427,7 +444,8 @@ impl<'a> Integrity<'a> {
     }
 
     /// Tells the log and the master that an archive cannot be used at all.
-    fn refuse(&self, error: &ArchiveError) {
+    fn refuse(&mut self, error: &ArchiveError) {
+        self.failing = self.failing.saturating_add(1);
         self.node.metrics.failed(Task::IntegritySync);
         let object = ErrorObject::cluster(3040, format!("the archive is refused: {error}"));
         error!(target: &*self.sync_scope, "The synchronisation failed: {object}");

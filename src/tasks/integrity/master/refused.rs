@@ -1,0 +1,136 @@
+//! Files that a worker could not take, and when they are sent again: a disk that is full for a list must not have it sent
+//! with every key.
+//!
+//! What was sent and still differs at the next check was not taken, whoever the worker is. It stays out of the archives
+//! until a pause is over, which doubles each time. A file whose content changes is another one, and sent at once.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    files::{Checksum, Difference},
+    tasks::integrity::{Applied, Failed, sending::LeftOut},
+};
+
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(600);
+
+/// Files of a worker that are remembered; beyond, they are sent with every check.
+const FILES: usize = 1 << 16;
+
+/// What there is to say of a file if the worker tells nothing.
+const SILENT: &str = "it was sent, and is not there";
+
+/// What one worker could not take.
+#[derive(Default)]
+pub(super) struct Refused {
+    /// By path and content.
+    tried: HashMap<u64, Tried>,
+    hasher: RandomState,
+    /// Number of the last sending.
+    sending: u32,
+    /// What is known of the reasons.
+    applied: Applied,
+}
+
+/// A content that was sent.
+#[derive(Clone, Copy)]
+struct Tried {
+    times: u32,
+    /// When it is sent again.
+    again: Instant,
+    /// The last sending of it.
+    sending: u32,
+}
+
+impl Refused {
+    /// Takes out of `difference` what is not to be sent now; gives the number of these files, and for how long at the
+    /// least.
+    pub(super) fn hold(&mut self, difference: &mut Difference<'_>, now: Instant) -> Option<(usize, Duration)> {
+        let before = std::mem::take(&mut self.tried);
+        let known = std::mem::take(&mut self.applied).failures;
+        let mut failures: Vec<Failed> = known.into_iter().filter(|failed| differs(difference, &failed.path)).collect();
+        let (mut held, mut soonest) = (0, None);
+        for_each(difference, |path, checksum| {
+            let key = self.hasher.hash_one((path, checksum));
+            let Some(tried) = before.get(&key) else { return true };
+            self.tried.insert(key, *tried);
+            if failures.len() < Applied::SHOWN && !failures.iter().any(|failed| failed.path == path) {
+                failures.push(Failed { path: path.to_owned(), reason: SILENT.to_owned() });
+            }
+            let waits = tried.again > now;
+            if waits {
+                held += 1;
+                soonest = soonest.min(Some(tried.again)).or(Some(tried.again));
+            }
+            !waits
+        });
+        self.applied = Applied { failed: self.tried.len().max(failures.len()), failures, ..Applied::default() };
+        soonest.map(|again| (held, again.saturating_duration_since(now)))
+    }
+
+    /// These are about to be there, but for those that were left out. `first` is the first pause.
+    pub(super) fn sent(&mut self, difference: &mut Difference<'_>, left_out: &LeftOut, now: Instant, first: Duration) {
+        self.sending = self.sending.wrapping_add(1);
+        for_each(difference, |path, checksum| {
+            let key = self.hasher.hash_one((path, checksum));
+            if !left_out.later.contains(path) && (self.tried.len() < FILES || self.tried.contains_key(&key)) {
+                let times = self.tried.get(&key).map_or(0, |tried| tried.times);
+                let pause = first.saturating_mul(1 << times.min(16)).min(LONGEST);
+                let sending = self.sending;
+                self.tried.insert(key, Tried { times: times.saturating_add(1), again: now + pause, sending });
+            }
+            true
+        });
+        for (path, reason) in &left_out.too_large {
+            self.fail(path, reason);
+        }
+    }
+
+    /// What the worker told of the last sending.
+    pub(super) fn told(&mut self, applied: Applied) {
+        if applied.failed == 0 {
+            self.tried.retain(|_, tried| tried.sending != self.sending);
+        }
+        let earlier = std::mem::take(&mut self.applied);
+        let newer = |path: &str| applied.failures.iter().any(|failed| failed.path == path);
+        let earlier = earlier.without(newer);
+        self.applied = applied.and(earlier);
+    }
+
+    /// Nothing could be sent at all.
+    pub(super) fn fail(&mut self, path: &str, reason: &str) {
+        let failed = Failed { path: path.to_owned(), reason: reason.to_owned() };
+        self.told(Applied { failed: 1, failures: vec![failed], ..Applied::default() });
+    }
+
+    /// The worker has all files.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What the worker could not take.
+    pub(super) fn applied(&self) -> &Applied {
+        &self.applied
+    }
+}
+
+/// Whether the file is one of those that differ.
+fn differs(difference: &Difference<'_>, path: &str) -> bool {
+    let ours = |list: &[&crate::files::Entry]| list.binary_search_by(|entry| (*entry.path).cmp(path)).is_ok();
+    ours(&difference.missing)
+        || ours(&difference.shared)
+        || difference.extra.binary_search_by(|entry| (*entry.path).cmp(path)).is_ok()
+}
+
+/// Keeps the files of `difference` for which `keep` holds. It gets the path and the checksum that the worker's file is to
+/// have; for one that is to be deleted, that which it has.
+fn for_each(difference: &mut Difference<'_>, mut keep: impl FnMut(&str, Option<&[u8]>) -> bool) {
+    let kind = difference.kind();
+    difference.missing.retain(|entry| keep(&entry.path, entry.checksum(kind)));
+    difference.shared.retain(|entry| keep(&entry.path, entry.checksum(kind)));
+    difference.extra.retain(|entry| keep(&entry.path, entry.checksum.as_ref().map(Checksum::bytes)));
+}
