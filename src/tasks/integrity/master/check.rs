@@ -281,13 +281,14 @@ impl Integrity {
             counts.extra
         );
         self.state.lock().status.sync = Span { start: Some(start), end: None };
-        match self.send(task, difference) {
+        let sent = self.send(task, difference);
+        self.state.lock().granted.sent = Some(self.shared.local.turn());
+        match sent {
             Ok(left_out) => {
                 let mut state = self.state.lock();
                 let took = clock.now().duration_since(begun);
                 state.limit.arrived(took, clock.now(), &self.shared.node.settings.communication);
                 state.status.files = Some(counts);
-                state.granted.sent = Some(self.shared.local.turn());
                 drop(state);
                 self.shared.node.metrics.done(Task::IntegritySync, took);
                 debug!(target: &*self.sync_scope, "Zip file sent.");

@@ -91,7 +91,7 @@ struct Running {
 struct Granted {
     /// The last turn with a check.
     first: Option<u64>,
-    /// The last turn in which it was sent files: it may show what it did with them.
+    /// The last turn in which files were sent to it, or could not be: it may show what became of them.
     sent: Option<u64>,
     /// The last turn in which it has shown that.
     shown: Option<u64>,

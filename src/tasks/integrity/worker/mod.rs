@@ -97,7 +97,7 @@ pub struct Integrity<'a> {
     next: Instant,
     /// When it is asked for before that, and how often still, because the master's files have changed since the last one.
     sooner: Option<(Instant, u32)>,
-    /// Whether it was asked for at once because digests could not confirm an update, since the last check in its time.
+    /// Whether it was asked for at once after an update, since the last check in its time.
     looked_again: bool,
     unreadable: usize,
     /// How many synchronisations in a row had files that could not be dealt with.
@@ -269,8 +269,8 @@ impl<'a> Integrity<'a> {
         equal
     }
 
-    /// Asks for a check at once, because what the master protects is not in its digests. If that finds a difference again,
-    /// the next one comes in its time.
+    /// Asks for a check at once, after an update that did not come to its end, or was not confirmed: what the master
+    /// protects is not in its digests. If that finds a difference again, the next one comes in its time.
     fn look_again(&mut self) {
         if !std::mem::replace(&mut self.looked_again, true) {
             self.hurry();
@@ -345,6 +345,10 @@ impl<'a> Integrity<'a> {
                 self.receiving = None;
                 self.node.metrics.failed(Task::IntegritySync);
                 error!(target: &*self.sync_scope, "The master could not send the files: '{error}'");
+                if self.features.digest {
+                    // An archive that has no room here is followed by a smaller one, with the keys.
+                    self.look_again();
+                }
             }
         }
     }
