@@ -8,7 +8,7 @@ use std::{fs::File, io, path::PathBuf};
 use log::info;
 
 use super::table::Table;
-use crate::system::{disk::Disk, replacement::Replacement, stamp::Stamp};
+use crate::system::{disk::Disk, known, replacement::Replacement, stamp::Stamp};
 
 /// client.keys.
 pub(super) struct KeysFile {
@@ -26,14 +26,14 @@ pub(super) struct KeysFile {
 struct Known {
     table: Table,
     /// None if there is no file.
-    stamp: Option<Stamp>,
+    file: Option<known::Known>,
 }
 
 /// A change that is in the file.
 pub(super) struct Written {
     /// What the file was before; none if others may have understood it otherwise, or if it was not there.
-    pub(super) from: Option<Stamp>,
-    pub(super) to: Stamp,
+    pub(super) from: Option<known::Known>,
+    pub(super) to: known::Known,
 }
 
 /// Why a change is not in the file.
@@ -61,9 +61,14 @@ impl KeysFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.gone()),
             Err(error) => return Err(error),
         };
-        let before = self.known.take();
+        let mut before = self.known.take();
         let is_new = before.is_some();
-        let known = match before.filter(|known| known.stamp == stamp) {
+        let is_known = match (before.as_mut().and_then(|known| known.file.as_mut()), stamp) {
+            // Before it is overwritten it is looked at again.
+            (Some(file), Some(stamp)) => file.is_fresh(&stamp) || file.is_at(&self.path)?,
+            (file, stamp) => file.is_none() && stamp.is_none(),
+        };
+        let known = match before.filter(|_| is_known) {
             Some(known) => known,
             None => {
                 let mut known = self.read()?;
@@ -93,13 +98,12 @@ impl KeysFile {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Known { table: Table::default(), stamp: None });
+                return Ok(Known { table: Table::default(), file: None });
             }
             Err(error) => return Err(error),
         };
-        // Of before it is read: what is added meanwhile shows in the stamp.
-        let stamp = Stamp::of_file(&file)?;
-        Ok(Known { table: Table::read(file, self.purge)?, stamp: Some(stamp) })
+        let (file, table) = known::Known::read(&file, |file| Table::read(file, self.purge))?;
+        Ok(Known { table, file: Some(file) })
     }
 
     /// Writes what was changed in the table. After any error the changes are forgotten.
@@ -107,19 +111,20 @@ impl KeysFile {
     /// # Errors
     /// [`NotWritten`].
     pub(super) fn write(&mut self) -> Result<Written, NotWritten> {
-        let Some(Known { mut table, stamp }) = self.known.take() else { return Err(NotWritten::Changed) };
+        let Some(Known { mut table, file }) = self.known.take() else { return Err(NotWritten::Changed) };
         let replacement = Replacement::new(&self.disk, &self.path, true, table.text()).map_err(NotWritten::Disk)?;
-        if Stamp::of(&self.path).ok() != stamp {
+        if Stamp::of(&self.path).ok().as_ref() != file.as_ref().map(known::Known::stamp) {
             return Err(NotWritten::Changed);
         }
-        let written = match &stamp {
+        let written = match &file {
             Some(before) => replacement.commit_over(before),
             None => replacement.commit().map(Some),
         };
         let to = written.map_err(NotWritten::Disk)?.ok_or(NotWritten::Changed)?;
+        let to = known::Known::written(to, table.text());
         (self.counter, self.count) = (table.counter(), table.count());
-        let from = stamp.filter(|_| !std::mem::take(&mut table.had_half_a_line));
-        self.known = (!table.is_sparse()).then_some(Known { table, stamp: Some(to) });
+        let from = file.filter(|_| !std::mem::take(&mut table.had_half_a_line));
+        self.known = (!table.is_sparse()).then_some(Known { table, file: Some(to) });
         Ok(Written { from, to })
     }
 
@@ -136,12 +141,12 @@ impl KeysFile {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, path::Path, rc::Rc};
 
     use nix::errno::Errno;
 
     use super::*;
-    use crate::system::disk::faults::Fault;
+    use crate::system::{disk::faults::Fault, stamp::fake};
 
     fn file(folder: &Path) -> KeysFile {
         KeysFile::new(folder.join("client.keys"), false)
@@ -189,6 +194,39 @@ mod tests {
         fs::write(folder.path().join("other"), "001 b any k\n").unwrap();
         assert!(matches!(other.write(), Err(NotWritten::Changed)));
         assert_eq!(add(&mut other, "a").unwrap(), "002");
+    }
+
+    /// Case 6.6: the time stamps count whole seconds, and the edit is of the same length and in place.
+    #[test]
+    fn an_edit_that_leaves_no_trace_in_the_stamp_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("client.keys");
+        let mut file = file(folder.path());
+        let edit = |text: &str| {
+            let before = Stamp::of(&path).unwrap();
+            fs::write(&path, text).unwrap();
+            assert_eq!(Stamp::of(&path).unwrap(), before, "nothing shows it");
+        };
+        let coarse = Rc::new(fake::Coarse::new(60));
+        fake::on(coarse.clone(), || {
+            assert_eq!(add(&mut file, "a").unwrap(), "001");
+            // After the registrar's write, and while it makes the next one.
+            edit("001 b any k\n");
+            assert!(matches!(add(&mut file, "c"), Err(NotWritten::Changed)), "it is refused");
+            assert_eq!(add(&mut file, "c").unwrap(), "002");
+            file.table().unwrap().add(None, "d", "any", "k").unwrap();
+            edit("001 b any k\n002 e any k\n");
+            assert!(matches!(file.write(), Err(NotWritten::Changed)));
+            assert_eq!(fs::read_to_string(&path).unwrap(), "001 b any k\n002 e any k\n");
+            assert_eq!(add(&mut file, "d").unwrap(), "003");
+            edit("001 b any k\n002 e any k\n003 f any k\n");
+        });
+        // Nobody registers anything for a while.
+        let name = |at: &mut KeysFile| {
+            let table = at.table().unwrap();
+            table.by_id("003").map(|at| table.agent(at).name().to_owned())
+        };
+        assert_eq!(fake::on(Rc::new(fake::Later(9)), || name(&mut file)).as_deref(), Some("f"));
     }
 
     /// Of case 6.9: the last of the steps that may fail makes the directory durable.

@@ -7,6 +7,7 @@ pub mod directory;
 pub mod disk;
 pub mod hex;
 pub mod human;
+pub mod known;
 pub mod listening;
 pub mod memory;
 pub mod process;

@@ -12,7 +12,7 @@ use nix::{
     unistd::{getegid, geteuid},
 };
 
-use super::{disk::Disk, stamp::Stamp};
+use super::{disk::Disk, known::Known, stamp::Stamp};
 
 /// The mode of a file that was not there.
 const MODE: u32 = 0o640;
@@ -140,22 +140,25 @@ impl<'a> Replacement<'a> {
         if self.durable { self.disk.sync(&self.directory) } else { Ok(()) }
     }
 
-    /// As [`Replacement::commit`], if what stands there is still the file of `before`; none if it is not, and it stays.
+    /// As [`Replacement::commit`], if what stands there is still `before`; none if it is not, and it stays.
     ///
     /// The two change their names, and only then is looked what the other was: nobody finds it any more to change it.
-    /// Where the file system cannot do that, what somebody else writes at the same instant is lost, and so is the way back:
-    /// that the directory could not be made durable is an error in the log only.
+    /// Where the file system cannot do that, it is looked just before; what somebody else writes at the same instant is
+    /// lost, and so is the way back: that the directory could not be made durable is an error in the log only.
     ///
     /// # Errors
     /// Those of the disk; what stands there is then what stood there before.
-    pub fn commit_over(mut self, before: &Stamp) -> io::Result<Option<Stamp>> {
+    pub fn commit_over(mut self, before: &Known) -> io::Result<Option<Stamp>> {
         match self.disk.exchange(&self.directory, &self.staged, &self.name) {
             Ok(()) => {}
             Err(Errno::ENOENT) => return Ok(None),
-            Err(Errno::EINVAL | Errno::ENOSYS) => return self.rename_over().map(Some),
+            Err(Errno::EINVAL | Errno::ENOSYS) => {
+                let path = self.path.with_file_name(&self.name);
+                return if before.is_renamed_to(&path) { self.rename_over().map(Some) } else { Ok(None) };
+            }
             Err(error) => return Err(error.into()),
         }
-        if !Stamp::of(&self.path).is_ok_and(|old| old.is_same_content(before)) {
+        if !before.is_renamed_to(&self.path) {
             self.exchange_back()?;
             return Ok(None);
         }
@@ -205,15 +208,17 @@ mod tests {
     use super::*;
     use crate::system::disk::faults::Fault;
 
-    fn write(disk: &Disk, path: &Path, content: &str) -> io::Result<Stamp> {
-        let pieces = content.as_bytes().chunks(100_000);
-        Replacement::new(disk, path, true, pieces).and_then(Replacement::commit)
+    fn write(disk: &Disk, path: &Path, content: &str) -> io::Result<Known> {
+        let pieces = || content.as_bytes().chunks(100_000);
+        let stamp = Replacement::new(disk, path, true, pieces()).and_then(Replacement::commit)?;
+        Ok(Known::written(stamp, pieces()))
     }
 
     /// The same if the file is still the one of before.
-    fn write_over(disk: &Disk, path: &Path, before: &Stamp, content: &str) -> io::Result<Option<Stamp>> {
-        let pieces = content.as_bytes().chunks(100_000);
-        Replacement::new(disk, path, true, pieces)?.commit_over(before)
+    fn write_over(disk: &Disk, path: &Path, before: &Known, content: &str) -> io::Result<Option<Known>> {
+        let pieces = || content.as_bytes().chunks(100_000);
+        let stamp = Replacement::new(disk, path, true, pieces())?.commit_over(before)?;
+        Ok(stamp.map(|stamp| Known::written(stamp, pieces())))
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -228,7 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, link) = (folder.path().join("keys"), folder.path().join("link"));
         let stamp = write(&Disk::new(), &path, "first").unwrap();
-        assert_eq!(Stamp::of(&path).unwrap(), stamp);
+        assert_eq!(Stamp::of(&path).unwrap(), *stamp.stamp());
         assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o640);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
         std::os::unix::fs::symlink(&path, &link).unwrap();
@@ -261,20 +266,20 @@ mod tests {
         let path = folder.path().join("keys");
         let first = write(&Disk::new(), &path, "first").unwrap();
         let second = write_over(&Disk::new(), &path, &first, "second").unwrap().unwrap();
-        assert_eq!((Stamp::of(&path).unwrap(), &*fs::read_to_string(&path).unwrap()), (second, "second"));
+        assert_eq!((Stamp::of(&path).unwrap(), &*fs::read_to_string(&path).unwrap()), (*second.stamp(), "second"));
         // One who renames, one who writes to the file that is there, one who removes it.
         fs::write(folder.path().join("new"), "their own").unwrap();
         fs::rename(folder.path().join("new"), &path).unwrap();
-        assert_eq!(write_over(&Disk::new(), &path, &second, "third").unwrap(), None);
-        let third = Stamp::of(&path).unwrap();
+        assert!(write_over(&Disk::new(), &path, &second, "third").unwrap().is_none());
+        let third = Known::written(Stamp::of(&path).unwrap(), [&b"their own"[..]].into_iter());
         fs::write(&path, "their own, longer").unwrap();
-        assert_eq!(write_over(&Disk::new(), &path, &third, "third").unwrap(), None);
+        assert!(write_over(&Disk::new(), &path, &third, "third").unwrap().is_none());
         assert_eq!(
             (fs::read_to_string(&path).unwrap(), names(folder.path())),
             ("their own, longer".into(), vec!["keys".into()])
         );
         fs::remove_file(&path).unwrap();
-        assert_eq!(write_over(&Disk::new(), &path, &third, "third").unwrap(), None);
+        assert!(write_over(&Disk::new(), &path, &third, "third").unwrap().is_none());
         assert!(names(folder.path()).is_empty());
     }
 
@@ -282,8 +287,8 @@ mod tests {
     fn whatever_fails_leaves_the_old_content_or_the_new() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys");
-        let plain = |disk: &Disk, _: &Stamp| write(disk, &path, "the new content").is_err();
-        let over = |disk: &Disk, old: &Stamp| write_over(disk, &path, old, "the new content").is_err();
+        let plain = |disk: &Disk, _: &Known| write(disk, &path, "the new content").is_err();
+        let over = |disk: &Disk, old: &Known| write_over(disk, &path, old, "the new content").is_err();
         // One step makes the new name durable. Another removes the old content, and nothing is lost if it stays.
         sweep(&path, 1, false, plain);
         sweep(&path, 2, true, over);
@@ -305,7 +310,7 @@ mod tests {
 
     /// Lets every step of `fails` fail, of which so many are after the new content has its name; whether it is `undone` if
     /// that cannot be made durable.
-    fn sweep(path: &Path, last: usize, undone: bool, fails: impl Fn(&Disk, &Stamp) -> bool) {
+    fn sweep(path: &Path, last: usize, undone: bool, fails: impl Fn(&Disk, &Known) -> bool) {
         let names = || names(path.parent().unwrap());
         let counted = Disk::new();
         assert!(!fails(&counted, &write(&Disk::new(), path, "old").unwrap()));

@@ -6,15 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::SystemTime;
 
 use md5::{Digest, Md5};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
-use super::stamp::{Kept, Stamp, seconds_of};
 use super::{MAX_FILE, TOO_LARGE};
+use crate::system::stamp::{Moment, Seen, Stamp, step};
 
 /// Bytes read at a time.
 const CHUNK: usize = 128 * 1024;
@@ -23,7 +22,7 @@ const MANY: usize = 64;
 
 /// What reading one file gave.
 pub(super) struct Hashed {
-    pub(super) kept: Kept,
+    pub(super) seen: Seen,
     pub(super) md5: [u8; 16],
     pub(super) blake2b: Option<Arc<[u8; 64]>>,
 }
@@ -31,20 +30,23 @@ pub(super) struct Hashed {
 /// `None`: it is no longer there, or no longer a file.
 pub(super) type Outcome = io::Result<Option<Hashed>>;
 
-/// Hashes the files at these paths below `home`. The results are in the order of the paths.
-pub(super) fn hash_all(home: &Path, paths: &[&str], want_blake2b: bool, now: SystemTime) -> Vec<Outcome> {
+/// A file to be read: its path below the home, and what was kept when it was read before.
+pub(super) type Job<'a> = (&'a str, Option<&'a Seen>);
+
+/// Hashes files below `home`. The results are in the order of the jobs.
+pub(super) fn hash_all(home: &Path, jobs: &[Job<'_>], want_blake2b: bool) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![0; CHUNK];
         let mut done: Vec<(usize, Outcome)> = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(path) = paths.get(at) else { return done };
-            done.push((at, hash(&home.join(path), want_blake2b, now, &mut buffer)));
+            let Some((path, before)) = jobs.get(at) else { return done };
+            done.push((at, hash(&home.join(path), *before, want_blake2b, &mut buffer)));
         }
     };
     let mut done = thread::scope(|scope| {
-        let second = (paths.len() > MANY)
+        let second = (jobs.len() > MANY)
             .then(|| thread::Builder::new().name("scan-hash".to_owned()).spawn_scoped(scope, work).ok())
             .flatten();
         let mut done = work();
@@ -79,8 +81,13 @@ fn open_regular(path: &Path) -> io::Result<Option<(File, FileStat)>> {
     Ok(regular.then(|| (File::from(fd), stat)))
 }
 
-fn hash(path: &Path, want_blake2b: bool, now: SystemTime, buffer: &mut [u8]) -> Outcome {
-    let Some((mut file, before)) = open_regular(path)? else { return Ok(None) };
+fn hash(path: &Path, before: Option<&Seen>, want_blake2b: bool, buffer: &mut [u8]) -> Outcome {
+    // Its own instant: reading those before it may have taken long.
+    let now = Moment::now();
+    step();
+    let Some((mut file, stat)) = open_regular(path)? else { return Ok(None) };
+    let seen = Seen::new(Stamp::of_stat(&stat), now, before);
+    step();
     let mut md5 = Md5::new();
     let mut blake2b = want_blake2b.then(blake2b_simd::State::new);
     let mut length = 0i64;
@@ -95,16 +102,17 @@ fn hash(path: &Path, want_blake2b: bool, now: SystemTime, buffer: &mut [u8]) -> 
         if let Some(state) = &mut blake2b {
             state.update(&buffer[..count]);
         }
+        step();
         length = length.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
         if length > MAX_FILE {
             return Err(io::Error::other(TOO_LARGE));
         }
     }
-    let stamp = Stamp::new(&before);
     // A file that is being written has a checksum of no moment: it is read again next time.
-    let still = Stamp::new(&fstat(&file)?) == stamp && stamp.size() == length;
+    let still = Stamp::of_stat(&fstat(&file)?) == *seen.stamp() && seen.stamp().size() == length;
+    step();
     Ok(Some(Hashed {
-        kept: Kept { stamp, read_at: seconds_of(now), settled: still && stamp.settled(now) },
+        seen: if still { seen } else { seen.torn() },
         md5: md5.finalize().into(),
         blake2b: blake2b.map(|state| Arc::new(*state.finalize().as_array())),
     }))
@@ -130,8 +138,8 @@ mod tests {
         names[9] = "broken".to_owned();
         nix::unistd::mkfifo(&home.path().join("pipe"), Mode::S_IRWXU).unwrap();
         names[10] = "pipe".to_owned();
-        let paths: Vec<&str> = names.iter().map(String::as_str).collect();
-        let outcomes = hash_all(home.path(), &paths, true, SystemTime::now());
+        let jobs: Vec<Job<'_>> = names.iter().map(|name| (name.as_str(), None)).collect();
+        let outcomes = hash_all(home.path(), &jobs, true);
         assert_eq!(outcomes.len(), 200);
         for (at, outcome) in outcomes.iter().enumerate() {
             match (at, outcome) {

@@ -1,26 +1,24 @@
 //! The scan: finds the synchronised files of this node and their checksums, reading only what may have changed.
 //!
-//! The cache key of a file is its size, modification and change time (ns), inode and device. A file that was changed
-//! within two seconds of its reading is read again by the next scan, and every file once an hour, so that not even a
-//! file system that loses time stamps can hide a change for ever.
+//! A file is read again unless its stamp shows that it is as it was ([`crate::system::stamp`] has the rule), and every
+//! file once an hour, so that not even a file system that loses time stamps can hide a change for ever.
 
 mod hash;
 mod missing;
 mod roots;
-mod stamp;
 mod walk;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use self::missing::Missing;
 use self::roots::Roots;
-use self::stamp::{Kept, Stamp};
 use self::walk::{Problems, Walk};
 use super::items::{ItemId, Items, KEYS};
 use super::manifest::{Entry, Manifest, Protected};
 use crate::system::clock::Clock;
+use crate::system::stamp::{Moment, Seen, Stamp};
 
 pub use self::hash::open_file;
 
@@ -62,7 +60,7 @@ pub struct Scanner {
     full_every: Duration,
     manifest: Arc<Manifest>,
     /// Parallel to the manifest's entries.
-    kept: Vec<Kept>,
+    seen: Vec<Seen>,
     roots: Roots,
     missing: Missing,
     /// Whether the keys of the agents were there, and are not now.
@@ -85,7 +83,7 @@ impl Scanner {
             home: home.to_owned(),
             full_every: FULL_EVERY,
             manifest: Arc::new(manifest),
-            kept: Vec::new(),
+            seen: Vec::new(),
             roots: Roots::default(),
             missing: Missing::default(),
             keys_lost: false,
@@ -115,24 +113,19 @@ impl Scanner {
     ///
     /// Cannot fail: what cannot be read is in the result, by name.
     pub fn scan(&mut self, want_blake2b: bool) -> Scan {
-        self.scan_at(want_blake2b, SystemTime::now())
-    }
-
-    /// As [`Scanner::scan`], with the time given (the clock of the file system's time stamps).
-    pub fn scan_at(&mut self, want_blake2b: bool, now: SystemTime) -> Scan {
         let last = Arc::clone(&self.manifest);
         let items = Arc::clone(last.items());
         let mut problems = Problems::default();
         let mut same = vec![false; last.entries.len()];
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut expected = 0;
-        let mut seen = vec![false; items.iter().count()];
+        let mut has = vec![false; items.iter().count()];
         let directories = Walk::run(&self.home, &items, &mut problems, &mut |path, item, stamp| {
-            seen[usize::from(item.0)] = true;
+            has[usize::from(item.0)] = true;
             let known = place(&last.entries, path, expected);
             expected = known.map_or(expected, |at| at + 1);
             match known {
-                Some(at) if self.is_current(at, item, &stamp, want_blake2b, now) => same[at] = true,
+                Some(at) if self.is_current(at, item, &stamp, want_blake2b) => same[at] = true,
                 _ => {
                     let path = known.map_or_else(|| path.into(), |at| Arc::clone(&last.entries[at].path));
                     candidates.push(Candidate { path, item, known });
@@ -144,10 +137,10 @@ impl Scanner {
             &items,
             &mut problems,
             |id| last.entries.iter().any(|entry| entry.item == id),
-            |id| seen.get(usize::from(id.0)).copied().unwrap_or(false),
+            |id| has.get(usize::from(id.0)).copied().unwrap_or(false),
         );
         let hashed = candidates.len();
-        let fresh = self.read(&candidates, want_blake2b, now, &mut problems, &mut same);
+        let fresh = self.read(&candidates, want_blake2b, &mut problems, &mut same);
         let Problems { mut unreadable, mut protected, .. } = problems;
         let mut back = vec![false; last.entries.len()];
         fresh.iter().filter_map(|(_, _, known)| *known).for_each(|at| back[at] = true);
@@ -184,11 +177,12 @@ impl Scanner {
         Scan { manifest: Arc::clone(&self.manifest), hashed, unreadable, directories, changed }
     }
 
-    fn is_current(&self, at: usize, item: ItemId, stamp: &Stamp, want_blake2b: bool, now: SystemTime) -> bool {
-        let entry = &self.manifest.entries[at];
+    fn is_current(&self, at: usize, item: ItemId, stamp: &Stamp, want_blake2b: bool) -> bool {
+        let (entry, seen, now) = (&self.manifest.entries[at], &self.seen[at], Moment::now());
         entry.item == item
             && (!want_blake2b || entry.blake2b.is_some())
-            && self.kept[at].holds(stamp, now, self.full_every)
+            && seen.holds(stamp, now)
+            && seen.age(now) < self.full_every
     }
 
     /// Reads the candidates. Those that turn out as they were are marked in `same`; the others are returned, in path
@@ -197,16 +191,17 @@ impl Scanner {
         &mut self,
         candidates: &[Candidate],
         want_blake2b: bool,
-        now: SystemTime,
         problems: &mut Problems,
         same: &mut [bool],
-    ) -> Vec<(Entry, Kept, Option<usize>)> {
+    ) -> Vec<(Entry, Seen, Option<usize>)> {
         if candidates.is_empty() {
             return Vec::new();
         }
-        let paths: Vec<&str> = candidates.iter().map(|candidate| &*candidate.path).collect();
+        let before = |candidate: &Candidate| candidate.known.map(|at| &self.seen[at]);
+        let jobs: Vec<_> = candidates.iter().map(|candidate| (&*candidate.path, before(candidate))).collect();
+        let outcomes = hash::hash_all(&self.home, &jobs, want_blake2b);
         let mut fresh = Vec::new();
-        for (candidate, outcome) in candidates.iter().zip(hash::hash_all(&self.home, &paths, want_blake2b, now)) {
+        for (candidate, outcome) in candidates.iter().zip(outcomes) {
             let read = match outcome {
                 Ok(Some(read)) => read,
                 Ok(None) => continue,
@@ -218,7 +213,7 @@ impl Scanner {
             let mut entry = Entry {
                 path: Arc::clone(&candidate.path),
                 item: candidate.item,
-                mod_time: read.kept.stamp.mod_time(),
+                mod_time: read.seen.stamp().mod_time(),
                 md5: read.md5,
                 blake2b: read.blake2b,
             };
@@ -228,38 +223,38 @@ impl Scanner {
                     entry.blake2b.clone_from(&before.blake2b);
                 }
                 if *before == entry {
-                    self.kept[at] = read.kept;
+                    self.seen[at] = read.seen;
                     same[at] = true;
                     continue;
                 }
             }
-            fresh.push((entry, read.kept, candidate.known));
+            fresh.push((entry, read.seen, candidate.known));
         }
         fresh.sort_by(|(a, ..), (b, ..)| a.path.cmp(&b.path));
         fresh
     }
 
     /// Makes the new manifest from what stayed the same and what is fresh, both in path order.
-    fn merge(&mut self, fresh: Vec<(Entry, Kept, Option<usize>)>, same: &[bool], protected: Protected) {
+    fn merge(&mut self, fresh: Vec<(Entry, Seen, Option<usize>)>, same: &[bool], protected: Protected) {
         let stayed = same.iter().filter(|same| **same).count();
         let mut entries = Vec::with_capacity(stayed + fresh.len());
-        let mut kept = Vec::with_capacity(stayed + fresh.len());
+        let mut seen = Vec::with_capacity(stayed + fresh.len());
         let mut fresh = fresh.into_iter().peekable();
         for (at, old) in self.manifest.entries.iter().enumerate().filter(|(at, _)| same[*at]) {
             while let Some((entry, stamp, _)) = fresh.next_if(|(entry, ..)| entry.path < old.path) {
                 entries.push(entry);
-                kept.push(stamp);
+                seen.push(stamp);
             }
             entries.push(old.clone());
-            kept.push(self.kept[at]);
+            seen.push(self.seen[at]);
         }
         for (entry, stamp, _) in fresh {
             entries.push(entry);
-            kept.push(stamp);
+            seen.push(stamp);
         }
         let items = Arc::clone(self.manifest.items());
         self.manifest = Arc::new(Manifest::of_sorted(items, entries, protected));
-        self.kept = kept;
+        self.seen = seen;
     }
 }
 
@@ -271,5 +266,7 @@ fn place(entries: &[Entry], path: &str, expected: usize) -> Option<usize> {
     entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok()
 }
 
+#[cfg(test)]
+mod instants;
 #[cfg(test)]
 mod tests;

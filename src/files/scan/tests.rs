@@ -1,5 +1,6 @@
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
 use nix::sys::stat::Mode;
@@ -9,6 +10,7 @@ use super::*;
 use crate::files::checksum::{ChecksumKind, md5_of};
 use crate::files::items::MAX_DEPTH;
 use crate::system::clock::FakeClock;
+use crate::system::stamp::fake;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -35,9 +37,14 @@ impl Home {
         fs::write(self.path(path), content).unwrap();
     }
 
-    /// A scan an hour from now minus a little: all stamps are settled.
+    /// A scan when all stamps are settled.
     fn later(&mut self) -> Scan {
-        self.scanner.scan_at(false, SystemTime::now() + Duration::from_secs(10))
+        self.after(20, false)
+    }
+
+    /// A scan so many seconds from now.
+    fn after(&mut self, seconds: u32, want_blake2b: bool) -> Scan {
+        fake::on(Rc::new(fake::Later(seconds)), || self.scanner.scan(want_blake2b))
     }
 }
 
@@ -101,10 +108,7 @@ fn nothing_changed_is_the_same_manifest_and_no_reading() {
 fn a_recently_changed_file_is_read_again() {
     let mut home = Home::new();
     home.write("etc/rules/a", "a");
-    let now = SystemTime::now();
-    let first = home.scanner.scan_at(false, now);
-    let second = home.scanner.scan_at(false, now + Duration::from_secs(5));
-    let third = home.scanner.scan_at(false, now + Duration::from_secs(6));
+    let [first, second, third] = [0, 5, 6].map(|seconds| home.after(seconds, false));
     assert_eq!((first.hashed, second.hashed, third.hashed), (1, 1, 0));
     assert!(Arc::ptr_eq(&first.manifest, &second.manifest));
 }
@@ -114,9 +118,7 @@ fn everything_is_read_again_after_its_time() {
     let mut home = Home::new();
     home.write("etc/rules/a", "a");
     let first = home.later();
-    let now = SystemTime::now() + FULL_EVERY + Duration::from_secs(20);
-    let second = home.scanner.scan_at(false, now);
-    let third = home.scanner.scan_at(false, now);
+    let [second, third] = [0, 1].map(|seconds| home.after(3640 + seconds, false));
     assert_eq!((second.hashed, third.hashed), (1, 0));
     assert!(Arc::ptr_eq(&first.manifest, &third.manifest));
 }
@@ -208,12 +210,11 @@ fn a_file_is_gone_when_it_has_been_missing_for_a_while() {
 fn blake2b_is_added_when_wanted_and_kept_while_the_content_stays() {
     let mut home = Home::new();
     home.write("etc/rules/a", "a");
-    let later = SystemTime::now() + Duration::from_secs(10);
-    assert!(!home.scanner.scan_at(false, later).manifest.has(ChecksumKind::Blake2b));
-    let with = home.scanner.scan_at(true, later);
+    assert!(!home.later().manifest.has(ChecksumKind::Blake2b));
+    let with = home.after(20, true);
     assert_eq!((with.hashed, with.changed), (1, false));
     assert!(with.manifest.has(ChecksumKind::Blake2b));
-    let without = home.scanner.scan_at(false, later + FULL_EVERY);
+    let without = home.after(3640, false);
     assert_eq!(without.hashed, 1);
     assert!(without.manifest.has(ChecksumKind::Blake2b));
 }
@@ -270,7 +271,7 @@ fn what_must_not_be_read_is_protected() {
         }
     };
     modes(0);
-    let scan = home.scanner.scan_at(false, SystemTime::now() + FULL_EVERY + Duration::from_secs(20));
+    let scan = home.after(3640, false);
     modes(0o700);
     assert!(scan.manifest.entries().is_empty() && scan.changed);
     for path in ["etc/rules/closed", "etc/rules/directory/a", "var/multigroups/x/merged.mg"] {

@@ -9,11 +9,11 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use super::stamp::Stamp;
 use super::{MAX_FILE, TOO_LARGE, Unreadable};
 use crate::files::items::{ItemId, Items, MAX_DEPTH};
 use crate::files::manifest::Protected;
 use crate::files::path::MAX_PATH;
+use crate::system::stamp::{Stamp, step};
 
 /// What a walk could not look at.
 #[derive(Default)]
@@ -188,12 +188,13 @@ impl<'a> Walk<'a> {
 
     fn file(&mut self, dir: &Dir, name: &CString, id: ItemId, kind: Kind) {
         let flags = if kind == Kind::Link { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
+        step();
         match fstatat(dir, name.as_c_str(), flags) {
             Ok(stat) if kind_of(&stat) == SFlag::S_IFREG => {
                 if stat.st_size > MAX_FILE {
                     self.problems.file(&self.path, TOO_LARGE.to_owned());
                 } else {
-                    (self.found)(&self.path, id, Stamp::new(&stat));
+                    (self.found)(&self.path, id, Stamp::of_stat(&stat));
                 }
             }
             Ok(_) => {}

@@ -10,7 +10,7 @@ use crate::{
         GroupFolders,
         embedded::{Answer, Database, answer::Failure, groups},
     },
-    system::stamp::Stamp,
+    system::stamp::{Moment, Seen, Stamp},
 };
 
 /// The group that agents without one belong to; it is always there.
@@ -24,7 +24,7 @@ pub(super) struct Folders {
     path: PathBuf,
     /// On a worker, who makes the folder of a group again that has agents: groups come and go with the master's.
     kept: Option<GroupFolders>,
-    done: Option<Stamp>,
+    done: Option<Seen>,
     /// Groups without a folder, and the turns since.
     missing: BTreeSet<String>,
     turns: u32,
@@ -43,12 +43,14 @@ impl Folders {
     /// Makes the groups those of the folders, if anything has changed. If there is no folder at all, something else is
     /// wrong, and no group goes.
     pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), Failed> {
+        let now = Moment::now();
         let stamp = match Stamp::of(&self.path) {
             Ok(stamp) => Some(stamp),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Failed::File { path: self.path.clone(), error }),
         };
-        if stamp == self.done && self.done.is_some() && self.missing.is_empty() {
+        let is_done = |stamp: &Stamp| self.done.is_some_and(|done| done.holds(stamp, now));
+        if stamp.as_ref().is_some_and(is_done) && self.missing.is_empty() {
             return Ok(());
         }
         let folders = self.list().map_err(|error| Failed::File { path: self.path.clone(), error })?;
@@ -71,7 +73,7 @@ impl Folders {
                 database.with(move |database| remove(database, &gone))??;
             }
         }
-        self.done = stamp;
+        self.done = stamp.map(|stamp| Seen::new(stamp, now, self.done.as_ref()));
         Ok(())
     }
 

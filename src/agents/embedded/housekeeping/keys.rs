@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     hash::{BuildHasher, RandomState},
-    io::{self, Seek},
+    io::{self, Read, Seek},
     path::PathBuf,
 };
 
@@ -25,7 +25,7 @@ use crate::{
             groups::{self, Assignment, Mode},
         },
     },
-    system::{memory, stamp::Stamp},
+    system::{known::Known, memory, stamp::Stamp},
 };
 
 /// Rows that are read or written at a time.
@@ -100,19 +100,19 @@ impl Keys {
             Err(error) => return Err(failed(error)),
         };
         let before = self.seen.replace(stamp);
-        if self.covered.get() == Some(stamp) || (self.waits && before != Some(stamp)) {
+        if self.covered.is_at(&self.path).map_err(failed)? || (self.waits && before != Some(stamp)) {
             return Ok(());
         }
         let mut file = File::open(&self.path).map_err(failed)?;
         let hasher = RandomState::new();
-        let (agents, doubles) = hashes(&file, &hasher).map_err(failed)?;
+        let (known, (agents, doubles)) = Known::read(&file, |file| hashes(file, &hasher)).map_err(failed)?;
         if !doubles.is_empty() {
             file.rewind().map_err(failed)?;
             self.tell_doubles(&file, &doubles).map_err(failed)?;
         }
         let plan = plan(database, &agents, &hasher)?;
         // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
-        if Stamp::of(&self.path).ok() != Some(stamp) {
+        if Stamp::of(&self.path).ok().as_ref() != Some(known.stamp()) {
             return Ok(());
         }
         if plan.rows >= MANY && plan.remove.len() * 2 > plan.rows && self.suspicious < SECOND_LOOK {
@@ -149,7 +149,7 @@ impl Keys {
                 "client.keys has changed: {written} agents added or changed, {removed} removed."
             );
         }
-        self.covered.set(Some(stamp));
+        self.covered.set(Some(known));
         self.told_missing = false;
         memory::give_back();
         Ok(())
@@ -194,7 +194,7 @@ fn hash(hasher: &RandomState, name: &str, key: &str) -> u64 {
 type Hashes = Vec<(u32, u64)>;
 
 /// The agents of the file, by number, and some numbers that more than one line has.
-fn hashes(file: &File, hasher: &RandomState) -> io::Result<(Hashes, Vec<u32>)> {
+fn hashes(file: impl Read, hasher: &RandomState) -> io::Result<(Hashes, Vec<u32>)> {
     let (mut lines, mut agents) = (Lines::new(file), Vec::new());
     while let Some((line, is_whole)) = lines.read()? {
         agents.extend(agent(line, is_whole).map(|(id, key)| (id, hash(hasher, key.name, key.key))));

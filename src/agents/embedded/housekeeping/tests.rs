@@ -1,7 +1,11 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, rc::Rc};
 
 use super::*;
-use crate::system::{clock::Clock, stamp::Stamp};
+use crate::system::{
+    clock::Clock,
+    known::Known,
+    stamp::{Stamp, fake},
+};
 
 /// A database that is used on the thread of the test.
 struct Here(Database);
@@ -166,7 +170,7 @@ fn removed_agents_comments_and_half_lines_are_no_agents_and_of_one_number_the_fi
     };
     let expected = r#"ok [{"a":"1 web any k1"},{"a":"3 db 10.0.0.0/8 k3 k4"},{"a":"4 d any k4"}]"#;
     assert_eq!(rows(), expected);
-    assert_eq!(covered.get(), Stamp::of(&path).ok());
+    assert!(covered.is_at(&path).unwrap());
 }
 
 #[test]
@@ -180,21 +184,42 @@ fn what_the_registrar_has_written_is_not_read_again() {
     fs::write(&path, keys(1..=2)).unwrap();
     turns(&database);
     // It would make a row for the third, and another for the fourth.
-    let before = Stamp::of(&path).unwrap();
-    fs::write(&path, keys(1..=3)).unwrap();
-    let after = Stamp::of(&path).unwrap();
-    covered.follow(before, after);
+    let before = covered.get().unwrap();
+    let write = |agents| {
+        let text = keys(agents);
+        fs::write(&path, &text).unwrap();
+        Known::written(Stamp::of(&path).unwrap(), [text.as_bytes()].into_iter())
+    };
+    covered.follow(before, write(1..=3));
     turns(&database);
     assert_eq!(database.ask("global select-agent-name 3"), "ok []");
     // Somebody else's change is another matter, and so is one of a file that has no rows yet.
-    fs::write(&path, keys(1..=4)).unwrap();
-    covered.follow(before, Stamp::of(&path).unwrap());
+    covered.follow(before, write(1..=4));
     turns(&database);
     assert_eq!(
         [3, 4].map(|id| database.ask(&format!("global select-agent-name {id}"))),
         [3, 4].map(|id| format!(r#"ok [{{"name":"agent{id}"}}]"#))
     );
-    assert_eq!(covered.get(), Stamp::of(&path).ok());
+    assert!(covered.is_at(&path).unwrap());
+}
+
+/// Case 6.6: somebody edits the file within the tick in which the registrar has written it.
+#[test]
+fn an_edit_in_the_tick_of_the_registrars_own_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let covered = Covered::default();
+    let (mut database, mut duty) =
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, covered.clone()));
+    fake::on(Rc::new(fake::Coarse::new(60)), || {
+        fs::write(&path, "001 web any k1\n").unwrap();
+        duty.turn(&database).unwrap();
+        let written = covered.get().unwrap();
+        fs::write(&path, "001 web any k2\n").unwrap();
+        assert_eq!(Stamp::of(&path).unwrap(), *written.stamp(), "nothing shows it");
+        duty.turn(&database).unwrap();
+    });
+    assert!(database.ask("global get-agent-info 1").contains(r#""internal_key":"k2""#));
 }
 
 #[test]
@@ -223,6 +248,31 @@ fn groups_follow_the_folders_and_never_all_of_them_vanish() {
     for _ in 0..30 {
         assert!(turn(&mut database).contains("web"));
     }
+}
+
+/// Case 6.2: a folder that is made within the tick of another is a group all the same, and folders that stay cost nothing.
+#[test]
+fn a_folder_that_leaves_no_trace_in_the_stamp_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Folders::new(shared.clone()));
+    let coarse = Rc::new(fake::Coarse::of_folders(60));
+    fake::on(coarse, || {
+        fs::create_dir_all(shared.join("a0")).unwrap();
+        let before = Stamp::of(&shared).unwrap();
+        duty.turn(&database).unwrap();
+        fs::create_dir_all(shared.join("b0")).unwrap();
+        assert_eq!(Stamp::of(&shared).unwrap(), before, "nothing shows it");
+        duty.turn(&database).unwrap();
+    });
+    assert!(database.ask("global select-groups").contains("b0"));
+    let mut turn = |database: &Here, seconds| {
+        fake::on(Rc::new(fake::Later(seconds)), || duty.turn(database).unwrap());
+    };
+    turn(&database, 20);
+    database.ask("global delete-group b0");
+    turn(&database, 21);
+    assert!(!database.ask("global select-groups").contains("b0"), "nobody looked");
 }
 
 #[test]
