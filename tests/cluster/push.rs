@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use clusterd::system::clock::FakeClock;
+use clusterd::{files::ChecksumKind, system::clock::FakeClock};
 use serde_json::{Value, json};
 
 use crate::support::{LocalProgram, Node, SECOND, TestHome, advance_until, eventually, manager_program};
@@ -147,4 +147,36 @@ fn the_ruleset_is_loaded_anew_after_the_next_check() {
     assert_eq!(request, json!({"version": 1, "origin": {"module": "cluster"}, "command": "reload-ruleset"}));
     drop(master);
     eventually("the loss is noticed", || LocalProgram::of(&worker).ask("sendrreload", "").body.contains("3023"));
+}
+
+/// Case 6.11: nobody waits for a period that began after the file went missing.
+#[test]
+fn a_deletion_is_on_its_way_when_its_time_is_over_whatever_changes_meanwhile() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    for name in ["a", "b"] {
+        home.write(&format!("etc/rules/{name}.xml"), "first");
+    }
+    let master = Node::master(home, &clock, json!({}));
+    let settings = json!({"intervals": {"worker": {"sync_integrity": 86_400}}});
+    let worker = Node::worker(TestHome::new(), &clock, settings, "w1", master.port());
+    // So slowly that what the threads do takes no time by this clock.
+    let soon = |what: &str, condition: &dyn Fn() -> bool| advance_until(&hand, SECOND / 1_000, what, condition);
+    advance_until(&hand, SECOND / 100, "the first files", || worker.home.tree() == master.home.tree());
+    fs::remove_file(master.home.path("etc/rules/a.xml")).unwrap();
+    let integrity = &master.as_master().local_integrity;
+    let is_missing =
+        || integrity.manifest(ChecksumKind::Md5).is_some_and(|files| files.protected().covers("etc/rules/a.xml"));
+    advance_until(&hand, SECOND / 100, "it is seen to be missing", is_missing);
+    let begin = clock.now();
+    hand.advance(SECOND * 6);
+    master.home.write("etc/rules/b.xml", "second");
+    advance_until(&hand, SECOND / 100, "the edit", || {
+        worker.home.read("etc/rules/b.xml").as_deref() == Some(b"second")
+    });
+    assert!(worker.home.read("etc/rules/a.xml").is_some(), "it may come back");
+    hand.advance((SECOND * 8).saturating_sub(clock.now() - begin));
+    soon("the deletion", &|| worker.home.read("etc/rules/a.xml").is_none());
+    let took = clock.now() - begin;
+    assert!(took < SECOND * 10, "{took:?}");
 }

@@ -36,4 +36,10 @@ impl Missing {
         self.since.retain(|path, since| now.duration_since(*since) < self.grace && !back(path));
         self.since.keys()
     }
+
+    /// In which time something that is missing will be gone; none if nothing is missing.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let now = self.clock.now();
+        self.since.values().min().map(|since| self.grace.saturating_sub(now.duration_since(*since)))
+    }
 }

@@ -103,6 +103,11 @@ impl Scanner {
         self
     }
 
+    /// In which time a scan will find a file gone that was only missing in the last one; none if nothing was missing.
+    pub fn due(&self) -> Option<Duration> {
+        self.missing.due()
+    }
+
     /// The manifest of the last scan; empty before the first.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest

@@ -202,8 +202,11 @@ fn a_file_is_gone_when_it_has_been_missing_for_a_while() {
     fs::remove_file(home.path("etc/rules/c")).unwrap();
     let last = home.later();
     assert_eq!((protects(&last), last.changed), ([false, true], true), "each has its own time");
+    assert_eq!(home.scanner.due(), Some(SECOND * 8));
     hand.advance(SECOND * 8);
+    assert_eq!(home.scanner.due(), Some(Duration::ZERO));
     assert_eq!(protects(&home.later()), [false; 2]);
+    assert_eq!(home.scanner.due(), None);
 }
 
 #[test]

@@ -205,15 +205,16 @@ impl LocalIntegrity {
                 node.metrics.failed(Task::LocalIntegrity);
                 error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
             }
-            let period = self.period(node);
-            let quiet = QUIET.min(period);
-            if !node.shutdown.sleep(&node.clock, quiet) {
+            // A file that is missing is gone when its time is over, and not at the end of a period that began later.
+            let due = self.files.lock().scanner.due();
+            let next = node.clock.now() + due.map_or(self.period(node), |due| due.min(self.period(node)));
+            if !node.shutdown.sleep(&node.clock, QUIET.min(self.period(node))) {
                 return;
             }
             select! {
                 recv(node.shutdown.channel()) -> _ => return,
                 recv(self.woken) -> _ => (),
-                recv(node.clock.after(period - quiet)) -> _ => (),
+                recv(node.clock.after(next.saturating_duration_since(node.clock.now()))) -> _ => (),
             }
         }
     }

@@ -57,8 +57,9 @@ pub(super) struct Watch {
 struct Watched {
     inotify: Inotify,
     items: Arc<Items>,
-    /// Relative to the home, with a final slash.
-    directories: Mutex<HashMap<WatchDescriptor, String>>,
+    /// Relative to the home, with a final slash. A directory may have several names here, by links and mounts; the kernel
+    /// gives it one descriptor.
+    directories: Mutex<HashMap<WatchDescriptor, Vec<String>>>,
 }
 
 impl Watch {
@@ -82,24 +83,13 @@ impl Watch {
     /// Watches these directories below `home`, relative to it and with a final slash, and no others.
     pub(super) fn follow(&mut self, home: &Path, directories: &[String]) {
         let wanted: HashSet<&str> = directories.iter().map(String::as_str).collect();
-        let (mut known, mut gone) = (HashSet::new(), Vec::new());
-        for (descriptor, directory) in &*self.watched.directories.lock() {
-            match wanted.get(directory.as_str()) {
-                Some(directory) => _ = known.insert(*directory),
-                None => gone.push(*descriptor),
-            }
-        }
-        for descriptor in gone {
-            self.watched.forget(descriptor);
-        }
+        let known = self.watched.keep(&wanted);
         let is_first = known.is_empty();
-        let (mut added, mut failed) = (0_usize, None);
-        for directory in directories.iter().filter(|directory| !known.contains(directory.as_str())) {
+        let (mut added, mut failed) = (false, None);
+        let is_new = |directory: &&String| !known.contains(directory.as_str()) || self.watched.may_be_a_link(directory);
+        for directory in directories.iter().filter(is_new) {
             match self.watched.inotify.add_watch(&home.join(directory), EVENTS) {
-                Ok(descriptor) => {
-                    self.watched.directories.lock().insert(descriptor, directory.clone());
-                    added += 1;
-                }
+                Ok(descriptor) => added |= self.watched.note(descriptor, directory),
                 // It has just gone, or may not be read; the scan tells of the latter.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => {}
                 Err(error) => {
@@ -108,7 +98,7 @@ impl Watch {
                 }
             }
         }
-        if added > 0 && !is_first {
+        if added && !is_first {
             // What was put there between the look at it and this.
             let _ = self.wake.try_send(());
         }
@@ -118,7 +108,7 @@ impl Watch {
                 target: &*self.scope,
                 "Only {} of {} directories can be watched: {error}. Changes in the others are noticed at the end of each \
                  period; raise fs.inotify.max_user_watches (sysctl).",
-                known.len() + added,
+                self.watched.directories.lock().values().map(Vec::len).sum::<usize>(),
                 directories.len()
             );
         }
@@ -188,16 +178,49 @@ impl Watched {
             self.forget(event.wd);
         }
         let name = event.name.as_ref().map(|name| name.to_string_lossy());
-        let (Some(directory), Some(name)) = (self.directories.lock().get(&event.wd).cloned(), name) else {
+        let (Some(directories), Some(name)) = (self.directories.lock().get(&event.wd).cloned(), name) else {
             // One that is not known yet, or what happened to it; or so much has happened that the kernel lost count.
             return true;
         };
         if event.mask.contains(AddWatchFlags::IN_ISDIR) {
             return true;
         }
-        let path = directory + &name;
         let is_closed = !event.mask.contains(AddWatchFlags::IN_CREATE);
-        is_closed && self.items.iter().any(|(id, _)| self.items.permits(id, &path).is_ok())
+        let belongs = |path: &str| self.items.iter().any(|(id, _)| self.items.permits(id, path).is_ok());
+        is_closed && directories.into_iter().any(|directory| belongs(&(directory + &name)))
+    }
+
+    /// Forgets the names that are not wanted, and gives those that are known.
+    fn keep<'a>(&self, wanted: &HashSet<&'a str>) -> HashSet<&'a str> {
+        let mut known = HashSet::new();
+        self.retain(|name| wanted.get(name).is_some_and(|name| known.insert(*name)));
+        known
+    }
+
+    /// Gives a directory this name, and nobody else; whether it did not have it.
+    fn note(&self, descriptor: WatchDescriptor, name: &str) -> bool {
+        if self.directories.lock().get(&descriptor).is_some_and(|names| names.iter().any(|known| known == name)) {
+            return false;
+        }
+        if self.may_be_a_link(name) {
+            self.retain(|other| other != name);
+        }
+        self.directories.lock().entry(descriptor).or_default().push(name.to_owned());
+        true
+    }
+
+    /// The way to an item's own directory may lead over links, which may lead elsewhere now.
+    fn may_be_a_link(&self, directory: &str) -> bool {
+        self.items.id_of_key(directory).is_some()
+    }
+
+    fn retain(&self, mut stays: impl FnMut(&str) -> bool) {
+        let mut nameless = Vec::new();
+        for (descriptor, names) in &mut *self.directories.lock() {
+            names.retain(|name| stays(name));
+            nameless.extend(names.is_empty().then_some(*descriptor));
+        }
+        nameless.into_iter().for_each(|descriptor| self.forget(descriptor));
     }
 
     fn forget(&self, descriptor: WatchDescriptor) {
@@ -304,6 +327,37 @@ mod tests {
         place.is_woken();
         place.write("etc/shared/new/agent.conf");
         place.is_woken();
+    }
+
+    /// Case 6.4: `etc/lists` is a link to `etc/shared/lists`.
+    #[test]
+    fn two_names_of_one_directory_are_followed_and_idle() {
+        let mut place = Place::new(&["etc/shared/", "etc/shared/lists/"]);
+        let link = place.home.path().join("etc/lists");
+        std::os::unix::fs::symlink("shared/lists", &link).unwrap();
+        let both = ["etc/lists/", "etc/shared/", "etc/shared/lists/"];
+        place.follow(&both);
+        place.is_woken();
+        for _ in 0..3 {
+            place.follow(&both);
+            assert!(place.woken.is_empty(), "nothing is new");
+        }
+        place.write("etc/shared/lists/a");
+        place.is_woken();
+        place.write("etc/lists/b");
+        place.is_woken();
+        // The link leads elsewhere, and what it led to is watched under its other name.
+        fs::create_dir(place.home.path().join("elsewhere")).unwrap();
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", &link).unwrap();
+        place.follow(&both);
+        place.is_woken();
+        place.write("elsewhere/a");
+        place.is_woken();
+        place.write("etc/shared/lists/c");
+        place.is_woken();
+        place.follow(&["etc/shared/"]);
+        assert_eq!(place.watch.watched.directories.lock().len(), 1);
     }
 
     #[test]
