@@ -255,7 +255,7 @@ fn groups_follow_the_folders_and_never_all_of_them_vanish() {
 fn a_folder_that_leaves_no_trace_in_the_stamp_is_seen() {
     let folder = tempfile::tempdir().unwrap();
     let shared = folder.path().join("shared");
-    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Folders::new(shared.clone()));
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Folders::new(shared.clone(), None));
     let coarse = Rc::new(fake::Coarse::of_folders(60));
     fake::on(coarse, || {
         fs::create_dir_all(shared.join("a0")).unwrap();
