@@ -11,8 +11,8 @@
 //!  MASTER                                                             WORKER
 //!
 //!  main: signals, the service manager                                 main: signals, the service manager
-//!  listen ─► accepts, two threads each:                               connect ─► keeps one connection (dial: resolves
-//!                                                                                and connects), two threads:
+//!  listen ─► accepts; two threads each, when                          connect ─► keeps one connection (dial: resolves
+//!            its first message is whole:                                        and connects), two threads:
 //!
 //!    reader ◄───────────────── TCP, AES-128-CBC + HMAC ─────────────────► reader
 //!    writer                    (one permanent connection,                 writer
@@ -56,8 +56,8 @@
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` and the keys as `RwLock<Arc<Keys>>` (readers clone the `Arc`
 //! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the
 //! configuration.
-//! Two locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
-//! time, that of the log one line be written at a time, and to one file. Their holders take no other lock. Otherwise no
+//! Three locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
+//! time, that of the log one line be written at a time, and to one file, that of the checks one manifest be read at a time. Their holders take no other lock. Otherwise no
 //! lock is held across I/O, a send or a callback, and none while another is taken.
 //!
 //! # The way of a message
@@ -103,6 +103,7 @@
 //! | [`node`] | what the rooms of one node share |
 //! | [`metrics`] | counters, and their text form |
 //! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |
+//! | [`limits`] | what anybody may take of a node, in one table, and who goes when it is full |
 //! | [`options`] | what the command lines of both programs have in common |
 //! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |
 
@@ -115,6 +116,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod drift;
 pub mod files;
+pub mod limits;
 pub mod local;
 pub mod logging;
 pub mod master;

@@ -8,9 +8,10 @@ use crate::{
     agents::Store,
     api::Api,
     config::{Cluster, Home, Keys, Settings},
-    connection::{Connection, Options},
+    connection::{Connection, Known, Options},
     crypto::Fernet,
     files::Items,
+    limits::Budget,
     metrics::Metrics,
     redirection::Waiting,
     registration::Registrar,
@@ -45,6 +46,8 @@ pub struct Node {
     pub waiting: Waiting,
     /// Requests of the API that this node executes.
     pub api: Api,
+    /// The room for the messages of all connections.
+    pub budget: Budget,
     /// Readers and writers of connections.
     pub connections: Group,
     /// Short-lived threads for what other nodes ask and what takes long.
@@ -67,10 +70,10 @@ impl Node {
         }
     }
 
-    /// How a link to another node is set up, with what it may be encrypted with; `accepted` as in [`Options::accepted`].
-    pub fn link_options(&self, peer: String, ciphers: Vec<Fernet>, accepted: bool) -> Options {
+    /// How a link to another node is set up, with what it may be encrypted with; `known` as in [`Options::known`].
+    pub fn link_options(&self, peer: String, ciphers: Vec<Fernet>, known: Known) -> Options {
         let traffic = self.metrics.link.clone();
-        Options { ciphers, accepted, traffic, ..self.local_options(peer) }
+        Options { ciphers, known, traffic, ..self.local_options(peer) }
     }
 
     /// How the connection of a local program is set up.
@@ -78,11 +81,12 @@ impl Node {
         Options {
             peer,
             ciphers: Vec::new(),
-            accepted: true,
+            known: Known::AtOnce,
             handshake_timeout: self.settings.link.handshake_timeout,
             frame_timeout: self.settings.link.frame_timeout,
             request_timeout: self.settings.communication.timeout_cluster_request,
             traffic: Arc::default(),
+            budget: self.budget.clone(),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),
         }

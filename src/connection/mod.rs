@@ -13,6 +13,7 @@
 
 mod cipher;
 mod incoming;
+mod life;
 mod outgoing;
 mod pending;
 mod reader;
@@ -23,7 +24,7 @@ mod writer;
 use std::{
     fmt, io,
     sync::{
-        Arc, OnceLock,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -34,6 +35,7 @@ use parking_lot::Mutex;
 
 use crate::{
     crypto::Fernet,
+    limits::{self, Account, Budget, Full, Holding, Share},
     metrics,
     system::{
         clock::Clock,
@@ -44,22 +46,18 @@ use crate::{
 };
 use cipher::Cipher;
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
+use life::Life;
+pub use life::Work;
 pub use outgoing::{FileSender, Transfer, send_string};
 use pending::{Pending, Waiting};
 pub use socket::Socket;
 pub use strings::IncomingStrings;
 
-/// Messages that wait for the writer. Far more than a well-behaved peer can have open at a time.
-const OUTBOX: usize = 64;
-
-/// Large payloads that wait for the writer; a peer that asks and does not read must not fill the memory with them.
-const BULK: usize = 2;
-
-/// From this length on a payload is large, in bytes.
-const LARGE: usize = 64 * 1024;
-
 /// The reason when the peer closed the connection between two messages.
 pub const PEER_CLOSED: &str = "the peer closed it";
+
+/// The reason when others needed the room that it took.
+const HELD_MOST: &str = "its messages took most of the room for those of all peers, and others had to wait for it";
 
 /// The reason when this node stops.
 const NODE_STOPS: &str = "this node stops";
@@ -71,9 +69,9 @@ pub struct Options {
     /// Encrypt the link between nodes: the peer's first message chooses one for good, and if there is one only, this side
     /// may speak first. The control socket has none.
     pub ciphers: Vec<Fernet>,
-    /// Whether the peer is known from the beginning. A stranger has small limits and the time of
-    /// [`Options::handshake_timeout`] until [`Connection::accept`].
-    pub accepted: bool,
+    /// From when on the peer is no stranger. A stranger has small limits, and the time of
+    /// [`Options::handshake_timeout`].
+    pub known: Known,
     /// Until a stranger must have been accepted.
     pub handshake_timeout: Duration,
     /// Until a frame that has begun must be complete, and until a frame must have been written.
@@ -82,10 +80,23 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Counts what passes.
     pub traffic: Arc<metrics::Link>,
+    /// The room for the messages of all peers.
+    pub budget: Budget,
     /// For the deadlines of requests.
     pub clock: Clock,
     /// The order to stop; the connection then ends by itself.
     pub shutdown: Shutdown,
+}
+
+/// From when on a peer is no stranger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// From the beginning: a program of this machine.
+    AtOnce,
+    /// From its first message on that the key opens: the master that was dialled.
+    ByKey,
+    /// From [`Connection::accept`] on: a worker.
+    ByHello,
 }
 
 /// Takes the requests of a peer, in the order of arrival, on the reader's thread: it must not wait for an answer of the
@@ -110,6 +121,8 @@ struct Shared {
     bulk: Sender<Outgoing>,
     pending: Pending,
     accepted: AtomicBool,
+    account: Account,
+    life: Life,
     clock: Clock,
     request_timeout: Duration,
     reason: OnceLock<String>,
@@ -119,7 +132,7 @@ struct Shared {
 }
 
 enum Outgoing {
-    Message { counter: u32, command: CommandField, payload: Vec<u8> },
+    Message { counter: u32, command: CommandField, payload: Holding },
     Close { reason: String },
 }
 
@@ -141,6 +154,9 @@ pub enum RequestError {
         /// Why.
         reason: String,
     },
+    /// This node holds too much for its peers to send it.
+    #[error("{0}")]
+    NoRoom(ErrorObject),
     /// The peer answered with something that is no answer to this.
     #[error("Unkown response command received: {0}")]
     Unexpected(String),
@@ -150,7 +166,7 @@ impl RequestError {
     /// The error as it is told to somebody else.
     pub fn to_object(&self) -> ErrorObject {
         match self {
-            Self::Refused(error) => error.clone(),
+            Self::Refused(error) | Self::NoRoom(error) => error.clone(),
             Self::Timeout { command } => ErrorObject::cluster(3020, command.to_string()),
             Self::Closed { reason } => ErrorObject::cluster(3023, reason.clone()),
             Self::Unexpected(command) => ErrorObject::cluster(3018, command.clone()),
@@ -199,25 +215,35 @@ impl Connection {
         handler: impl FnOnce(&Connection) -> H,
     ) -> io::Result<Self> {
         socket.set_write_timeout(Some(writer::TURN))?;
-        let (outbox, messages) = bounded(OUTBOX);
-        let (bulk, large) = bounded(BULK);
+        let (outbox, messages) = bounded(limits::OUTBOX);
+        let (bulk, large) = bounded(limits::OUTBOX_LARGE);
         let (end, ended) = shutdown::channel();
         let (reading, writing) = (socket.try_clone()?, socket.try_clone()?);
         let (cipher, candidates) = Cipher::of(options.ciphers);
-        let connection = Self(Arc::new(Shared {
-            peer: options.peer,
-            socket,
-            cipher,
-            outbox,
-            bulk,
-            pending: Pending::new(),
-            accepted: AtomicBool::new(options.accepted),
-            clock: options.clock,
-            request_timeout: options.request_timeout,
-            reason: OnceLock::new(),
-            end: Mutex::new(Some(end)),
-            ended,
-            traffic: options.traffic,
+        let connection = Self(Arc::new_cyclic(|this: &Weak<Shared>| {
+            let this = this.clone();
+            let close = move || {
+                if let Some(shared) = this.upgrade() {
+                    Self(shared).close(HELD_MOST);
+                }
+            };
+            Shared {
+                peer: options.peer,
+                socket,
+                cipher,
+                outbox,
+                bulk,
+                pending: Pending::new(),
+                accepted: AtomicBool::new(options.known == Known::AtOnce),
+                account: options.budget.account(close),
+                life: Life::new(),
+                clock: options.clock,
+                request_timeout: options.request_timeout,
+                reason: OnceLock::new(),
+                end: Mutex::new(Some(end)),
+                ended,
+                traffic: options.traffic,
+            }
         }));
         let handler = handler(&connection);
         let writer = writer::Writer::new(
@@ -228,6 +254,7 @@ impl Connection {
             options.frame_timeout,
         );
         let reader = reader::Reader::new(connection.clone(), reading, candidates, handler)
+            .of(options.known)
             .with_timeouts(options.handshake_timeout, options.frame_timeout);
         let started =
             threads.spawn("writer", move || writer.run()).and_then(|()| threads.spawn("reader", || reader.run()));
@@ -248,6 +275,33 @@ impl Connection {
     /// Gives the peer the limits of one that is known; from now on it may be silent between frames.
     pub fn accept(&self) {
         self.0.accepted.store(true, Ordering::Release);
+    }
+
+    /// Takes room for so many bytes of this peer's messages; waits a little for it, and then for the connection to be closed
+    /// that holds most.
+    ///
+    /// # Errors
+    /// When there is none: the bytes must not be held.
+    pub fn hold(&self, bytes: usize) -> Result<Share, Full> {
+        self.0.account.take(bytes, || self.is_closed())
+    }
+
+    /// [`Connection::hold`], without waiting.
+    ///
+    /// # Errors
+    /// As [`Connection::hold`].
+    pub fn try_hold(&self, bytes: usize) -> Result<Share, Full> {
+        self.0.account.try_take(bytes)
+    }
+
+    /// What is done for this peer; as long as it is kept, the connection is not idle.
+    pub fn work(&self) -> Work {
+        self.0.life.work()
+    }
+
+    /// Since when nothing has been done for the peer; none while something is.
+    pub fn idle_since(&self) -> Option<Instant> {
+        self.0.life.idle_since()
     }
 
     /// Sends a request and waits for its answer.
@@ -285,7 +339,8 @@ impl Connection {
         command: Command,
         payload: impl Into<Vec<u8>>,
     ) -> Result<Begun, RequestError> {
-        let (begun, message) = self.prepare(limit, command, payload.into());
+        let payload = self.holding(payload.into(), |bytes| self.hold(bytes)).map_err(no_room)?;
+        let (begun, message) = self.prepare(limit, command, payload);
         select! {
             send(self.way_of(&message), message) -> sent => sent.map_err(|_| self.closed_error())?,
             recv(self.closed()) -> _ => return Err(self.closed_error()),
@@ -305,7 +360,8 @@ impl Connection {
         command: Command,
         payload: impl Into<Vec<u8>>,
     ) -> Result<Begun, RequestError> {
-        let (begun, message) = self.prepare(limit, command, payload.into());
+        let payload = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)).map_err(no_room)?;
+        let (begun, message) = self.prepare(limit, command, payload);
         match self.way_of(&message).try_send(message) {
             Ok(()) => Ok(begun),
             Err(TrySendError::Full(_)) => Err(RequestError::Timeout { command }),
@@ -313,7 +369,7 @@ impl Connection {
         }
     }
 
-    fn prepare(&self, limit: Duration, command: Command, payload: Vec<u8>) -> (Begun, Outgoing) {
+    fn prepare(&self, limit: Duration, command: Command, payload: Holding) -> (Begun, Outgoing) {
         let (waiting, timeout) = (self.0.pending.open(), self.0.clock.after(limit));
         let message = Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload };
         (Begun { connection: self.clone(), command, waiting, timeout }, message)
@@ -322,13 +378,30 @@ impl Connection {
     /// Sends a request whose answer nobody waits for. Never waits; false if the peer has closed, or takes nothing.
     pub fn tell(&self, command: Command, payload: impl Into<Vec<u8>>) -> bool {
         let counter = self.0.pending.open().counter;
-        let message = Outgoing::Message { counter, command: CommandField::new(command), payload: payload.into() };
+        let Ok(payload) = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)) else { return false };
+        let message = Outgoing::Message { counter, command: CommandField::new(command), payload };
         !self.is_closed() && self.way_of(&message).try_send(message).is_ok()
     }
 
-    /// Sends the answer to the request with this counter.
+    /// Sends the answer to the request with this counter, or error 3050 if there is no room for it.
     pub fn answer(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>) {
-        self.send(Outgoing::Message { counter, command: CommandField::new(command), payload: payload.into() });
+        let (command, payload) = match self.holding(payload.into(), |bytes| self.hold(bytes)) {
+            Ok(payload) => (command, payload),
+            Err(full) => {
+                let error = no_room(full).to_object().to_json().into_bytes();
+                (Command::Err, Holding { bytes: error, share: None })
+            }
+        };
+        self.send(Outgoing::Message { counter, command: CommandField::new(command), payload });
+    }
+
+    /// `payload` with the room that it takes until it is written: what it is encrypted to, because it goes when that is
+    /// there, or itself and its copy.
+    fn holding(&self, bytes: Vec<u8>, take: impl FnOnce(usize) -> Result<Share, Full>) -> Result<Holding, Full> {
+        let length = bytes.len();
+        let room = if matches!(self.0.cipher, Cipher::Plain) { 2 * length } else { length + length / 3 };
+        let share = if length > limits::UNCOUNTED { Some(take(room)?) } else { None };
+        Ok(Holding { bytes, share })
     }
 
     /// Refuses the request with this counter.
@@ -382,7 +455,7 @@ impl Connection {
     /// The order among messages is free, so large ones may have a way of their own.
     fn way_of(&self, message: &Outgoing) -> &Sender<Outgoing> {
         match message {
-            Outgoing::Message { payload, .. } if payload.len() > LARGE => &self.0.bulk,
+            Outgoing::Message { payload, .. } if payload.bytes.len() > limits::LARGE => &self.0.bulk,
             _ => &self.0.outbox,
         }
     }
@@ -395,6 +468,15 @@ impl Connection {
 /// Whether this is how it shows that the peer has closed while something was on its way to it.
 fn has_left(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// What whoever wanted to send something is told.
+fn no_room(full: Full) -> RequestError {
+    let text = match full {
+        Full::OfOne => format!("it would be more than the {} bytes that one connection may have", limits::HELD_BY_ONE),
+        Full::OfAll => format!("this node holds {} bytes of messages, which is the most", limits::HELD),
+    };
+    RequestError::NoRoom(ErrorObject::cluster(3050, text))
 }
 
 /// What an answer means (`spec/protocol.md` 4.2).

@@ -6,11 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Connection, Handler, PEER_CLOSED, Socket, cipher::Candidates, has_left};
+use log::Level;
+
+use super::{Connection, Handler, Known, PEER_CLOSED, Socket, cipher::Candidates, has_left};
 use crate::{
     crypto::TokenError,
+    limits::HELD_BY_ONE,
     system::thread::guard,
-    wire::{Deframer, Limits, Message},
+    wire::{Command, CommandField, Deframer, ErrorObject, Limits, Message, longest},
 };
 
 /// Bytes within the time of one frame by which a peer shows that it is not silent: 2 KiB/s with the default.
@@ -22,6 +25,9 @@ pub struct Reader<H> {
     candidates: Candidates,
     handler: H,
     deframer: Deframer,
+    known: Known,
+    /// Whether it was told that one of its messages was passed over.
+    told: bool,
     /// When a stranger must have been accepted.
     handshake: Option<Instant>,
     frame_timeout: Duration,
@@ -41,12 +47,19 @@ impl<H: Handler> Reader<H> {
             candidates,
             handler,
             deframer: Deframer::new(Limits::STRANGER),
+            known: Known::AtOnce,
+            told: false,
             handshake: None,
             frame_timeout: Duration::ZERO,
             frame: None,
             progress: 0,
             waits_for_deadline: false,
         }
+    }
+
+    pub fn of(mut self, known: Known) -> Self {
+        self.known = known;
+        self
     }
 
     pub fn with_timeouts(mut self, handshake: Duration, frame: Duration) -> Self {
@@ -92,6 +105,7 @@ impl<H: Handler> Reader<H> {
                 }
                 Err(error) => return error.to_string(),
             }
+            self.make_room();
             self.renew_frame_deadline(count);
         }
     }
@@ -106,10 +120,19 @@ impl<H: Handler> Reader<H> {
         }
     }
 
+    /// Takes room for the frame that has begun. While it waits, nothing is read, and the peer waits too.
+    fn make_room(&mut self) {
+        let Some(bytes) = self.deframer.wants() else { return };
+        match self.connection.hold(bytes) {
+            Ok(share) => self.deframer.grant(share),
+            Err(_) => self.deframer.pass_over(),
+        }
+    }
+
     fn notice_acceptance(&mut self) {
         if self.handshake.is_some() && self.connection.0.accepted.load(Ordering::Acquire) {
             self.handshake = None;
-            self.deframer.set_limits(Limits::FULL);
+            self.deframer.set_limits(Limits::PEER);
         }
     }
 
@@ -138,6 +161,9 @@ impl<H: Handler> Reader<H> {
     }
 
     fn take(&mut self, mut message: Message) -> Result<(), String> {
+        if message.passed_over {
+            return self.refuse(message);
+        }
         message.body = self.connection.0.cipher.open(&mut self.candidates, message.body).map_err(|error| {
             self.connection.0.traffic.auth_failures.add(1);
             let hint = match error {
@@ -147,6 +173,10 @@ impl<H: Handler> Reader<H> {
             };
             format!("the message '{}' cannot be decrypted: {error}{hint}", message.command)
         })?;
+        self.connection.0.life.sign();
+        if self.known == Known::ByKey {
+            self.connection.accept();
+        }
         if message.command.is_answer() {
             // An answer that nobody waits for is late, or injected; to answer it would begin an endless exchange.
             self.connection.0.pending.deliver(message);
@@ -158,5 +188,30 @@ impl<H: Handler> Reader<H> {
             log::error!(target: "[Cluster] [Main]", "A request of {peer} failed: {panic}. Please report this.");
             "one of its requests failed on this node".to_owned()
         })
+    }
+
+    /// A message was not held: whoever waits for it, here or there, is told.
+    fn refuse(&mut self, mut message: Message) -> Result<(), String> {
+        if self.handshake.is_some() {
+            return Err(format!("there is no room for the message '{}' of a stranger", message.command));
+        }
+        let most = longest(message.command.name());
+        let error = ErrorObject::cluster(
+            3050,
+            format!(
+                "'{}' may have {most} bytes, and all of one connection {HELD_BY_ONE} (README, Limits)",
+                message.command
+            ),
+        );
+        let level = if std::mem::replace(&mut self.told, true) { Level::Debug } else { Level::Warn };
+        log::log!(target: "[Cluster] [Main]", level, "A message of {} was not taken: {error}.", self.connection.peer());
+        if message.command.is_answer() {
+            message.command = CommandField::new(Command::Err);
+            message.body = error.to_json().into_bytes();
+            self.connection.0.pending.deliver(message);
+        } else {
+            self.connection.refuse(message.counter, &error);
+        }
+        Ok(())
     }
 }

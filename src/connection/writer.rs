@@ -10,6 +10,7 @@ use zeroize::Zeroize;
 
 use super::{Connection, NODE_STOPS, Outgoing, PEER_CLOSED, Socket, cipher::Cipher, has_left};
 use crate::{
+    limits::Holding,
     system::{random, shutdown::Shutdown},
     wire::{CommandField, frame},
 };
@@ -53,6 +54,7 @@ impl Writer {
                     if let Err(reason) = self.write(counter, command, payload) {
                         return self.connection.close(&reason);
                     }
+                    self.connection.0.life.sign();
                 }
                 Ok(Outgoing::Close { reason }) => return self.connection.close(&reason),
                 Err(_) => return,
@@ -92,7 +94,9 @@ impl Writer {
     }
 
     /// Writes header and body with one call, as the reader of original nodes needs it (`spec/protocol.md` 2.5).
-    fn write(&mut self, counter: u32, command: CommandField, mut payload: Vec<u8>) -> Result<(), String> {
+    fn write(&mut self, counter: u32, command: CommandField, payload: Holding) -> Result<(), String> {
+        let Holding { bytes: mut payload, share } = payload;
+        let length = payload.len();
         self.buffer.clear();
         self.buffer.resize(frame::HEADER, 0);
         match &self.connection.0.cipher {
@@ -103,9 +107,10 @@ impl Writer {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
                 let iv = random::bytes().map_err(|error| format!("the system gives no random bytes: {error}"))?;
                 cipher.seal(&payload, now, iv, &mut self.buffer);
+                payload = Vec::new();
             }
         }
-        frame::complete(&mut self.buffer, counter, command, payload.len());
+        frame::complete(&mut self.buffer, counter, command, length);
         let written = self.write_buffer();
         if matches!(self.connection.0.cipher, Cipher::Plain) {
             // A local program may be told the key (`get_config`). Between nodes it is never sent.
@@ -115,6 +120,7 @@ impl Writer {
         if self.buffer.capacity() > KEPT {
             self.buffer = Vec::new();
         }
+        drop(share);
         written
     }
 }

@@ -68,6 +68,11 @@ impl RemoteManifest {
         &self.entries
     }
 
+    /// The memory that it takes, in bytes.
+    pub fn size(&self) -> usize {
+        self.entries.iter().map(|entry| size_of::<RemoteEntry>() + entry.path.len()).sum()
+    }
+
     /// The `cluster_item_key` of one of its entries; empty if it had none.
     pub fn key_of(&self, entry: &RemoteEntry) -> &str {
         self.keys.get(usize::from(entry.key)).map_or("", |key| key)

@@ -53,8 +53,9 @@ impl Peer {
             return connection.refuse(counter, &forward::not_connected(worker));
         };
         connection.answer(counter, Command::Ok, "Sent request to master node");
-        let (client, scope) = (connection.clone(), self.scope.clone());
+        let (client, scope, work) = (connection.clone(), self.scope.clone(), connection.work());
         let run = move || {
+            let _work = work;
             let answer = match master.request(command, payload) {
                 Ok(answer) => answer,
                 Err(error) => error.to_object().to_json().into_bytes(),
@@ -72,7 +73,7 @@ impl Peer {
 
 impl Handler for Peer {
     fn request(&mut self, connection: &Connection, message: Message) {
-        let Message { counter, command, body } = message;
+        let Message { counter, command, body, .. } = message;
         debug!(target: &*self.scope, "Command received: {command}");
         // Here it is of no use, and one word or any other will do.
         if command.name() == b"hello" && body.len() <= LONGEST_NAME {

@@ -23,7 +23,9 @@ pub fn begin(node: &Arc<Node>, program: &Connection, counter: u32, absolute: &st
     };
     program.answer(counter, Command::Ok, "Forwarding file to master node");
     let (home, waits) = (node.home.path().to_owned(), program.clone());
+    let work = program.work();
     let run = move || {
+        let _work = work;
         let text = match send(&home, &relative, &receiver) {
             Ok(bytes) => bytes.to_string(),
             Err(error) => error.to_json(),

@@ -13,14 +13,18 @@ use parking_lot::Mutex;
 use super::{Role, peer::Peer};
 use crate::{
     connection::{Connection, Socket},
+    limits::{Guest, IDLE, PLACE_PATIENCE, who_leaves},
     logging::scope,
     node::Node,
-    system::{random, thread, unix_socket::Bound},
+    system::{clock::Clock, random, thread, unix_socket::Bound},
     tasks::keep_alive::supervision::{self, Supervised},
 };
 
 /// How long the thread rests when the system has no room for another connection.
 const REST: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether there is a place for one that waits.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The bound control socket.
 pub struct Server(Bound);
@@ -97,11 +101,33 @@ impl Server {
     }
 }
 
+/// Whether there is a place for one more. If there is none, a program for which nothing is done goes; while there is no
+/// such one, it is waited a little.
+fn make_room(node: &Node, clients: &Clients, limit: usize) -> bool {
+    let end = Instant::now() + PLACE_PATIENCE;
+    loop {
+        let mut present = clients.lock();
+        present.retain(|client| !client.connection.is_closed());
+        if present.len() < limit {
+            return true;
+        }
+        let present = present.clone();
+        let guest = |client: &Client| {
+            let waits = node.waiting.has(&client.connection) || node.api.has(&client.connection);
+            Guest { party: (), idle: client.connection.idle_since().filter(|_| !waits) }
+        };
+        if let Some(at) = who_leaves(present.iter().map(guest), Instant::now(), IDLE) {
+            present[at].connection.close("it was idle, and another program waited for its place");
+        } else if Instant::now() >= end || !node.shutdown.sleep(&Clock::real(), LOOK) {
+            return false;
+        }
+    }
+}
+
 fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
     let node = role.node();
-    clients.lock().retain(|client| !client.connection.is_closed());
     let limit = node.settings.local.max_clients as usize;
-    if clients.lock().len() >= limit {
+    if !make_room(node, clients, limit) {
         return Err(io::Error::other(format!("{limit} are connected (cluster.json, local.max_clients)")));
     }
     let id = (random::number() % 1_048_576).to_string();

@@ -9,19 +9,25 @@ mod nodes;
 mod peer;
 mod registry;
 mod strangers;
+mod turned_away;
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use log::info;
+use listener::PUSHED_OUT;
+use log::{debug, info, warn};
+use parking_lot::Mutex;
 
 pub use listener::Listener;
 pub use member::Member;
 pub use registry::{Gone, Registry};
+use turned_away::TurnedAway;
 
 use crate::{
+    connection::PEER_CLOSED,
     drift,
     files::{ChecksumKind, MemberCache},
-    logging::{Repeats, scope},
+    logging::{Repeats, Scope, scope},
+    metrics::Rejection,
     node::Node,
     redirection::Daemons,
     system::thread,
@@ -50,8 +56,9 @@ pub struct Master {
     pub comparing: drift::Turn,
     integrity: Arc<integrity::master::Shared>,
     daemons: Arc<Daemons>,
-    /// What was said of peers that are not workers.
+    /// What was said of peers that hold the key and are no workers.
     told: Repeats,
+    turned_away: TurnedAway,
 }
 
 impl Master {
@@ -63,6 +70,7 @@ impl Master {
             local: local_integrity.clone(),
             members: MemberCache::new(MEMBER_CACHE),
             deletions: integrity::master::Deletions::default(),
+            reading: Mutex::default(),
         });
         let daemons = Arc::new(Daemons::new(&node, &local_integrity));
         Arc::new(Self {
@@ -74,6 +82,7 @@ impl Master {
             comparing: drift::Turn::default(),
             integrity,
             told: Repeats::default(),
+            turned_away: TurnedAway::default(),
         })
     }
 
@@ -99,6 +108,27 @@ impl Master {
         threads.spawn("local_groups", move || this.local_agent_groups.run(&this.node, &this.registry))?;
         let this = self.clone();
         threads.spawn("listen", move || listener.run(&this))
+    }
+
+    /// A connection has ended that was never a worker's.
+    fn left(&self, address: SocketAddr, reason: &str, scope: &Scope) {
+        // A load balancer that looks whether the port is open does this all day.
+        if reason == PEER_CLOSED {
+            return debug!(target: &**scope, "{address} has left.");
+        }
+        self.node.metrics.rejected(if reason == PUSHED_OUT { Rejection::Strangers } else { Rejection::NoHello });
+        let (level, forgotten) = self.turned_away.note(address.ip(), reason, self.node.clock.now());
+        if let Some(line) = forgotten {
+            warn!(target: &**scope, "{line}");
+        }
+        log::log!(target: &**scope, level, "{address} has left without being accepted: {reason}.");
+    }
+
+    /// Tells what has come together of those who were turned away.
+    fn tell_turned_away(&self) {
+        for line in self.turned_away.due(self.node.clock.now()) {
+            warn!(target: "[Worker] [Main]", "{line}");
+        }
     }
 
     fn supervised(&self) -> Vec<Supervised> {

@@ -12,6 +12,7 @@ use crate::{
     config::settings::Native,
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
     files::{ChecksumKind, MAX_METADATA},
+    limits::FILES,
     logging::{Scope, scope},
     metrics::Rejection,
     session::{self, Later, Transfers, hello, native, unknown_command},
@@ -58,7 +59,7 @@ impl Peer {
 
 impl Handler for Peer {
     fn request(&mut self, connection: &Connection, message: Message) {
-        let Message { counter, command, body } = message;
+        let Message { counter, command, body, .. } = message;
         if let Some(worker) = self.worker.get().filter(|_| self.transfers.is_none()) {
             self.scope = scope_of(worker);
             self.transfers = Some(transfers(&self.master, worker));
@@ -108,18 +109,9 @@ impl Handler for Peer {
                 log::log!(target: &*worker.link_scope(), level, "Disconnected {}: {reason}.", worker.hello.node);
                 info!(target: &*self.scope, "Cancelling pending tasks.");
             }
-            // A load balancer that looks whether the port is open does this all day.
-            None if !self.said_hello && reason == PEER_CLOSED => {
-                debug!(target: &*self.scope, "{} has left.", self.address)
-            }
             // Who said hello and is no worker was refused, and that was told.
             None if self.said_hello => debug!(target: &*self.scope, "{} has left: {reason}.", self.address),
-            None => {
-                self.master.node.metrics.rejected(Rejection::NoHello);
-                let fact = format!("{} {reason}", self.address.ip());
-                let level = self.master.told.level(Level::Warn, &fact, self.master.node.clock.now());
-                log::log!(target: &*self.scope, level, "{} has left without being accepted: {reason}.", self.address);
-            }
+            None => self.master.left(self.address, reason, &self.scope),
         }
     }
 }
@@ -324,6 +316,6 @@ fn scope_of(worker: &Member) -> Scope {
 
 fn transfers(master: &Master, worker: &Member) -> Transfers {
     let name = &worker.hello.node;
-    let limits = FileLimits { size: ARCHIVE_LIMIT, open: 2 };
+    let limits = FileLimits { size: ARCHIVE_LIMIT, open: FILES };
     Transfers::new(IncomingFiles::new(master.node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits))
 }

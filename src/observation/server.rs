@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use super::{agents::Agents, exposition, health::Health, page, view::View};
 use crate::{
     config::{Home, settings::Listen},
+    limits::WATCHERS,
     local::Role,
     logging::{Scope, scope},
     sockets::{
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Who watches asks a few times a minute.
-const LIMITS: Limits = Limits { clients: 16, request: Duration::from_secs(5), answer: Duration::from_secs(5) };
+const LIMITS: Limits = Limits { clients: WATCHERS, request: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
 /// How long a connection may wait for its next request.
 const IDLE: Duration = Duration::from_secs(30);
@@ -94,7 +95,7 @@ fn serve<B: Accept>(listener: Listener<B>, answers: &Arc<Answers>) {
     };
     // Nobody has anything to send here.
     let terms = Terms { limits: LIMITS, idle: Some(IDLE), body: 0, room: Room::new(0) };
-    listener.run(LIMITS, &node.clock, &node.shutdown, move |stream: &B::Stream| talk(stream, &respond, &terms));
+    listener.run(LIMITS, &node.clock, &node.shutdown, move |stream: &_| talk(stream, &respond, &terms));
 }
 
 struct Answers {

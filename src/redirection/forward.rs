@@ -8,6 +8,7 @@ use log::{debug, warn};
 use super::{Kind, Program};
 use crate::{
     connection::{Begun, Connection, RequestError},
+    limits::Holding,
     node::Node,
     wire::{Command, ErrorObject, Routed},
 };
@@ -35,7 +36,7 @@ pub fn send(
         // If the answer was faster, or the program was told already that the node is lost, nothing is left to say.
         let Some(program) = this.waiting.take(&waits, &asked, |_| true) else { return };
         match error {
-            RequestError::Refused(error) => program.failed(&error),
+            RequestError::Refused(error) | RequestError::NoRoom(error) => program.failed(&error),
             RequestError::Timeout { .. } | RequestError::Closed { .. } | RequestError::Unexpected(_) => {
                 program.unknown(&error.to_string());
             }
@@ -51,22 +52,22 @@ pub fn send(
 }
 
 /// `sendsyn_res`: gives `answer`, which came from the other end of `from`, to the program whose request has this name.
-pub fn answered(node: &Node, from: &Connection, name: &str, answer: Option<Vec<u8>>) {
+pub fn answered(node: &Node, from: &Connection, name: &str, answer: Option<Holding>) {
     match (node.waiting.take(name, from, Kind::is_send), answer) {
-        (Some(program), Some(answer)) => program.answered(answer),
+        (Some(program), Some(answer)) => program.answered(answer.bytes),
         (Some(program), None) => program.unknown("the other node did not send the text of its answer"),
         (None, _) => debug!(target: "[Cluster] [Main]", "No program waits for the answer to {name} any more."),
     }
 }
 
 /// `dapi_res`: the same for the API. False if no program waits for it.
-pub fn api_answered(node: &Node, from: &Connection, name: &str, answer: Option<Vec<u8>>) -> bool {
+pub fn api_answered(node: &Node, from: &Connection, name: &str, answer: Option<Holding>) -> bool {
     let Some(program) = node.waiting.take(name, from, Kind::is_api) else { return false };
     let Some(answer) = answer else {
         program.unknown("the other node did not send the text of its answer");
         return true;
     };
-    let deliver = move || program.api_answered(answer.len(), &answer[..]);
+    let deliver = move || program.api_answered(answer.bytes.len(), &answer.bytes[..]);
     if let Err(error) = node.local_requests.spawn("request", deliver) {
         warn!(target: "[Cluster] [Main]", "An answer of the API cannot be delivered: {error}");
     }

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     connection::{Connection, send_string},
+    limits::Share,
     logging::{Scope, scope},
     node::Node,
     system::thread::guard,
@@ -32,6 +33,7 @@ pub struct SendSync {
 struct Job {
     origin: String,
     content: Vec<u8>,
+    _share: Share,
 }
 
 impl SendSync {
@@ -48,7 +50,10 @@ impl SendSync {
             Ok(message) => message,
             Err(reason) => return self.refuse(&origin, &reason),
         };
-        match self.lane(daemon).add(Job { origin, content }) {
+        let Ok(share) = self.connection.try_hold(content.len()) else {
+            return self.refuse(&origin, "this node holds too much for its peers already");
+        };
+        match self.lane(daemon).add(Job { origin, content, _share: share }) {
             Ok(false) => {}
             Ok(true) => self.start(daemon),
             Err(job) => self.refuse(&job.origin, "too many requests of this node wait for the same program already"),
@@ -76,7 +81,7 @@ impl SendSync {
 
     /// All are handed in before the first is waited for.
     fn carry_out(&self, daemon: Daemon, jobs: Vec<Job>) {
-        let begin = |Job { origin, content }| (origin, self.daemons.begin(daemon, content));
+        let begin = |Job { origin, content, .. }| (origin, self.daemons.begin(daemon, content));
         let begun: Vec<_> = jobs.into_iter().map(begin).collect();
         for (origin, wait) in begun {
             match wait() {

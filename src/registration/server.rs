@@ -1,22 +1,26 @@
 //! `queue/sockets/auth`: one request on each connection (`spec/registration.md` 2).
 
-use std::{io, os::unix::net::UnixStream, time::Duration};
+use std::{io, time::Duration};
 
 use super::{Registrar, answer::Refusal};
-use crate::sockets::{Limits, Timed, frame, send};
+use crate::{
+    limits::PROGRAMS,
+    sockets::{Limits, Stream, Timed, frame, send},
+};
 
 /// What a program may take: it sends its request as soon as it is connected.
 pub(super) const LIMITS: Limits =
-    Limits { clients: 256, request: Duration::from_secs(5), answer: Duration::from_secs(5) };
+    Limits { clients: PROGRAMS, request: Duration::from_secs(5), answer: Duration::from_secs(5) };
 
 /// Serves the one request of a program.
 ///
 /// # Errors
 /// When it does what no client does, does not take its answer in time, or has no answer to expect.
-pub(super) fn talk(stream: &UnixStream, registrar: &Registrar) -> io::Result<()> {
+pub(super) fn talk(stream: &impl Stream, registrar: &Registrar) -> io::Result<()> {
     let mut stream = Timed::new(stream);
     stream.within(LIMITS.request);
     let Some(request) = frame::read(&mut stream, |_| ())? else { return Ok(()) };
+    stream.is_busy();
     let answer = match registrar.ask(&request) {
         Ok(answer) => answer,
         Err(failed) if failed.sent => return Err(io::Error::other(failed)),

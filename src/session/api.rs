@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     api::Asker,
     connection::Connection,
+    limits::Holding,
     node::Node,
     redirection::{self, Kind},
     wire::{Class, Command, ErrorObject, Routed},
@@ -23,7 +24,7 @@ pub fn request(node: &Arc<Node>, connection: &Connection, counter: u32, payload:
 }
 
 /// `dapi_res`: it has executed one of ours; `answer` is none if its string never came.
-pub fn result(node: &Arc<Node>, connection: &Connection, counter: u32, name: &str, answer: Option<Vec<u8>>) {
+pub fn result(node: &Arc<Node>, connection: &Connection, counter: u32, name: &str, answer: Option<Holding>) {
     let waits = redirection::api_answered(node, connection, name, answer);
     acknowledge(connection, counter, waits, "Response forwarded to worker");
 }

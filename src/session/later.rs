@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     connection::Connection,
+    limits::LONG_REQUESTS,
     system::thread::{Group, guard},
     wire::ErrorObject,
 };
-
-/// Requests of one connection that may be under way at a time: one peer is not to take the threads of all others.
-const AT_A_TIME: usize = 4;
 
 /// The long requests of one connection.
 #[derive(Default)]
@@ -26,10 +24,11 @@ impl Later {
     ) {
         // Each holds a reference until it is done.
         let (answering, under_way) = (connection.clone(), self.0.clone());
-        if Arc::strong_count(&under_way) > AT_A_TIME + 1 {
-            let text = format!("{AT_A_TIME} requests of this connection are under way already");
+        if Arc::strong_count(&under_way) > LONG_REQUESTS + 1 {
+            let text = format!("{LONG_REQUESTS} requests of this connection are under way already");
             return connection.refuse(counter, &ErrorObject::unexpected(text));
         }
+        let work_of = connection.work();
         let run = move || {
             let result = guard(work);
             drop(under_way);
@@ -37,6 +36,7 @@ impl Later {
                 Ok(result) => answering.answer_with(counter, result),
                 Err(panic) => answering.refuse(counter, &ErrorObject::unexpected(panic)),
             }
+            drop(work_of);
         };
         if let Err(error) = threads.spawn("request", run) {
             connection.refuse(counter, &ErrorObject::unexpected(error.to_string()));

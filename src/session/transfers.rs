@@ -2,6 +2,7 @@
 
 use crate::{
     connection::{Connection, FileRefused, IncomingFiles, IncomingStrings},
+    limits::Holding,
     wire::{Command, CommandField, ErrorObject, Request},
 };
 
@@ -20,7 +21,7 @@ impl Transfers {
     }
 
     /// Takes the string with this id.
-    pub fn take_string(&mut self, id: &[u8]) -> Option<Vec<u8>> {
+    pub fn take_string(&mut self, id: &[u8]) -> Option<Holding> {
         std::str::from_utf8(id).ok().and_then(|id| self.strings.take(id))
     }
 
@@ -42,11 +43,13 @@ impl Transfers {
                 None => connection.answer(counter, Command::Error, "Requested size exceeds maximum allowed limit"),
             },
             Request::StringUpdate { id, data } => {
-                if self.strings.append(id, data) {
+                if self.strings.append(id, data, |bytes| connection.hold(bytes)) {
                     connection.answer(counter, Command::Ok, "String updated");
                 } else {
-                    connection
-                        .refuse(counter, &ErrorObject::unexpected(format!("there is no string with the id {id}")));
+                    connection.refuse(
+                        counter,
+                        &ErrorObject::unexpected(format!("there is no string with the id {id}, or no room for it")),
+                    );
                 }
             }
             Request::StringFailed { length } => {

@@ -2,8 +2,10 @@
 
 use std::io::{self, Read, Write};
 
+use crate::limits::PROGRAM_FRAME;
+
 /// The longest payload, in bytes.
-pub const LONGEST: usize = 65_536;
+pub const LONGEST: usize = PROGRAM_FRAME;
 
 /// Writes a frame; a payload that is too long is cut.
 ///

@@ -10,14 +10,18 @@ use std::{
 
 use log::{Level, debug, info, log};
 
-use super::{Accept, Limits, Stream};
+use super::{Accept, Limits, Stream, client::Client};
 use crate::{
+    limits::{IDLE, PLACE_PATIENCE, who_leaves},
     logging::{Repeats, Scope},
     system::{clock::Clock, directory, listening::stopper, shutdown, thread::Group, unix_socket::Bound},
 };
 
 /// How long the thread rests when the system has no room for another connection.
 const REST: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether there is a place for one that waits.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// How long programs may take to receive the answers that are due when the order to stop comes.
 const LAST_ANSWERS: Duration = Duration::from_secs(4);
@@ -62,14 +66,15 @@ impl<B: Accept> Listener<B> {
         stopper(&self.socket)
     }
 
-    /// Accepts programs until the order to stop and lets each `talk` on a thread of its own; then reads no more from them,
+    /// Accepts programs until the order to stop and lets each `talk` on a thread of its own; an idle one goes when there are
+    /// too many. Then reads no more from them,
     /// lets them have the answers that are due, and joins their threads.
     pub fn run(
         self,
         limits: Limits,
         clock: &Clock,
         order: &shutdown::Shutdown,
-        talk: impl Fn(&B::Stream) -> io::Result<()> + Clone + Send + 'static,
+        talk: impl Fn(&Client<B::Stream>) -> io::Result<()> + Clone + Send + 'static,
     ) {
         let (scope, place) = (self.scope.clone(), self.socket.place());
         info!(target: &*scope, "Serving on {place}");
@@ -80,6 +85,9 @@ impl<B: Accept> Listener<B> {
                 break;
             }
             let failed = accepted.is_err();
+            if accepted.is_ok() {
+                clients.make_room(order);
+            }
             if let Err(error) = accepted.and_then(|stream| clients.admit(stream, talk.clone())) {
                 let text = format!("A program cannot be served at {place}: {error}");
                 log!(target: &*scope, told.level(Level::Warn, &text, clock.now()), "{text}");
@@ -99,7 +107,7 @@ struct Clients<S> {
     scope: Scope,
     threads: Group,
     /// Each is owned by its thread and closed when that ends.
-    streams: Vec<Weak<S>>,
+    streams: Vec<Weak<Client<S>>>,
 }
 
 impl<S: Stream> Clients<S> {
@@ -108,12 +116,33 @@ impl<S: Stream> Clients<S> {
         Self { name, limit, scope, threads: Group::new(2 * limit), streams: Vec::new() }
     }
 
-    fn admit(&mut self, stream: S, talk: impl FnOnce(&S) -> io::Result<()> + Send + 'static) -> io::Result<()> {
-        self.streams.retain(|stream| stream.strong_count() > 0);
+    /// Disconnects an idle program for one that waits, if there is no place. While there is none, and nobody is idle, it
+    /// waits a little.
+    fn make_room(&mut self, order: &shutdown::Shutdown) {
+        let end = Instant::now() + PLACE_PATIENCE;
+        loop {
+            self.streams.retain(|stream| stream.strong_count() > 0);
+            if self.streams.len() < self.limit {
+                return;
+            }
+            let streams: Vec<_> = self.streams.iter().filter_map(Weak::upgrade).collect();
+            if let Some(at) = who_leaves(streams.iter().map(|stream| stream.guest()), Instant::now(), IDLE) {
+                debug!(target: &*self.scope, "An idle program was disconnected, because another waited.");
+                // It fails only if the program has gone already.
+                let _ = streams[at].end(Shutdown::Both);
+                let leaves = Arc::downgrade(&streams[at]);
+                self.streams.retain(|stream| !stream.ptr_eq(&leaves));
+            } else if Instant::now() >= end || !order.sleep(&Clock::real(), LOOK) {
+                return;
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: S, talk: impl FnOnce(&Client<S>) -> io::Result<()> + Send + 'static) -> io::Result<()> {
         if self.streams.len() >= self.limit {
             return Err(io::Error::other(format!("{} are connected, which is the most", self.limit)));
         }
-        let (stream, scope) = (Arc::new(stream), self.scope.clone());
+        let (stream, scope) = (Arc::new(Client::new(stream)), self.scope.clone());
         self.streams.push(Arc::downgrade(&stream));
         self.threads.spawn(self.name, move || {
             if let Err(error) = talk(&stream) {

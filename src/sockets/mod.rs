@@ -1,6 +1,7 @@
 //! The sockets at which other programs of this machine and this daemon meet: frames, HTTP, deadlines, a dialect of JSON,
 //! one way to serve and one to ask. Not the control socket, which has frames of its own ([`crate::local`]).
 
+mod client;
 mod endpoint;
 pub mod frame;
 pub mod http;
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use crate::limits::PROGRAMS;
 pub use endpoint::{Endpoint, Unanswered};
 pub use listener::Listener;
 pub use stream::{Accept, Port, Stream};
@@ -32,7 +34,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { clients: 256, request: Duration::from_secs(30), answer: Duration::from_secs(5) }
+        Self { clients: PROGRAMS, request: Duration::from_secs(30), answer: Duration::from_secs(5) }
     }
 }
 

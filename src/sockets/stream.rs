@@ -31,6 +31,12 @@ pub trait Stream: Send + Sync + 'static {
     /// # Errors
     /// When the other end has gone already.
     fn end(&self, how: Shutdown) -> io::Result<()>;
+
+    /// From now on nothing is done for the program: a request is waited for, or has just begun to come.
+    fn is_idle(&self) {}
+
+    /// From now on a request of the program is worked on.
+    fn is_busy(&self) {}
 }
 
 impl Stream for UnixStream {

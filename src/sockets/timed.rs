@@ -35,6 +35,16 @@ impl<'a, S: Stream> Timed<'a, S> {
         self.deadline = Some(Instant::now() + limit);
     }
 
+    /// What follows waits for a request, or for the rest of one.
+    pub fn is_idle(&self) {
+        self.stream.is_idle();
+    }
+
+    /// What follows is the work on a request, and its answer.
+    pub fn is_busy(&self) {
+        self.stream.is_busy();
+    }
+
     /// Gives what follows all the time it wants.
     pub fn for_ever(&mut self) {
         self.deadline = None;

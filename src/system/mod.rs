@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod directory;
 pub mod disk;
+pub mod doorway;
 pub mod hex;
 pub mod human;
 pub mod known;

@@ -2,36 +2,51 @@
 
 use std::collections::HashMap;
 
-use super::{CommandField, MESSAGE_LIMIT, frame::HEADER};
+use super::{
+    CommandField, MESSAGE_LIMIT,
+    frame::{self, HEADER},
+};
+use crate::limits::{self, DIVIDED, STRANGER_MESSAGE, Share, UNCOUNTED};
 
 /// A body grows with what arrives, from this size on, so that a header alone costs no memory.
 const FIRST_STEP: usize = 16 * 1024;
 
+/// What is read at a time of a body that is passed over.
+const SCRATCH: usize = 64 * 1024;
+
 /// One whole message, not yet decrypted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Message {
     /// Chosen by whoever sent the request; an answer repeats it.
     pub counter: u32,
     /// The command of the last frame.
     pub command: CommandField,
-    /// The body as it was transmitted.
+    /// The body as it was transmitted; empty if it was passed over.
     pub body: Vec<u8>,
+    /// What the body takes of the node's budget, as long as it is held.
+    pub share: Option<Share>,
+    /// Whether the body was too long, or nobody granted the room for it.
+    pub passed_over: bool,
 }
 
 /// What a peer may make us hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest body of one frame, and of all fragments held at a time, in bytes.
+    /// The longest body of one frame, and of all fragments held at a time, in bytes; beyond, nothing more is read.
     pub message: usize,
     /// Divided messages that may be incomplete at a time.
     pub divided: usize,
+    /// Whether a message that is longer than its command can be is passed over.
+    pub by_command: bool,
 }
 
 impl Limits {
+    /// Those of the original: for a program that talks to its own daemon.
+    pub const FULL: Self = Self { message: MESSAGE_LIMIT, divided: DIVIDED, by_command: false };
     /// For a peer that has been accepted.
-    pub const FULL: Self = Self { message: MESSAGE_LIMIT, divided: 10 };
-    /// For a peer that has not said who it is: enough for its hello and a small echo.
-    pub const STRANGER: Self = Self { message: 64 * 1024, divided: 1 };
+    pub const PEER: Self = Self { by_command: true, ..Self::FULL };
+    /// For a peer that has not said who it is.
+    pub const STRANGER: Self = Self { message: STRANGER_MESSAGE, divided: 1, by_command: true };
 }
 
 /// Why a stream cannot be read further; the peer is at fault, and the connection is closed without an answer.
@@ -58,16 +73,45 @@ pub enum FrameError {
 pub struct Deframer {
     limits: Limits,
     header: [u8; HEADER],
-    body: Vec<u8>,
     /// Bytes of the present frame that have arrived, its header included.
     arrived: usize,
-    divided: HashMap<u32, Vec<u8>>,
+    frame: Part,
+    /// Whether it was decided that the present frame may be held.
+    granted: bool,
+    divided: HashMap<u32, Part>,
+}
+
+/// The body of a frame, or the fragments of a message.
+#[derive(Default)]
+struct Part {
+    body: Vec<u8>,
+    share: Option<Share>,
+    passed_over: bool,
+}
+
+impl Part {
+    fn pass_over(&mut self) {
+        *self = Self { passed_over: true, ..Self::default() };
+    }
+
+    fn append(&mut self, other: Self) {
+        if self.passed_over || other.passed_over {
+            return self.pass_over();
+        }
+        if self.body.is_empty() {
+            self.body = other.body;
+        } else {
+            self.body.extend_from_slice(&other.body);
+        }
+        self.share = Share::sum(self.share.take(), other.share);
+    }
 }
 
 impl Deframer {
     /// A deframer at the beginning of a stream.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, header: [0; HEADER], body: Vec::new(), arrived: 0, divided: HashMap::new() }
+        let (frame, divided) = (Part::default(), HashMap::new());
+        Self { limits, header: [0; HEADER], arrived: 0, frame, granted: false, divided }
     }
 
     /// Replaces the limits, from the next frame on.
@@ -86,10 +130,15 @@ impl Deframer {
             return &mut self.header[self.arrived..];
         }
         let (have, size) = (self.arrived - HEADER, self.size());
-        if have == self.body.len() {
-            self.body.resize(size.min((2 * have).max(FIRST_STEP)), 0);
+        let body = &mut self.frame.body;
+        if self.frame.passed_over {
+            body.resize((size - have).min(SCRATCH), 0);
+            return body;
         }
-        &mut self.body[have..]
+        if have == body.len() {
+            body.resize(size.min((2 * have).max(FIRST_STEP)), 0);
+        }
+        &mut body[have..]
     }
 
     /// Tells that `count` bytes were put into [`Deframer::space`]. Gives the message that they complete.
@@ -109,34 +158,59 @@ impl Deframer {
             return Ok(None);
         }
         self.arrived = 0;
-        let body = std::mem::take(&mut self.body);
-        Ok(self.finish_frame(body))
+        self.granted = false;
+        let mut frame = std::mem::take(&mut self.frame);
+        if frame.passed_over {
+            frame.pass_over();
+        }
+        Ok(self.finish_frame(frame))
     }
 
-    fn finish_frame(&mut self, mut body: Vec<u8>) -> Option<Message> {
-        let command = self.command();
-        let counter = self.counter();
+    /// The bytes of the present frame, if they are counted and nobody has decided yet whether they may be held.
+    pub fn wants(&self) -> Option<usize> {
+        let open = self.arrived >= HEADER && !self.granted && !self.frame.passed_over;
+        Some(self.size()).filter(|size| open && *size > UNCOUNTED)
+    }
+
+    /// The present frame may be held.
+    pub fn grant(&mut self, share: Share) {
+        (self.granted, self.frame.share) = (true, Some(share));
+    }
+
+    /// The message of the present frame is read, and not held.
+    pub fn pass_over(&mut self) {
+        self.frame.pass_over();
+    }
+
+    fn finish_frame(&mut self, mut frame: Part) -> Option<Message> {
+        let (command, counter) = (self.command(), self.counter());
         if command.more_follows() {
-            self.divided.entry(counter).or_default().append(&mut body);
+            self.divided.entry(counter).or_default().append(frame);
             return None;
         }
         if let Some(mut parts) = self.divided.remove(&counter) {
-            parts.append(&mut body);
-            body = parts;
+            parts.append(frame);
+            frame = parts;
         }
-        Some(Message { counter, command, body })
+        let Part { body, share, passed_over } = frame;
+        Some(Message { counter, command, body, share, passed_over })
     }
 
-    fn check_header(&self) -> Result<(), FrameError> {
-        let Limits { message: limit, divided } = self.limits;
-        let held: usize = self.divided.values().map(Vec::len).sum();
+    fn check_header(&mut self) -> Result<(), FrameError> {
+        let Limits { message: limit, divided, by_command } = self.limits;
+        let held: usize = self.divided.values().map(|part| part.body.len()).sum();
         let size = self.size() + held;
         if size > limit {
             return Err(FrameError::TooLong { size, limit });
         }
-        let is_new = self.command().more_follows() && !self.divided.contains_key(&self.counter());
-        if is_new && self.divided.len() >= divided {
+        let begun = self.divided.get(&self.counter());
+        if self.command().more_follows() && begun.is_none() && self.divided.len() >= divided {
             return Err(FrameError::TooManyDivided { limit: divided });
+        }
+        let whole = self.size() + begun.map_or(0, |part| part.body.len());
+        let too_long = by_command && whole > transmitted(longest(self.command().name()));
+        if too_long || begun.is_some_and(|part| part.passed_over) {
+            self.pass_over();
         }
         Ok(())
     }
@@ -146,7 +220,7 @@ impl Deframer {
     }
 
     fn size(&self) -> usize {
-        u32::from_be_bytes([self.header[4], self.header[5], self.header[6], self.header[7]]) as usize
+        frame::size(&self.header)
     }
 
     fn command(&self) -> CommandField {
@@ -154,6 +228,23 @@ impl Deframer {
         field.copy_from_slice(&self.header[8..]);
         CommandField::received(field)
     }
+}
+
+/// The longest payload of a message, in bytes, by the name of its command.
+pub fn longest(command: &[u8]) -> usize {
+    match command {
+        b"echo" | b"echo-c" | b"echo-m" => limits::ECHO,
+        b"file_upd" | b"str_upd" => limits::CHUNK,
+        b"dapi" | b"dapi_fwd" => limits::API,
+        b"sendsync" | b"sendasync" => limits::SEND,
+        b"ok" | b"ok-m" | b"ok-c" | b"err" | b"error" => limits::ANSWER,
+        _ => limits::REQUEST,
+    }
+}
+
+/// The longest body that a payload of so many bytes makes: a token of it.
+const fn transmitted(payload: usize) -> usize {
+    payload / 3 * 4 + 256
 }
 
 #[cfg(test)]
@@ -206,7 +297,8 @@ mod tests {
         ) {
             let mut deframer = Deframer::new(Limits::FULL);
             let _ = read(&mut deframer, &stream, &pieces);
-            let held = deframer.body.capacity() + deframer.divided.values().map(Vec::capacity).sum::<usize>();
+            let divided: usize = deframer.divided.values().map(|part| part.body.capacity()).sum();
+            let held = deframer.frame.body.capacity() + divided;
             prop_assert!(held <= 4 * stream.len() + 2 * FIRST_STEP);
         }
     }
@@ -230,15 +322,61 @@ mod tests {
         let header = frame::header(1, MESSAGE_LIMIT + 1, CommandField::new(Command::Echo));
         let refused = read(&mut Deframer::new(Limits::FULL), &header, &[3]).unwrap_err();
         assert_eq!(refused, FrameError::TooLong { size: MESSAGE_LIMIT + 1, limit: MESSAGE_LIMIT });
-        let mut deframer = Deframer::new(Limits { message: 10, divided: 2 });
+        let mut deframer = Deframer::new(Limits { message: 10, divided: 2, by_command: false });
         let stream = [fragment(1, b"123456", false), fragment(1, b"7890!", true)].concat();
-        assert_eq!(read(&mut deframer, &stream, &[99]), Err(FrameError::TooLong { size: 11, limit: 10 }));
+        let refused = read(&mut deframer, &stream, &[99]).unwrap_err();
+        assert_eq!(refused, FrameError::TooLong { size: 11, limit: 10 });
     }
 
     #[test]
     fn the_eleventh_divided_message_is_refused() {
         let stream: Vec<u8> = (0..11).flat_map(|counter| fragment(counter, b"x", false)).collect();
         let refused = read(&mut Deframer::new(Limits::FULL), &stream, &[64]);
-        assert_eq!(refused, Err(FrameError::TooManyDivided { limit: 10 }));
+        assert_eq!(refused.unwrap_err(), FrameError::TooManyDivided { limit: 10 });
+    }
+
+    #[test]
+    fn what_is_too_long_for_its_command_is_passed_over_and_the_stream_goes_on() {
+        let frame = |command: &[u8; 12], length: usize| {
+            let header = frame::header(9, length, CommandField::received(*command));
+            [&header[..], &vec![b'x'; length]].concat()
+        };
+        let long = transmitted(limits::REQUEST) + 1;
+        let stream = [
+            frame(b"get_nodes --", long),
+            frame(b"get_nodes --", long - 1),
+            // Divided, and only together too long.
+            frame(b"get_nodes -d", long - 10),
+            frame(b"get_nodes -d", 20),
+            frame(b"get_nodes --", 20),
+            frame(b"get_nodes --", 20),
+        ];
+        let messages = read(&mut Deframer::new(Limits::PEER), &stream.concat(), &[50_000]).unwrap();
+        let got: Vec<_> = messages.iter().map(|message| (message.passed_over, message.body.len())).collect();
+        assert_eq!(got, [(true, 0), (false, long - 1), (true, 0), (false, 20)]);
+    }
+
+    #[test]
+    fn each_command_takes_what_the_protocol_needs() {
+        for (command, most) in [("str_upd", 5 << 20), ("file_upd", 5 << 20), ("dapi", 64 << 20), ("syn_m_c_e", 1 << 16)]
+        {
+            assert_eq!(longest(command.as_bytes()), most, "{command}");
+            assert!(crate::crypto::token_length(most) <= transmitted(most));
+        }
+        assert_eq!(longest(b"no such"), limits::REQUEST);
+    }
+
+    #[test]
+    fn what_is_not_granted_is_passed_over() {
+        let mut deframer = Deframer::new(Limits::PEER);
+        let stream = fragment(1, &[b'x'; 5000], true);
+        assert!(read(&mut deframer, &stream[..HEADER], &[99]).unwrap().is_empty());
+        assert_eq!(deframer.wants(), Some(5000));
+        deframer.pass_over();
+        assert_eq!(deframer.wants(), None);
+        let messages = read(&mut deframer, &stream[HEADER..], &[99]).unwrap();
+        assert!(messages[0].passed_over && messages[0].body.is_empty());
+        read(&mut deframer, &fragment(1, &[b'x'; UNCOUNTED], true)[..HEADER], &[99]).unwrap();
+        assert_eq!(deframer.wants(), None, "short messages are not counted");
     }
 }

@@ -15,6 +15,11 @@ pub fn header(counter: u32, size: usize, command: CommandField) -> [u8; HEADER] 
     bytes
 }
 
+/// The length of the body that a header announces.
+pub fn size(header: &[u8]) -> usize {
+    header.get(4..8).map_or(0, |size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize)
+}
+
 /// Turns one frame, which stands in `buffer` as a blank header and a whole body, into what is to be written: the same
 /// frame with its header or, if the payload was longer than [`FRAME_LIMIT`], the frames of a divided message.
 ///
@@ -26,13 +31,16 @@ pub fn complete(buffer: &mut Vec<u8>, counter: u32, command: CommandField, plain
         buffer[..HEADER].copy_from_slice(&header(counter, body, command));
         return;
     }
-    let piece = FRAME_LIMIT - HEADER;
-    let whole = std::mem::take(buffer);
-    buffer.reserve_exact(body + body.div_ceil(piece) * HEADER);
-    let mut pieces = whole[HEADER..].chunks(piece).peekable();
-    while let Some(part) = pieces.next() {
-        buffer.extend_from_slice(&header(counter, part.len(), command.fragment(pieces.peek().is_none())));
-        buffer.extend_from_slice(part);
+    let (piece, pieces) = (FRAME_LIMIT - HEADER, body.div_ceil(FRAME_LIMIT - HEADER));
+    buffer.reserve_exact((pieces - 1) * HEADER);
+    buffer.resize(body + pieces * HEADER, 0);
+    // From the last to the first, so that each moves to where nothing is needed any more.
+    for number in (0..pieces).rev() {
+        let (from, length) = (number * piece, piece.min(body - number * piece));
+        let to = from + number * HEADER;
+        buffer.copy_within(HEADER + from..HEADER + from + length, HEADER + to);
+        let field = command.fragment(number + 1 == pieces);
+        buffer[to..to + HEADER].copy_from_slice(&header(counter, length, field));
     }
 }
 

@@ -19,12 +19,12 @@ mod request;
 
 pub use at_most::AtMost;
 pub use command::{Command, CommandField};
-pub use deframer::{Deframer, FrameError, Limits, Message};
+pub use deframer::{Deframer, FrameError, Limits, Message, longest};
 pub use error::{Class, ErrorObject};
-pub use request::{Hello, LONGEST_API, MalformedRequest, NO_TASK, Request, Routed};
+pub use request::{Hello, MalformedRequest, NO_TASK, Request, Routed};
 
 /// The largest payload that travels in one frame, 5 MiB; also the length of a fragment with its header.
 pub const FRAME_LIMIT: usize = 5 * 1024 * 1024;
 
-/// The largest message, 256 MiB, and the largest string.
+/// The largest message of the original, 256 MiB.
 pub const MESSAGE_LIMIT: usize = 256 * 1024 * 1024;

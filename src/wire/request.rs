@@ -1,6 +1,6 @@
 //! Requests with their types (`spec/protocol.md` 4.6). A request borrows from the message, so bulk data is not copied.
 
-use super::{CommandField, ErrorObject};
+use super::{CommandField, ErrorObject, longest};
 
 /// The task of a failure that concerns none that was named.
 pub const NO_TASK: &str = "None";
@@ -164,13 +164,7 @@ pub struct Ended<'a> {
 #[error("{0}")]
 pub struct MalformedRequest(&'static str);
 
-/// The longest request of the API, in bytes: it may carry a file.
-pub const LONGEST_API: usize = 64 * 1024 * 1024;
-/// The longest request for a program of the manager: what a program written in C sends at most, and an origin.
-const LONGEST_SEND: usize = 1_000_000 + 64;
 const NOT_TWO_PARTS: MalformedRequest = MalformedRequest("the payload is to be two parts with a blank between them");
-/// No request but those that carry content is longer: parsed JSON takes up to 20 times its length.
-const SMALL: usize = 64 * 1024;
 /// The longest word of hello, in bytes.
 const LONGEST_WORD: usize = 255;
 const NOT_TEXT: MalformedRequest = MalformedRequest("the payload is to be text in UTF-8");
@@ -181,13 +175,7 @@ impl<'a> Request<'a> {
     /// # Errors
     /// [`MalformedRequest`], when the payload does not fit the command.
     pub fn parse(command: CommandField, payload: &'a [u8]) -> Result<Self, MalformedRequest> {
-        let longest = match command.name() {
-            b"echo" | b"echo-c" | b"echo-m" | b"file_upd" | b"str_upd" => usize::MAX,
-            b"dapi" | b"dapi_fwd" => LONGEST_API,
-            b"sendsync" | b"sendasync" => LONGEST_SEND,
-            _ => SMALL,
-        };
-        if payload.len() > longest {
+        if payload.len() > longest(command.name()) {
             return Err(MalformedRequest("the payload is longer than this request can be"));
         }
         Ok(match command.name() {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     config::settings::Native,
-    connection::{Connection, RequestError, Socket},
+    connection::{Connection, Known, RequestError, Socket},
     crypto::Fernet,
     logging::{Repeats, Scope, scope},
     node::Node,
@@ -107,7 +107,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String
     let node = &worker.node;
     let (stream, address) = connect(node)?;
     stream.set_nodelay(true)?;
-    let options = node.link_options(address.to_string(), vec![cipher], true);
+    let options = node.link_options(address.to_string(), vec![cipher], Known::ByKey);
     let (inboxes, lines) = lines();
     let (told, reason) = crossbeam_channel::bounded(1);
     let master =

@@ -9,6 +9,7 @@ use super::{Worker, parcels::Parcels};
 use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles},
     drift::Outline,
+    limits::FILES,
     logging::{Scope, scope},
     redirection::{self, Kind},
     session::{self, Later, Transfers, keys::NodeKeys, native::Features, unknown_command},
@@ -48,7 +49,7 @@ impl Peer {
     pub fn new(worker: &Arc<Worker>, inboxes: Inboxes, told: Sender<String>) -> Self {
         let node = &worker.node;
         let name = &node.cluster.node_name;
-        let limits = FileLimits { size: node.settings.communication.max_zip_size, open: 2 };
+        let limits = FileLimits { size: node.settings.communication.max_zip_size, open: FILES };
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
         let scope = scope(&format!("Worker {name}"), "Main");
         let (transfers, parcels) = (Transfers::new(files), Parcels::new(node));
@@ -59,7 +60,7 @@ impl Peer {
 
 impl Handler for Peer {
     fn request(&mut self, connection: &Connection, message: Message) {
-        let Message { counter, command, body } = message;
+        let Message { counter, command, body, .. } = message;
         debug!(target: &*self.scope, "Command received: 'b'{command}''");
         let request = match Request::parse(command, &body) {
             Ok(request) => request,

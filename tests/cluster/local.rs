@@ -84,12 +84,15 @@ fn the_key_is_shown_only_where_cluster_json_says_so() {
 }
 
 #[test]
-fn more_programs_than_allowed_are_not_served() {
+fn the_longest_idle_program_goes_for_one_that_waits() {
     let (clock, _hand) = FakeClock::new();
     let node = Node::master(TestHome::new(), &clock, json!({"local": {"max_clients": 2}}));
     let mut programs = [connect(&node), connect(&node)];
     for program in &mut programs {
         ask(program, Command::Echo, b"x");
     }
-    assert_eq!(connect(&node).read(&mut [0]).unwrap(), 0);
+    ask(&mut connect(&node), Command::Echo, b"x");
+    let [first, second] = &mut programs;
+    assert_eq!(first.read(&mut [0]).unwrap(), 0);
+    ask(second, Command::Echo, b"x");
 }

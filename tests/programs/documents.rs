@@ -7,6 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
+use clusterd::limits::{MEMORY, Most, Row, TABLE};
 use serde_json::Value;
 
 use crate::support::finish;
@@ -120,4 +121,30 @@ fn cluster_json_5_knows_every_setting_its_default_and_every_directory() {
         page.split(".TP\n").skip(1).map(|paragraph| paragraph.lines().next().unwrap().to_owned()).collect();
     assert!(expected.len() > 40);
     assert_eq!(found, expected);
+}
+
+#[test]
+fn the_readme_has_the_table_of_limits() {
+    let mut text = String::new();
+    for (title, rows) in TABLE {
+        text.push_str(&format!("\n| {title} | at most | then |\n|---|---|---|\n"));
+        rows.iter().for_each(|Row { what, most, full }| text.push_str(&format!("| {what} | {most} | {full} |\n")));
+    }
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let (_, section) = readme.split_once("\n## Limits\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    assert!(section.contains(&text), "README, Limits, is to have:\n{text}");
+    let memory = format!("{} MiB", MEMORY >> 20);
+    assert!(section.contains(&memory), "README, Limits, is to name {memory}");
+
+    let settings: Value = serde_json::from_str(&etc("cluster.json")).unwrap();
+    let mut count = 0;
+    for row in TABLE.iter().flat_map(|(_, rows)| *rows) {
+        if let Most::Setting(name, default) | Most::Seconds(name, default) = row.most {
+            let value = &settings[name.split_once('.').unwrap().0][name.split_once('.').unwrap().1];
+            assert_eq!(value, default, "{name}");
+            count += 1;
+        }
+    }
+    assert_eq!(count, 5);
 }

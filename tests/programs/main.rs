@@ -21,6 +21,7 @@ mod ghost;
 mod hello;
 mod init_script;
 mod key_change;
+mod limits;
 mod logs;
 mod manifests;
 mod observation;

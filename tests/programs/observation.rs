@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::support::{Daemon, Home, clusterd, control, finish, until};
+use crate::support::{Daemon, Home, clusterd, control, finish};
 
 /// A master that is watched at its own address.
 fn watched() -> (Home, SocketAddr) {
@@ -69,30 +69,6 @@ fn an_address_is_served_to_programs_of_this_machine() {
     }
     daemon.stop();
     assert!(TcpStream::connect(address).is_err());
-}
-
-#[test]
-fn too_many_connections_are_closed_and_half_a_request_does_not_last() {
-    let (home, address) = watched();
-    let _daemon = Daemon::start(&home);
-    let half = |_| {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(b"GET /metrics HT").unwrap();
-        stream
-    };
-    let mut held: Vec<TcpStream> = (0..16).map(half).collect();
-    home.wait_for("[Cluster] [Metrics] Serving on ");
-    let mut more = TcpStream::connect(address).unwrap();
-    assert_eq!(more.read(&mut [0]).unwrap_or(0), 0);
-    home.wait_for("16 are connected, which is the most");
-    // They are given five seconds.
-    assert_eq!(held[0].read(&mut [0]).unwrap(), 0);
-    until("room for another", || {
-        let mut stream = TcpStream::connect(address).unwrap();
-        let sent = stream.write_all(asks("GET", "/health", "").as_bytes());
-        let mut answer = String::new();
-        (sent.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 ")).then_some(())
-    });
 }
 
 #[test]

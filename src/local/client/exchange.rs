@@ -49,7 +49,7 @@ impl<'a> Exchange<'a> {
 
     /// The result, if `message` carries it. What belongs to nothing that was asked is passed over.
     fn take(&mut self, message: Message) -> Result<Option<Vec<u8>>, AskError> {
-        let Message { counter, command, body } = message;
+        let Message { counter, command, body, .. } = message;
         match command.name() {
             b"control_res" => self.delivered(counter, body).map(Some),
             // Whatever its counter is: nothing else of these names can come now.

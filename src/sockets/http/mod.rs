@@ -56,6 +56,7 @@ pub fn talk<S: Stream>(stream: &S, route: impl Fn(Request) -> Option<Response>, 
         match request::read(&mut reader, terms) {
             Ok(None) => return Ok(()),
             Ok(Some(request)) => {
+                reader.get_ref().is_busy();
                 let (stays, head_only) = (request.stays, request.method == "HEAD");
                 let response = route(request).unwrap_or_else(|| Response::empty(500));
                 let answer = bytes(&response, stays);

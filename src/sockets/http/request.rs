@@ -43,6 +43,7 @@ impl From<io::Error> for Fault {
 /// complete in time.
 pub(super) fn read<S: Stream>(reader: &mut BufReader<Timed<'_, S>>, terms: &Terms) -> Result<Option<Request>, Fault> {
     let limits = terms.limits;
+    reader.get_ref().is_idle();
     match terms.idle {
         Some(idle) => reader.get_mut().within(idle),
         None => reader.get_mut().for_ever(),
@@ -50,6 +51,7 @@ pub(super) fn read<S: Stream>(reader: &mut BufReader<Timed<'_, S>>, terms: &Term
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
+    reader.get_ref().is_idle();
     reader.get_mut().within(limits.request);
     let bytes = head::read(reader).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => Fault::Bad(431),

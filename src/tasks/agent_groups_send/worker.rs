@@ -8,6 +8,7 @@ use log::{Level, debug, error, info, warn};
 use crate::{
     agents::{Error, GroupFolders, Store, hash_of, texts},
     connection::Connection,
+    limits::Holding,
     logging::{Repeats, Scope, scope},
     metrics::Task,
     node::Node,
@@ -25,7 +26,7 @@ pub struct Messages(Receiver<Received>);
 struct Received {
     id: String,
     /// None if no such string has come.
-    content: Option<Vec<u8>>,
+    content: Option<Holding>,
     whole: bool,
 }
 
@@ -46,7 +47,7 @@ impl Inbox {
     ///
     /// # Errors
     /// [`Busy`].
-    pub fn message(&self, id: &str, content: Option<Vec<u8>>, whole: bool) -> Result<(), Busy> {
+    pub fn message(&self, id: &str, content: Option<Holding>, whole: bool) -> Result<(), Busy> {
         self.0.try_send(Received { id: id.to_owned(), content, whole }).map_err(|_| Busy)
     }
 }
@@ -96,14 +97,15 @@ impl<'a> Thread<'a> {
         let task = if whole { Task::AgentGroupsFull } else { Task::AgentGroups };
         info!(target: &*scope, "Starting.");
         let begun = self.node.clock.now();
-        let (chunks, groups) = match read(&id, content.as_deref()) {
+        let (chunks, groups) = match read(&id, content.as_ref().map(|content| &content.bytes[..])) {
             Ok(read) => read,
             Err(reason) => {
                 error!(target: &*scope, "{reason}");
                 return self.fail(whole, &reason);
             }
         };
-        drop(content);
+        // The chunks are as long, so it keeps its share.
+        let _share = content.and_then(|content| content.share);
         if let Some(groups) = groups {
             self.groups = Some(groups.into_iter().collect());
         }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::{
     agents::Stored,
     connection::Connection,
+    limits::Holding,
     logging::{Repeats, Scope, scope},
     metrics::Task,
     node::Node,
@@ -57,7 +58,7 @@ impl AgentInfo {
     ///
     /// # Errors
     /// Why it cannot be stored now.
-    pub fn store(self: &Arc<Self>, id: &str, content: Option<Vec<u8>>) -> Result<(), String> {
+    pub fn store(self: &Arc<Self>, id: &str, content: Option<Holding>) -> Result<(), String> {
         if std::mem::replace(&mut self.state.lock().busy, true) {
             return Err("the agent information before is still being stored".into());
         }
@@ -80,7 +81,7 @@ impl AgentInfo {
         self.state.lock().busy = false;
     }
 
-    fn run(&self, id: &str, content: Option<Vec<u8>>) {
+    fn run(&self, id: &str, content: Option<Holding>) {
         info!(target: &*self.scope, "Starting.");
         let clock = &self.node.clock;
         let (begun, start) = (clock.now(), clock.wall());
@@ -116,12 +117,12 @@ impl AgentInfo {
         }
     }
 
-    fn stored(&self, id: &str, content: Option<Vec<u8>>) -> Result<Stored, String> {
+    fn stored(&self, id: &str, content: Option<Holding>) -> Result<Stored, String> {
         let content = content.ok_or_else(|| {
             format!("error while trying to access string under task_id '{id}'. No such string has come.")
         })?;
         let wrong = |error: String| format!("error while trying to load JSON: {error}");
-        let content = std::str::from_utf8(&content).map_err(|error| wrong(error.to_string()))?;
+        let content = std::str::from_utf8(&content.bytes).map_err(|error| wrong(error.to_string()))?;
         let chunks = message::chunks(content).map_err(|error| wrong(error.to_string()))?;
         self.node.agents.store_info(chunks).map_err(wrong)
     }

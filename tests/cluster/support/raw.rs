@@ -92,7 +92,7 @@ impl RawPeer {
                     _ => panic!("nothing came: {error}"),
                 },
             };
-            if let Some(Message { counter, command, body }) = self.deframer.arrived(count).unwrap() {
+            if let Some(Message { counter, command, body, .. }) = self.deframer.arrived(count).unwrap() {
                 let name = String::from_utf8_lossy(command.name()).into_owned();
                 return Some((counter, name, self.fernet.open(body).unwrap()));
             }

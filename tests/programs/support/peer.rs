@@ -6,6 +6,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io::{ErrorKind, Read, Write},
     net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -87,6 +88,31 @@ impl Peer {
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
+    }
+
+    /// Sends bytes, which the other end may take slowly or not at all; false when it has closed, or `over` is set.
+    pub fn send_slowly(&mut self, mut bytes: &[u8], over: &AtomicBool) -> bool {
+        self.stream.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
+        while !bytes.is_empty() && !over.load(Ordering::Relaxed) {
+            match self.stream.write(bytes) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(_) => return false,
+            }
+        }
+        bytes.is_empty()
+    }
+
+    /// Waits a little and does nothing; false when the other end has closed.
+    pub fn trickle(&mut self) -> bool {
+        match self.stream.peek(&mut [0]) {
+            Ok(0) => false,
+            Ok(_) => {
+                std::thread::sleep(Duration::from_millis(50));
+                true
+            }
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 
     /// The bytes of a message.

@@ -17,6 +17,7 @@ use std::io;
 use super::Answer;
 use crate::{
     config::Home,
+    limits::{HTTP_BODIES, HTTP_BODY},
     logging::{Scope, scope},
     sockets::{
         Limits, Listener,
@@ -33,12 +34,6 @@ pub trait Serve: Clone + Send + 'static {
     /// The status and the JSON, or nothing, for an HTTP request. The path is decoded and without a query.
     fn route(&self, method: &str, path: &str, body: String) -> (u16, String);
 }
-
-/// The longest body of an HTTP request, in bytes: what is known of some ten thousand agents.
-const LONGEST: u64 = 64 * 1024 * 1024;
-
-/// Bytes of all bodies that are read or worked on at a time.
-const BODIES: u64 = 2 * LONGEST;
 
 /// The bound sockets of the agent database.
 pub struct Servers {
@@ -84,12 +79,12 @@ impl Servers {
     ) -> io::Result<()> {
         let Self { wdb, http: web, limits } = self;
         let (clock, shutdown, also) = (clock.clone(), shutdown.clone(), serve.clone());
-        let (again, stop, room) = (clock.clone(), shutdown.clone(), Room::new(BODIES));
+        let (again, stop, room) = (clock.clone(), shutdown.clone(), Room::new(HTTP_BODIES as u64));
         threads.spawn("wdb-listen", move || {
             wdb.run(limits, &clock, &shutdown, move |stream| wdb::talk(stream, &serve, limits));
         })?;
         threads.spawn("wdb-http-listen", move || {
-            let terms = Terms { limits, idle: None, body: LONGEST, room };
+            let terms = Terms { limits, idle: None, body: HTTP_BODY as u64, room };
             let respond = move |Request { method, path, body, .. }| {
                 guard(|| also.route(&method, &path, body)).map(|(status, json)| response(status, json))
             };

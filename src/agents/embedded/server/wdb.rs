@@ -1,19 +1,25 @@
 //! A program at the command socket: one frame after the other, each answered before the next is read.
 
-use std::{io, os::unix::net::UnixStream};
+use std::io;
 
 use super::{Answer, Serve, guard};
-use crate::sockets::{Limits, Timed, frame, send};
+use crate::sockets::{Limits, Stream, Timed, frame, send};
 
 /// Serves the program until it goes.
 ///
 /// # Errors
 /// When it does what no client does, or does not take its answer in time.
-pub(super) fn talk(stream: &UnixStream, serve: &impl Serve, limits: Limits) -> io::Result<()> {
+pub(super) fn talk(stream: &impl Stream, serve: &impl Serve, limits: Limits) -> io::Result<()> {
     let mut stream = Timed::new(stream);
     loop {
         stream.for_ever();
-        let Some(request) = frame::read(&mut stream, |stream| stream.within(limits.request))? else { return Ok(()) };
+        stream.is_idle();
+        let begun = |stream: &mut Timed<'_, _>| {
+            stream.within(limits.request);
+            stream.is_idle();
+        };
+        let Some(request) = frame::read(&mut stream, begun)? else { return Ok(()) };
+        stream.is_busy();
         let (request, line) = text(&request);
         let answer = guard(|| serve.answer(request)).unwrap_or_else(|| Answer::Err("The request failed.".into()));
         let mut frames = answer.frames();
@@ -34,7 +40,7 @@ fn text(request: &[u8]) -> (String, bool) {
     (String::from_utf8_lossy(text).into_owned(), stripped.is_some())
 }
 
-fn put(stream: &mut Timed<'_>, text: &[u8], limits: Limits) -> io::Result<()> {
+fn put<S: Stream>(stream: &mut Timed<'_, S>, text: &[u8], limits: Limits) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(4 + text.len().min(frame::LONGEST));
     frame::write(&mut bytes, text)?;
     send(stream, &bytes, limits)

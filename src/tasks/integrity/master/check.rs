@@ -92,8 +92,11 @@ impl Integrity {
             self.tell_in_sync();
             return Ok(());
         }
+        let reading = self.shared.reading.lock();
         let remote =
             read_manifest(file, kind).map_err(|reason| format!("The worker's manifest is refused: {reason}"))?;
+        let _room = self.connection.hold(remote.size()).map_err(|_| NO_ROOM)?;
+        drop(reading);
         let mut difference =
             compare(&master, &remote, kind, buckets).map_err(|error| format!("The comparison failed: {error}"))?;
         // What has come since is not surplus any more.
@@ -384,6 +387,9 @@ impl Integrity {
 fn not_sent(error: &AddError) -> RequestError {
     RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
 }
+
+/// Why a check is given up when the node holds too much.
+const NO_ROOM: &str = "There is no room for the worker's manifest: this node holds too much for its peers.";
 
 /// The manifest in a worker's archive, which may hold nothing else: a worker never sends files.
 fn read_manifest(mut file: ReceivedFile, kind: ChecksumKind) -> Result<RemoteManifest, String> {

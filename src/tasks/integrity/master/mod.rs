@@ -46,6 +46,8 @@ pub struct Shared {
     pub members: MemberCache,
     /// What a person is to confirm.
     pub deletions: Deletions,
+    /// Held by who reads a manifest, which may take much memory while that is done: [`COMPARISONS`](crate::limits::COMPARISONS).
+    pub reading: Mutex<()>,
 }
 
 /// The checks of one worker, as long as it is connected.
