@@ -14,7 +14,7 @@ use crate::limits::Guest;
 /// A connected program.
 pub struct Client<S> {
     stream: S,
-    /// Since when nothing has been done for it, or its request has begun to come; none while one is worked on.
+    /// Since when it has been waited for a request or, if one has begun, for the rest of it; none while one is worked on.
     idle: Mutex<Option<Instant>>,
 }
 
@@ -44,6 +44,10 @@ impl<S: Stream> Stream for Client<S> {
     }
 
     fn is_idle(&self) {
+        self.idle.lock().get_or_insert_with(Instant::now);
+    }
+
+    fn asks(&self) {
         *self.idle.lock() = Some(Instant::now());
     }
 

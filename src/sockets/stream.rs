@@ -32,8 +32,11 @@ pub trait Stream: Send + Sync + 'static {
     /// When the other end has gone already.
     fn end(&self, how: Shutdown) -> io::Result<()>;
 
-    /// From now on nothing is done for the program: a request is waited for, or has just begun to come.
+    /// Nothing is done for the program: a request is waited for.
     fn is_idle(&self) {}
+
+    /// A request has begun to come. From now on it is waited for the rest.
+    fn asks(&self) {}
 
     /// From now on a request of the program is worked on.
     fn is_busy(&self) {}

@@ -35,9 +35,14 @@ impl<'a, S: Stream> Timed<'a, S> {
         self.deadline = Some(Instant::now() + limit);
     }
 
-    /// What follows waits for a request, or for the rest of one.
+    /// What follows waits for a request.
     pub fn is_idle(&self) {
         self.stream.is_idle();
+    }
+
+    /// What follows waits for the rest of a request.
+    pub fn asks(&self) {
+        self.stream.asks();
     }
 
     /// What follows is the work on a request, and its answer.

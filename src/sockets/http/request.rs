@@ -51,7 +51,7 @@ pub(super) fn read<S: Stream>(reader: &mut BufReader<Timed<'_, S>>, terms: &Term
     if reader.fill_buf()?.is_empty() {
         return Ok(None);
     }
-    reader.get_ref().is_idle();
+    reader.get_ref().asks();
     reader.get_mut().within(limits.request);
     let bytes = head::read(reader).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidData => Fault::Bad(431),

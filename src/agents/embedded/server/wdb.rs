@@ -16,7 +16,7 @@ pub(super) fn talk(stream: &impl Stream, serve: &impl Serve, limits: Limits) -> 
         stream.is_idle();
         let begun = |stream: &mut Timed<'_, _>| {
             stream.within(limits.request);
-            stream.is_idle();
+            stream.asks();
         };
         let Some(request) = frame::read(&mut stream, begun)? else { return Ok(()) };
         stream.is_busy();
