@@ -11,8 +11,9 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use super::checksum::{Checksum, ChecksumKind};
 use super::path::MAX_PATH;
 
-/// Most entries that are taken from one peer, in all lists of an update.
-pub const MAX_ENTRIES: usize = 1_000_000;
+/// Most entries that are taken from one peer, in all lists of an update: more than its longest metadata can hold of real
+/// ones, each of which has a checksum and some words.
+pub const MAX_ENTRIES: usize = 400_000;
 /// Most bytes of all their paths.
 pub const MAX_PATHS: usize = 32 << 20;
 /// Most different item keys that are taken from one peer.

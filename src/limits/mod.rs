@@ -85,7 +85,8 @@ pub const WORKING: usize = 256 * MIB;
 /// The memory of a node under any peers, beside what its own files, agents and workers take at rest.
 pub const MEMORY: usize = HELD + WORKING;
 
-/// Manifests of workers that are read and compared at a time: one may take some 200 MiB while it is.
+/// Manifests of workers that are read at a time: one may take some 200 MiB while it is. Those that were read count as
+/// messages that are held.
 pub const COMPARISONS: usize = 1;
 
 /// Long requests of one connection that are under way at a time: one peer is not to take the threads of all others.
@@ -203,7 +204,7 @@ pub const TABLE: &[(&str, &[Row])] = &[
                 Most::Bytes(HELD),
                 "who needs more waits; after 5 s the connection goes that holds most and has given nothing back for so long",
             ),
-            row("manifests that are compared at a time", Most::Count(COMPARISONS), "the next waits"),
+            row("manifests that are read at a time", Most::Count(COMPARISONS), "the next waits"),
             row(
                 "memory, beside what files, agents and workers take at rest",
                 Most::Bytes(MEMORY),

@@ -147,7 +147,8 @@ fn an_echo_that_is_too_long_is_passed_over() {
     let (command, text) = worker.request("echo", vec![b'x'; 190 << 20]);
     assert!(command == "err" && text.contains("\"code\": 3050,") && text.contains("may have 8388608 bytes"), "{text}");
     assert_eq!(worker.ask("echo", "still here"), "still here");
-    let grown = most_memory(&daemon) - before;
+    // What the kernel counts lags a little.
+    let grown = most_memory(&daemon).saturating_sub(before);
     // The fragments that came until it was too long.
     assert!(grown < 24 << 20, "{grown} bytes more");
     let line = master.wait_for("was not taken: Error 3050 - Message exceeds the allowed size");
@@ -221,7 +222,8 @@ fn a_master_is_a_stranger_until_its_first_message_is_verified() {
     assert!(sent.is_err(), "the worker leaves");
     let line = worker.wait_for("Could not connect to master: the connection was closed: a message of 209715200 bytes");
     assert!(line.contains("at most 65536 are allowed here"), "{line}");
-    let grown = most_memory(&daemon) - before;
+    // What the kernel counts lags a little.
+    let grown = most_memory(&daemon).saturating_sub(before);
     assert!(grown < 2 << 20, "{grown} bytes more");
     // One that has the key is believed, and may say more.
     let mut genuine = master.accept();

@@ -17,6 +17,9 @@ use crate::{
     wire::Command,
 };
 
+/// What a worker is told when the node holds too much for its peers.
+const NO_ROOM: &str = "error processing agent-info chunks in process pool: there is no room for them on this node";
+
 /// The agent information of one connected worker.
 pub struct AgentInfo {
     node: Arc<Node>,
@@ -121,6 +124,8 @@ impl AgentInfo {
         let content = content.ok_or_else(|| {
             format!("error while trying to access string under task_id '{id}'. No such string has come.")
         })?;
+        // The agent database gets a copy.
+        let _copy = self.connection.hold(content.bytes.len()).map_err(|_| NO_ROOM)?;
         let wrong = |error: String| format!("error while trying to load JSON: {error}");
         let content = std::str::from_utf8(&content.bytes).map_err(|error| wrong(error.to_string()))?;
         let chunks = message::chunks(content).map_err(|error| wrong(error.to_string()))?;
