@@ -235,7 +235,7 @@ mod tests {
             scope.spawn(move || worker.run(&messages));
             for (whole, command) in [(false, "syn_w_g_err "), (true, "syn_wgc_err ")] {
                 let content = br#"{"chunks": ["[{\"data\":[{\"id\":1,\"name\":\"a\",\"groups\":[]}]}]"]}"#;
-                assert!(inbox.message("1", Some(content.to_vec()), whole).is_ok());
+                assert!(inbox.message("1", Some(Holding { bytes: content.to_vec(), share: None }), whole).is_ok());
                 assert!(pair.wait(command).contains("were not stored: see the log"));
             }
             pair.master.close("the test ends");
