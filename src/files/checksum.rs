@@ -1,4 +1,4 @@
-//! The two checksums of a file: MD5, which is the system's, and BLAKE2b-512, which original nodes exchange.
+//! The checksums of a file: MD5, which is the system's, and BLAKE2b-512, which original nodes exchange.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,11 +7,18 @@ use md5::{Digest, Md5};
 
 use crate::system::hex::unhex;
 
+/// What this node knows a content by: its MD5, then the first 16 bytes of its BLAKE2b-512.
+///
+/// There are contents that somebody has made to have one MD5; the second half tells them apart.
+pub type ContentSum = [u8; 32];
+
 /// Which checksum a link uses (`spec/protocol.md` 10.2, `spec/native.md` 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChecksumKind {
-    /// 16 bytes; between two nodes of ours.
+    /// 16 bytes; between two nodes of ours of which one does not take the next.
     Md5,
+    /// A [`ContentSum`]; between two nodes of ours.
+    Md5Blake2b,
     /// BLAKE2b with 64 bytes; on every link with an original node.
     Blake2b,
 }
@@ -21,6 +28,8 @@ pub enum ChecksumKind {
 pub enum Checksum {
     /// 16 bytes.
     Md5([u8; 16]),
+    /// 32 bytes.
+    Md5Blake2b(ContentSum),
     /// 64 bytes; behind a pointer, because a manifest holds ten thousands and most links do without.
     Blake2b(Arc<[u8; 64]>),
 }
@@ -30,22 +39,25 @@ impl Checksum {
     pub fn kind(&self) -> ChecksumKind {
         match self {
             Checksum::Md5(_) => ChecksumKind::Md5,
+            Checksum::Md5Blake2b(_) => ChecksumKind::Md5Blake2b,
             Checksum::Blake2b(_) => ChecksumKind::Blake2b,
         }
     }
 
-    /// The 16 or 64 bytes.
+    /// The 16, 32 or 64 bytes.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Checksum::Md5(bytes) => bytes,
+            Checksum::Md5Blake2b(bytes) => bytes,
             Checksum::Blake2b(bytes) => bytes.as_slice(),
         }
     }
 
-    /// Reads 32 or 128 hexadecimal digits, either case. `None` if the length or a digit is wrong.
+    /// Reads 32, 64 or 128 hexadecimal digits, either case. `None` if the length or a digit is wrong.
     pub fn from_hex(kind: ChecksumKind, text: &str) -> Option<Checksum> {
         match kind {
             ChecksumKind::Md5 => unhex(text.as_bytes()).map(Checksum::Md5),
+            ChecksumKind::Md5Blake2b => unhex(text.as_bytes()).map(Checksum::Md5Blake2b),
             ChecksumKind::Blake2b => unhex(text.as_bytes()).map(|bytes| Checksum::Blake2b(Arc::new(bytes))),
         }
     }
@@ -68,6 +80,7 @@ pub struct Hasher(State);
 
 enum State {
     Md5(Md5),
+    Md5Blake2b(Box<ContentHasher>),
     Blake2b(Box<blake2b_simd::State>),
 }
 
@@ -76,6 +89,7 @@ impl Hasher {
     pub fn new(kind: ChecksumKind) -> Hasher {
         Hasher(match kind {
             ChecksumKind::Md5 => State::Md5(Md5::new()),
+            ChecksumKind::Md5Blake2b => State::Md5Blake2b(Box::default()),
             ChecksumKind::Blake2b => State::Blake2b(Box::new(blake2b_simd::State::new())),
         })
     }
@@ -84,6 +98,7 @@ impl Hasher {
     pub fn update(&mut self, piece: &[u8]) {
         match &mut self.0 {
             State::Md5(state) => state.update(piece),
+            State::Md5Blake2b(state) => state.update(piece),
             State::Blake2b(state) => {
                 state.update(piece);
             }
@@ -94,9 +109,42 @@ impl Hasher {
     pub fn finish(self) -> Checksum {
         match self.0 {
             State::Md5(state) => Checksum::Md5(state.finalize().into()),
+            State::Md5Blake2b(state) => Checksum::Md5Blake2b(state.finish().0),
             State::Blake2b(state) => Checksum::Blake2b(Arc::new(*state.finalize().as_array())),
         }
     }
+}
+
+/// Computes the [`ContentSum`] over content that comes in pieces, and the BLAKE2b-512 of which that has the beginning.
+#[derive(Default)]
+pub struct ContentHasher {
+    md5: Md5,
+    blake2b: blake2b_simd::State,
+}
+
+impl ContentHasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.md5.update(piece);
+        self.blake2b.update(piece);
+    }
+
+    /// The sum of all pieces, and their whole BLAKE2b-512.
+    pub fn finish(self) -> (ContentSum, [u8; 64]) {
+        let blake2b = *self.blake2b.finalize().as_array();
+        let mut sum = [0; 32];
+        let (first, second) = sum.split_at_mut(16);
+        first.copy_from_slice(&self.md5.finalize());
+        second.copy_from_slice(&blake2b[..16]);
+        (sum, blake2b)
+    }
+}
+
+/// The [`ContentSum`] of a whole content.
+pub fn sum_of(content: &[u8]) -> ContentSum {
+    let mut hasher = ContentHasher::default();
+    hasher.update(content);
+    hasher.finish().0
 }
 
 /// The MD5 of a whole content.
@@ -104,14 +152,30 @@ pub fn md5_of(content: &[u8]) -> [u8; 16] {
     Md5::digest(content).into()
 }
 
+/// The published pair of Wang, Feng, Lai and Yu (2004): two contents of 128 bytes with one MD5.
+#[cfg(test)]
+pub(super) fn one_md5() -> [Vec<u8>; 2] {
+    let mut pair = include_str!("../../tests/fixtures/one_md5.txt").lines();
+    let mut next = || unhex::<128>(pair.next().unwrap().as_bytes()).unwrap().to_vec();
+    [next(), next()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn what_has_one_md5_has_two_sums() {
+        let [a, b] = one_md5();
+        assert!(a != b && md5_of(&a) == md5_of(&b));
+        assert_ne!(sum_of(&a), sum_of(&b));
+    }
+
+    #[test]
     fn pieces_give_the_known_values() {
         for (kind, expected) in [
             (ChecksumKind::Md5, "900150983cd24fb0d6963f7d28e17f72"),
+            (ChecksumKind::Md5Blake2b, "900150983cd24fb0d6963f7d28e17f72ba80a53f981c4d0d6a2797b69f12f6e9"),
             (
                 ChecksumKind::Blake2b,
                 "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1\

@@ -122,7 +122,7 @@ mod tests {
             path: path.as_str().into(),
             item: ItemId(1),
             mod_time: 1.5,
-            md5: [*content; 16],
+            sum: [*content; 32],
             blake2b: None,
         });
         Manifest::new(Arc::new(Items::standard()), entries.collect(), protected)

@@ -9,7 +9,7 @@ use md5::{Digest as _, Md5};
 use super::{checksum::md5_of, manifest::Manifest};
 use crate::system::hex::{hex, unhex};
 
-/// MD5 over the files in path order, each as path, zero, item key, zero, MD5 of its content.
+/// MD5 over the files in path order, each as path, zero, item key, zero, [`ContentSum`](super::ContentSum).
 pub type Digest = [u8; 16];
 
 const COUNT: usize = 256;
@@ -32,7 +32,7 @@ impl Digests {
     pub(super) fn of(manifest: &Manifest) -> Self {
         let (mut tree, mut buckets) = (Md5::new(), vec![Md5::new(); COUNT]);
         for entry in manifest.entries() {
-            for part in [entry.path.as_bytes(), b"\0", manifest.key_of(entry).as_bytes(), b"\0", &entry.md5] {
+            for part in [entry.path.as_bytes(), b"\0", manifest.key_of(entry).as_bytes(), b"\0", &entry.sum] {
                 tree.update(part);
                 buckets[bucket(&entry.path)].update(part);
             }
@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::files::{Entry, items::ItemId, items::Items, manifest::Protected};
+    use crate::files::{Entry, checksum::sum_of, items::ItemId, items::Items, manifest::Protected};
 
     type Files = BTreeMap<String, (u8, u8)>;
 
@@ -125,7 +125,7 @@ mod tests {
             path: path.as_str().into(),
             item: ItemId(*item),
             mod_time: f64::from(*content),
-            md5: md5_of(&[*content]),
+            sum: sum_of(&[*content]),
             blake2b: None,
         });
         Manifest::new(Arc::new(Items::standard()), entries.collect(), Protected::default())
@@ -157,12 +157,12 @@ mod tests {
     #[test]
     fn digests_are_those_of_the_specification() {
         let cases = [
-            ("etc/rules/a.xml", 1, 139, "afc22ba3b1755cfd78dd36eef0cf7eab"),
-            ("etc/rules/b.xml", 2, 147, "6eb1d57c61555e019c820db099ef4476"),
+            ("etc/rules/a.xml", 1, 139, "b741c77474f7c527e3158588e5e5026b"),
+            ("etc/rules/b.xml", 2, 147, "b05b98c4da28675a4bb383d95264696b"),
         ];
         let rules = Items::standard().id_of_key("etc/rules/").unwrap().0;
         let manifest = manifest(&cases.map(|(path, content, ..)| (path.to_owned(), (rules, content))).into());
-        assert_eq!(manifest.digests().question(), "a758598194b43b4b2311e3b799c2c269");
+        assert_eq!(manifest.digests().question(), "51609b687de897c72d9a4aa033e0b718");
         for (path, _, at, digest) in cases {
             assert_eq!((bucket(path), hex(&manifest.digests().buckets[at])), (at, digest.to_owned()));
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, OnceLock};
 
-use super::checksum::{ChecksumKind, md5_of};
+use super::checksum::{ChecksumKind, ContentSum, sum_of};
 use super::digest::{Buckets, Digests};
 use super::items::{ItemId, Items, KEYS};
 use super::json;
@@ -17,17 +17,23 @@ pub struct Entry {
     pub item: ItemId,
     /// Modification time in seconds since 1970, as the file system gives it.
     pub mod_time: f64,
-    /// MD5 of the content.
-    pub md5: [u8; 16],
+    /// What the content is known by.
+    pub sum: ContentSum,
     /// BLAKE2b-512 of the content; only there while some peer needs it.
     pub blake2b: Option<Arc<[u8; 64]>>,
 }
 
 impl Entry {
+    /// MD5 of the content: 16 bytes.
+    pub fn md5(&self) -> &[u8] {
+        &self.sum[..16]
+    }
+
     /// The checksum of this kind; `None` if it was not computed.
     pub fn checksum(&self, kind: ChecksumKind) -> Option<&[u8]> {
         match kind {
-            ChecksumKind::Md5 => Some(&self.md5),
+            ChecksumKind::Md5 => Some(self.md5()),
+            ChecksumKind::Md5Blake2b => Some(&self.sum),
             ChecksumKind::Blake2b => self.blake2b.as_ref().map(|bytes| bytes.as_slice()),
         }
     }
@@ -117,12 +123,12 @@ impl Manifest {
 
     /// Whether it has no key of an agent.
     pub fn is_keyless(&self) -> bool {
-        self.find(KEYS).is_none_or(|keys| keys.md5 == md5_of(b""))
+        self.find(KEYS).is_none_or(|keys| keys.sum == sum_of(b""))
     }
 
     /// Whether every entry has the checksum of this kind.
     pub fn has(&self, kind: ChecksumKind) -> bool {
-        kind == ChecksumKind::Md5 || self.entries.iter().all(|entry| entry.blake2b.is_some())
+        kind != ChecksumKind::Blake2b || self.entries.iter().all(|entry| entry.blake2b.is_some())
     }
 
     /// By what two manifests are compared without their entries.
@@ -170,12 +176,11 @@ mod tests {
     use crate::files::remote::RemoteManifest;
 
     fn entry(path: &str, blake2b: bool) -> Entry {
-        let md5 = crate::files::checksum::md5_of(path.as_bytes());
         Entry {
             path: path.into(),
             item: ItemId(1),
             mod_time: 1_795_426_503.5,
-            md5,
+            sum: sum_of(path.as_bytes()),
             blake2b: blake2b.then(|| Arc::new([7; 64])),
         }
     }
@@ -194,13 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn json_round_trips_for_both_checksums() {
+    fn json_round_trips_for_every_checksum() {
         let manifest = Manifest::new(
             Arc::new(Items::standard()),
             vec![entry("etc/shared/ü \"q\"", true), entry("etc/shared/b", true)],
             Protected::default(),
         );
-        for kind in [ChecksumKind::Md5, ChecksumKind::Blake2b] {
+        for kind in [ChecksumKind::Md5, ChecksumKind::Md5Blake2b, ChecksumKind::Blake2b] {
             let mut json = Vec::new();
             manifest.to_json(&manifest.within(Buckets::ALL), kind, &mut json).unwrap();
             assert!(json.is_ascii());

@@ -138,7 +138,7 @@ impl Daemons {
         match &self.remoted {
             Remoted::Installed(endpoint) => answered(endpoint.ask(content, PATIENCE)),
             Remoted::Embedded(assigner) => {
-                let files = self.local_integrity.manifest(ChecksumKind::Md5);
+                let files = self.local_integrity.manifest(ChecksumKind::Md5Blake2b);
                 Answered::Answer(assigner.ask(content, files.as_deref()))
             }
         }

@@ -64,7 +64,7 @@ impl Assigner {
     /// The group, or the groups, whose merged configuration has this MD5.
     fn guess(&self, md5: &str, files: &Manifest) -> Result<Option<String>, Error> {
         let mut multigroup = None;
-        for entry in files.entries().iter().filter(|entry| hex(&entry.md5).eq_ignore_ascii_case(md5)) {
+        for entry in files.entries().iter().filter(|entry| hex(entry.md5()).eq_ignore_ascii_case(md5)) {
             match entry.path.split('/').collect::<Vec<_>>()[..] {
                 ["etc", "shared", group, "merged.mg"] => return Ok(Some(group.to_owned())),
                 ["var", "multigroups", hash, "merged.mg"] => multigroup = multigroup.or(Some(hash)),

@@ -16,7 +16,10 @@ use crate::{
     wire::json,
 };
 
-/// Manifests carry MD5 instead of BLAKE2b-512.
+/// Manifests carry MD5 and 16 bytes of BLAKE2b-512 instead of the whole of that.
+const CHECKSUM_MD5_BLAKE2B: &str = "checksum=md5+blake2b";
+
+/// Manifests carry MD5 alone, if the other node does not take what tells more.
 const CHECKSUM_MD5: &str = "checksum=md5";
 
 /// The master tells when its files have changed.
@@ -43,7 +46,9 @@ const NONCE: usize = 22;
 /// What both ends of a link use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Features {
-    /// Whether manifests carry MD5.
+    /// Whether manifests carry MD5 and 16 bytes of BLAKE2b-512.
+    pub checksum_md5_blake2b: bool,
+    /// Whether manifests carry MD5, if not more.
     pub checksum_md5: bool,
     /// Whether the master tells when its files have changed.
     pub push: bool,
@@ -67,7 +72,11 @@ impl Features {
 
     /// The checksum of manifests on this link.
     pub fn checksum(self) -> ChecksumKind {
-        if self.checksum_md5 { ChecksumKind::Md5 } else { ChecksumKind::Blake2b }
+        match self {
+            Self { checksum_md5_blake2b: true, .. } => ChecksumKind::Md5Blake2b,
+            Self { checksum_md5: true, .. } => ChecksumKind::Md5,
+            _ => ChecksumKind::Blake2b,
+        }
     }
 
     /// What this node may use at all. Who asks for something else is refused, whatever was agreed on.
@@ -79,6 +88,7 @@ impl Features {
     fn take(names: &[String], allowed: &[String]) -> Self {
         let has = |feature: &str| names.iter().any(|n| n == feature) && allowed.iter().any(|a| a == feature);
         Self {
+            checksum_md5_blake2b: has(CHECKSUM_MD5_BLAKE2B),
             checksum_md5: has(CHECKSUM_MD5),
             push: has(PUSH),
             digest: has(DIGEST),
@@ -91,6 +101,7 @@ impl Features {
 
     fn names(self) -> Vec<String> {
         let all = [
+            (CHECKSUM_MD5_BLAKE2B, self.checksum_md5_blake2b),
             (CHECKSUM_MD5, self.checksum_md5),
             (PUSH, self.push),
             (DIGEST, self.digest),
@@ -194,12 +205,14 @@ mod tests {
 
     #[test]
     fn two_of_our_nodes_agree() {
-        let all = vec![CHECKSUM_MD5.to_owned()];
+        let all = [CHECKSUM_MD5_BLAKE2B, CHECKSUM_MD5].map(str::to_owned);
         let welcome = format!("Client w1 added{}", invitation(&nonce().unwrap()));
         assert_eq!(invited(welcome.as_bytes()), Ok(true));
         let offered = offer(nonce().unwrap(), &all);
         let (features, payload) = answer(offered.as_bytes(), &all).unwrap();
-        assert!(features.checksum_md5);
+        assert_eq!(features.checksum(), ChecksumKind::Md5Blake2b);
+        let weaker = answer(offered.as_bytes(), &all[1..]).unwrap().0;
+        assert_eq!(weaker.checksum(), ChecksumKind::Md5, "all that both take");
         assert_eq!(taken(payload.as_bytes(), &all), Ok(features));
         assert_eq!(answer(offered.as_bytes(), &[]).unwrap().0, Features::default(), "switched off on the master");
     }

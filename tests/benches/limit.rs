@@ -31,7 +31,7 @@ const CHUNK: usize = 512 * 1024;
 const PIECES: [&str; 11] = [
     "stat of all files, by path",
     "open and read",
-    "MD5",
+    "MD5 and BLAKE2b",
     "deflate, level 1",
     "seal (Fernet), 512 KiB each",
     "open (Fernet) and SHA-256",
@@ -43,7 +43,7 @@ const PIECES: [&str; 11] = [
 ];
 const STAT: usize = 0;
 const READ: usize = 1;
-const MD5: usize = 2;
+const HASH: usize = 2;
 const SEND: std::ops::Range<usize> = 3..6;
 const APPLY: std::ops::Range<usize> = 6..11;
 
@@ -68,7 +68,8 @@ impl Limits {
         looked?;
         let (read, plain) = timed(|| paths.iter().map(|path| fs::read(home.join(path))).collect());
         let plain: Vec<Vec<u8>> = io::Result::from(plain)?;
-        let (md5, _) = timed(|| plain.iter().map(Md5::digest).collect::<Vec<_>>());
+        let hash = |plain: &Vec<u8>| (Md5::digest(plain), blake2b_simd::blake2b(plain));
+        let (hash, _) = timed(|| plain.iter().map(hash).collect::<Vec<_>>());
         let (deflate, packed) = timed(|| plain.iter().map(|plain| pack(plain)).collect::<Result<Vec<_>, _>>());
         let (packed, stream) = packed.map(|packed| (packed.concat(), packed))?;
         self.packed = packed.len();
@@ -79,7 +80,7 @@ impl Limits {
         let (inflate, unpacked) = timed(|| stream.iter().try_for_each(|packed| unpack(packed)));
         unpacked?;
         let [create, sync, rename, sync_again] = write(copy, &paths, &plain)?;
-        let all = [stat, read, md5, deflate, seal, open, inflate, create, sync, rename, sync_again];
+        let all = [stat, read, hash, deflate, seal, open, inflate, create, sync, rename, sync_again];
         self.pieces.iter_mut().zip(all).for_each(|(samples, seconds)| samples.push(seconds));
         self.round_trips.push(round_trips()?);
         Ok(())
@@ -87,7 +88,7 @@ impl Limits {
 
     /// For the master's first local integrity run: every file found, read and hashed.
     pub fn local_integrity(&self) -> f64 {
-        [STAT, READ, MD5].iter().map(|piece| self.pieces[*piece].median()).sum()
+        [STAT, READ, HASH].iter().map(|piece| self.pieces[*piece].median()).sum()
     }
 
     /// For a check of an empty worker: its messages.

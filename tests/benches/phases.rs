@@ -108,7 +108,7 @@ impl Phases {
             ("processor time of the worker for it", &self.processor[1], f64::NAN, f64::NAN),
             ("the check that confirms it", &self.confirmed, f64::NAN, f64::NAN),
             ("master's first local integrity", &self.local, limits.local_integrity(), f64::NAN),
-            ("... with BLAKE2b besides", &self.local_again, limits.local_integrity(), f64::NAN),
+            ("... again, for the whole BLAKE2b", &self.local_again, limits.local_integrity(), f64::NAN),
         ] {
             if samples.median().is_nan() {
                 continue;

@@ -45,7 +45,7 @@ use program::Failure;
 use timing::setting;
 
 /// How a link is called in the tables, and whether it is native.
-const LINKS: [(&str, bool); 2] = [("native link (MD5)", true), ("classic link (BLAKE2b)", false)];
+const LINKS: [(&str, bool); 2] = [("native link (MD5+BLAKE2b)", true), ("classic link (BLAKE2b)", false)];
 /// What all homes need: those of each run, the copies of the bare work, and the files of the file system itself.
 const ROOM: u64 = 2 << 30;
 

@@ -2,7 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use clusterd::system::clock::FakeClock;
+use clusterd::{
+    files::{ChecksumKind, md5_of},
+    system::clock::FakeClock,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Node, SECOND, TestHome, advance_until};
@@ -157,4 +160,37 @@ fn a_start_removes_what_was_not_yet_in_its_place() {
         assert_eq!(ours.map(|path| home.read(path)), ours.map(|_| None));
         assert!(others.iter().all(|path| home.read(path).is_some()));
     }
+}
+
+/// Case 6.8: two contents that somebody has made to have one MD5, and one size, are two for nodes of ours, also when one
+/// takes the place of the other.
+#[test]
+fn contents_with_one_md5_do_not_stay_different() {
+    let [first, second] = {
+        let pair: Vec<Vec<u8>> = include_str!("../fixtures/one_md5.txt")
+            .lines()
+            .map(|line| (0..128).map(|at| u8::from_str_radix(&line[2 * at..][..2], 16).unwrap()).collect())
+            .collect();
+        <[Vec<u8>; 2]>::try_from(pair).unwrap()
+    };
+    assert!(first != second && md5_of(&first) == md5_of(&second));
+    let (clock, hand) = FakeClock::new();
+    let homes = [&first, &second].map(|content| {
+        let home = TestHome::new();
+        home.write("etc/lists/pair", content);
+        home
+    });
+    let [master, worker] = homes;
+    let master = Node::master(master, &clock, json!({}));
+    let worker = Node::worker(worker, &clock, json!({}), "w1", master.port());
+    let arrives = |content: &[u8], what: &str| {
+        advance_until(&hand, SECOND, what, || worker.home.read("etc/lists/pair").unwrap() == content);
+    };
+    arrives(&first, "the worker has the master's");
+    let kind = master.as_master().registry.find("w1").unwrap().features().checksum();
+    assert_eq!(kind, ChecksumKind::Md5Blake2b, "the link of two nodes of ours");
+    master.home.write("etc/lists/pair", &second);
+    arrives(&second, "another with the same MD5");
+    master.home.write("etc/lists/pair", &first);
+    arrives(&first, "the first again");
 }

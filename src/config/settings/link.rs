@@ -7,7 +7,8 @@ use std::time::Duration;
 use zeroize::Zeroize;
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 7] = ["checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"];
+const FEATURES: [&str; 8] =
+    ["checksum=md5+blake2b", "checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"];
 
 /// Keys that may be accepted besides `<key>`. A change needs one; each is a way in.
 pub const MOST_KEYS: usize = 4;

@@ -208,7 +208,8 @@ mod tests {
             (settings.link.native, &settings.link.features[..]),
             (
                 Native::Auto,
-                &["checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"].map(str::to_owned)[..]
+                &["checksum=md5+blake2b", "checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"]
+                    .map(str::to_owned)[..]
             )
         );
         assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 64 << 20 });
@@ -269,7 +270,7 @@ mod tests {
             (
                 r#"{"link": {"features": ["pull"]}}"#,
                 "link > features",
-                "checksum=md5, digest, push, keys, applied, outline, groups",
+                "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups",
             ),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::separator::collides;
 use super::*;
-use crate::files::checksum::{Checksum, ChecksumKind, Hasher, md5_of};
+use crate::files::checksum::{Checksum, ChecksumKind, Hasher, one_md5, sum_of};
 
 fn vector(name: &str) -> Value {
     let path = format!("{}/tests/fixtures/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -160,7 +160,7 @@ fn separators_in_incompressible_content_do_no_harm() {
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
     let (small, large) = (hostile(100_000), hostile(5 << 20));
     writer.add("small", &small).unwrap();
-    writer.add_file("large", &mut Cursor::new(&large), Some(&md5_of(&large)), None).unwrap();
+    writer.add_file("large", &mut Cursor::new(&large), Some(&sum_of(&large)), None).unwrap();
     let compressible = b"abc".repeat(2 << 20);
     writer.add_file("plain", &mut Cursor::new(&compressible), None, None).unwrap();
     let archive = writer.finish(b"{}").unwrap();
@@ -197,16 +197,32 @@ fn the_limit_counts_whole_members() {
 #[test]
 fn a_changed_file_is_not_added_and_the_cache_is_used() {
     let cache = MemberCache::new(1 << 20);
-    let md5 = md5_of(b"content");
+    let sum = sum_of(b"content");
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
-    assert_eq!(writer.add_cached("a", &md5, &cache).unwrap(), None);
-    let changed = writer.add_file("a", &mut Cursor::new(b"other"), Some(&md5), Some(&cache)).unwrap();
+    assert_eq!(writer.add_cached("a", &sum, &cache).unwrap(), None);
+    let changed = writer.add_file("a", &mut Cursor::new(b"other"), Some(&sum), Some(&cache)).unwrap();
     assert_eq!((changed, cache.bytes()), (Added::Changed, 0));
-    writer.add_file("a", &mut Cursor::new(b"content"), Some(&md5), Some(&cache)).unwrap();
-    assert!(matches!(writer.add_cached("b", &md5, &cache).unwrap(), Some(Added::Written { plain: 7, .. })));
+    writer.add_file("a", &mut Cursor::new(b"content"), Some(&sum), Some(&cache)).unwrap();
+    assert!(matches!(writer.add_cached("b", &sum, &cache).unwrap(), Some(Added::Written { plain: 7, .. })));
     let found = original(&writer.finish(b"{}").unwrap());
     assert_eq!(found["a"], found["b"]);
     assert_eq!(found["b"], b"content");
+}
+
+/// Case 6.8: neither the cache nor the check of a content takes one for another with its MD5, be it small or large.
+#[test]
+fn what_has_the_same_md5_is_not_sent_for_another() {
+    for length in [0, 5 << 20] {
+        let [old, new] = one_md5().map(|content| [content, vec![b'x'; length]].concat());
+        let (cache, sum) = (MemberCache::new(1 << 20), sum_of(&new));
+        let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+        assert!(matches!(writer.add_file("a", &mut Cursor::new(&old), None, Some(&cache)), Ok(Added::Written { .. })));
+        assert_eq!(writer.add_cached("b", &sum, &cache).unwrap(), None);
+        assert_eq!(writer.add_file("b", &mut Cursor::new(&old), Some(&sum), Some(&cache)).unwrap(), Added::Changed);
+        writer.add_file("b", &mut Cursor::new(&new), Some(&sum), Some(&cache)).unwrap();
+        let found = original(&writer.finish(b"{}").unwrap());
+        assert!(found["a"] == old && found["b"] == new);
+    }
 }
 
 /// A file that has other content each time it is read from the start.

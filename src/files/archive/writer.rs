@@ -8,7 +8,7 @@ use super::error::AddError;
 use super::separator::{Finder, collides};
 use super::stored::store;
 use super::{FILE_SEP, METADATA_NAME, PATH_SEP};
-use crate::files::checksum::{Checksum, ChecksumKind, Hasher, md5_of};
+use crate::files::checksum::{ContentHasher, ContentSum, sum_of};
 use crate::files::path;
 
 /// Contents above this size are read twice instead of being held in memory.
@@ -57,7 +57,7 @@ pub struct ArchiveWriter<W: Write> {
 struct Measured {
     packed: u64,
     plain: u64,
-    md5: Checksum,
+    sum: ContentSum,
     collides: bool,
 }
 
@@ -102,22 +102,22 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// Adds the member from the cache if it is there. Saves even the opening of the file.
-    pub fn add_cached(&mut self, name: &str, md5: &[u8; 16], cache: &MemberCache) -> Result<Option<Added>, AddError> {
+    pub fn add_cached(&mut self, name: &str, sum: &ContentSum, cache: &MemberCache) -> Result<Option<Added>, AddError> {
         check(name)?;
-        match cache.find(md5) {
+        match cache.find(sum) {
             Some(found) if found.plain > self.limit.min(self.contents_limit) => Ok(Some(Added::TooLarge)),
             Some(found) => self.emit(name, found.plain, &found.packed).map(Some),
             None => Ok(None),
         }
     }
 
-    /// Adds a file, from its start, if its content has the MD5 `expected` (where that is given). A small one is kept
+    /// Adds a file, from its start, if its content has the sum `expected` (where that is given). A small one is kept
     /// in the cache.
     pub fn add_file(
         &mut self,
         name: &str,
         file: &mut (impl Read + Seek),
-        expected: Option<&[u8; 16]>,
+        expected: Option<&ContentSum>,
         cache: Option<&MemberCache>,
     ) -> Result<Added, AddError> {
         check(name)?;
@@ -160,17 +160,17 @@ impl<W: Write> ArchiveWriter<W> {
         &mut self,
         name: &str,
         plain: &[u8],
-        expected: Option<&[u8; 16]>,
+        expected: Option<&ContentSum>,
         cache: Option<&MemberCache>,
     ) -> Result<Added, AddError> {
-        let md5 = (expected.is_some() || cache.is_some()).then(|| md5_of(plain));
-        if expected.is_some_and(|expected| Some(*expected) != md5) {
+        let sum = (expected.is_some() || cache.is_some()).then(|| sum_of(plain));
+        if expected.is_some_and(|expected| Some(*expected) != sum) {
             return Ok(Added::Changed);
         }
         self.pack(plain)?;
         let packed = std::mem::take(&mut self.packed);
-        if let (Some(cache), Some(md5)) = (cache, md5) {
-            cache.keep(md5, size(plain), &packed);
+        if let (Some(cache), Some(sum)) = (cache, sum) {
+            cache.keep(sum, size(plain), &packed);
         }
         let added = self.emit(name, size(plain), &packed);
         self.packed = packed;
@@ -229,11 +229,11 @@ impl<W: Write> ArchiveWriter<W> {
         &mut self,
         name: &str,
         file: &mut (impl Read + Seek),
-        expected: Option<&[u8; 16]>,
+        expected: Option<&ContentSum>,
     ) -> Result<Added, AddError> {
         let mut stored = self.level == 0;
         let mut first = self.stream(name, file, stored, false)?;
-        if expected.is_some_and(|expected| first.md5 != Checksum::Md5(*expected)) {
+        if expected.is_some_and(|expected| first.sum != *expected) {
             return Ok(Added::Changed);
         }
         if first.collides {
@@ -253,7 +253,7 @@ impl<W: Write> ArchiveWriter<W> {
             AddError::Source { .. } => spoilt(()),
             other => other,
         })?;
-        if second.md5 != first.md5 || second.packed != first.packed || second.collides {
+        if second.sum != first.sum || second.packed != first.packed || second.collides {
             return Err(spoilt(()));
         }
         self.count(member, first.plain);
@@ -271,7 +271,7 @@ impl<W: Write> ArchiveWriter<W> {
         file.rewind().map_err(failed)?;
         let (mut packed, mut plain, mut found) = (0u64, 0u64, false);
         let mut finder = Finder::default();
-        let mut md5 = Hasher::new(ChecksumKind::Md5);
+        let mut hasher = ContentHasher::default();
         let out = &mut self.out;
         let mut sink = |bytes: &[u8]| {
             packed += size(bytes);
@@ -280,7 +280,7 @@ impl<W: Write> ArchiveWriter<W> {
         };
         let mut content = |bytes: &[u8]| {
             plain += size(bytes);
-            md5.update(bytes);
+            hasher.update(bytes);
         };
         if stored {
             store(file, &mut content, &mut sink, &failed)?;
@@ -288,7 +288,7 @@ impl<W: Write> ArchiveWriter<W> {
             self.packer.pack(file, &mut content, &mut sink, &failed)?;
         }
         let collides = found || finder.cut_early();
-        Ok(Measured { packed, plain, md5: md5.finish(), collides })
+        Ok(Measured { packed, plain, sum: hasher.finish().0, collides })
     }
 }
 

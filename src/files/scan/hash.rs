@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use md5::{Digest, Md5};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use super::{MAX_FILE, TOO_LARGE};
+use crate::files::checksum::{ContentHasher, ContentSum};
 use crate::system::stamp::{Moment, Seen, Stamp, step};
 
 /// Bytes read at a time.
@@ -23,7 +23,7 @@ const MANY: usize = 64;
 /// What reading one file gave.
 pub(super) struct Hashed {
     pub(super) seen: Seen,
-    pub(super) md5: [u8; 16],
+    pub(super) sum: ContentSum,
     pub(super) blake2b: Option<Arc<[u8; 64]>>,
 }
 
@@ -88,8 +88,7 @@ fn hash(path: &Path, before: Option<&Seen>, want_blake2b: bool, buffer: &mut [u8
     let Some((mut file, stat)) = open_regular(path)? else { return Ok(None) };
     let seen = Seen::new(Stamp::of_stat(&stat), now, before);
     step();
-    let mut md5 = Md5::new();
-    let mut blake2b = want_blake2b.then(blake2b_simd::State::new);
+    let mut hasher = ContentHasher::default();
     let mut length = 0i64;
     loop {
         let count = match file.read(buffer) {
@@ -98,10 +97,7 @@ fn hash(path: &Path, before: Option<&Seen>, want_blake2b: bool, buffer: &mut [u8
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        md5.update(&buffer[..count]);
-        if let Some(state) = &mut blake2b {
-            state.update(&buffer[..count]);
-        }
+        hasher.update(&buffer[..count]);
         step();
         length = length.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
         if length > MAX_FILE {
@@ -111,10 +107,11 @@ fn hash(path: &Path, before: Option<&Seen>, want_blake2b: bool, buffer: &mut [u8
     // A file that is being written has a checksum of no moment: it is read again next time.
     let still = Stamp::of_stat(&fstat(&file)?) == *seen.stamp() && seen.stamp().size() == length;
     step();
+    let (sum, blake2b) = hasher.finish();
     Ok(Some(Hashed {
         seen: if still { seen } else { seen.torn() },
-        md5: md5.finalize().into(),
-        blake2b: blake2b.map(|state| Arc::new(*state.finalize().as_array())),
+        sum,
+        blake2b: want_blake2b.then(|| Arc::new(blake2b)),
     }))
 }
 
@@ -146,7 +143,7 @@ mod tests {
                 (7 | 8 | 10, Ok(None)) => {}
                 (9, Err(error)) => assert_eq!(error.raw_os_error(), Some(Errno::EIO as i32)),
                 (_, Ok(Some(hashed))) => {
-                    assert_eq!(hashed.md5, crate::files::checksum::md5_of(names[at].as_bytes()));
+                    assert_eq!(hashed.sum, crate::files::checksum::sum_of(names[at].as_bytes()));
                     assert_eq!(
                         &hashed.blake2b.as_ref().unwrap()[..],
                         blake2b_simd::blake2b(names[at].as_bytes()).as_bytes()

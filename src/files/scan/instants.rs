@@ -11,7 +11,7 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::files::checksum::md5_of;
+use crate::files::checksum::sum_of;
 use crate::system::stamp::fake::{self, Machine};
 
 const SECOND: i64 = 1_000_000_000;
@@ -184,7 +184,7 @@ fn run([tick, skew, pace]: [i64; 3], pauses: &[i64], plan: Vec<(u32, Change, usi
         let quiet = quiet && disk.count() == before && disk.state.borrow().half.is_none();
         for (file, (name, _)) in FILES.iter().enumerate().filter(|_| quiet) {
             let entry = scan.manifest.find(&format!("etc/rules/{name}")).expect("it is there");
-            assert_eq!(entry.md5, md5_of(&fs::read(disk.path(file)).unwrap()), "{name}");
+            assert_eq!(entry.sum, sum_of(&fs::read(disk.path(file)).unwrap()), "{name}");
         }
         scan.hashed
     };

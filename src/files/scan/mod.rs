@@ -50,7 +50,7 @@ pub struct Scan {
     pub unreadable: Vec<Unreadable>,
     /// The directories that were looked into, relative to the home, each with a final slash.
     pub directories: Vec<String>,
-    /// Whether a path, its item, an MD5 or what is protected differs from the last scan.
+    /// Whether a path, its item, a content or what is protected differs from the last scan.
     pub changed: bool,
 }
 
@@ -113,8 +113,8 @@ impl Scanner {
         &self.manifest
     }
 
-    /// Looks at every file and reads those that may have changed. With `want_blake2b` every entry gets a BLAKE2b-512
-    /// besides its MD5; without, entries keep one that they have until they change.
+    /// Looks at every file and reads those that may have changed. With `want_blake2b` every entry gets a whole
+    /// BLAKE2b-512; without, entries keep one that they have until they change.
     ///
     /// Cannot fail: what cannot be read is in the result, by name.
     pub fn scan(&mut self, want_blake2b: bool) -> Scan {
@@ -176,7 +176,7 @@ impl Scanner {
         let changed = protection_changed
             || replaced < gone
             || fresh.iter().any(|(entry, _, known)| {
-                known.is_none_or(|at| last.entries[at].md5 != entry.md5 || last.entries[at].item != entry.item)
+                known.is_none_or(|at| last.entries[at].sum != entry.sum || last.entries[at].item != entry.item)
             });
         self.merge(fresh, &same, protected);
         Scan { manifest: Arc::clone(&self.manifest), hashed, unreadable, directories, changed }
@@ -219,12 +219,12 @@ impl Scanner {
                 path: Arc::clone(&candidate.path),
                 item: candidate.item,
                 mod_time: read.seen.stamp().mod_time(),
-                md5: read.md5,
+                sum: read.sum,
                 blake2b: read.blake2b,
             };
             if let Some(at) = candidate.known {
                 let before = &self.manifest.entries[at];
-                if entry.blake2b.is_none() && before.md5 == entry.md5 {
+                if entry.blake2b.is_none() && before.sum == entry.sum {
                     entry.blake2b.clone_from(&before.blake2b);
                 }
                 if *before == entry {

@@ -7,7 +7,7 @@ use nix::sys::stat::Mode;
 use tempfile::TempDir;
 
 use super::*;
-use crate::files::checksum::{ChecksumKind, md5_of};
+use crate::files::checksum::{ChecksumKind, md5_of, one_md5, sum_of};
 use crate::files::items::MAX_DEPTH;
 use crate::system::clock::FakeClock;
 use crate::system::stamp::fake;
@@ -33,7 +33,7 @@ impl Home {
         self.directory.path().join(path)
     }
 
-    fn write(&self, path: &str, content: &str) {
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(path), content).unwrap();
     }
 
@@ -90,7 +90,7 @@ fn it_finds_what_belongs_to_the_items_and_nothing_else() {
     assert!(scan.unreadable.is_empty(), "{:?}", scan.unreadable);
     assert!(scan.changed);
     assert!(scan.manifest.has(ChecksumKind::Blake2b));
-    assert_eq!(scan.manifest.find("etc/rules/link").unwrap().md5, md5_of(b"linked"));
+    assert_eq!(scan.manifest.find("etc/rules/link").unwrap().sum, sum_of(b"linked"));
     assert_eq!(scan.manifest.key_of(&scan.manifest.entries()[0]), "etc/");
 }
 
@@ -138,7 +138,7 @@ fn another_inode_with_equal_size_and_time_is_noticed() {
     put(&home, "two");
     let scan = home.later();
     assert!(scan.changed);
-    assert_eq!(scan.manifest.entries()[0].md5, md5_of(b"two"));
+    assert_eq!(scan.manifest.entries()[0].sum, sum_of(b"two"));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn additions_and_removals_keep_the_order_and_the_cache() {
     let scan = home.later();
     assert_eq!(scan.hashed, 4);
     assert_eq!(paths(&scan), ["a", "b", "c", "f", "g"].map(|name| format!("etc/rules/{name}")));
-    assert_eq!(scan.manifest.find("etc/rules/f").unwrap().md5, md5_of(b"F!"));
+    assert_eq!(scan.manifest.find("etc/rules/f").unwrap().sum, sum_of(b"F!"));
     assert_eq!(home.later().hashed, 0);
     fs::remove_dir_all(home.path("etc/rules")).unwrap();
     let scan = home.later();
@@ -305,4 +305,20 @@ fn an_item_within_a_recursive_item_is_walked_once() {
     let scan = home.later();
     assert_eq!(paths(&scan), ["etc/shared/a", "etc/x", "etc/zzz"]);
     assert_eq!(scan.manifest.key_of(&scan.manifest.entries()[0]), "etc/shared/");
+}
+
+/// Case 6.8: a content with the MD5 of the one before is another one, also in what was kept of that.
+#[test]
+fn another_content_with_the_same_md5_is_a_change() {
+    let [old, new] = one_md5();
+    let mut home = Home::new();
+    home.write("etc/rules/a", &old);
+    let first = home.after(20, true);
+    home.write("etc/rules/a", &new);
+    let second = home.after(20, false);
+    let [was, is] = [&first, &second].map(|scan| &scan.manifest.entries()[0]);
+    assert_eq!([was.md5(), is.md5()], [md5_of(&old); 2]);
+    assert!(second.changed && was.blake2b.is_some() && is.blake2b.is_none());
+    assert_ne!(first.manifest.digests(), second.manifest.digests());
+    assert!(!home.after(20, true).changed);
 }

@@ -117,11 +117,11 @@ impl UpdateWriter<'_> {
     }
 
     fn add<W: Write>(&self, writer: &mut ArchiveWriter<W>, entry: &Entry) -> Result<Added, AddError> {
-        if let Some(added) = writer.add_cached(&entry.path, &entry.md5, self.members)? {
+        if let Some(added) = writer.add_cached(&entry.path, &entry.sum, self.members)? {
             return Ok(added);
         }
         let unreadable = |error| AddError::Source { name: entry.path.to_string(), error };
         let Some(mut file) = open_file(self.home, &entry.path).map_err(unreadable)? else { return Ok(Added::Changed) };
-        writer.add_file(&entry.path, &mut file, Some(&entry.md5), Some(self.members))
+        writer.add_file(&entry.path, &mut file, Some(&entry.sum), Some(self.members))
     }
 }

@@ -35,7 +35,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// Generations whose time is remembered. A worker that is further behind is said to be so since the first of these.
 const HISTORY: usize = 64;
 
-/// Turns for which BLAKE2b-512 goes on being calculated after somebody asked for it. A connected worker asks in nearly
+/// Turns for which the whole BLAKE2b-512 goes on being kept after somebody asked for it. A connected worker asks in nearly
 /// every turn.
 const CLASSIC_TURNS: u64 = 64;
 
@@ -219,11 +219,11 @@ impl LocalIntegrity {
         }
     }
 
-    /// BLAKE2b-512 is calculated while somebody asks for it, that is while a classic worker is connected.
+    /// The whole BLAKE2b-512 is kept while somebody asks for it, that is while a classic worker is connected.
     fn wanted(&self) -> ChecksumKind {
         let asked = self.blake2b_asked.load(Ordering::Acquire);
         let wanted = asked > 0 && self.turn() - asked.min(self.turn()) < CLASSIC_TURNS;
-        if wanted { ChecksumKind::Blake2b } else { ChecksumKind::Md5 }
+        if wanted { ChecksumKind::Blake2b } else { ChecksumKind::Md5Blake2b }
     }
 
     fn period(&self, node: &Node) -> Duration {

@@ -105,7 +105,7 @@ impl Sweep {
         let Sweep { old, new, few, many, mounts } = self;
         let pair = Pair::new(new, old);
         let mut bytes = Vec::new();
-        let mut file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
+        let mut file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5Blake2b);
         file.rewind().and_then(|()| file.read_to_end(&mut bytes)).unwrap();
         let disk = self.disk();
         assert_eq!(self.apply(pair.worker.path(), file, &disk).failures, []);
@@ -140,7 +140,7 @@ impl Sweep {
                 self.assert_parts_whole(&only_files(worker.path()), &context);
             }
             assert_eq!(recover(worker.path(), &items, &self.disk()), Recovery::default(), "{context}: {first:?}");
-            let again = archive(pair.master.path(), worker.path(), ChecksumKind::Md5);
+            let again = archive(pair.master.path(), worker.path(), ChecksumKind::Md5Blake2b);
             assert_eq!(self.apply(worker.path(), again, &self.disk()).failures, [], "{context}");
             let mut now = only_files(worker.path());
             now.retain(|path, _| !OWN.contains(&&**path) && path != LEFT);

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::files::archive::{ArchiveWriter, LEVEL, MAX_INFLATED};
-use crate::files::checksum::md5_of;
+use crate::files::checksum::sum_of;
 use crate::files::compare::compare;
 use crate::files::digest::Buckets;
 use crate::files::items::is_staged;
@@ -74,7 +74,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
     let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MAX_INFLATED);
     for entry in difference.missing.iter().chain(&difference.shared) {
         let mut file = open_file(master, &entry.path).unwrap().unwrap();
-        writer.add_file(&entry.path, &mut file, Some(&entry.md5), None).unwrap();
+        writer.add_file(&entry.path, &mut file, Some(&entry.sum), None).unwrap();
     }
     let mut metadata = Vec::new();
     difference.write_json(|_| false, &mut metadata).unwrap();
@@ -82,7 +82,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
 }
 
 fn open(file: File) -> Update {
-    Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5, MAX_INFLATED).unwrap()
+    Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5Blake2b, MAX_INFLATED).unwrap()
 }
 
 fn apply(home: &Path, file: File, disk: &Disk) -> Outcome {
@@ -114,7 +114,7 @@ impl Pair {
     }
 
     fn sync(&self, disk: &Disk) -> Outcome {
-        let file = archive(self.master.path(), self.worker.path(), ChecksumKind::Md5);
+        let file = archive(self.master.path(), self.worker.path(), ChecksumKind::Md5Blake2b);
         apply(self.worker.path(), file, disk)
     }
 

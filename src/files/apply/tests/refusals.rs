@@ -12,7 +12,7 @@ fn raw(metadata: &str, contents: &[(&str, &str)]) -> File {
 }
 
 fn object(path: &str, key: &str, content: &str) -> String {
-    let sum = crate::files::checksum::Checksum::Md5(md5_of(content.as_bytes()));
+    let sum = crate::files::checksum::Checksum::Md5Blake2b(sum_of(content.as_bytes()));
     format!(r#""{path}": {{"mod_time": 1.5, "cluster_item_key": "{key}", "merged": false, "hash": "{sum}"}}"#)
 }
 
@@ -139,7 +139,7 @@ fn a_directory_without_permission_fails_by_name() {
     }
     let new = files(&[("etc/rules/closed/a", "new"), ("etc/rules/open", "new")]);
     let pair = Pair::new(&new, &files(&[("etc/rules/closed/a", "old")]));
-    let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
+    let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5Blake2b);
     let mode = |mode| fs::set_permissions(pair.path("etc/rules/closed"), fs::Permissions::from_mode(mode)).unwrap();
     mode(0o500);
     let outcome = apply(pair.worker.path(), file, &Disk::new());
@@ -186,7 +186,7 @@ fn what_changes_in_an_archive_after_its_survey_is_not_applied() {
     use std::os::unix::fs::FileExt;
     let (old, new) = old_and_new();
     let pair = Pair::new(&new, &old);
-    let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5);
+    let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5Blake2b);
     let update = open(file.try_clone().unwrap());
     let length = file.metadata().unwrap().len();
     for at in (30..length - 30).step_by(7) {

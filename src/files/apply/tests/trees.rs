@@ -26,7 +26,7 @@ proptest! {
         let mut disk = Disk::new();
         disk.faults.plan = Some((at, [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EACCES)][what]));
         let target = Target { home: pair.worker.path(), owner: None, disk: &disk };
-        let update = open(archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5));
+        let update = open(archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5Blake2b));
         update.apply_with(&target, few * FEW, (1 - two) * MANY);
         recover(pair.worker.path(), &Items::standard(), &Disk::new());
         for (path, content) in only_files(pair.worker.path()) {

@@ -154,7 +154,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::files::{Buckets, Entry, Items, compare, md5_of};
+    use crate::files::{Buckets, Entry, Items, compare, sum_of};
 
     fn manifest(files: &[(String, &str)]) -> Manifest {
         let items = Arc::new(Items::standard());
@@ -163,7 +163,7 @@ mod tests {
             path: path.as_str().into(),
             item: rules,
             mod_time: 0.0,
-            md5: md5_of(content.as_bytes()),
+            sum: sum_of(content.as_bytes()),
             blake2b: None,
         };
         Manifest::new(items, files.iter().map(entry).collect(), Default::default())
