@@ -1,12 +1,8 @@
 //! Disks of a worker that take nothing more, or not this file: what can be applied is, and the master is told the rest.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
-use crate::support::{Daemon, Home, clusterd, control, skip, unshared, until};
+use crate::support::{Daemon, Home, clusterd, control, seen, skip, unshared, until};
 
 const CANNOT_MOUNT: &str = "file systems can be mounted only by root, and where namespaces are permitted";
 
@@ -14,11 +10,6 @@ const CANNOT_MOUNT: &str = "file systems can be mounted only by root, and where 
 fn start_with(worker: &Home, mounts: &str, arguments: &[&Path]) -> Option<Daemon> {
     let command = unshared(mounts, arguments, &clusterd(worker))?;
     Some(Daemon::start_as(worker, command))
-}
-
-/// Where a path is that only this daemon sees.
-fn seen(daemon: &Daemon, path: &Path) -> PathBuf {
-    PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), path.display()))
 }
 
 /// Runs a script where the daemon's mounts are.

@@ -7,6 +7,7 @@
 mod archives;
 mod authd_cases;
 mod background;
+mod coarse;
 mod configuration;
 mod control;
 mod crash;

@@ -16,7 +16,7 @@ pub use archive::{archive, entry, manifest, update};
 pub use daemon::{Daemon, clusterd, control, finish};
 pub use home::{Address, Home, KEY};
 pub use manager::{Program, register};
-pub use namespace::{HELPERS, USERS, WAZUH, unshared, unshared_with, write_users};
+pub use namespace::{HELPERS, USERS, WAZUH, seen, unshared, unshared_with, write_users};
 pub use peer::{Answer, Peer};
 pub use scripted::ScriptedMaster;
 pub use snapshot::{Snapshot, snapshot};

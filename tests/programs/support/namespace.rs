@@ -3,11 +3,11 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, chown},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use super::Home;
+use super::{Daemon, Home};
 
 /// User and group of the installation where [`Home::as_installed`] is used, and another group of that user.
 pub const WAZUH: u32 = 4242;
@@ -33,6 +33,11 @@ pub fn unshared_with(options: &[&str], setup: &str, arguments: &[&Path], command
     let mut whole = shell(r#"exec "$@""#);
     whole.arg(command.get_program()).args(command.get_args()).env_remove("WAZUH_HOME");
     Some(whole)
+}
+
+/// Where a path is that only this daemon sees.
+pub fn seen(daemon: &Daemon, path: &Path) -> PathBuf {
+    PathBuf::from(format!("/proc/{}/root{}", daemon.pid(), path.display()))
 }
 
 /// The script that gives a namespace the users and groups of `$1/passwd` and `$1/group`.
