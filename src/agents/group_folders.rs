@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     os::fd::AsFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use log::{info, warn};
@@ -21,6 +21,12 @@ use crate::system::{disk::Disk, user::Owner};
 
 /// The mode of such a folder: that of one that an update makes (`spec/protocol.md` 10.7).
 const MODE: u32 = 0o770;
+
+/// Whether `name` is a group: it may be called so, and there is a folder for it in `shared`, which is etc/shared. Who registers
+/// agents and who keeps their rows both ask this.
+pub fn is_group(shared: &Path, name: &str) -> bool {
+    is_group_name(name) && shared.join(name).is_dir()
+}
 
 /// etc/shared, and who is to own the folders in it.
 pub struct GroupFolders {

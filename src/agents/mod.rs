@@ -21,7 +21,7 @@ pub mod wazuh_db;
 pub use covered::Covered;
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;
-pub use group_folders::GroupFolders;
+pub use group_folders::{GroupFolders, is_group};
 pub use measured::Measured;
 pub use registered::{Before, NewAgent, Registered};
 pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of, texts};

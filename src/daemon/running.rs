@@ -216,6 +216,7 @@ impl Database {
             return Self { store, registrar_store, embedded: None, servers: None, trigger };
         }
         let (embedded, owner) = Embedded::new(home.agent_database(), cluster.node_type, clock.clone(), order);
+        let owner = owner.with_folders(home.shared_dir());
         let store = Store::new(Measured::new(embedded.clone(), seen()));
         let registrar_store = store.clone();
         Self { store, registrar_store, embedded: Some((embedded, owner)), servers: None, trigger }

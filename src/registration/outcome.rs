@@ -10,7 +10,7 @@ use super::{
     table::Table,
 };
 use crate::{
-    agents::Registered,
+    agents::{Registered, is_group},
     config::{Auth, Home},
 };
 
@@ -108,7 +108,7 @@ impl World for Outside<'_> {
     }
 
     fn has_group(&self, name: &str) -> bool {
-        self.home.shared_dir().join(name).is_dir()
+        is_group(&self.home.shared_dir(), name)
     }
 
     fn is_own_name(&self, name: &str) -> bool {

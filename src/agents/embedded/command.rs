@@ -67,7 +67,8 @@ const COMMANDS: [Command; 34] = [
     write("reset-agents-connection", agents::reset_connection),
     give("sync-agent-info-get", info::get).alone(),
     write("sync-agent-info-set", info::set),
-    read("find-group", groups::find),
+    // One that was just made is written down.
+    write("find-group", groups::find),
     write("insert-agent-group", groups::insert),
     read("select-groups", groups::all).alone(),
     read("select-group-belong", groups::of_agent),

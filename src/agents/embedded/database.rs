@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -93,6 +93,8 @@ pub struct Database {
     pub(super) connection: Connection,
     /// Whose file it is: a worker takes names from the master, and only a master tells others of groups.
     pub(super) role: NodeType,
+    /// The folder of the groups' folders, for groups that have no row yet.
+    pub(super) shared: Option<PathBuf>,
     /// For what must go to the master.
     pub(super) info: Changes,
     /// Agents that were given out for the master and are not marked so yet.
@@ -168,6 +170,7 @@ impl Database {
         let mut database = Self {
             connection: Connection::open_with_flags(path, flags)?,
             role,
+            shared: None,
             info: Changes::default(),
             told: RefCell::default(),
             assignments: Changes::default(),

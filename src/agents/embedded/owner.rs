@@ -75,6 +75,7 @@ impl Embedded {
         let owner = Owner {
             path,
             role,
+            shared: None,
             clock,
             database: Err("it has not been opened yet".to_owned()),
             tried: None,
@@ -222,6 +223,7 @@ fn reply(answer: Answer) -> Result<Reply, Error> {
 pub struct Owner {
     path: PathBuf,
     role: NodeType,
+    shared: Option<PathBuf>,
     clock: Clock,
     /// The reason if it is not open.
     database: Result<Database, String>,
@@ -243,6 +245,12 @@ pub struct Owner {
 impl Owner {
     /// The threads that [`Owner::start`] starts.
     pub const THREADS: usize = 2;
+
+    /// Lets it know groups by their folders in `shared`, which is etc/shared, from the instant at which they are made.
+    #[must_use]
+    pub fn with_folders(self, shared: PathBuf) -> Self {
+        Self { shared: Some(shared), ..self }
+    }
 
     /// Starts the thread, which opens the file, and the one that reads beside it. A file that cannot be opened is told in
     /// the log, and tried again.
@@ -353,8 +361,9 @@ impl Owner {
     fn open(&mut self) {
         self.tried = Some(Instant::now());
         self.database = Database::open(&self.path, self.role, self.clock.clone());
-        match &self.database {
+        match &mut self.database {
             Ok(database) => {
+                database.shared.clone_from(&self.shared);
                 let queue = self.work.clone();
                 database.limit.ends_with(self.order.clone());
                 database.limit.gives_way_if(move || !queue.is_empty());

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
-use super::{hash, id_of, names};
+use super::{hash, id_of, id_or_new, make, names};
 use crate::{
     agents::embedded::{Answer, Database, agents::parse, answer::Failure, fault::message},
     config::NodeType,
@@ -180,7 +180,8 @@ impl Assignment<'_> {
         };
         let mut complete = true;
         for name in self.groups {
-            let group = match id_of(database, name)? {
+            let group = match id_or_new(database, name)? {
+                // The master has it: its folder may come later, or hold no file and never come.
                 None if mode == Mode::Override && database.role == NodeType::Worker => Some(make(database, name)?),
                 group => group,
             };
@@ -235,12 +236,6 @@ pub(super) fn leave_none_without(database: &Database, agent: i64) -> rusqlite::R
         return Ok(false);
     }
     belong(database, agent, default, 0).map(|()| true)
-}
-
-/// Makes a group that the master has: its folder may come later, or hold no file and never come.
-fn make(database: &Database, name: &str) -> rusqlite::Result<i64> {
-    database.connection.prepare_cached("INSERT INTO `group` (name) VALUES (?1)")?.execute([name])?;
-    Ok(database.connection.last_insert_rowid())
 }
 
 fn belong(database: &Database, agent: i64, group: i64, priority: i64) -> rusqlite::Result<()> {

@@ -20,7 +20,7 @@ use super::{
     command::integer,
     rows,
 };
-use crate::config::NodeType;
+use crate::{agents::is_group, config::NodeType};
 
 const OK: Answer = Answer::Ok(String::new());
 
@@ -30,8 +30,24 @@ pub(super) fn id_of(database: &Database, name: &str) -> rusqlite::Result<Option<
     statement.query_row([name], |row| row.get(0)).optional()
 }
 
+/// The id of a group, which may have been made a moment ago: one that has a folder and no row gets its row now, and not
+/// when housekeeping comes to it.
+pub(super) fn id_or_new(database: &Database, name: &str) -> rusqlite::Result<Option<i64>> {
+    let has_folder = || database.shared.as_ref().is_some_and(|shared| is_group(shared, name));
+    match id_of(database, name)? {
+        None if has_folder() => make(database, name).map(Some),
+        id => Ok(id),
+    }
+}
+
+/// Makes a group that is known to be one.
+fn make(database: &Database, name: &str) -> rusqlite::Result<i64> {
+    database.connection.prepare_cached("INSERT INTO `group` (name) VALUES (?1)")?.execute([name])?;
+    Ok(database.connection.last_insert_rowid())
+}
+
 pub(super) fn find(database: &Database, name: &str) -> Result<Answer, Failure> {
-    let id = id_of(database, name).map_err(|error| told(error, "Error getting group id from global.db."))?;
+    let id = id_or_new(database, name).map_err(|error| told(error, "Error getting group id from global.db."))?;
     Ok(Answer::Ok(id.map_or_else(|| "[]".to_owned(), |id| format!(r#"[{{"id":{id}}}]"#))))
 }
 

@@ -9,6 +9,7 @@ use crate::{
     agents::{
         GroupFolders,
         embedded::{Answer, Database, answer::Failure, groups},
+        is_group,
     },
     system::stamp::{Moment, Seen, Stamp},
 };
@@ -87,9 +88,8 @@ impl Folders {
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name().into_string().ok().filter(|name| groups::is_valid_name(name));
-            if entry.file_type()?.is_dir() {
-                folders.extend(name);
-            }
+            let is_dir = entry.file_type()?.is_dir();
+            folders.extend(name.filter(|name| is_dir || is_group(&self.path, name)));
         }
         Ok(folders)
     }

@@ -275,6 +275,44 @@ fn a_folder_that_leaves_no_trace_in_the_stamp_is_seen() {
     assert!(!database.ask("global select-groups").contains("b0"), "nobody looked");
 }
 
+/// Cases 4.6 and 6.2: whoever asks for a group whose folder was just made finds it, without a turn of housekeeping.
+#[test]
+fn a_group_is_one_from_the_instant_at_which_its_folder_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    let (mut database, mut duty) = (Here::new(folder.path(), NodeType::Master), Folders::new(shared.clone(), None));
+    database.0.shared = Some(shared.clone());
+    let insert = |id: u32, group| format!(r#"global insert-agent {{"id":{id},"name":"a{id}","date_add":1{group}}}"#);
+    fs::create_dir_all(&shared).unwrap();
+    fs::write(shared.join("file"), "").unwrap();
+    duty.turn(&database).unwrap();
+    for (id, group) in [(1, ""), (2, r#","group":"late""#)] {
+        database.ask(&insert(id, group));
+    }
+    let set = |group: &str| {
+        format!(r#"global set-agent-groups {{"mode":"append","data":[{{"id":1,"groups":["{group}"]}}]}}"#)
+    };
+    for none in ["web", "file", "..", "no group"] {
+        assert!(database.ask(&set(none)).starts_with("err "), "{none}");
+    }
+    assert_eq!(database.ask("global find-group web"), "ok []");
+
+    for group in ["web", "late", "seen"] {
+        fs::create_dir(shared.join(group)).unwrap();
+    }
+    assert_eq!(database.ask(&set("web")), "ok");
+    assert_eq!(database.ask("global select-group-belong 1"), r#"ok ["web"]"#);
+    assert!(database.ask("global find-group seen").starts_with(r#"ok [{"id":"#));
+    let status = r#""connection_status":"active","sync_status":"synced""#;
+    database.ask(&format!(r#"global update-keepalive {{"id":2,{status}}}"#));
+    first::turn(&database).unwrap();
+    assert_eq!(database.ask("global select-group-belong 2"), r#"ok ["late"]"#);
+    // Housekeeping finds them there.
+    let groups = database.ask("global select-groups");
+    duty.turn(&database).unwrap();
+    assert_eq!(database.ask("global select-groups"), groups);
+}
+
 #[test]
 fn an_agent_that_connects_gets_the_groups_of_its_registration() {
     let folder = tempfile::tempdir().unwrap();
