@@ -35,7 +35,8 @@
 //!  registrar ─► owns client.keys and registers (master); auth-listen, auth ─► serve it to the manager's other programs,
 //!  one thread for each                                                                            (both roles)
 //!  agent-db ─► owns the embedded agent database; agent-db-read ─► does beside it what others only read with SQL; wdb,
-//!  wdb-http ─► serve it to the manager's other programs, one thread for each; housekeeping ─► does what those programs would, where they are not installed              (both roles)
+//!  wdb-http ─► serve it to the manager's other programs, one thread for each; housekeeping ─► does what those programs
+//!  would, where they are not installed                                                            (both roles)
 //!  dapi ─► four that execute requests of the API, if a program is named for that (dapi-wait: its end)  (both roles)
 //!  metrics-listen ─► accepts those who watch the node, metrics ─► answers one of them             (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
@@ -57,8 +58,9 @@
 //! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the
 //! configuration.
 //! Three locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
-//! time, that of the log one line be written at a time, and to one file, that of the checks one manifest be read at a time. Their holders take no other lock. Otherwise no
-//! lock is held across I/O, a send or a callback, and none while another is taken.
+//! time, that of the log one line be written at a time, and to one file, that of the checks one manifest be read at a time,
+//! whose holder waits for the room that this takes ([`limits`]). Their holders take no other lock. Otherwise no lock is held
+//! across I/O, a send or a callback, and none while another is taken.
 //!
 //! # The way of a message
 //!
