@@ -220,7 +220,7 @@ fn a_stamp_is_judged_by_when_its_file_was_read() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Case 6.1, and all its kind.
     #[test]
