@@ -15,9 +15,9 @@
 //! The clock is read just before each file is, because reading all of them may take long.
 //!
 //! The times are those of the file system's clock, which may be another than ours: that of a server, or ours before it was
-//! set. So a time that is not yet [`SKEW`] old is believed only if the file was seen with the same stamp a tick before,
+//! set. So a time that is not yet `SKEW` old is believed only if the file was seen with the same stamp a tick before,
 //! which our monotonic clock tells, whatever the other shows. Hence a clock that is ahead, one that is behind by less than
-//! [`SKEW`], and one that was set to another time hide nothing, and a file from the future is read twice and not for ever.
+//! `SKEW`, and one that was set to another time hide nothing, and a file from the future is read twice and not for ever.
 //! What remains is a server whose clock is further behind than that: of two changes of one file within one of its ticks, the
 //! second may stay unseen until a cache reads everything anew, as the scan does each hour.
 

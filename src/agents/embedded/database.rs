@@ -125,7 +125,7 @@ pub struct Database {
 
 impl Database {
     /// Opens the file, or creates it with mode 0640. On a full disk, one that is there can be read, and what has to be
-    /// written fails until there is room and it is opened again ([`Database::has_new_room`]).
+    /// written fails until there is room and it is opened again (`has_new_room`).
     ///
     /// # Errors
     /// A sentence that says what is wrong with the file and what to do.
