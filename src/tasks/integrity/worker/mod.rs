@@ -191,7 +191,7 @@ impl<'a> Integrity<'a> {
     /// After a panic nothing is under way any more, and the master need not wait for it.
     fn forget_after(&mut self, outcome: Result<(), String>, scope: &Scope, task: Task) {
         let Err(panic) = outcome else { return };
-        (self.checking, self.receiving) = (None, None);
+        (self.checking, self.receiving, self.sooner) = (None, None, None);
         self.node.metrics.failed(task);
         error!(target: &**scope, "It failed, and is tried again with the next check: {panic}. Please report this.");
         let error = ErrorObject::cluster(3040, format!("the worker failed: {panic}"));
@@ -204,7 +204,8 @@ impl<'a> Integrity<'a> {
             // The session tells why; every task of a connection need not.
             Err(RequestError::Closed { .. }) if self.master.is_closed() => (),
             Err(error) => {
-                self.checking = None;
+                // A master that refuses is not to be asked without a pause.
+                (self.checking, self.sooner) = (None, None);
                 error!(target: &*self.check_scope, "The check could not be made: {error}");
             }
         }
