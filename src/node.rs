@@ -1,6 +1,6 @@
 //! What all rooms of one node share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 
@@ -36,6 +36,8 @@ pub struct Node {
     pub registrar: Registrar,
     /// Who is to own the files that are written; none if this process cannot give files away.
     pub owner: Option<Owner>,
+    /// Why this master may be none, for people; nothing is set if all is well.
+    pub misplaced: OnceLock<String>,
     /// For every wait.
     pub clock: Clock,
     /// The order to stop.

@@ -4,8 +4,8 @@ use std::{error::Error, fmt::Write};
 
 use serde_json::{Value, json};
 
-use super::{Exit, Output, arguments::Request, report};
-use crate::local::client::AskError;
+use super::{Exit, Output, arguments::Request, not_running, report};
+use crate::{config::Home, local::client::AskError};
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -80,12 +80,15 @@ impl Failure {
         if matches!(self.code(), NO_MASTER | NO_NODE) { Exit::NotInSync } else { Exit::CannotAsk }
     }
 
-    fn remedy(&self) -> Option<&'static str> {
+    fn remedy(&self, home: &Home) -> Option<String> {
+        match self {
+            Self::Ask(AskError::NotRunning { .. }) => Some(not_running::remedy(home)),
+            _ => self.general_remedy().map(str::to_owned),
+        }
+    }
+
+    fn general_remedy(&self) -> Option<&'static str> {
         Some(match (self, self.code()) {
-            (Self::Ask(AskError::NotRunning { .. }), _) => {
-                "start it, with 'systemctl start wazuh-clusterd' or the manager's 'wazuh-control start' (the reason why it does not run is in logs/cluster.log), or name \
-                 the right installation with --home"
-            }
             (Self::Ask(AskError::NotPermitted { .. }), _) => "run it as root or as a member of the group wazuh",
             (Self::Ask(AskError::Timeout { forwarded: true, .. }), _) => {
                 "ask on the master; an original worker also stays silent when a node named with -fn does not exist"
@@ -126,15 +129,15 @@ impl Failure {
         json!({"code": self.code(), "message": self.message()})
     }
 
-    /// What is printed. With `--json` the error is a document on standard output.
-    pub(super) fn output(&self, request: &Request) -> Output {
+    /// What is printed about the daemon of `home`. With `--json` the error is a document on standard output.
+    pub(super) fn output(&self, request: &Request, home: &Home) -> Output {
         let (mut out, mut err) = (String::new(), String::new());
         if request.json {
             out = report::document(&json!({"error": self.to_value()}));
         } else {
             // Writing to a string cannot fail.
             let _ = writeln!(err, "ERROR: {}", report::visible(&self.to_string()));
-            if let Some(remedy) = self.remedy() {
+            if let Some(remedy) = self.remedy(home) {
                 let _ = writeln!(err, "Remedy: {remedy}.");
             }
         }

@@ -27,7 +27,7 @@ pub(super) fn show(client: &LocalClient, request: &Request) -> Result<Output, Fa
     match all(client) {
         Ok(nodes) => Ok(judged(&nodes, request)),
         Err(failure) => {
-            let mut output = failure.output(request);
+            let mut output = failure.output(request, &super::home(request));
             output.out = if request.json {
                 report::document(&json!({"nodes": [own], "error": failure.to_value()}))
             } else {

@@ -20,6 +20,7 @@ mod help;
 mod keys;
 mod moment;
 mod nodes;
+mod not_running;
 mod registration;
 mod report;
 mod screen;
@@ -107,7 +108,7 @@ fn obey(request: &Request) -> Output {
         Action::AgentKey(id) => registrar(request).key(id, request.json),
         Action::Health { more } => health::show(&client(request), &request.nodes, *more, request.json),
     };
-    outcome.unwrap_or_else(|failure| failure.output(request))
+    outcome.unwrap_or_else(|failure| failure.output(request, &home(request)))
 }
 
 fn registrar(request: &Request) -> Registrar {

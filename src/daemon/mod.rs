@@ -29,7 +29,7 @@ use signal_hook::{
 };
 
 use crate::{
-    config::{ClusterKey, Config, Home, Note, NoteLevel, debug_level, logging_settings},
+    config::{Cluster, ClusterKey, Config, Home, NodeType, Note, NoteLevel, debug_level, logging_settings},
     logging::{self, LogFile, Output, Scope, scope},
     system::{clock::Clock, memory, process, service_manager::ServiceManager, user},
 };
@@ -105,6 +105,9 @@ fn run(arguments: &Arguments) -> ExitCode {
             for line in failure.lines() {
                 error!(target: &*scope, "{line}");
             }
+            if !arguments.test {
+                ServiceManager::of_this_process().status(failure.lines().next().unwrap_or_default());
+            }
             ExitCode::from(FAILED)
         }
     }
@@ -135,9 +138,9 @@ fn start(
     let file = arguments.config.clone().unwrap_or_else(|| config.home.ossec_conf());
     let own_address = OwnAddress::of(&config.cluster, &file);
     if arguments.test {
-        own_address.check(scope);
+        let _ = own_address.check(scope);
         // Not on standard output: the manager's control script passes that on as part of its own, which may be JSON.
-        eprintln!("The configuration is good: {} '{}'.", config.cluster.node_type, config.cluster.node_name);
+        eprintln!("The configuration is good: {}", summary(&config.cluster));
         return Ok(ExitCode::SUCCESS);
     }
     if user::is_root() && !arguments.stay_root {
@@ -164,7 +167,9 @@ fn start(
     info!(target: &*process, "Starting with pid {}: {about}.", std::process::id());
     let archiver = log.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
-    own_address.check_meanwhile(scope).map_err(|error| format!("a thread cannot be started: {error}"))?;
+    own_address
+        .check_meanwhile(running.role().node(), scope)
+        .map_err(|error| format!("a thread cannot be started: {error}"))?;
     if let Some(starter) = starter {
         starter.ready();
     }
@@ -198,6 +203,13 @@ fn start(
 /// Writes to standard output, where somebody may have stopped to listen: `print!` would end the process.
 fn say(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
+}
+
+/// What a node is that was configured without a fault, for the person to whom a wrong word is still one.
+fn summary(Cluster { node_type, node_name, name, port, nodes, .. }: &Cluster) -> String {
+    let master = nodes.first().map_or("", String::as_str);
+    let place = if *node_type == NodeType::Master { "which workers find at" } else { "whose master is at" };
+    format!("{node_type} '{node_name}' of the cluster '{name}', {place} {master}, port {port}.")
 }
 
 /// What a person wants to know who finds the log of a node.

@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -123,6 +123,7 @@ impl Prepared {
             waiting: Waiting::default(),
             api: Api::default(),
             registrar: registration.registrar.clone(),
+            misplaced: OnceLock::new(),
             clock,
             shutdown: token,
             budget: Budget::new(limits::HELD, limits::HELD_BY_ONE, limits::HELD_PATIENCE),

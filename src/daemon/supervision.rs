@@ -44,6 +44,9 @@ impl Supervision {
         if self.failed {
             state.push_str("; the last reload failed, see logs/cluster.log");
         }
+        if let Some(doubt) = role.node().misplaced.get() {
+            state.push_str(&format!("; {doubt}"));
+        }
         if state != self.told {
             self.manager.status(&state);
             self.told = state;

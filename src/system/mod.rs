@@ -11,6 +11,7 @@ pub mod human;
 pub mod known;
 pub mod listening;
 pub mod memory;
+pub mod own_address;
 pub mod process;
 pub mod processes;
 pub mod random;

@@ -3,10 +3,9 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream},
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
 };
 
 use log::{Level, debug, info, warn};
@@ -14,6 +13,7 @@ use log::{Level, debug, info, warn};
 use super::{
     Worker,
     backoff::Backoff,
+    dial::{NotReached, dial},
     peer::{Inboxes, Peer},
 };
 use crate::{
@@ -33,9 +33,6 @@ use crate::{
     },
     wire::Command,
 };
-
-/// How long one address may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs until the node stops.
 pub fn run(worker: &Arc<Worker>) {
@@ -74,10 +71,12 @@ pub fn run(worker: &Arc<Worker>) {
 /// Why a worker is not connected.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    #[error("{host}:{port}: {error}; does the master run, and do <nodes> and <port> name it?")]
-    Connect { host: String, port: u16, error: io::Error },
+    #[error("{0}")]
+    NotReached(NotReached),
     #[error("{0}")]
     Refused(RequestError),
+    #[error("{0}; what listens at {1} is no master: let <nodes> and <port> name the master")]
+    Silent(RequestError, SocketAddr),
     #[error("{0}; the <key> must be the same on both nodes, and <port> that of the master")]
     Closed(RequestError),
     #[error("the agreement on a native link failed: {0} (cluster.json, link.native)")]
@@ -114,7 +113,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String
         Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(worker, inboxes, told))?;
     // Whatever ends this attempt, the connection ends with it.
     let master = Closing(master);
-    let features = greet(node, &master.0, scope)?;
+    let features = greet(node, &master.0, address, scope)?;
     crate::system::directory::create(&node.home.node_dir(&node.cluster.node_name), 0o770)?;
     info!(target: &**scope, "Successfully connected to master.");
     debug!(target: &**scope, "The link with {address} carries {:?} checksums.", features.checksum());
@@ -154,30 +153,21 @@ fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), Failed> {
     let (done, result) = crossbeam_channel::bounded(1);
     let to = host.clone();
     drop(spawn("dial", move || done.send(dial(&to, port)))?);
+    let interrupted = || Err(NotReached::interrupted(&host, port));
     let result = crossbeam_channel::select! {
-        recv(result) -> result => result.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())),
-        recv(node.shutdown.channel()) -> _ => Err(io::ErrorKind::Interrupted.into()),
+        recv(result) -> result => result.unwrap_or_else(|_| interrupted()),
+        recv(node.shutdown.channel()) -> _ => interrupted(),
     };
-    result.map_err(|error| Failed::Connect { host, port, error })
-}
-
-fn dial(host: &str, port: u16) -> io::Result<(TcpStream, SocketAddr)> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-            Ok(stream) => return Ok((stream, address)),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    result.map_err(Failed::NotReached)
 }
 
 /// Hello and, if both are ours, the agreement on a native link.
-fn greet(node: &Node, master: &Connection, scope: &Scope) -> Result<Features, Failed> {
+fn greet(node: &Node, master: &Connection, address: SocketAddr, scope: &Scope) -> Result<Features, Failed> {
     let cluster = &node.cluster;
     let payload = hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), node.settings.version);
     let answer = master.request(Command::Hello, payload).map_err(|error| match error {
         RequestError::Closed { .. } => Failed::Closed(error),
+        RequestError::Timeout { .. } => Failed::Silent(error, address),
         _ => Failed::Refused(error),
     })?;
     let link = &node.settings.link;

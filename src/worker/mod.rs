@@ -2,6 +2,7 @@
 
 mod backoff;
 mod connector;
+mod dial;
 mod parcels;
 mod peer;
 

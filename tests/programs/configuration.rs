@@ -122,10 +122,10 @@ fn what_is_read_in_an_unusual_way_is_told() {
     };
     let shouted = said("upper_root");
     assert!(shouted.contains("WARNING: [Cluster] [Main] <OSSEC_CONFIG> is read as <ossec_config>;"), "{shouted}");
-    assert!(shouted.contains("The configuration is good: master 'm1'."), "{shouted}");
+    assert!(shouted.contains("The configuration is good: master 'm1' of the cluster"), "{shouted}");
     let both = "WARNING: [Cluster] [Main] There are 2 <cluster> blocks, at lines 2 and 17; only the last one counts";
     let full = said("two_blocks_full");
-    assert!(full.contains(both) && full.contains("The configuration is good: worker 'b'."), "{full}");
+    assert!(full.contains(both) && full.contains("The configuration is good: worker 'b' of the cluster"), "{full}");
     let disabled = said("two_blocks_second_disabled");
     assert!(disabled.contains(both) && disabled.contains("The cluster is disabled: "), "{disabled}");
 }
@@ -134,7 +134,7 @@ fn what_is_read_in_an_unusual_way_is_told() {
 #[test]
 fn a_master_at_an_address_of_another_machine_is_told() {
     let home = Home::master();
-    let text = "WARNING: [Cluster] [Main] The <node> 192.0.2.1 is no address of this machine";
+    let text = "that of another machine: the <node> 192.0.2.1 is no address of this machine";
     let said = |home: &Home| {
         let mut command = clusterd(home);
         command.arg("-t");

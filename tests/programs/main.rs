@@ -25,6 +25,7 @@ mod key_change;
 mod limits;
 mod logs;
 mod manifests;
+mod mistakes;
 mod observation;
 mod privileges;
 mod process;

@@ -1,0 +1,113 @@
+//! One attempt to reach the master, and what to do when it fails.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
+    time::Duration,
+};
+
+use crate::system::own_address::is_own;
+
+/// How long one address may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the master was not reached. Its text ends with what a person is to do.
+#[derive(Debug)]
+pub struct NotReached {
+    host: String,
+    port: u16,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    /// The name has no address.
+    Unresolved(io::Error),
+    /// The machine is there, and nobody listens at the port. Is that machine this one?
+    Refused(io::Error, bool),
+    /// No answer, or no way.
+    Other(io::Error),
+}
+
+/// Tries the addresses of `host` in turn. It may take long, and cannot be called off.
+///
+/// # Errors
+/// When none accepts a connection. The configuration may be at fault, the master, or the network between.
+pub fn dial(host: &str, port: u16) -> Result<(TcpStream, SocketAddr), NotReached> {
+    let failed = |why| NotReached { host: host.to_owned(), port, why };
+    let nowhere = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    let addresses = (host, port).to_socket_addrs().map_err(|error| failed(Why::Unresolved(error)))?;
+    let mut last = Why::Unresolved(nowhere());
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => return Ok((stream, address)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                last = Why::Refused(error, is_own(&address.ip().to_string()) == Some(true));
+            }
+            Err(error) => last = Why::Other(error),
+        }
+    }
+    Err(failed(last))
+}
+
+impl NotReached {
+    /// Of an attempt that was called off.
+    pub fn interrupted(host: &str, port: u16) -> Self {
+        Self { host: host.to_owned(), port, why: Why::Other(io::ErrorKind::Interrupted.into()) }
+    }
+}
+
+impl fmt::Display for NotReached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port, why } = self;
+        match why {
+            Why::Unresolved(error) => {
+                write!(
+                    f,
+                    "the <node> '{host}' cannot be resolved: {error}; write an address of the master into <nodes>"
+                )
+            }
+            Why::Refused(error, own) => {
+                write!(f, "{host}:{port}: {error}; start the master there, or let <nodes> and <port> name it")?;
+                if *own {
+                    // Two workers and no master, or a worker that looks for its master at home.
+                    f.write_str(
+                        "; that is this machine: if it is to be the master, write <node_type>master</node_type>",
+                    )?;
+                }
+                Ok(())
+            }
+            Why::Other(error) => {
+                write!(
+                    f,
+                    "{host}:{port}: {error}; let <nodes> and <port> name the master, and the firewalls between let this \
+                     node in"
+                )
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(host: &str, port: u16) -> String {
+        dial(host, port).expect_err("nobody is there").to_string()
+    }
+
+    #[test]
+    fn each_failure_names_what_is_to_be_done() {
+        let unresolved = failure("no such name", 1516);
+        assert!(unresolved.starts_with("the <node> 'no such name' cannot be resolved: "), "{unresolved}");
+        assert!(unresolved.ends_with("; write an address of the master into <nodes>"), "{unresolved}");
+        let refused = failure("127.0.0.1", 1);
+        assert!(refused.starts_with("127.0.0.1:1: Connection refused "), "{refused}");
+        assert!(
+            refused.contains("; start the master there, or let <nodes> and <port> name it; that is this"),
+            "{refused}"
+        );
+        let other = NotReached::interrupted("m", 1516).to_string();
+        assert!(other.starts_with("m:1516: ") && other.contains("; let <nodes> and <port> name the master"), "{other}");
+    }
+}
