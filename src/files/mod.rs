@@ -30,7 +30,7 @@ pub mod remote;
 pub mod scan;
 
 pub use self::{
-    apply::{Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
+    apply::{Contents, Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
     archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
     checksum::{Checksum, ChecksumKind, ContentSum, Hasher, md5_of, sum_of},
     compare::{Difference, compare},

@@ -1,5 +1,6 @@
 """Our worker against a master that shares no code with it."""
 import os
+import re
 import unittest
 
 import nodes
@@ -96,6 +97,73 @@ class TestWorker(unittest.TestCase):
         self.assertTrue(task.isdigit())
         with self.assertRaisesRegex(peer.WireError, "^unknown command 'b'syn_x''$"):
             conn.request(b"syn_x", b"")
+
+
+class Original(peer.Master):
+    """A master that compares by its last scan and archives what is there when it packs."""
+
+    def __init__(self, files):
+        super().__init__(0, nodes.KEY, files, item_key=nodes.item_key)
+        self.around = (lambda: None, lambda: None)
+        self.sent = []
+
+    def metadata(self):
+        before, after = self.around
+        before()
+        scanned = super().metadata()
+        after()
+        self.sent.append(dict(self.files))
+        return scanned
+
+
+class TestOriginalMaster(unittest.TestCase):
+    """Case 4.1: files that change between the scan of an original master and its archive."""
+
+    def setUp(self):
+        self.master = Original({"etc/client.keys": b"001 a any k\n"})
+        self.addCleanup(self.master.server.close)
+        self.worker = self.enterContext(nodes.worker("127.0.0.1", self.master.server.getsockname()[1]))
+        self.addCleanup(lambda: self.master.conn.close())
+        self.master.wait(b"in-sync")
+
+    def complaints(self):
+        return [line for line in self.worker.log().splitlines() if re.search(r" (ERROR: |WARNING: \[Worker )", line)]
+
+    def test_keys_arrive_with_each_check_while_agents_register_without_end(self):
+        def register():
+            count = self.master.files["etc/client.keys"].count(b"\n")
+            self.master.files["etc/client.keys"] += f"{count + 1:03d} a{count} any k\n".encode()
+
+        self.master.around = (register, register)
+        for _ in range(10):
+            self.master.wait(b"sent")
+            expected = self.master.sent[-1]
+            nodes.until(lambda: self.worker.files() == expected, "the keys that were there when the master packed")
+        self.master.around = (lambda: None, lambda: None)
+        self.master.wait(b"in-sync")
+        self.assertEqual(self.worker.files(), self.master.files)
+        self.assertEqual(self.complaints(), [])
+
+    def test_what_is_caught_in_the_middle_of_being_written_waits_for_the_next_check(self):
+        whole = {"etc/client.keys": b"001 a any k\n002 b any k\n", "etc/rules/r.xml": b"<group>\n<rule/>\n</group>\n",
+                 "etc/lists/l": b"key:value\n"}
+        old = dict(self.master.files)
+
+        def tear():
+            self.master.files.update({path: content[:content.rindex(b"\n", 0, -1) + 3] if content.count(b"\n") > 1
+                                      else b"" for path, content in whole.items()})
+
+        def mend():
+            self.master.files.update(whole)
+
+        self.master.around = (mend, tear)
+        self.master.wait(b"sent")
+        for path in whole:
+            self.worker.wait_for(f"'{path}' was being changed on the master when it was sent")
+        self.assertEqual(self.worker.files(), old, "each file is old or new, whole")
+        self.master.around = (mend, mend)
+        nodes.until(lambda: self.worker.files() == whole, "what is whole")
+        self.assertEqual(self.complaints(), [])
 
 
 CLASSIC = {b"hello", b"echo-c", b"syn_i_w_m_p", b"syn_i_w_m", b"syn_i_w_m_e", b"sent", b"syn_a_w_m_p", b"syn_w_g_c"}

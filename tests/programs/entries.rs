@@ -101,9 +101,13 @@ fn an_entry_without_its_content() {
 
 #[test]
 fn a_content_that_is_not_what_the_metadata_says() {
-    let other = entry(RULES, b"something else");
-    let why = "does not have the checksum that the metadata gives";
-    plain().refuses_one(List::Shared, "etc/rules/own.xml", other, Some(b"evil"), why);
+    // It may be newer than the metadata of an original master, but it is no whole file.
+    let mut victim = plain();
+    let lists = update(&[], &[("etc/rules/own.xml", entry(RULES, b"something else"))], &[]);
+    let line = victim.take(&archive(&[("etc/rules/own.xml", b"evil")], &lists), "was being changed on the master");
+    assert!(line.contains("INFO: ") && line.contains("'etc/rules/own.xml'"), "{line}");
+    assert_eq!(victim.home.read("etc/rules/own.xml").as_deref(), Some(&b"the worker's"[..]));
+
     let mut odd = entry(RULES, b"evil");
     odd["hash"] = json!("no checksum");
     let why = "its checksum in the metadata cannot be read";

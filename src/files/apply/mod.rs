@@ -6,7 +6,7 @@
 //!
 //! | step | where | a crash here | a failure here |
 //! |---|---|---|---|
-//! | survey the archive, check every entry | [`Update::open`], `plan` | nothing was touched | the entry is named |
+//! | survey the archive, check every entry | [`Update::open`], `plan`, `newer` | nothing was touched | the entry is named |
 //! | is there room? | `space` | nothing was touched | the directory stays as it is |
 //! | write every content beside its destination, durably | `stage` | temporary files are left, [`recover`] removes them | the file stays; its directory does, if the disk is full |
 //! | write the journal, durably: **the changes count from here on** | `journal` | either before or after | directories with one change go on |
@@ -26,6 +26,7 @@
 mod execute;
 mod in_place;
 mod journal;
+mod newer;
 mod part;
 mod plan;
 mod recover;
@@ -50,6 +51,7 @@ use super::items::Items;
 use super::remote::RemoteUpdate;
 use crate::system::disk::Disk;
 
+pub use self::newer::Contents;
 pub use self::recover::{Recovery, recover};
 
 /// Up to this many files each is synced by itself; beyond, whole file systems are.
@@ -104,6 +106,8 @@ pub struct Outcome {
     pub deleted: usize,
     /// Files that could not be dealt with. They did not hinder the others.
     pub failures: Vec<Failure>,
+    /// Files that the master was changing when it sent them ([`Contents::OrNewer`]); the next check brings them.
+    pub unsettled: Vec<String>,
     /// Bytes of content written.
     pub bytes: u64,
 }
@@ -121,18 +125,19 @@ impl Update {
     /// Surveys the archive and checks every entry of its metadata. Entries that are at fault become failures of the
     /// outcome; an archive that cannot be read is an error (the master's fault).
     ///
-    /// `file` is open for reading. `kind` is the link's checksum, `max_inflated` bounds all contents in bytes
-    /// ([`MAX_INFLATED`](super::archive::MAX_INFLATED)).
+    /// `file` is open for reading. `kind` is the link's checksum, `contents` says which contents are taken, `max_inflated`
+    /// bounds all of them in bytes ([`MAX_INFLATED`](super::archive::MAX_INFLATED)).
     pub fn open(
         mut file: File,
         items: &Arc<Items>,
         kind: ChecksumKind,
+        contents: Contents<'_>,
         max_inflated: u64,
     ) -> Result<Update, ArchiveError> {
         let mut survey = survey(&mut file, kind, max_inflated)?;
         let lists = RemoteUpdate::parse(&std::mem::take(&mut survey.metadata), kind)?;
         let counts = [&lists.missing, &lists.shared, &lists.extra].map(|list| list.entries().len());
-        let plan = Plan::new(&lists, &survey.members, items);
+        let plan = Plan::new(&lists, &file, &survey.members, items, contents);
         Ok(Update { items: Arc::clone(items), kind, file, plan, counts })
     }
 
@@ -151,9 +156,9 @@ impl Update {
         self.counts[2]
     }
 
-    /// Whether the update says something of this path.
+    /// Whether the outcome of the update says something of this path.
     pub fn names(&self, path: &str) -> bool {
-        let Plan { keys, others, failures } = &self.plan;
+        let Plan { keys, others, failures, .. } = &self.plan;
         failures.iter().any(|failure| failure.path == path) || keys.names(path) || others.names(path)
     }
 
@@ -164,8 +169,8 @@ impl Update {
 
     fn apply_with(self, target: &Target<'_>, few: usize, many: usize) -> Outcome {
         let Update { items, kind, file, plan, .. } = self;
-        let Plan { keys, others, failures } = plan;
-        let mut outcome = Outcome { failures, ..Outcome::default() };
+        let Plan { keys, others, failures, unsettled } = plan;
+        let mut outcome = Outcome { failures, unsettled, ..Outcome::default() };
         for part in [keys, others].iter().filter(|part| part.count() > 0) {
             let tree = match Tree::open(target.home, &items, target.owner, target.disk) {
                 Ok(tree) => tree,

@@ -1,7 +1,9 @@
 //! Which entries of an update may be carried out: every claim of the master is checked before anything is touched.
 
 use std::collections::HashMap;
+use std::fs::File;
 
+use super::newer::Contents;
 use super::{Failure, What};
 use crate::files::archive::Member;
 use crate::files::checksum::Checksum;
@@ -60,6 +62,8 @@ pub(super) struct Plan {
     /// All the rest.
     pub(super) others: Part,
     pub(super) failures: Vec<Failure>,
+    /// Files that are being changed on the master; the next check brings them.
+    pub(super) unsettled: Vec<String>,
 }
 
 /// Sorts so that the files of a directory stand together.
@@ -84,15 +88,23 @@ impl Part {
 }
 
 impl Plan {
-    pub(super) fn new(lists: &RemoteUpdate, members: &HashMap<Box<str>, Member>, items: &Items) -> Plan {
+    pub(super) fn new(
+        lists: &RemoteUpdate,
+        archive: &File,
+        members: &HashMap<Box<str>, Member>,
+        items: &Items,
+        contents: Contents<'_>,
+    ) -> Plan {
         let mut plan = Plan::default();
         for (list, what) in [(&lists.missing, What::Create), (&lists.shared, What::Update)] {
             for entry in list.entries() {
                 let twice = what == What::Update && lists.missing.find(&entry.path).is_some();
-                match write(list, entry, what, members, items) {
+                let whole = |member: &Member| contents.whole(archive, &entry.path, member);
+                match write(list, entry, what, members, items, whole) {
                     Ok(_) if twice => plan.fail(&entry.path, what, TWICE.to_owned()),
                     Ok(write) => plan.part(&write.path).writes.push(write),
-                    Err(reason) => plan.fail(&entry.path, what, reason),
+                    Err(Not::Ever(reason)) => plan.fail(&entry.path, what, reason),
+                    Err(Not::Yet) => plan.unsettled.push(entry.path.to_string()),
                 }
             }
             plan.fail_unreadable(list, what);
@@ -130,27 +142,44 @@ impl Plan {
 
 const TWICE: &str = "the master names it in two lists";
 
+/// Why a file is not written.
+enum Not {
+    /// The reason, as a sentence without its end.
+    Ever(String),
+    /// It is being changed on the master.
+    Yet,
+}
+
+/// `whole`: whether a content that has another checksum is newer and whole; none if it may not be newer.
 fn write(
     list: &RemoteManifest,
     entry: &RemoteEntry,
     what: What,
     members: &HashMap<Box<str>, Member>,
     items: &Items,
-) -> Result<Write, String> {
-    let item = items.permits_key(list.key_of(entry), &entry.path).map_err(|refusal| refusal.rule.to_string())?;
-    let member = members.get(&entry.path).ok_or("the archive does not hold its content")?;
-    match &entry.checksum {
-        None => Err("its checksum in the metadata cannot be read".to_owned()),
-        Some(checksum) if *checksum != member.checksum => {
-            Err("its content in the archive does not have the checksum that the metadata gives".to_owned())
+    whole: impl Fn(&Member) -> Option<bool>,
+) -> Result<Write, Not> {
+    let never = |reason: &str| Not::Ever(reason.to_owned());
+    let item =
+        items.permits_key(list.key_of(entry), &entry.path).map_err(|refusal| Not::Ever(refusal.rule.to_string()))?;
+    let member = members.get(&entry.path).ok_or_else(|| never("the archive does not hold its content"))?;
+    let said = entry.checksum.as_ref().ok_or_else(|| never("its checksum in the metadata cannot be read"))?;
+    if *said != member.checksum {
+        match whole(member) {
+            Some(true) => {}
+            Some(false) => return Err(Not::Yet),
+            None => {
+                let reason = "its content in the archive does not have the checksum that the metadata gives";
+                return Err(never(reason));
+            }
         }
-        Some(checksum) => Ok(Write {
-            path: entry.path.clone(),
-            item,
-            what,
-            offset: member.offset,
-            size: member.size,
-            checksum: checksum.clone(),
-        }),
     }
+    Ok(Write {
+        path: entry.path.clone(),
+        item,
+        what,
+        offset: member.offset,
+        size: member.size,
+        checksum: member.checksum.clone(),
+    })
 }

@@ -19,6 +19,7 @@ use crate::system::disk::Space;
 use crate::system::disk::faults::Fault;
 
 mod faults;
+mod newer;
 mod refusals;
 mod trees;
 
@@ -82,7 +83,8 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
 }
 
 fn open(file: File) -> Update {
-    Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5Blake2b, MAX_INFLATED).unwrap()
+    Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5Blake2b, Contents::AsScanned, MAX_INFLATED)
+        .unwrap()
 }
 
 fn apply(home: &Path, file: File, disk: &Disk) -> Outcome {
@@ -159,14 +161,14 @@ fn an_update_makes_the_worker_equal() {
         let pair = Pair::new(&new, &old);
         let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Blake2b);
         let items = Arc::new(Items::standard());
-        let update = Update::open(file, &items, ChecksumKind::Blake2b, MAX_INFLATED).unwrap();
+        let update = Update::open(file, &items, ChecksumKind::Blake2b, Contents::AsScanned, MAX_INFLATED).unwrap();
         assert_eq!((update.missing_count(), update.shared_count(), update.extra_count()), (4, 3, 6));
         let disk = Disk::new();
         let owner = nix::unistd::geteuid().is_root().then_some((1, 2));
         let target = Target { home: pair.worker.path(), owner, disk: &disk };
         let outcome = update.apply_with(&target, few, many);
         let bytes = (14 + 6 + 5 + 5 + 8 + 5 + 2) as u64;
-        assert_eq!(outcome, Outcome { created: 4, updated: 3, deleted: 6, failures: vec![], bytes });
+        assert_eq!(outcome, Outcome { created: 4, updated: 3, deleted: 6, failures: vec![], unsettled: vec![], bytes });
         let mut wanted = new.clone();
         for kept in ["etc/ossec.conf", "etc/shared/kept/own.tmp"] {
             wanted.insert(kept.to_owned(), old[kept].clone());

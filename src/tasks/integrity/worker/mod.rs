@@ -24,7 +24,9 @@ use super::{
 };
 use crate::{
     connection::{Connection, FileSender, ReceivedFile, RequestError},
-    files::{ArchiveError, Buckets, ChecksumKind, Failure, Manifest, Scanner, Target, Unreadable, Update, What},
+    files::{
+        ArchiveError, Buckets, ChecksumKind, Contents, Failure, Manifest, Scanner, Target, Unreadable, Update, What,
+    },
     logging::{Repeats, Scope, scope},
     metrics::Task,
     node::Node,
@@ -386,7 +388,9 @@ impl<'a> Integrity<'a> {
             disk: &self.files.disk,
         };
         let limit = self.node.settings.communication.max_zip_size;
-        let update = match Update::open(file.file, &self.node.items, self.kind, limit) {
+        // A node of ours sends nothing but what it has scanned.
+        let contents = if self.features.any() { Contents::AsScanned } else { Contents::OrNewer { home: target.home } };
+        let update = match Update::open(file.file, &self.node.items, self.kind, contents, limit) {
             Ok(update) => update,
             Err(error) => {
                 self.refuse(&error);
@@ -407,6 +411,7 @@ impl<'a> Integrity<'a> {
         let outcome = update.apply(&target);
         debug!(target: &*self.sync_scope, "Updating local files: End.");
         self.tell_failures(&outcome.failures);
+        self.tell_unsettled(&outcome.unsettled);
         self.failing = if outcome.failures.is_empty() { 0 } else { self.failing.saturating_add(1) };
         let applied = Applied::new(&outcome);
         self.tell_applied(&applied);
@@ -445,6 +450,15 @@ impl<'a> Integrity<'a> {
                 count(What::Create),
                 count(What::Delete)
             );
+        }
+    }
+
+    /// Nobody need act on it.
+    fn tell_unsettled(&self, paths: &[String]) {
+        for path in paths.iter().take(NAMED) {
+            let text = format!("'{path}' was being changed on the master when it was sent; the next check brings it.");
+            let level = self.told.level(Level::Info, &text, self.node.clock.now());
+            log::log!(target: &*self.sync_scope, level, "{text}");
         }
     }
 
