@@ -2,7 +2,7 @@
 //!
 //! | file | what it gives |
 //! |---|---|
-//! | `etc/ossec.conf` | the `<cluster>` block: who this node is and whom it talks to ([`Cluster`]); the `<auth>` block: who is registered ([`Auth`]) |
+//! | `etc/ossec.conf` | the `<cluster>` block: who this node is and whom it talks to ([`Cluster`]); the `<auth>` block: who is registered ([`Auth`]); of `<global>`, when an agent is disconnected ([`Global`]) |
 //! | `etc/cluster.json` | optional; overrides the embedded settings key by key ([`Settings`]) |
 //! | `etc/internal_options.conf` | how much is logged ([`debug_level`]); whether groups are guessed ([`guesses_groups`]) |
 //!
@@ -13,6 +13,7 @@ mod address;
 mod auth;
 mod cluster;
 mod fault;
+mod global;
 mod home;
 mod internal_options;
 mod key;
@@ -29,6 +30,7 @@ mod xml;
 pub use auth::{Auth, Force, seconds};
 pub use cluster::{Cluster, NodeType, is_node_name};
 pub use fault::{Fault, Faults};
+pub use global::Global;
 pub use home::Home;
 pub use internal_options::{debug_level, guesses_groups};
 pub use key::ClusterKey;
@@ -52,6 +54,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// Whom a master registers, if that is left to this daemon.
     pub auth: Auth,
+    /// When an agent counts as disconnected, if that is left to this daemon.
+    pub global: Global,
     /// How it works. The embedded settings if the cluster is disabled.
     pub settings: Settings,
 }
@@ -106,10 +110,13 @@ impl Config {
         let file = ossec_conf.map_or_else(|| home.ossec_conf(), Path::to_path_buf);
         let settings = Settings::load(&home.cluster_json());
         let version = settings.as_ref().map_or_else(|_| Settings::default().version, |settings| settings.version);
-        let OssecConf { cluster, auth, mut auth_faults } = ossec_conf::load(&file, version);
+        let OssecConf { cluster, auth, mut auth_faults, global, mut global_faults } = ossec_conf::load(&file, version);
         if let Ok((Cluster { disabled: true, .. }, _)) = &cluster {
             return cluster
-                .map(|(cluster, notes)| Loaded::new(home, cluster, auth, Settings::default(), notes))
+                .map(|(cluster, notes)| {
+                    let settings = Settings::default();
+                    Loaded { config: Config { home, cluster, auth, global, settings }, notes }
+                })
                 .map_err(Faults);
         }
         // What the original's own daemon reads is its own affair.
@@ -119,6 +126,12 @@ impl Config {
         {
             auth_faults.clear();
         }
+        let is_external = |settings: &Settings| settings.agent_database.is_external(&home, "wazuh-db");
+        if home.has_program("wazuh-monitord") || settings.as_ref().is_ok_and(is_external) {
+            global_faults.clear();
+        }
+        let mut block_faults = auth_faults;
+        block_faults.extend(global_faults);
         let key_fault = match (&cluster, &settings) {
             (Ok((cluster, _)), Ok(settings)) => {
                 keys::fault(&cluster.key, &settings.link.accept_keys, &home.cluster_json())
@@ -126,14 +139,14 @@ impl Config {
             _ => None,
         };
         match (cluster, settings) {
-            (Ok((cluster, mut notes)), Ok(settings)) if auth_faults.is_empty() && key_fault.is_none() => {
+            (Ok((cluster, mut notes)), Ok(settings)) if block_faults.is_empty() && key_fault.is_none() => {
                 notes.extend(privacy::note(&file));
                 notes.extend(keys::notes(&settings.link.accept_keys, &home.cluster_json()));
-                Ok(Loaded::new(home, cluster, auth, settings, notes))
+                Ok(Loaded { config: Config { home, cluster, auth, global, settings }, notes })
             }
             (cluster, settings) => {
                 let mut faults = cluster.err().unwrap_or_default();
-                faults.extend(auth_faults);
+                faults.extend(block_faults);
                 faults.extend(settings.err().into_iter().flat_map(|faults| faults.0));
                 faults.extend(key_fault);
                 Err(Faults(faults))
@@ -147,12 +160,6 @@ impl Config {
 /// one.
 pub fn logging_settings(home: &Home) -> Logging {
     Settings::load(&home.cluster_json()).unwrap_or_default().logging
-}
-
-impl Loaded {
-    fn new(home: Home, cluster: Cluster, auth: Auth, settings: Settings, notes: Vec<Note>) -> Self {
-        Self { config: Config { home, cluster, auth, settings }, notes }
-    }
 }
 
 #[cfg(test)]

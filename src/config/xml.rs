@@ -11,6 +11,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event, attributes::Attribute};
 const ROOT: &str = "ossec_config";
 const CLUSTER: &str = "cluster";
 const AUTH: &str = "auth";
+const GLOBAL: &str = "global";
 /// Bounds what a hostile or broken file costs, and the recursion over what was read.
 const DEEPEST: usize = 128;
 /// Likewise, for elements that are kept.
@@ -39,6 +40,8 @@ pub(super) struct Found {
     pub(super) earlier: Vec<usize>,
     /// The last `<auth>`, likewise.
     pub(super) auth: Option<Element>,
+    /// All `<global>` blocks: of an option that is in several of them, the last counts.
+    pub(super) global: Vec<Element>,
     /// Lines of `<cluster>` blocks that stand outside `<ossec_config>`, where nobody reads them.
     pub(super) astray: Vec<usize>,
     /// The first root, `<cluster>` or name in it that is not in small letters, and its line.
@@ -58,13 +61,14 @@ pub(super) struct Malformed {
 /// # Errors
 /// The first place at which tags do not match or markup does not end.
 pub(super) fn find_blocks(text: &str) -> Result<Found, Malformed> {
-    let Search { blocks, astray, capital, .. } = search(text, |name| is_cluster(name) || name == AUTH)?;
+    let Search { blocks, astray, capital, .. } =
+        search(text, |name| is_cluster(name) || name == AUTH || name == GLOBAL)?;
     let mut found = Found { astray, capital, ..Found::default() };
     for block in blocks {
-        if block.name == AUTH {
-            found.auth = Some(block);
-        } else {
-            found.earlier.extend(found.cluster.replace(block).map(|earlier| earlier.line));
+        match &*block.name {
+            AUTH => found.auth = Some(block),
+            GLOBAL => found.global.push(block),
+            _ => found.earlier.extend(found.cluster.replace(block).map(|earlier| earlier.line)),
         }
     }
     Ok(found)

@@ -75,6 +75,9 @@ impl<'a> Reload<'a> {
         if config.cluster.node_type == NodeType::Master && config.auth != self.started.auth {
             options.push("auth");
         }
+        if config.global != self.started.global {
+            options.push("agents_disconnection_time");
+        }
         let options = options.into_iter().map(|option| format!("<{option}>"));
         let settings = self.started.settings.differences(&config.settings).into_iter();
         options.chain(settings.map(|setting| format!("{setting} of cluster.json"))).collect()

@@ -80,6 +80,8 @@ struct Database {
     embedded: Option<(Embedded, Owner)>,
     /// Its sockets, as soon as they are bound.
     servers: Option<Servers>,
+    /// For how long an agent may be silent.
+    silence: Duration,
     trigger: Trigger,
 }
 
@@ -177,8 +179,8 @@ impl Prepared {
             owner.start(&running.database.0)?;
             running.stoppers.push(Box::new(servers.stopper()?));
             servers.start(embedded.clone(), &node.clock, &node.shutdown, &running.threads)?;
-            let covered = covered.clone();
-            running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded, covered))?;
+            let (covered, silence) = (covered.clone(), database.silence);
+            running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded, covered, silence))?;
         }
         api::start(running.role.node(), &running.threads)?;
         running.stoppers.push(Box::new(registration.stopper()?));
@@ -208,19 +210,19 @@ impl Prepared {
 }
 
 impl Database {
-    fn new(Config { home, cluster, settings, .. }: &Config, clock: &Clock, metrics: &Metrics) -> Self {
+    fn new(Config { home, cluster, global, settings, .. }: &Config, clock: &Clock, metrics: &Metrics) -> Self {
         let (trigger, order) = shutdown::channel();
-        let seen = || metrics.database.clone();
+        let (seen, silence) = (|| metrics.database.clone(), global.disconnection_time(settings.version));
         if settings.agent_database.is_external(home, "wazuh-db") {
             let store = |limit| Store::new(Measured::new(WazuhDb::new(home, limit, &order), seen()));
             let (store, registrar_store) = (store(DATABASE), store(REGISTRAR_DATABASE));
-            return Self { store, registrar_store, embedded: None, servers: None, trigger };
+            return Self { store, registrar_store, embedded: None, servers: None, silence, trigger };
         }
         let (embedded, owner) = Embedded::new(home.agent_database(), cluster.node_type, clock.clone(), order);
         let owner = owner.with_folders(home.shared_dir());
         let store = Store::new(Measured::new(embedded.clone(), seen()));
         let registrar_store = store.clone();
-        Self { store, registrar_store, embedded: Some((embedded, owner)), servers: None, trigger }
+        Self { store, registrar_store, embedded: Some((embedded, owner)), servers: None, silence, trigger }
     }
 
     /// Binds the sockets of the embedded database.

@@ -34,7 +34,7 @@ struct Parts {
 impl Service {
     /// What the configuration wants. `store` is the agent database for the registrar alone; `order` ends every wait.
     pub fn new(config: &Config, store: Store, clock: &Clock, order: &Shutdown) -> Self {
-        let Config { home, cluster, auth, settings } = config;
+        let Config { home, cluster, auth, settings, .. } = config;
         if settings.registration.is_external(home, "wazuh-authd") {
             return Self { registrar: Registrar::new(Authd::new(home, order)), embedded: None };
         }

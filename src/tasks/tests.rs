@@ -6,7 +6,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{
     agents::{Backend, Error, Pending, Reply},
-    config::{Auth, Cluster, ClusterKey, Config, Home, NodeType, Settings},
+    config::{Auth, Cluster, ClusterKey, Config, Global, Home, NodeType, Settings},
     connection::{Connection, Handler, Socket},
     daemon::{Prepared, Running},
     local::Role,
@@ -110,7 +110,7 @@ fn worker(home: &Path, clock: &Clock) -> Running {
         ..Cluster::new(ClusterKey::new("0123456789abcdef0123456789abcdef").unwrap())
     };
     let settings = Settings::parse(b"{}", Path::new("cluster.json")).unwrap();
-    let config = Config { home: Home::new(home), cluster, auth: Auth::default(), settings };
+    let config = Config { home: Home::new(home), cluster, auth: Auth::default(), global: Global::default(), settings };
     Prepared::new(config, clock.clone()).unwrap().start().unwrap()
 }
 

@@ -87,6 +87,24 @@ fn agents_reach_the_master_and_their_groups_the_worker_with_external_databases()
     databases.into_iter().for_each(|node| drop(node.stop()));
 }
 
+/// Case 4.15: nobody is left who could tell the master, as its manager has no `wazuh-monitord`.
+#[test]
+fn agents_of_a_worker_that_is_gone_do_not_stay_active() {
+    let (clock, hand) = FakeClock::new();
+    let (master, worker) = cluster(&clock, &hand, 2, json!({}));
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+    Database::of(&worker).reports(1, "w1", "Wazuh v4.14.7");
+    let mut there = Database::of(&master);
+    advance_until(&hand, SECOND, "the master knows of it", || there.agent(1)["connection_status"] == "active");
+    worker.stop();
+    let before = clock.now();
+    advance_until(&hand, SECOND, "it is disconnected", || there.agent(1)["connection_status"] == "disconnected");
+    let took = clock.now() - before;
+    assert!((800 * SECOND..1_100 * SECOND).contains(&took), "{took:?}");
+    assert!(there.agent(1)["disconnection_time"].as_i64().unwrap() > 0);
+    assert_eq!(there.agent(2)["connection_status"], "never_connected");
+}
+
 /// Three agents of the master's client.keys: what becomes of them must not depend on where the databases are.
 fn a_life_of_agents(hand: &FakeClock, master: Node, worker: Node) {
     advance_until(hand, SECOND, "the worker knows the agents", || exists(&worker, 3));

@@ -247,33 +247,44 @@ pub(super) fn disconnect(database: &Database, arguments: &str) -> Result<Answer,
     let last = integer(words.next().ok_or_else(|| missing("last id"))?);
     let keepalive = integer(words.next().ok_or_else(|| missing("keepalive"))?);
     let sync = words.next().ok_or_else(|| missing("sync_status"))?;
-    let work = || -> rusqlite::Result<Answer> {
-        let mut silent = database.connection.prepare_cached(
-            "SELECT id FROM agent WHERE id > ?1 AND connection_status IN ('active', 'pending') AND last_keepalive < ?2
-             ORDER BY id",
-        )?;
-        let (mut ids, mut array, mut complete) = (Vec::new(), Sized::new(2), true);
-        let mut rows = silent.query(params![last, keepalive])?;
-        while let Some(row) = rows.next()? {
-            let id: i64 = row.get(0)?;
-            complete = array.push(&format!(r#"{{"id":{id}}}"#));
-            if !complete {
-                break;
-            }
-            ids.push(id);
+    let mut array = Sized::new(2);
+    let complete = disconnect_silent(database, last, keepalive, sync, |id| array.push(&format!(r#"{{"id":{id}}}"#)))
+        .map_err(|error| told(error, "Error getting agents to be disconnected from global.db."))?;
+    Ok(if complete { Answer::Ok(array.finish()) } else { Answer::Due(array.finish()) })
+}
+
+/// Disconnects agents, in the order of their ids from after `last` on, whose last keep-alive is before `keepalive` in Unix
+/// seconds, as long as `take` takes their ids; whether it took all of them.
+pub(super) fn disconnect_silent(
+    database: &Database,
+    last: i64,
+    keepalive: i64,
+    sync: &str,
+    mut take: impl FnMut(i64) -> bool,
+) -> rusqlite::Result<bool> {
+    let mut silent = database.connection.prepare_cached(
+        "SELECT id FROM agent WHERE id > ?1 AND connection_status IN ('active', 'pending') AND last_keepalive < ?2
+         ORDER BY id",
+    )?;
+    let (mut ids, mut complete) = (Vec::new(), true);
+    let mut rows = silent.query(params![last, keepalive])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        complete = take(id);
+        if !complete {
+            break;
         }
-        drop(rows);
-        let mut update = database.connection.prepare_cached(
-            "UPDATE agent SET connection_status = 'disconnected', disconnection_time = ?2, status_code = 4,
-                 sync_status = ?3
-             WHERE id = ?1",
-        )?;
-        for id in ids {
-            update.execute(params![id, database.now(), sync])?;
-        }
-        Ok(if complete { Answer::Ok(array.finish()) } else { Answer::Due(array.finish()) })
-    };
-    work().map_err(|error| told(error, "Error getting agents to be disconnected from global.db."))
+        ids.push(id);
+    }
+    drop(rows);
+    let mut update = database.connection.prepare_cached(
+        "UPDATE agent SET connection_status = 'disconnected', disconnection_time = ?2, status_code = 4, sync_status = ?3
+         WHERE id = ?1",
+    )?;
+    for id in ids {
+        update.execute(params![id, database.now(), sync])?;
+    }
+    Ok(complete)
 }
 
 pub(super) fn reset_connection(database: &Database, arguments: &str) -> Result<Answer, Failure> {

@@ -5,11 +5,12 @@
 
 mod auth;
 mod check;
+mod global;
 
 use super::fault::{Code, Fault, printable};
 use super::settings::Version;
 use super::xml::{self, Element};
-use super::{Auth, Cluster, Note, Secret, source};
+use super::{Auth, Cluster, Global, Note, Secret, source};
 use check::Check;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -24,18 +25,29 @@ pub(super) struct OssecConf {
     pub(super) auth: Auth,
     /// What is wrong with `<auth>`. It concerns this daemon only if it registers agents.
     pub(super) auth_faults: Vec<Fault>,
+    pub(super) global: Global,
+    /// What is wrong with `<global>`. It concerns this daemon only if it looks after the agents of its database.
+    pub(super) global_faults: Vec<Fault>,
+}
+
+impl OssecConf {
+    /// A file that cannot be read.
+    fn unreadable(fault: Fault) -> Self {
+        let (auth, global) = (Auth::default(), Global::default());
+        Self { cluster: Err(vec![fault]), auth, auth_faults: Vec::new(), global, global_faults: Vec::new() }
+    }
 }
 
 /// Reads the blocks of the file; `<cluster>` is checked if it is not disabled, for a node that states `version`.
 pub(super) fn load(file: &Path, version: Version) -> OssecConf {
     let bytes = source::read(file, LIMIT).map_err(|error| {
         let problem = format!("the file can not be read: {error}");
-        vec![Fault::new(Code::Reading, file, problem, source::remedy(&error))]
+        Fault::new(Code::Reading, file, problem, source::remedy(&error))
     });
     match bytes {
         // Other daemons' sections may hold any bytes, and are none of our business.
         Ok(bytes) => parse(&Secret::lossy(&bytes), file, version),
-        Err(faults) => OssecConf { cluster: Err(faults), auth: Auth::default(), auth_faults: Vec::new() },
+        Err(fault) => OssecConf::unreadable(fault),
     }
 }
 
@@ -44,11 +56,12 @@ fn parse(text: &str, file: &Path, version: Version) -> OssecConf {
         Ok(found) => found,
         Err(malformed) => {
             let fault = Fault::new(Code::Reading, file, malformed.problem, malformed.remedy).line(malformed.line);
-            return OssecConf { cluster: Err(vec![fault]), auth: Auth::default(), auth_faults: Vec::new() };
+            return OssecConf::unreadable(fault);
         }
     };
     let (auth, auth_faults) = auth::read(file, found.auth.as_ref());
-    OssecConf { cluster: cluster(found, text, file, version), auth, auth_faults }
+    let (global, global_faults) = global::read(file, &found.global);
+    OssecConf { cluster: cluster(found, text, file, version), auth, auth_faults, global, global_faults }
 }
 
 fn cluster(found: xml::Found, text: &str, file: &Path, version: Version) -> Result<(Cluster, Vec<Note>), Vec<Fault>> {

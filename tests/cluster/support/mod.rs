@@ -12,7 +12,7 @@ use std::{
 };
 
 use clusterd::{
-    config::{Auth, Cluster, ClusterKey, Config, Home, NodeType, Settings},
+    config::{Auth, Cluster, ClusterKey, Config, Global, Home, NodeType, Settings},
     daemon::{Prepared, Running},
     local::Role,
     master::Master,
@@ -160,7 +160,7 @@ pub fn config(home: &TestHome, settings: Value, name: &str, node_type: NodeType,
         nodes: vec!["127.0.0.1".to_owned()],
         ..Cluster::new(ClusterKey::new(KEY).unwrap())
     };
-    Config { home: Home::new(home.path("")), cluster, auth: Auth::default(), settings }
+    Config { home: Home::new(home.path("")), cluster, auth: Auth::default(), global: Global::default(), settings }
 }
 
 fn merge(into: &mut Value, from: Value) {

@@ -6,14 +6,19 @@
 //! | `keys`: a row for each key in client.keys | worker, master | `wazuh-modulesd`, `wazuh-authd` |
 //! | `folders`: a group for each folder in etc/shared | both | `wazuh-modulesd` |
 //! | `first`: a group for an agent that connects for the first time | master | `wazuh-remoted` |
+//! | `silent`: the end of the connection of an agent that has said nothing for long | both | `wazuh-monitord` |
 //!
 //! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read, and what the
-//! registrar of this process has changed in client.keys is not: it has made the rows. Each duty gives the thread of the
+//! registrar of this process has changed in client.keys is not: it has made the rows. `silent` looks at all rows, at most
+//! once a minute while agents may be silent for ten. Each duty gives the thread of the
 //! database away after a bounded number of rows.
 
 mod first;
 mod folders;
 mod keys;
+mod silent;
+
+use std::time::Duration;
 
 use log::{Level, error};
 
@@ -27,9 +32,10 @@ use crate::{
 };
 use folders::Folders;
 use keys::Keys;
+use silent::Silent;
 
 /// From one turn to the next.
-const TURN: std::time::Duration = std::time::Duration::from_secs(1);
+const TURN: Duration = Duration::from_secs(1);
 
 /// Does work on the thread of the database.
 trait Rows {
@@ -59,8 +65,9 @@ impl From<super::answer::Failure> for Failed {
     }
 }
 
-/// The thread: runs until the node stops. `covered` is also the registrar's, which makes rows too.
-pub fn run(node: &Node, database: &Embedded, covered: Covered) {
+/// The thread: runs until the node stops. `covered` is also the registrar's, which makes rows too; `silence` is the time
+/// for which an agent may be silent.
+pub fn run(node: &Node, database: &Embedded, covered: Covered, silence: Duration) {
     let home = &node.home;
     let is_master = node.cluster.node_type == NodeType::Master;
     let keys_are_others = match node.cluster.node_type {
@@ -71,6 +78,7 @@ pub fn run(node: &Node, database: &Embedded, covered: Covered) {
     let kept = (!is_master).then(|| GroupFolders::new(home.shared_dir(), node.owner));
     let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir(), kept));
     let assigns = is_master && !home.has_program("wazuh-remoted");
+    let mut silent = (!home.has_program("wazuh-monitord")).then(|| Silent::new(silence, node.clock.now()));
     let mut instance = None;
     let (scope, told) = (scope("Cluster", "Agent database"), Repeats::default());
     loop {
@@ -84,7 +92,10 @@ pub fn run(node: &Node, database: &Embedded, covered: Covered) {
             // Groups come before the agents that belong to them.
             folders.as_mut().map_or(Ok(()), |folders| folders.turn(database))?;
             keys.as_mut().map_or(Ok(()), |keys| keys.turn(database))?;
-            if assigns { first::turn(database) } else { Ok(()) }
+            if assigns {
+                first::turn(database)?;
+            }
+            silent.as_mut().map_or(Ok(()), |silent| silent.turn(database, node.clock.now(), &scope))
         };
         match guard(turn) {
             Ok(Ok(())) => told.clear(),

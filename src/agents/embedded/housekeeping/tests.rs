@@ -2,7 +2,7 @@ use std::{fs, path::Path, rc::Rc};
 
 use super::*;
 use crate::system::{
-    clock::Clock,
+    clock::{Clock, FakeClock},
     known::Known,
     stamp::{Stamp, fake},
 };
@@ -415,4 +415,53 @@ fn on_a_worker_a_group_with_agents_has_a_folder_and_stays() {
     assert_eq!(database.ask("global select-groups"), r#"ok [{"name":"default"}]"#);
     assert!(!shared.join("web").exists());
     assert!(assign(&mut database, r#""..""#).starts_with("err "), "a name that leads out is none");
+}
+
+/// Case 4.15: no program and no node is there to tell that these agents are gone.
+#[test]
+fn agents_that_are_silent_for_too_long_are_disconnected() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, hand) = FakeClock::new();
+    let mut database = Here(Database::open(&folder.path().join("global.db"), NodeType::Master, clock.clone()).unwrap());
+    let scope = scope("Cluster", "Agent database");
+    for id in 1..=2_500 {
+        database.ask(&format!(r#"global insert-agent {{"id":{id},"name":"a{id}","date_add":1}}"#));
+    }
+    let says = |database: &mut Here, id: u32, status: &str| {
+        let told = format!(r#"{{"id":{id},"connection_status":"{status}","sync_status":"synced"}}"#);
+        assert_eq!(database.ask(&format!("global update-keepalive {told}")), "ok");
+    };
+    (1..=2_498).for_each(|id| says(&mut database, id, "active"));
+    says(&mut database, 2_499, "pending");
+    let count = |database: &mut Here| {
+        database.ask("global sql SELECT count(*) AS n FROM agent WHERE connection_status = 'disconnected'")
+    };
+    let limit = Duration::from_secs(900);
+    let mut duty = Silent::new(limit, clock.now());
+    let mut turn = |database: &Here| duty.turn(database, clock.now(), &scope).unwrap();
+    for _ in 0..15 {
+        turn(&database);
+        hand.advance(Duration::from_secs(60));
+        says(&mut database, 7, "active");
+    }
+    turn(&database);
+    assert_eq!(count(&mut database), r#"ok [{"n":0}]"#, "they have been silent for the time, and not for longer");
+    hand.advance(Duration::from_secs(60));
+    turn(&database);
+    assert_eq!(count(&mut database), r#"ok [{"n":2498}]"#);
+    let row = |database: &mut Here, id| {
+        database.ask(&format!(
+            "global sql SELECT connection_status AS c, disconnection_time > 0 AS d, status_code AS s FROM agent
+             WHERE id = {id}"
+        ))
+    };
+    for (id, expected) in [
+        (0, r#"ok [{"c":"active","d":0,"s":0}]"#),
+        (1, r#"ok [{"c":"disconnected","d":1,"s":4}]"#),
+        (7, r#"ok [{"c":"active","d":0,"s":0}]"#),
+        (2_499, r#"ok [{"c":"disconnected","d":1,"s":4}]"#),
+        (2_500, r#"ok [{"c":"never_connected","d":0,"s":0}]"#),
+    ] {
+        assert_eq!(row(&mut database, id), expected, "{id}");
+    }
 }

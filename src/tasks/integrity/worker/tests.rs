@@ -4,7 +4,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::*;
 use crate::{
-    config::{Auth, Cluster, ClusterKey, Config, Home, NodeType, Settings},
+    config::{Auth, Cluster, ClusterKey, Config, Global, Home, NodeType, Settings},
     connection::{Handler, Socket},
     daemon::Prepared,
     files::{Added, ArchiveWriter, md5_of},
@@ -63,7 +63,13 @@ fn after_a_panic_the_master_is_told_and_the_next_check_comes_in_its_time() {
         ..Cluster::new(ClusterKey::new("0123456789abcdef0123456789abcdef").unwrap())
     };
     let settings = Settings::parse(b"{}", Path::new("cluster.json")).unwrap();
-    let config = Config { home: Home::new(directory.path()), cluster, auth: Auth::default(), settings };
+    let config = Config {
+        home: Home::new(directory.path()),
+        cluster,
+        auth: Auth::default(),
+        global: Global::default(),
+        settings,
+    };
     let node = Prepared::new(config, clock.clone()).unwrap().start().unwrap();
     let Role::Worker(worker) = node.role() else { panic!("this is a worker") };
 
