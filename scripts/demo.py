@@ -789,6 +789,8 @@ class Node:
         wanted = {*self.own, *file_set(self)}
         # What the registrar keeps besides client.keys.
         wanted |= {"queue/agents-timestamp", "queue/agents-pending"}
+        # Which workers the master knows.
+        wanted |= {"queue/cluster-state/nodes.json"}
         # What a worker leaves for the case that it is killed.
         wanted |= {"queue/agent-info-under-way"}
         # The agent database and its log.

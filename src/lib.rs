@@ -31,6 +31,8 @@
 //!                    some                                                             all
 //!  keep_alive        every 60 s: who was silent          ◄── echo-c ───  keep_alive   every 60 s: I live; do you?
 //!                    for 120 s is closed
+//!  nodes             keeps on the disk which workers
+//!                    are known
 //!
 //!  registrar ─► owns client.keys and registers (master); auth-listen, auth ─► serve it to the manager's other programs,
 //!  one thread for each                                                                            (both roles)
@@ -90,6 +92,7 @@
 //! | [`observation`] | `/metrics`, `/health` and a page for people |
 //! | [`local`] | the control socket: server, requests, and a client |
 //! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
+//! | [`verdict`] | how a node stands, and why: one judgement for all who show it |
 //! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
 //! | [`drift`] | where configurations differ, and whether a ruleset is applied |
 //! | [`redirection`] | requests of local programs that another node answers, and their way back |
@@ -132,5 +135,6 @@ pub mod session;
 pub mod sockets;
 pub mod system;
 pub mod tasks;
+pub mod verdict;
 pub mod wire;
 pub mod worker;

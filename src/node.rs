@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::RwLock;
 
 use crate::{
-    agents::Store,
+    agents::{Active, Numbers, Store},
     api::Api,
     config::{Cluster, Home, Keys, Settings},
     connection::{Connection, Known, Options},
@@ -32,6 +32,8 @@ pub struct Node {
     pub items: Arc<Items>,
     /// The agent database. Asking it may take long: never on the reader of a connection.
     pub agents: Store,
+    /// How many agents are active on each node; see [`Node::active_agents`].
+    pub active: Active,
     /// Who registers agents. Asking may take long, like the agent database.
     pub registrar: Registrar,
     /// Who is to own the files that are written; none if this process cannot give files away.
@@ -62,6 +64,11 @@ impl Node {
     /// The keys that are in force now.
     pub fn keys(&self) -> Arc<Keys> {
         self.keys.read().clone()
+    }
+
+    /// How many agents are active on each node; none if the agent database does not tell within a second.
+    pub fn active_agents(&self) -> Option<Numbers> {
+        self.active.now(&self.agents, &self.local_requests, &self.clock)
     }
 
     /// Closes a link whose key is not in force any more. Whoever changes the keys calls it for all links that are there;

@@ -7,6 +7,7 @@
 //! ```
 //! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
 
+mod active;
 pub mod client_keys;
 mod covered;
 pub mod embedded;
@@ -18,6 +19,7 @@ mod registered;
 mod store;
 pub mod wazuh_db;
 
+pub use active::{Active, Numbers};
 pub use covered::Covered;
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;

@@ -60,6 +60,16 @@ impl Home {
         self.cluster_dir().join(name)
     }
 
+    /// What the cluster daemon remembers over its restarts; never emptied.
+    pub fn cluster_state_dir(&self) -> PathBuf {
+        self.0.join("queue/cluster-state")
+    }
+
+    /// The workers that a master knows.
+    pub fn known_nodes(&self) -> PathBuf {
+        self.cluster_state_dir().join("nodes.json")
+    }
+
     /// The socket of local clients.
     pub fn control_socket(&self) -> PathBuf {
         self.cluster_dir().join("c-internal.sock")

@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 use super::failed;
 use crate::{
     agents::{
-        Covered, Measured, Store,
+        Active, Covered, Measured, Store,
         embedded::{Embedded, Owner, housekeeping, server::Servers},
         wazuh_db::WazuhDb,
     },
@@ -121,6 +121,7 @@ impl Prepared {
             settings,
             items,
             agents: database.store.clone(),
+            active: Active::default(),
             metrics,
             waiting: Waiting::default(),
             api: Api::default(),
@@ -335,7 +336,8 @@ fn clean(node: &Node) {
         );
     }
     // All that is replaced outside of an update. Keys of agents may be in it.
-    for replaced in [node.home.client_keys(), node.home.agents_pending(), node.home.agents_timestamp()] {
+    let home = &node.home;
+    for replaced in [home.client_keys(), home.agents_pending(), home.agents_timestamp(), home.known_nodes()] {
         let path = replaced.display();
         match remove_leftover(&Disk::new(), &replaced) {
             Ok(true) => info!(target: &*scope, "A new content of {path}, which was not complete, was removed."),

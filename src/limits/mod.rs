@@ -116,6 +116,9 @@ pub const HTTP_BODIES: usize = 128 * MIB;
 /// Addresses that were turned away and are counted one by one in the log.
 pub const TURNED_AWAY: usize = 256;
 
+/// Workers that are away and remembered.
+pub const AWAY: usize = 256;
+
 /// One row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -199,6 +202,11 @@ pub const TABLE: &[(&str, &[Row])] = &[
         "The node in all",
         &[
             row("workers", Most::Setting("link.max_workers", 1024), "the next is refused"),
+            row(
+                "workers that are away and remembered",
+                Most::Count(AWAY),
+                "the longest gone is forgotten, with a warning",
+            ),
             row(
                 "bytes of messages that are held",
                 Most::Bytes(HELD),

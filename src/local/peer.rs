@@ -124,6 +124,13 @@ impl Handler for Peer {
             (Request::ConfirmDeletions(filter), Role::Master(master)) => {
                 connection.answer_with(counter, master.confirm_deletions(filter));
             }
+            (Request::ForgetNode(name), Role::Master(master)) => {
+                connection.answer_with(counter, master.forget(name));
+            }
+            (Request::ForgetNode(_), Role::Worker(_)) => {
+                connection
+                    .refuse(counter, &ErrorObject::cluster(3000, "run it on the master: only that knows all nodes"));
+            }
             // A worker whose files are to be deleted, and whoever has taken it over, is not to decide that.
             (Request::ConfirmDeletions(_), Role::Worker(_)) => {
                 connection.refuse(

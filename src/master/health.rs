@@ -5,9 +5,8 @@ use std::sync::Arc;
 use log::warn;
 use serde_json::{Map, Value, json};
 
-use super::{Master, Member};
+use super::{Known, Master, Member};
 use crate::{
-    agents::listing::unavailable,
     logging::scope,
     system::clock::iso_utc,
     tasks::integrity::{
@@ -72,14 +71,16 @@ impl Master {
         Ok(json::text(&json!({"confirmed": confirmed})))
     }
 
-    /// The answer to `get_health` with this filter.
+    /// The answer to `get_health` with this filter. Beside that of the original, which knows who is connected, `verdicts`
+    /// has every node that is known ([`Listed`](crate::verdict::Listed)). While the agent database does not answer,
+    /// `n_active_agents` is `null`: the original has no answer at all then.
     ///
     /// # Errors
-    /// When the filter is none, then the asking program is at fault; or when the agent database cannot be asked.
+    /// When the filter is none; the asking program is at fault.
     pub fn health(&self, filter: &[u8]) -> Result<String, ErrorObject> {
         let filter = Filter::parse(filter)?;
-        let active = self.node.agents.active_agents().map_err(unavailable)?;
-        let active = |name: &str| active.get(name).copied().unwrap_or_default();
+        let active = self.node.active_agents();
+        let active = |name: &str| Some(active.as_ref()?.get(name).copied().unwrap_or_default());
         let mut nodes = Map::new();
         for worker in self.registry.workers().iter().filter(|worker| filter.takes(&worker.hello.node, false)) {
             nodes.insert(worker.hello.node.clone(), worker_health(worker, active(&worker.hello.node)));
@@ -91,15 +92,17 @@ impl Master {
             let address = self.node.cluster.master().to_owned();
             nodes.insert(name.clone(), json!({"info": info(name, "master", &version, &address, active(name))}));
         }
-        Ok(json::text(&json!({"n_connected_nodes": workers, "nodes": nodes})))
+        let takes = |node: &Known| filter.takes(&node.name, node.name == *name);
+        let verdicts: Vec<_> = self.known().into_iter().filter(takes).map(Known::into_listed).collect();
+        Ok(json::text(&json!({"n_connected_nodes": workers, "nodes": nodes, "verdicts": verdicts})))
     }
 }
 
-fn info(name: &str, node_type: &str, version: &str, address: &str, active: u64) -> Value {
+fn info(name: &str, node_type: &str, version: &str, address: &str, active: Option<u64>) -> Value {
     json!({"name": name, "type": node_type, "version": version, "ip": address, "n_active_agents": active})
 }
 
-fn worker_health(worker: &Member, active: u64) -> Value {
+fn worker_health(worker: &Member, active: Option<u64>) -> Value {
     let hello = &worker.hello;
     let integrity = worker.integrity.status();
     let mut sync = integrity.sync.to_json();

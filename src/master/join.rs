@@ -10,7 +10,7 @@ use log::{Level, error, info, warn};
 use super::{Master, Member, registry::NotRegistered, strangers::Place};
 use crate::{
     config::settings::Native,
-    connection::Connection,
+    connection::{Connection, PEER_CLOSED},
     metrics::Rejection,
     session::native,
     system::directory,
@@ -19,6 +19,9 @@ use crate::{
 
 /// Who speaks of a worker that is not one yet.
 const SCOPE: &str = "[Worker] [Main]";
+
+/// Why the connection of a worker ends that has another.
+const REPLACED: &str = "a new connection of the same worker has taken its place";
 
 /// How long a connected worker may take to prove that it lives when another claims its name.
 const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
@@ -44,6 +47,7 @@ impl Join {
                     3018,
                     format!("{limit} workers are connected (cluster.json, link.max_workers)"),
                 );
+                self.master.registry.refused(&worker.hello.node, &error.to_string());
                 self.refuse(Rejection::Full, &error);
             }
             Err(NotRegistered::NameTaken(other)) => {
@@ -71,8 +75,8 @@ impl Join {
                 worker.hello.node, other.address, worker.address
             );
         }
-        other.connection.close("a new connection of the same worker has taken its place");
-        self.master.registry.remove(other, &self.master.node.clock);
+        other.connection.close(REPLACED);
+        self.master.leaves(other, REPLACED);
         match self.master.registry.add(&worker, usize::MAX) {
             Ok(()) => self.welcome(worker),
             Err(_) => self.refuse(Rejection::NameTaken, &taken(&worker)),
@@ -95,9 +99,9 @@ impl Join {
         }
         let directory = node.home.node_dir(name);
         if let Err(error) = directory::create(&directory, 0o770) {
-            self.master.registry.remove(&worker, &node.clock);
             error!(target: SCOPE, "{} cannot be created: {error}", directory.display());
             let error = ErrorObject::unexpected(format!("the master has no place for this worker's files: {error}"));
+            self.master.leaves(&worker, &error.to_string());
             return self.refuse(Rejection::Internal, &error);
         }
         // From here on the reader serves it as a worker; so all this comes before the answer.
@@ -106,7 +110,7 @@ impl Join {
         node.check_key(&self.connection);
         if self.connection.is_closed() {
             // It left while it was being registered, and its end has been handled already.
-            self.master.registry.remove(&worker, &node.clock);
+            self.master.leaves(&worker, PEER_CLOSED);
             return;
         }
         info!(
@@ -132,6 +136,6 @@ impl Master {
         let level = self.told.level(Level::Error, &format!("{address} {error}"), self.node.clock.now());
         log::log!(target: SCOPE, level, "{} is refused: {error}", connection.peer());
         connection.refuse(counter, error);
-        connection.close_after_answers("it was refused");
+        connection.close_after_answers(&format!("it was refused: {error}"));
     }
 }

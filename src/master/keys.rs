@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Master {
     /// The answer to `get_keys`. Workers that can tell their keys are asked, all at a time. Who is away cannot be asked, and
-    /// is not to be forgotten while the key is changed.
+    /// counts until somebody forgets it: it may come back with an old key.
     pub fn keys(&self) -> String {
         let ask = |worker: &Member| {
             let knows = worker.is_settled() && worker.features().keys;
@@ -32,12 +32,12 @@ impl Master {
             });
         }
         // One that has left while it was asked is told once.
-        let mut gone = self.registry.gone(&self.node.clock);
-        gone.retain(|gone| items.iter().all(|item| item.name != gone.hello.node));
-        items.extend(gone.into_iter().map(|gone| NodeKeys {
-            link: gone.key,
-            left: Some(iso_utc(gone.since)),
-            ..NodeKeys::silent(&gone.hello.node, &gone.hello.node_type, None)
+        let (_, mut away) = self.registry.all();
+        away.retain(|away| items.iter().all(|item| item.name != away.name));
+        items.extend(away.into_iter().map(|away| NodeKeys {
+            left: Some(iso_utc(away.left.as_ref().map_or_else(|| self.node.clock.wall(), |left| left.since))),
+            link: away.key,
+            ..NodeKeys::silent(&away.name, &away.node_type, None)
         }));
         json::text(&ClusterKeys { items })
     }

@@ -1,10 +1,13 @@
 //! What only the master has: the listener, the registry of connected workers, and what it tells of them.
 
+mod away;
 mod health;
 mod join;
 mod keys;
+mod known;
 mod listener;
 mod member;
+mod memory;
 mod nodes;
 mod peer;
 mod registry;
@@ -17,9 +20,11 @@ use listener::PUSHED_OUT;
 use log::{debug, info, warn};
 use parking_lot::Mutex;
 
+pub use known::Known;
 pub use listener::Listener;
 pub use member::Member;
-pub use registry::{Gone, Registry};
+use memory::Memory;
+pub use registry::Registry;
 use turned_away::TurnedAway;
 
 use crate::{
@@ -46,7 +51,7 @@ const MEMBER_CACHE: usize = 2 * 1024 * 1024;
 pub struct Master {
     /// The node.
     pub node: Arc<Node>,
-    /// The workers that are connected.
+    /// The workers that are known.
     pub registry: Registry,
     /// The master's own files.
     pub local_integrity: Arc<LocalIntegrity>,
@@ -56,13 +61,14 @@ pub struct Master {
     pub comparing: drift::Turn,
     integrity: Arc<integrity::master::Shared>,
     daemons: Arc<Daemons>,
+    memory: Memory,
     /// What was said of peers that hold the key and are no workers.
     told: Repeats,
     turned_away: TurnedAway,
 }
 
 impl Master {
-    /// The master of `node`, with nothing started yet.
+    /// The master of `node`, with nothing started yet. It knows the workers that an earlier run has known.
     pub fn new(node: Arc<Node>) -> Arc<Self> {
         let local_integrity = Arc::new(LocalIntegrity::new(&node));
         let integrity = Arc::new(integrity::master::Shared {
@@ -73,10 +79,13 @@ impl Master {
             reading: Mutex::default(),
         });
         let daemons = Arc::new(Daemons::new(&node, &local_integrity));
+        let memory = Memory::new(&node);
+        let away = memory.load(&node.cluster.node_name, &node.clock);
         Arc::new(Self {
             node,
             daemons,
-            registry: Registry::default(),
+            registry: Registry::new(away),
+            memory,
             local_integrity,
             local_agent_groups: Arc::default(),
             comparing: drift::Turn::default(),
@@ -86,7 +95,7 @@ impl Master {
         })
     }
 
-    /// Starts its threads: `listen`, `local_integrity`, `local_groups` and `keep_alive`.
+    /// Starts its threads: `listen`, `local_integrity`, `local_groups`, `keep_alive` and `nodes`.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -104,6 +113,8 @@ impl Master {
                 || this.registry.workers().iter().any(classic),
             );
         })?;
+        let this = self.clone();
+        threads.spawn("nodes", move || this.memory.run(&this.node, &this.registry))?;
         let this = self.clone();
         threads.spawn("local_groups", move || this.local_agent_groups.run(&this.node, &this.registry))?;
         let this = self.clone();

@@ -100,7 +100,7 @@ impl Handler for Peer {
             Some(worker) => {
                 self.scope = scope_of(worker);
                 self.master.node.waiting.lost(&worker.connection, reason);
-                if self.master.registry.remove(worker, &self.master.node.clock) {
+                if self.master.leaves(worker, reason) {
                     // What it sent had no name, so the folder is empty; invented names are to leave no traces. A worker
                     // that has taken this one's place keeps it.
                     let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
@@ -130,6 +130,7 @@ impl Peer {
             accept_patch_versions: node.settings.link.accept_patch_versions,
         };
         if let Err(error) = hello::check(&hello, &rules) {
+            self.master.registry.refused(&hello.node, &error.to_string());
             return self.master.refuse(connection, counter, Rejection::of_hello(error.code), &error);
         }
         if hello.version != node.settings.version.to_string() {

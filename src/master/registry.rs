@@ -1,43 +1,28 @@
-//! The workers that are connected, in the order in which they came, and those that left.
+//! The workers that the master knows: those that are connected, in the order in which they came, and those that are away,
+//! until they come back or somebody forgets them.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{collections::VecDeque, sync::Arc};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::RwLock;
 
-use super::Member;
-use crate::{system::clock::Clock, wire::Hello};
-
-/// How long a worker that left is remembered: long enough that somebody is told, and one that was removed for good is
-/// not missed for ever.
-const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// Workers that left and are remembered, at most; the longest gone is forgotten first.
-const GONE: usize = 256;
+use super::{
+    Member,
+    away::{Away, Left},
+};
+use crate::limits::AWAY;
 
 /// Names are unique in it.
-#[derive(Default)]
-pub struct Registry(RwLock<Workers>);
+pub struct Registry {
+    workers: RwLock<Workers>,
+    changed: (Sender<()>, Receiver<()>),
+}
 
 #[derive(Default)]
 struct Workers {
     connected: Vec<Arc<Member>>,
-    gone: VecDeque<Gone>,
-}
-
-/// A worker that was connected.
-#[derive(Clone)]
-pub struct Gone {
-    /// What it said of itself.
-    pub hello: Hello,
-    /// When its connection ended, wall clock.
-    pub since: SystemTime,
-    /// The fingerprint of the key that its connection had: the key itself is not to outlive its removal here.
-    pub key: Option<String>,
-    at: Instant,
+    /// The longest gone first.
+    away: VecDeque<Away>,
 }
 
 /// Why a worker was not registered.
@@ -48,13 +33,37 @@ pub enum NotRegistered {
     Full,
 }
 
+/// Why a worker was not forgotten.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotForgotten {
+    /// It is connected.
+    Connected,
+    /// No worker has this name.
+    Unknown,
+}
+
 impl Registry {
+    /// With the workers that an earlier run has known, the longest gone first.
+    pub fn new(away: Vec<Away>) -> Self {
+        Self { workers: RwLock::new(Workers { connected: Vec::new(), away: away.into() }), changed: bounded(1) }
+    }
+
+    /// Becomes ready when what is known of the workers has changed.
+    pub fn changed(&self) -> &Receiver<()> {
+        &self.changed.1
+    }
+
+    fn change(&self) {
+        // One that was told already, and has not been heard yet, is as good.
+        let _ = self.changed.0.try_send(());
+    }
+
     /// Registers `worker`.
     ///
     /// # Errors
     /// When its name is taken or the registry is full.
     pub fn add(&self, worker: &Arc<Member>, limit: usize) -> Result<(), NotRegistered> {
-        let mut workers = self.0.write();
+        let mut workers = self.workers.write();
         let name = &worker.hello.node;
         if let Some(other) = workers.connected.iter().find(|other| other.hello.node == *name) {
             return Err(NotRegistered::NameTaken(other.clone()));
@@ -62,42 +71,68 @@ impl Registry {
         if workers.connected.len() >= limit {
             return Err(NotRegistered::Full);
         }
-        workers.gone.retain(|gone| gone.hello.node != *name);
+        workers.away.retain(|away| away.name != *name);
         workers.connected.push(worker.clone());
+        drop(workers);
+        self.change();
         Ok(())
     }
 
-    /// Forgets `worker`; another of the same name stays. Whether it was still registered. It counts as one that left.
-    pub fn remove(&self, worker: &Member, clock: &Clock) -> bool {
-        let (at, since) = (clock.now(), clock.wall());
-        let key = worker.connection.cipher().map(|cipher| cipher.fingerprint().to_owned());
-        let mut workers = self.0.write();
+    /// Takes `worker` off the connected ones, with how it left; another of the same name stays. None if it was not
+    /// registered any more, otherwise who was forgotten because too many are away.
+    pub fn remove(&self, worker: &Member, left: Option<Left>) -> Option<Option<Away>> {
+        let away = Away { left, ..Away::of(worker) };
+        let mut workers = self.workers.write();
         let before = workers.connected.len();
         workers.connected.retain(|other| !other.connection.is(&worker.connection));
-        let removed = workers.connected.len() < before;
-        if removed {
-            if workers.gone.len() == GONE {
-                workers.gone.pop_front();
-            }
-            workers.gone.push_back(Gone { hello: worker.hello.clone(), since, key, at });
+        if workers.connected.len() == before {
+            return None;
         }
-        removed
+        let forgotten = if workers.away.len() >= AWAY { workers.away.pop_front() } else { None };
+        workers.away.push_back(away);
+        drop(workers);
+        self.change();
+        Some(forgotten)
+    }
+
+    /// A worker of this name was refused for this reason.
+    pub fn refused(&self, name: &str, reason: &str) {
+        let mut workers = self.workers.write();
+        if workers.away.iter_mut().find(|away| away.name == name).is_some_and(|away| away.refuse(reason)) {
+            drop(workers);
+            self.change();
+        }
+    }
+
+    /// Forgets a worker that is away; gives what was known of it.
+    ///
+    /// # Errors
+    /// When it is none that is away.
+    pub fn forget(&self, name: &str) -> Result<Away, NotForgotten> {
+        let mut workers = self.workers.write();
+        if workers.connected.iter().any(|worker| worker.hello.node == name) {
+            return Err(NotForgotten::Connected);
+        }
+        let at = workers.away.iter().position(|away| away.name == name);
+        let forgotten = at.and_then(|at| workers.away.remove(at)).ok_or(NotForgotten::Unknown)?;
+        drop(workers);
+        self.change();
+        Ok(forgotten)
     }
 
     /// The worker of this name.
     pub fn find(&self, name: &str) -> Option<Arc<Member>> {
-        self.0.read().connected.iter().find(|worker| worker.hello.node == name).cloned()
+        self.workers.read().connected.iter().find(|worker| worker.hello.node == name).cloned()
     }
 
     /// All that are connected now.
     pub fn workers(&self) -> Vec<Arc<Member>> {
-        self.0.read().connected.clone()
+        self.workers.read().connected.clone()
     }
 
-    /// All that left lately and have not come back.
-    pub fn gone(&self, clock: &Clock) -> Vec<Gone> {
-        let now = clock.now();
-        let workers = self.0.read();
-        workers.gone.iter().filter(|gone| now.saturating_duration_since(gone.at) < REMEMBERED).cloned().collect()
+    /// All that are connected, and all that are not, at one instant.
+    pub fn all(&self) -> (Vec<Arc<Member>>, Vec<Away>) {
+        let workers = self.workers.read();
+        (workers.connected.clone(), workers.away.iter().cloned().collect())
     }
 }

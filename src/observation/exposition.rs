@@ -39,11 +39,11 @@ fn nodes(text: &mut Text, view: &View) {
     for Seen { name, node_type, version, address, .. } in &view.nodes {
         text.sample(&[("name", name), ("type", node_type), ("version", version), ("ip", address)], 1);
     }
-    let help = "Whether a node is connected to the cluster. The master tells it of all, also of workers that left in the \
-                last 24 hours; a worker of itself.";
+    let help = "Whether a node is connected to the cluster. The master tells it of all that it knows, a worker of \
+                itself; who is away is known until somebody forgets it.";
     text.family("wazuh_cluster_node_connected", Kind::Gauge, help);
     for node in &view.nodes {
-        text.sample(&[("name", &node.name)], u8::from(node.connected));
+        text.sample(&[("name", &node.name)], u8::from(node.connected.is_some()));
     }
     let help = "Seconds since the last keep-alive of a worker or, on a worker, since its last that was answered.";
     text.family("wazuh_cluster_keepalive_age_seconds", Kind::Gauge, help);

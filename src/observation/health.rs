@@ -32,7 +32,11 @@ impl Health {
             NodeType::Worker => (
                 Check {
                     name: "connected",
-                    problem: (!view.own().connected).then(|| "this worker is not connected to its master".to_owned()),
+                    problem: view
+                        .own()
+                        .connected
+                        .is_none()
+                        .then(|| "this worker is not connected to its master".to_owned()),
                 },
                 recent(view, Task::IntegrityCheck, settings.worker.sync_integrity),
             ),

@@ -8,7 +8,6 @@
 //! Threads: `metrics-listen` accepts, at a loopback address or a UNIX socket; `metrics`, one for each program, of bounded
 //! number. Nothing here is waited for by another room, and nothing waits for a slow agent database longer than a second.
 
-mod agents;
 mod exposition;
 mod health;
 mod page;

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use super::{agents::Agents, exposition, health::Health, page, view::View};
+use super::{exposition, health::Health, page, view::View};
 use crate::{
     config::{Home, settings::Listen},
     limits::WATCHERS,
@@ -73,8 +73,7 @@ impl Server {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(self, role: &Role, threads: &Group) -> io::Result<()> {
-        let answers =
-            Arc::new(Answers { role: role.clone(), agents: Agents::default(), tcp: matches!(self, Self::Tcp(..)) });
+        let answers = Arc::new(Answers { role: role.clone(), tcp: matches!(self, Self::Tcp(..)) });
         threads.spawn("metrics-listen", move || match self {
             Self::Unix(listener) => serve(listener, &answers),
             Self::Tcp(listener, _) => serve(listener, &answers),
@@ -100,7 +99,6 @@ fn serve<B: Accept>(listener: Listener<B>, answers: &Arc<Answers>) {
 
 struct Answers {
     role: Role,
-    agents: Agents,
     tcp: bool,
 }
 
@@ -131,7 +129,8 @@ impl Answers {
     }
 
     fn view(&self) -> View {
-        View::new(&self.role, self.agents.numbers(self.role.node()))
+        let node = self.role.node();
+        View::new(&self.role, node.active.lately(&node.agents, &node.local_requests, &node.clock))
     }
 }
 

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::agents::Numbers;
 use crate::{
+    agents::Numbers,
     local::Role,
-    master::{Gone, Master, Member},
+    master::{Known, Master, Member},
     metrics::Task,
     node::Node,
     tasks::integrity::{
@@ -16,6 +16,7 @@ use crate::{
         master::Held,
         status::{Sending, Standing},
     },
+    verdict::Verdict,
     worker::Worker,
 };
 
@@ -45,10 +46,10 @@ pub(super) struct Seen {
     pub(super) node_type: String,
     pub(super) version: String,
     pub(super) address: String,
-    /// Whether it is connected to the cluster.
-    pub(super) connected: bool,
-    /// Since when it is connected, or not.
-    pub(super) since: Option<SystemTime>,
+    /// How it stands.
+    pub(super) verdict: Verdict,
+    /// Since when it is connected, if it is.
+    pub(super) connected: Option<SystemTime>,
     /// Of a worker: how long ago its last keep-alive was.
     pub(super) keep_alive: Option<Duration>,
     /// Of a worker that is connected.
@@ -97,74 +98,47 @@ fn authority(master: &Master) -> Authority {
 }
 
 fn of_master(master: &Master, agents: &Option<Numbers>) -> Vec<Seen> {
-    let clock = &master.node.clock;
-    let mut own = own(&master.node, agents);
-    (own.connected, own.since) = (true, Some(master.node.metrics.started));
-    own.address = master.node.cluster.nodes.first().cloned().unwrap_or_default();
-    let mut nodes = vec![own];
-    nodes.extend(master.registry.workers().iter().map(|worker| of_member(worker, clock.now(), agents)));
-    nodes.extend(master.registry.gone(clock).into_iter().map(of_gone));
-    nodes[1..].sort_by(|a, b| a.name.cmp(&b.name));
+    let now = master.node.clock.now();
+    let mut nodes: Vec<Seen> = master.known().into_iter().map(|known| of_known(known, now, agents)).collect();
+    let own = nodes.iter().position(|node| node.name == master.node.cluster.node_name).unwrap_or_default();
+    nodes[..=own].rotate_right(1);
+    nodes[0].connected = Some(master.node.metrics.started);
+    nodes[0].agents = active(agents, &nodes[0].name);
     nodes
-}
-
-fn own(node: &Node, agents: &Option<Numbers>) -> Seen {
-    let cluster = &node.cluster;
-    Seen {
-        name: cluster.node_name.clone(),
-        node_type: cluster.node_type.to_string(),
-        version: node.settings.version.to_string(),
-        address: String::new(),
-        connected: false,
-        since: None,
-        keep_alive: None,
-        files: None,
-        agents: active(agents, &cluster.node_name),
-    }
 }
 
 fn active(agents: &Option<Numbers>, name: &str) -> Option<u64> {
     agents.as_ref().map(|numbers| numbers.get(name).copied().unwrap_or_default())
 }
 
-fn of_member(worker: &Member, now: Instant, agents: &Option<Numbers>) -> Seen {
-    let status = worker.integrity.status();
-    let equal = status.standing.verified.unwrap_or(worker.joined.0);
+fn of_known(known: Known, now: Instant, agents: &Option<Numbers>) -> Seen {
+    let Known { name, node_type, version, address, verdict, worker } = known;
+    let worker = worker.as_deref();
     Seen {
-        connected: true,
-        since: Some(worker.joined.1),
-        address: worker.address.to_string(),
-        keep_alive: Some(now.saturating_duration_since(worker.last_keep_alive().0)),
-        files: Some(Files {
-            standing: status.standing,
-            age: now.saturating_duration_since(equal),
-            checked: status.check.end,
-            sent: status.sync.end,
-            sending: status.sending,
-            applied: worker.integrity.last_applied(),
-            behind_since: status.behind_since,
-            held: status.held,
-        }),
-        agents: active(agents, &worker.hello.node),
-        ..of_hello(&worker.hello)
+        connected: worker.map(|worker| worker.joined.1),
+        keep_alive: worker.map(|worker| now.saturating_duration_since(worker.last_keep_alive().0)),
+        files: worker.map(|worker| files(worker, now)),
+        agents: worker.and_then(|_| active(agents, &name)),
+        name,
+        node_type,
+        version,
+        address,
+        verdict,
     }
 }
 
-fn of_gone(gone: Gone) -> Seen {
-    Seen { since: Some(gone.since), ..of_hello(&gone.hello) }
-}
-
-fn of_hello(hello: &crate::wire::Hello) -> Seen {
-    Seen {
-        name: hello.node.clone(),
-        node_type: hello.node_type.clone(),
-        version: hello.version.clone(),
-        address: String::new(),
-        connected: false,
-        since: None,
-        keep_alive: None,
-        files: None,
-        agents: None,
+fn files(worker: &Member, now: Instant) -> Files {
+    let status = worker.integrity.status();
+    let equal = status.standing.verified.unwrap_or(worker.joined.0);
+    Files {
+        standing: status.standing,
+        age: now.saturating_duration_since(equal),
+        checked: status.check.end,
+        sent: status.sync.end,
+        sending: status.sending,
+        applied: worker.integrity.last_applied(),
+        behind_since: status.behind_since,
+        held: status.held,
     }
 }
 
@@ -173,10 +147,13 @@ fn of_worker(worker: &Worker, agents: &Option<Numbers>) -> Seen {
     let (metrics, now) = (&node.metrics, node.clock.now());
     let last = |task| metrics.task(task).last().map(|last| last.wall);
     let verified = state.standing.verified.map(|verified| now.saturating_duration_since(verified));
-    let since = worker.connected_since();
     Seen {
-        connected: since.is_some(),
-        since,
+        name: node.cluster.node_name.clone(),
+        node_type: node.cluster.node_type.to_string(),
+        version: node.settings.version.to_string(),
+        address: String::new(),
+        verdict: worker.verdict(),
+        connected: worker.connected_since(),
         keep_alive: metrics.age(Task::KeepAlive),
         files: Some(Files {
             age: verified.unwrap_or_else(|| metrics.uptime()),
@@ -188,6 +165,6 @@ fn of_worker(worker: &Worker, agents: &Option<Numbers>) -> Seen {
             behind_since: None,
             held: None,
         }),
-        ..own(node, agents)
+        agents: active(agents, &node.cluster.node_name),
     }
 }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 mod local;
 mod text;
 pub use local::{local_date, local_day, log_time, rfc3339};
-pub use text::{iso_utc, seconds_with_fraction, utc};
+pub use text::{from_iso_utc, iso, iso_utc, seconds_with_fraction, utc};
 
 /// A source of monotonic time, wall time and timers; cheap to clone.
 #[derive(Clone, Default)]

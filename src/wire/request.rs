@@ -103,6 +103,7 @@ pub enum Request<'a> {
     /// Ours: where nodes differ in what the cluster does not keep equal.
     Drift(&'a [u8]),
     ConfirmDeletions(&'a [u8]),
+    ForgetNode(&'a [u8]),
     /// Ours: the master wants the outline of this worker's configuration.
     Outline(&'a [u8]),
     /// For a program of the master's manager. On the control socket the whole payload, between nodes behind an origin.
@@ -241,6 +242,7 @@ impl<'a> Request<'a> {
             b"int_applied" => Self::IntegrityApplied(payload),
             b"get_drift" => Self::Drift(payload),
             b"confirm_del" => Self::ConfirmDeletions(payload),
+            b"forget_node" => Self::ForgetNode(payload),
             b"get_outline" => Self::Outline(payload),
             b"sendsync" => Self::SendSync(payload),
             b"sendasync" => Self::SendAsync(payload),

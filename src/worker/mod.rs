@@ -5,6 +5,7 @@ mod connector;
 mod dial;
 mod parcels;
 mod peer;
+mod verdict;
 
 use std::{io, sync::Arc, time::SystemTime};
 

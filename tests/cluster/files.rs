@@ -143,6 +143,7 @@ fn a_start_removes_what_was_not_yet_in_its_place() {
         "etc/.client.keys.tmp",
         "queue/.agents-pending.tmp",
         "queue/.agents-timestamp.tmp",
+        "queue/cluster-state/.nodes.json.tmp",
         "etc/.cluster-0123abcd-0.tmp",
         "etc/rules/deep/.cluster-0123abcd-17.tmp",
         "queue/cluster/apply.journal.tmp",

@@ -80,7 +80,11 @@ fn members_come_in_the_order_of_the_original() {
             let original: Value = answers.filter_map(|text| serde_json::from_str(text).ok()).next_back().unwrap();
             let (mut theirs, mut ours) = (Vec::new(), Vec::new());
             members("", &original, &mut theirs);
-            members("", &ask(node, command, payload), &mut ours);
+            let mut answer = ask(node, command, payload);
+            // Ours, behind all else, and part of no object whose members anybody goes through.
+            let verdicts = answer.as_object_mut().unwrap().shift_remove("verdicts");
+            assert_eq!(verdicts.is_some(), command == Command::Health);
+            members("", &answer, &mut ours);
             assert!(theirs.len() > 8, "{theirs:?}");
             assert_eq!(ours, theirs, "{role} {name}");
         }

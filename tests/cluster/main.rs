@@ -10,6 +10,7 @@ mod drift;
 mod files;
 mod health;
 mod keys;
+mod known;
 mod link;
 mod local;
 mod observation;

@@ -47,7 +47,7 @@ pub(super) fn page(view: &View, health: &Health) -> String {
 
 /// One sentence on the whole, and what is wrong with this node.
 fn verdict(out: &mut String, view: &View, health: &Health) {
-    let workers = view.nodes.iter().filter(|node| node.files.is_some() || !node.connected);
+    let workers = view.nodes.iter().filter(|node| node.files.is_some() || node.connected.is_none());
     let states: Vec<State> = workers.map(State::of).collect();
     let (good, all) = (states.iter().filter(|state| state.is_good()).count(), states.len());
     let text = match (view.node.cluster.node_type, all) {
@@ -73,7 +73,7 @@ fn verdict(out: &mut String, view: &View, health: &Health) {
 
 /// How long this worker has been connected to its master.
 fn connected(view: &View) -> String {
-    let since = view.own().since.map(|since| view.now.duration_since(since).unwrap_or_default());
+    let since = view.own().connected.map(|since| view.now.duration_since(since).unwrap_or_default());
     since.map_or_else(|| NOTHING.to_owned(), human::span)
 }
 

@@ -33,7 +33,7 @@ pub(super) enum State {
 
 impl State {
     pub(super) fn of(node: &Seen) -> Self {
-        if !node.connected {
+        if node.connected.is_none() {
             return Self::Bad("not connected".to_owned());
         }
         let Some(Files { standing, sending, applied, behind_since, held, .. }) = &node.files else {
@@ -84,8 +84,8 @@ fn row(node: &Seen, view: &View) -> [String; COLUMNS.len()] {
     let name =
         format!("<b>{}</b> <small>{} {}</small>", escape(&node.name), escape(&node.node_type), escape(&node.version));
     let mut state = State::of(node).badge();
-    if !node.connected
-        && let Some(since) = node.since
+    if node.connected.is_none()
+        && let Some(since) = node.verdict.since
     {
         // Writing to a string cannot fail.
         let _ = write!(state, " <small>since {}</small>", date(since));
@@ -95,7 +95,7 @@ fn row(node: &Seen, view: &View) -> [String; COLUMNS.len()] {
     }
     let known = |text: String| if text.is_empty() { NOTHING.to_owned() } else { text };
     let since = files.filter(|files| files.behind_since.is_none()).and_then(|files| files.standing.since);
-    let since = since.filter(|_| node.connected);
+    let since = since.filter(|_| node.connected.is_some());
     [
         name,
         state,

@@ -88,6 +88,8 @@ pub struct Standing {
     pub verified: Option<Instant>,
     /// Since when every check has found them equal, wall clock; none if the last has not.
     pub since: Option<SystemTime>,
+    /// Since when every check has found differences, wall clock; none if the last has not.
+    pub differs_since: Option<SystemTime>,
     /// In what they differed at the last check.
     pub behind: Counts,
 }
@@ -95,12 +97,12 @@ pub struct Standing {
 impl Standing {
     /// A check has found them equal.
     pub fn equal(&mut self, now: Instant, wall: SystemTime) {
-        *self = Self { verified: Some(now), since: self.since.or(Some(wall)), behind: Counts::default() };
+        *self = Self { verified: Some(now), since: self.since.or(Some(wall)), ..Self::default() };
     }
 
     /// A check has found these differences.
-    pub fn differs(&mut self, behind: Counts) {
-        *self = Self { since: None, behind, ..*self };
+    pub fn differs(&mut self, behind: Counts, wall: SystemTime) {
+        *self = Self { since: None, differs_since: self.differs_since.or(Some(wall)), behind, ..*self };
     }
 }
 
@@ -149,9 +151,11 @@ mod tests {
         standing.equal(now, wall);
         standing.equal(later(9).0, later(9).1);
         assert_eq!((standing.verified, standing.since), (Some(later(9).0), Some(wall)));
-        standing.differs(Counts { missing: 2, ..Counts::default() });
+        standing.differs(Counts { missing: 2, ..Counts::default() }, later(10).1);
+        standing.differs(Counts { missing: 2, ..Counts::default() }, later(11).1);
         assert_eq!((standing.verified, standing.since, standing.behind.sum()), (Some(later(9).0), None, 2));
+        assert_eq!(standing.differs_since, Some(later(10).1));
         standing.equal(later(20).0, later(20).1);
-        assert_eq!((standing.since, standing.behind.sum()), (Some(later(20).1), 0));
+        assert_eq!((standing.since, standing.differs_since, standing.behind.sum()), (Some(later(20).1), None, 0));
     }
 }

@@ -166,6 +166,7 @@ impl Home {
         let varies = [
             "home/logs/cluster.log",
             "home/queue/cluster",
+            "home/queue/cluster-state",
             "home/queue/db",
             "home/queue/sockets",
             "home/var/run",

@@ -197,7 +197,7 @@ impl Integrity {
                 state.status.held = None;
             }
             Found::Behind(behind, held) => {
-                state.status.standing.differs(behind);
+                state.status.standing.differs(behind, end);
                 state.status.held = held;
             }
         }

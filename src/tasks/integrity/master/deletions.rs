@@ -120,6 +120,13 @@ impl Deletions {
         }
     }
 
+    /// A worker of this name would be another one: it is judged anew.
+    pub fn forget(&self, worker: &str) {
+        let mut workers = self.0.lock();
+        workers.released.remove(worker);
+        workers.held.remove(worker);
+    }
+
     /// Lets go what is held back from the workers that `chosen` takes; gives their names, and what that is.
     pub fn confirm(&self, chosen: impl Fn(&str) -> bool) -> BTreeMap<String, Held> {
         let mut workers = self.0.lock();

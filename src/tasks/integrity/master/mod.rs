@@ -31,7 +31,7 @@ use crate::{
     logging::{Repeats, Scope, scope},
     node::Node,
     session::native::Features,
-    system::random,
+    system::{clock::Clock, random},
     tasks::local_integrity::LocalIntegrity,
     wire::{ErrorObject, NO_TASK},
 };
@@ -245,6 +245,11 @@ impl Integrity {
         if let Some((_, progress)) = sending.filter(|(id, _)| id == task) {
             progress.transfer.cancel();
         }
+    }
+
+    /// The clock of the node.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.node.clock
     }
 
     /// For `get_health`.

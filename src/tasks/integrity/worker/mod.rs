@@ -399,7 +399,7 @@ impl<'a> Integrity<'a> {
         };
         let counts =
             Counts { missing: update.missing_count(), shared: update.shared_count(), extra: update.extra_count() };
-        self.files.state.lock().standing.differs(counts);
+        self.files.state.lock().standing.differs(counts, self.node.clock.wall());
         let Counts { missing, shared, extra } = counts;
         info!(
             target: &*self.sync_scope,
