@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::Victim;
+use crate::support::{Permission, Victim};
 
 #[test]
 fn transfers_that_were_not_announced() {
@@ -38,7 +38,7 @@ fn a_master_that_begins_and_never_ends() {
     let told = String::from_utf8(victim.peer.wait_for("cancel_task")).unwrap();
     assert!(told.starts_with(&task) && told.contains("\"code\": 3039"), "{told}");
     victim.home.wait_for("[Integrity sync] Error 3039 - Timeout while waiting to receive a file");
-    victim.peer.grant = true;
+    victim.peer.permission = Permission::Granted;
     victim.peer.wait_for("syn_i_w_m_e");
     assert_eq!(victim.home.snapshot(), before);
 }

@@ -1,10 +1,13 @@
 //! A worker goes on asking for checks, whatever becomes of the verdict of one.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
 
-use crate::support::{Address, Daemon, Home, Peer, ScriptedMaster, until};
+use crate::support::{Address, Daemon, Home, Peer, Permission, ScriptedMaster, until};
 
 /// A worker, and its master, which has just got the manifest of the worker's first check.
 fn asked() -> (Home, Daemon, Peer) {
@@ -40,6 +43,22 @@ fn a_check_that_the_master_gave_up_is_made_again() {
     let line = worker.wait_for("The master did not find these files equal to its own: Error 3007");
     assert!(line.contains("ERROR") && line.contains("[Integrity check]"), "{line}");
     peer.wait_for("syn_i_w_m_e");
+}
+
+/// Case 6.5: the way out of a check that was refused is the next one in its time, not the same question without end.
+#[test]
+fn a_master_that_refuses_a_check_is_asked_again_in_its_time() {
+    let (worker, _daemon, mut peer) = asked();
+    peer.permission = Permission::Refused;
+    peer.ask("int_changed", "7");
+    peer.wait_for("syn_i_w_m_p");
+    let begun = Instant::now();
+    // The first of these may be due at once; each of the others comes one period after the one before.
+    (0..3).for_each(|_| drop(peer.wait_for("syn_i_w_m_p")));
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_secs(2), "asked three times in {waited:?}");
+    let line = worker.wait_for("The check could not be made");
+    assert!(line.contains("ERROR") && line.contains("no checks today"), "{line}");
 }
 
 /// Case 6.9.

@@ -17,7 +17,7 @@ pub use daemon::{Daemon, clusterd, control, finish};
 pub use home::{Address, Home, KEY};
 pub use manager::{Program, register};
 pub use namespace::{HELPERS, USERS, WAZUH, seen, unshared, unshared_with, write_users};
-pub use peer::{Answer, Peer};
+pub use peer::{Answer, Peer, Permission};
 pub use scripted::ScriptedMaster;
 pub use snapshot::{Snapshot, snapshot};
 pub use victim::{List, Victim};

@@ -27,6 +27,17 @@ struct Asked {
     payload: Vec<u8>,
 }
 
+/// What a master says to a worker that wants to be checked.
+#[derive(Clone, Copy)]
+pub enum Permission {
+    /// It may.
+    Granted,
+    /// Not now.
+    Denied,
+    /// The question is answered with an error.
+    Refused,
+}
+
 /// A peer.
 pub struct Peer {
     stream: TcpStream,
@@ -38,8 +49,8 @@ pub struct Peer {
     files: HashMap<Vec<u8>, Vec<u8>>,
     /// Whether requests stay unanswered.
     pub silent: bool,
-    /// Whether checks are granted to the other end.
-    pub grant: bool,
+    /// What the other end gets when it asks whether it may be checked.
+    pub permission: Permission,
     /// Whether it agrees with a worker on digests, and then refuses to compare a part of the files.
     pub native: bool,
 }
@@ -70,7 +81,7 @@ impl Peer {
             asked: VecDeque::new(),
             files: HashMap::new(),
             silent: false,
-            grant: true,
+            permission: Permission::Granted,
             native: false,
         }
     }
@@ -276,7 +287,11 @@ impl Peer {
             "echo" => ("ok", body.clone()),
             "echo-c" => ("ok-m ", body.clone()),
             "echo-m" => ("ok-c", body.clone()),
-            "syn_i_w_m_p" => ("ok", if self.grant { b"True".to_vec() } else { b"False".to_vec() }),
+            "syn_i_w_m_p" => match self.permission {
+                Permission::Granted => ("ok", b"True".to_vec()),
+                Permission::Denied => ("ok", b"False".to_vec()),
+                Permission::Refused => ("err", ErrorObject::unexpected("no checks today").to_json().into_bytes()),
+            },
             "syn_i_w_m" | "syn_m_c" => ("ok", b"22b389b6-bce8-4413-be2b-9bcdc92e4c51".to_vec()),
             "new_file" => {
                 self.files.insert(body.clone(), Vec::new());

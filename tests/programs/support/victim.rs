@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Address, Daemon, Home, Peer, ScriptedMaster, archive, entry, update};
+use super::{Address, Daemon, Home, Peer, Permission, ScriptedMaster, archive, entry, update};
 
 /// A worker with some files, connected to a scripted master that has got its manifest.
 pub struct Victim {
@@ -25,7 +25,7 @@ impl Victim {
         let daemon = Daemon::start(&home);
         let mut peer = master.accept();
         peer.wait_for("syn_i_w_m_e");
-        peer.grant = false;
+        peer.permission = Permission::Denied;
         Self { home, _daemon: daemon, _master: master, peer }
     }
 
@@ -45,7 +45,7 @@ impl Victim {
         assert!(told.starts_with("None {") && told.contains("\"code\": 3040"), "{told}");
         assert_eq!(self.home.snapshot(), before);
         // The next check goes its way.
-        self.peer.grant = true;
+        self.peer.permission = Permission::Granted;
         self.peer.wait_for("syn_i_w_m_e");
     }
 
@@ -70,7 +70,7 @@ impl Victim {
         let mut after = self.home.snapshot();
         assert!(after.remove("home/etc/rules/good.xml").is_some());
         assert_eq!(after, before);
-        self.peer.grant = true;
+        self.peer.permission = Permission::Granted;
         self.peer.wait_for("syn_i_w_m_e");
     }
 }
