@@ -30,7 +30,7 @@ use turned_away::TurnedAway;
 use crate::{
     connection::PEER_CLOSED,
     drift,
-    files::{ChecksumKind, MemberCache},
+    files::ChecksumKind,
     logging::{Repeats, Scope, scope},
     metrics::Rejection,
     node::Node,
@@ -43,9 +43,6 @@ use crate::{
         local_integrity::LocalIntegrity,
     },
 };
-
-/// The bytes of compressed files that are kept for the next worker that needs them.
-const MEMBER_CACHE: usize = 2 * 1024 * 1024;
 
 /// The master of a cluster.
 pub struct Master {
@@ -74,7 +71,6 @@ impl Master {
         let integrity = Arc::new(integrity::master::Shared {
             node: node.clone(),
             local: local_integrity.clone(),
-            members: MemberCache::new(MEMBER_CACHE),
             deletions: integrity::master::Deletions::default(),
             reading: Mutex::default(),
         });

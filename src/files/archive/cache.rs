@@ -1,14 +1,17 @@
 //! Compressed members by checksum, so that many workers cost one compression.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use crate::files::checksum::ContentSum;
 
-/// A bounded store of compressed members, shared by the writers of several archives. What was not used for the
-/// longest time goes first.
+/// A bounded store of compressed members, shared by the writers of several archives while the workers come for them.
+///
+/// What was not used for one to two periods is forgotten: the workers have it then. When it is full, nothing more is kept:
+/// workers fetch the same files in the same order, so the first are as good as the last.
 pub struct MemberCache {
     limit: usize,
     inner: Mutex<Inner>,
@@ -16,11 +19,18 @@ pub struct MemberCache {
 
 #[derive(Default)]
 struct Inner {
-    members: HashMap<ContentSum, (u64, Cached)>,
-    /// The same by last use.
-    order: BTreeMap<u64, ContentSum>,
+    /// Used since the last change of generations.
+    young: Generation,
+    /// Used in the one before.
+    old: Generation,
+    /// When the last change was.
+    changed: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Generation {
+    members: HashMap<ContentSum, Cached>,
     bytes: usize,
-    clock: u64,
 }
 
 /// One compressed member.
@@ -32,7 +42,20 @@ pub(super) struct Cached {
 }
 
 /// What an entry costs besides its bytes, roughly.
-const OVERHEAD: usize = 160;
+const OVERHEAD: usize = 128;
+
+impl Cached {
+    fn cost(&self) -> usize {
+        self.packed.len() + OVERHEAD
+    }
+}
+
+impl Generation {
+    fn insert(&mut self, sum: ContentSum, cached: Cached) {
+        self.bytes += cached.cost();
+        self.members.insert(sum, cached);
+    }
+}
 
 impl MemberCache {
     /// A cache of at most `limit` bytes. 2 MiB hold the changed files of an ordinary day.
@@ -42,41 +65,47 @@ impl MemberCache {
 
     /// Bytes held now.
     pub fn bytes(&self) -> usize {
-        self.inner.lock().bytes
+        let inner = self.inner.lock();
+        inner.young.bytes + inner.old.bytes
+    }
+
+    /// Begins a new generation if the last one has lasted for `period`; whether anything was forgotten.
+    pub fn age(&self, now: Instant, period: Duration) -> bool {
+        let mut inner = self.inner.lock();
+        let inner = &mut *inner;
+        let changed = *inner.changed.get_or_insert(now);
+        if now.saturating_duration_since(changed) < period {
+            return false;
+        }
+        inner.changed = Some(now);
+        let forgotten = std::mem::replace(&mut inner.old, std::mem::take(&mut inner.young));
+        !forgotten.members.is_empty()
     }
 
     pub(super) fn find(&self, sum: &ContentSum) -> Option<Cached> {
         let mut inner = self.inner.lock();
-        let inner = &mut *inner;
-        let (used, cached) = inner.members.get_mut(sum)?;
-        inner.order.remove(used);
-        inner.clock += 1;
-        *used = inner.clock;
-        inner.order.insert(inner.clock, *sum);
-        Some(cached.clone())
+        if let Some(cached) = inner.young.members.get(sum) {
+            return Some(cached.clone());
+        }
+        let cached = inner.old.members.remove(sum)?;
+        inner.old.bytes -= cached.cost();
+        inner.young.insert(*sum, cached.clone());
+        Some(cached)
     }
 
-    /// Keeps a member whose content has this sum. One that would fill a quarter of the cache is not kept.
+    /// Keeps a member whose content has this sum, if there is room. One that would fill a quarter of the cache is not kept.
     pub(super) fn keep(&self, sum: ContentSum, plain: u64, packed: &[u8]) {
         let cost = packed.len() + OVERHEAD;
-        if cost > self.limit / 4 {
-            return;
-        }
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
-        if inner.members.contains_key(&sum) {
+        let known = inner.young.members.contains_key(&sum) || inner.old.members.contains_key(&sum);
+        if known || cost > self.limit / 4 || inner.young.bytes + cost > self.limit {
             return;
         }
-        while inner.bytes + cost > self.limit {
-            let Some((_, oldest)) = inner.order.pop_first() else { break };
-            if let Some((_, gone)) = inner.members.remove(&oldest) {
-                inner.bytes -= gone.packed.len() + OVERHEAD;
-            }
+        if inner.young.bytes + inner.old.bytes + cost > self.limit {
+            inner.old = Generation::default();
         }
-        inner.clock += 1;
-        inner.order.insert(inner.clock, sum);
-        inner.members.insert(sum, (inner.clock, Cached { packed: packed.into(), plain }));
-        inner.bytes += cost;
+        inner.young.insert(sum, Cached { packed: packed.into(), plain });
     }
 }
 
@@ -84,18 +113,40 @@ impl MemberCache {
 mod tests {
     use super::*;
 
+    const COST: usize = 100 + OVERHEAD;
+    const PERIOD: Duration = Duration::from_secs(8);
+
+    fn cache() -> MemberCache {
+        let cache = MemberCache::new(4 * COST);
+        (0..4).for_each(|n| cache.keep([n; 32], 1, &[n; 100]));
+        cache
+    }
+
     #[test]
-    fn the_least_recently_used_goes_first() {
-        let cache = MemberCache::new(4 * (100 + OVERHEAD));
-        for n in 0..4 {
-            cache.keep([n; 32], 1, &[n; 100]);
-        }
-        assert!(cache.find(&[0; 32]).is_some());
+    fn it_is_bounded_and_what_is_used_stays() {
+        let (cache, now) = (cache(), Instant::now());
+        assert_eq!(cache.bytes(), 4 * COST);
         cache.keep([9; 32], 1, &[9; 100]);
-        assert!(cache.find(&[1; 32]).is_none());
+        assert!(cache.find(&[9; 32]).is_none(), "it is full");
+        assert!(!cache.age(now, PERIOD) && !cache.age(now + PERIOD, PERIOD));
         assert_eq!(&cache.find(&[0; 32]).unwrap().packed[..], &[0; 100]);
-        assert_eq!(cache.bytes(), 4 * (100 + OVERHEAD));
+        assert_eq!(cache.bytes(), 4 * COST, "it has only moved");
+        cache.keep([9; 32], 1, &[9; 100]);
+        assert!(cache.find(&[9; 32]).is_some() && cache.find(&[0; 32]).is_some(), "those that nobody used give way");
+        assert_eq!(cache.bytes(), 2 * COST);
         cache.keep([5; 32], 1, &[0; 101]);
         assert!(cache.find(&[5; 32]).is_none(), "too large to be kept");
+    }
+
+    #[test]
+    fn what_nobody_uses_any_more_is_forgotten() {
+        let (cache, now) = (cache(), Instant::now());
+        let age = |periods| cache.age(now + periods * PERIOD, PERIOD);
+        assert!(!age(0) && !age(1));
+        assert!(cache.find(&[1; 32]).is_some());
+        assert!(age(2), "three were not used");
+        assert_eq!(cache.bytes(), COST);
+        assert!(age(3));
+        assert_eq!(cache.bytes(), 0);
     }
 }

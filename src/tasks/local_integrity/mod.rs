@@ -21,11 +21,11 @@ use log::{error, info, warn};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    files::{ChecksumKind, Manifest, Scan, Scanner, Unreadable},
+    files::{ChecksumKind, Manifest, MemberCache, Scan, Scanner, Unreadable},
     logging::{Scope, scope},
     metrics::Task,
     node::Node,
-    system::thread::guard,
+    system::{memory, thread::guard},
 };
 use watch::Watch;
 
@@ -39,9 +39,14 @@ const HISTORY: usize = 64;
 /// every turn.
 const CLASSIC_TURNS: u64 = 64;
 
+/// The bytes of compressed files that are kept for the next worker that needs them.
+const MEMBER_CACHE: usize = 2 * 1024 * 1024;
+
 /// The published result, shared by the thread, the workers' integrity checks and the control socket.
 pub struct LocalIntegrity {
     published: RwLock<Published>,
+    /// Those of the published files that were compressed lately, for the next worker that needs them.
+    pub members: MemberCache,
     turn: AtomicU64,
     /// The turn after which somebody last asked for BLAKE2b-512; 0 for never.
     blake2b_asked: AtomicU64,
@@ -105,6 +110,7 @@ impl LocalIntegrity {
             .with_grace(node.clock.clone(), node.settings.master.recalculate_integrity);
         Self {
             published: RwLock::default(),
+            members: MemberCache::new(MEMBER_CACHE),
             turn: AtomicU64::new(0),
             blake2b_asked: AtomicU64::new(0),
             began_keyless: OnceLock::new(),
@@ -257,7 +263,11 @@ impl LocalIntegrity {
         self.began_keyless.get_or_init(|| scan.manifest.is_keyless());
         self.published.write().publish(scan.manifest, generation, node.clock.wall());
         self.turn.fetch_add(1, Ordering::AcqRel);
-        let took = node.clock.now().duration_since(start);
+        let end = node.clock.now();
+        if self.members.age(end, self.period(node)) {
+            memory::give_back();
+        }
+        let took = end.duration_since(start);
         node.metrics.done(Task::LocalIntegrity, took);
         let took = took.as_secs_f64();
         info!(target: &**scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");

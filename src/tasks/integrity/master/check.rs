@@ -351,7 +351,7 @@ impl Integrity {
             level: rules.compress_level,
             limit,
             max_inflated: rules.max_zip_size,
-            members: &self.shared.members,
+            members: &self.shared.local.members,
             done: &progress.files,
         };
         let tell = |reason: &str| {

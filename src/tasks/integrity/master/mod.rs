@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     connection::{Connection, ReceivedFile},
-    files::{Buckets, ChecksumKind, Manifest, MemberCache},
+    files::{Buckets, ChecksumKind, Manifest},
     logging::{Repeats, Scope, scope},
     node::Node,
     session::native::Features,
@@ -40,10 +40,8 @@ use crate::{
 pub struct Shared {
     /// The node.
     pub node: Arc<Node>,
-    /// The master's manifest.
+    /// The master's files.
     pub local: Arc<LocalIntegrity>,
-    /// Compressed files that several workers may need.
-    pub members: MemberCache,
     /// What a person is to confirm.
     pub deletions: Deletions,
     /// Held by who reads a manifest, which may take much memory while that is done: [`COMPARISONS`](crate::limits::COMPARISONS).
