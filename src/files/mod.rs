@@ -32,7 +32,7 @@ pub mod scan;
 pub use self::{
     apply::{Contents, Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
     archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
-    checksum::{Checksum, ChecksumKind, ContentSum, Hasher, md5_of, sum_of},
+    checksum::{Checksum, ChecksumKind, ContentSum, Proof, Prover, md5_of, sum_of},
     compare::{Difference, compare},
     digest::{Buckets, Digests},
     items::{Item, Items, ItemsFault, KEYS, Names},

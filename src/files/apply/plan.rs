@@ -6,7 +6,7 @@ use std::fs::File;
 use super::newer::Contents;
 use super::{Failure, What};
 use crate::files::archive::Member;
-use crate::files::checksum::Checksum;
+use crate::files::checksum::Proof;
 use crate::files::items::{ItemId, Items, KEYS};
 use crate::files::path;
 use crate::files::remote::{RemoteEntry, RemoteManifest, RemoteUpdate};
@@ -20,7 +20,8 @@ pub(super) struct Write {
     /// Where its zlib stream begins in the archive.
     pub(super) offset: u64,
     pub(super) size: u64,
-    pub(super) checksum: Checksum,
+    /// Of the content that is to be written.
+    pub(super) proof: Proof,
 }
 
 /// A directory of an item, with its final slash: what is changed as a whole, or not at all where there is no room for it.
@@ -164,7 +165,7 @@ fn write(
         items.permits_key(list.key_of(entry), &entry.path).map_err(|refusal| Not::Ever(refusal.rule.to_string()))?;
     let member = members.get(&entry.path).ok_or_else(|| never("the archive does not hold its content"))?;
     let said = entry.checksum.as_ref().ok_or_else(|| never("its checksum in the metadata cannot be read"))?;
-    if *said != member.checksum {
+    if !member.proof.fits(said) {
         match whole(member) {
             Some(true) => {}
             Some(false) => return Err(Not::Yet),
@@ -180,6 +181,6 @@ fn write(
         what,
         offset: member.offset,
         size: member.size,
-        checksum: member.checksum.clone(),
+        proof: member.proof.clone(),
     })
 }

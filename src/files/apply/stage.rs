@@ -12,7 +12,7 @@ use super::plan::{Directory, Write};
 use super::share::{How, Pile, on_threads};
 use super::tree::Tree;
 use crate::files::archive::{ArchiveError, Inflater, Positioned, Window};
-use crate::files::checksum::{ChecksumKind, Hasher};
+use crate::files::checksum::{ChecksumKind, Prover};
 use crate::files::items::{Items, STAGED_PREFIX, STAGED_SUFFIX};
 use crate::system::disk::Disk;
 
@@ -244,13 +244,13 @@ impl<'w> Stager<'_, '_, 'w> {
         staged.push(at);
         // The survey verified this content, but it is read a second time here, and the file may lie where others can
         // write: what counts is what is written now.
-        let mut hasher = Hasher::new(self.kind);
+        let mut prover = Prover::new(self.kind);
         window.seek(write.offset).map_err(ArchiveError::Io)?;
         inflater.run(window, &write.path, write.size, &mut |bytes| {
-            hasher.update(bytes);
+            prover.update(bytes);
             if bytes.is_empty() { Ok(()) } else { disk.write(&file, bytes).map_err(Fault::Disk) }
         })?;
-        if hasher.finish() != write.checksum {
+        if prover.finish() != write.proof {
             let reason = "its checksum is not what it was".to_owned();
             return Err(ArchiveError::Corrupt { name: write.path.to_string(), reason }.into());
         }

@@ -9,7 +9,7 @@ use super::inflate::Inflater;
 use super::separator::Finder;
 use super::source::Window;
 use super::{FILE_SEP, MAX_MEMBERS, MAX_METADATA, MAX_NAME, MAX_NAMES, METADATA_NAME, PATH_SEP};
-use crate::files::checksum::{Checksum, ChecksumKind, Hasher};
+use crate::files::checksum::{ChecksumKind, Proof, Prover};
 use crate::files::path;
 
 /// One content of an archive.
@@ -19,8 +19,8 @@ pub struct Member {
     pub offset: u64,
     /// Bytes of the content.
     pub size: u64,
-    /// Checksum of the content.
-    pub checksum: Checksum,
+    /// Of the content.
+    pub proof: Proof,
 }
 
 /// What an archive holds.
@@ -68,15 +68,15 @@ pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u
                 .map_err(too_large)?;
             found.metadata = metadata;
         } else {
-            let mut hasher = Hasher::new(kind);
+            let mut prover = Prover::new(kind);
             let size = inflater
                 .run(&mut window, &name, left, &mut |bytes| {
-                    hasher.update(bytes);
+                    prover.update(bytes);
                     Ok::<(), ArchiveError>(())
                 })
                 .map_err(too_large)?;
             found.inflated += size;
-            found.members.insert(name.into(), Member { offset, size, checksum: hasher.finish() });
+            found.members.insert(name.into(), Member { offset, size, proof: prover.finish() });
         }
         count += 1;
         if count > MAX_MEMBERS {

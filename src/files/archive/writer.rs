@@ -8,13 +8,15 @@ use super::error::AddError;
 use super::separator::{Finder, collides};
 use super::stored::store;
 use super::{FILE_SEP, METADATA_NAME, PATH_SEP};
-use crate::files::checksum::{ContentHasher, ContentSum, sum_of};
+use crate::files::checksum::{ChecksumKind, ContentSum, Proof, Prover};
 use crate::files::path;
 
 /// Contents above this size are read twice instead of being held in memory.
 const LARGE: u64 = 4 << 20;
 /// The level that is tried when the first one made a separator.
 const SECOND_LEVEL: u32 = 6;
+/// What a [`ContentSum`] is proved as.
+const SUMS: ChecksumKind = ChecksumKind::Md5Blake2b;
 
 /// Whether a file is in the archive now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub struct ArchiveWriter<W: Write> {
 struct Measured {
     packed: u64,
     plain: u64,
-    sum: ContentSum,
+    proof: Proof,
     collides: bool,
 }
 
@@ -111,8 +113,8 @@ impl<W: Write> ArchiveWriter<W> {
         }
     }
 
-    /// Adds a file, from its start, if its content has the sum `expected` (where that is given). A small one is kept
-    /// in the cache.
+    /// Adds a file, from its start, if its content has the sum `expected` (where that is given). A small one that has it is
+    /// kept in the cache.
     pub fn add_file(
         &mut self,
         name: &str,
@@ -163,14 +165,13 @@ impl<W: Write> ArchiveWriter<W> {
         expected: Option<&ContentSum>,
         cache: Option<&MemberCache>,
     ) -> Result<Added, AddError> {
-        let sum = (expected.is_some() || cache.is_some()).then(|| sum_of(plain));
-        if expected.is_some_and(|expected| Some(*expected) != sum) {
+        if expected.is_some_and(|expected| !Proof::of(SUMS, plain).fits_sum(expected)) {
             return Ok(Added::Changed);
         }
         self.pack(plain)?;
         let packed = std::mem::take(&mut self.packed);
-        if let (Some(cache), Some(sum)) = (cache, sum) {
-            cache.keep(sum, size(plain), &packed);
+        if let (Some(cache), Some(sum)) = (cache, expected) {
+            cache.keep(*sum, size(plain), &packed);
         }
         let added = self.emit(name, size(plain), &packed);
         self.packed = packed;
@@ -233,7 +234,7 @@ impl<W: Write> ArchiveWriter<W> {
     ) -> Result<Added, AddError> {
         let mut stored = self.level == 0;
         let mut first = self.stream(name, file, stored, false)?;
-        if expected.is_some_and(|expected| first.sum != *expected) {
+        if expected.is_some_and(|expected| !first.proof.fits_sum(expected)) {
             return Ok(Added::Changed);
         }
         if first.collides {
@@ -253,7 +254,7 @@ impl<W: Write> ArchiveWriter<W> {
             AddError::Source { .. } => spoilt(()),
             other => other,
         })?;
-        if second.sum != first.sum || second.packed != first.packed || second.collides {
+        if second.proof != first.proof || second.packed != first.packed || second.collides {
             return Err(spoilt(()));
         }
         self.count(member, first.plain);
@@ -271,7 +272,7 @@ impl<W: Write> ArchiveWriter<W> {
         file.rewind().map_err(failed)?;
         let (mut packed, mut plain, mut found) = (0u64, 0u64, false);
         let mut finder = Finder::default();
-        let mut hasher = ContentHasher::default();
+        let mut prover = Prover::new(SUMS);
         let out = &mut self.out;
         let mut sink = |bytes: &[u8]| {
             packed += size(bytes);
@@ -280,7 +281,7 @@ impl<W: Write> ArchiveWriter<W> {
         };
         let mut content = |bytes: &[u8]| {
             plain += size(bytes);
-            hasher.update(bytes);
+            prover.update(bytes);
         };
         if stored {
             store(file, &mut content, &mut sink, &failed)?;
@@ -288,7 +289,7 @@ impl<W: Write> ArchiveWriter<W> {
             self.packer.pack(file, &mut content, &mut sink, &failed)?;
         }
         let collides = found || finder.cut_early();
-        Ok(Measured { packed, plain, sum: hasher.finish().0, collides })
+        Ok(Measured { packed, plain, proof: prover.finish(), collides })
     }
 }
 
