@@ -7,9 +7,10 @@
 #
 # make install        puts them, service files and man pages where they belong; DESTDIR, PREFIX, USER, GROUP
 # make uninstall      removes these again
-# make deb, make rpm  a package, in target/package
+# make deb, make rpm  a package for this system and newer ones, in target/package
+# make packages       both for Debian 11 and newer ones, whatever this system is; as root
 # make dist           the source with all crates, in target/package; make dist-check builds it without network
-# make package-test   installs, runs, upgrades and removes the packages in a clean system; as root
+# make package-test   installs, runs, upgrades and removes what `make packages` made in clean systems; as root
 
 CARGO   ?= cargo
 PYTHON  ?= python3
@@ -30,7 +31,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test lint page bench clean install uninstall deb rpm dist dist-check package-test
+.PHONY: build demo test lint page bench clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -75,13 +76,16 @@ uninstall:
 deb rpm: build
 	@$(PACKAGE) scripts/package/$@
 
+packages: dist
+	@$(PACKAGE) scripts/package/packages
+
 dist:
 	@$(PACKAGE) scripts/package/dist
 
 dist-check: dist
 	@$(PACKAGE) scripts/package/dist-check
 
-package-test: deb rpm
+package-test: packages
 	@$(PACKAGE) scripts/package/test
 
 clean:

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use crate::{
     agents::{Active, Numbers, Store},
     api::Api,
-    config::{Cluster, Home, Keys, Settings},
+    config::{Cluster, Home, Keys, Places, Settings},
     connection::{Connection, Known, Options},
     crypto::Fernet,
     files::Items,
@@ -69,6 +69,11 @@ impl Node {
     /// How many agents are active on each node; none if the agent database does not tell within a second.
     pub fn active_agents(&self) -> Option<Numbers> {
         self.active.now(&self.agents, &self.local_requests, &self.clock)
+    }
+
+    /// What this node has to write to.
+    pub fn places(&self) -> Places {
+        Places::new(&self.home, self.cluster.node_type, &self.settings)
     }
 
     /// Closes a link whose key is not in force any more. Whoever changes the keys calls it for all links that are there;

@@ -122,12 +122,12 @@ impl Home {
 
     /// What client.keys says and the agent database may not know yet; ours.
     pub fn agents_pending(&self) -> PathBuf {
-        self.0.join("queue/agents-pending")
+        self.cluster_state_dir().join("agents-pending")
     }
 
     /// There while information on agents may be on its way to the master; ours.
     pub fn agent_info_under_way(&self) -> PathBuf {
-        self.0.join("queue/agent-info-under-way")
+        self.cluster_state_dir().join("agent-info-under-way")
     }
 
     /// What is kept of the agents' files, by name of the agent.

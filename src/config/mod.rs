@@ -20,6 +20,7 @@ mod key;
 mod keys;
 mod ossec_conf;
 mod outline;
+mod places;
 mod privacy;
 mod published;
 mod secret;
@@ -38,6 +39,7 @@ pub use keys::Keys;
 #[cfg(test)]
 pub use outline::outline_of_text;
 pub use outline::{Setting, outline};
+pub use places::{Lack, Need, Places};
 pub use secret::Secret;
 pub use settings::Settings;
 

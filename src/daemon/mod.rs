@@ -1,13 +1,15 @@
 //! The process: from the command line to the last thread.
 //!
-//! Order of a start: command line · protection of the memory · log · configuration · user · control socket (which is also
-//! what keeps a second daemon off the same home) · recovery of an interrupted update · cleaning of `queue/cluster` ·
-//! listener · background · pid file · threads. Everything that can fail is done before the first thread starts and, in the background, before the
-//! starting process ends: whoever starts the daemon learns whether it runs.
+//! Order of a start: command line · protection of the memory · leaving the first process of a container · log ·
+//! configuration · directories · user · control socket (which is also what keeps a second daemon off the same home) ·
+//! recovery of an interrupted update · cleaning of `queue/cluster` · listener · background · pid file · threads. Everything
+//! that can fail is done before the first thread starts and, in the background, before the starting process ends: whoever
+//! starts the daemon learns whether it runs.
 
 mod arguments;
 mod own_address;
 mod pid_file;
+mod places;
 mod reload;
 mod running;
 mod signals;
@@ -31,7 +33,7 @@ use signal_hook::{
 use crate::{
     config::{Cluster, ClusterKey, Config, Home, NodeType, Note, NoteLevel, debug_level, logging_settings},
     logging::{self, LogFile, Output, Scope, scope},
-    system::{clock::Clock, memory, process, service_manager::ServiceManager, user},
+    system::{clock::Clock, first_process, memory, process, service_manager::ServiceManager, user},
 };
 use arguments::{Arguments, Order};
 use own_address::OwnAddress;
@@ -45,8 +47,6 @@ use supervision::Supervision;
 const FAILED: u8 = 1;
 /// The command line is wrong.
 const USAGE: u8 = 2;
-/// SIGTERM ended it, where it cannot end by the signal itself.
-const TERMINATED: u8 = 128 + SIGTERM as u8;
 
 /// What `main` does.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -75,6 +75,10 @@ fn run(arguments: &Arguments) -> ExitCode {
         eprintln!("wazuh-clusterd: this process cannot be kept from being dumped with the key in it: {error}");
         return ExitCode::from(FAILED);
     }
+    if let Err(error) = first_process::leave() {
+        eprintln!("wazuh-clusterd: as the first process it cannot start another one: {error}");
+        return ExitCode::from(FAILED);
+    }
     let hung_up = match signals::note_hangup() {
         Ok(hung_up) => hung_up,
         Err(error) => {
@@ -85,7 +89,11 @@ fn run(arguments: &Arguments) -> ExitCode {
     let home = Home::find(arguments.home.as_deref());
     let scope = scope("Cluster", "Main");
     let (debug, logging) = (debug_level(&home, arguments.debug), logging_settings(&home));
-    let log = LogFile::new(home.log_dir(), logging, user::owner().filter(|_| user::is_root()));
+    let owner = user::owner().filter(|_| user::is_root());
+    let log = LogFile::new(home.log_dir(), logging, owner);
+    if !arguments.test && log.open().is_err() {
+        places::make_first(&home, owner);
+    }
     if let Err(error) = log.open() {
         // It is opened as soon as that is possible; until then there is only standard error.
         eprintln!(
@@ -139,12 +147,15 @@ fn start(
     let own_address = OwnAddress::of(&config.cluster, &file);
     if arguments.test {
         let _ = own_address.check(scope);
+        places::check(&config, arguments.stay_root, scope)?;
         // Not on standard output: the manager's control script passes that on as part of its own, which may be JSON.
         eprintln!("The configuration is good: {}", summary(&config.cluster));
         return Ok(ExitCode::SUCCESS);
     }
     if user::is_root() && !arguments.stay_root {
-        user::become_owner(config.home.path())?;
+        let owner = user::find_owner(config.home.path())?;
+        places::make_as_root(&config, owner);
+        user::become_owner(owner)?;
         // The change of the user has undone a part of it.
         process::protect().map_err(|error| format!("the key cannot be protected: {error}"))?;
     }
@@ -189,10 +200,6 @@ fn start(
     drop(archiver);
     log::logger().flush();
     drop(pid_file);
-    if signal == SIGTERM && std::process::id() == 1 {
-        // No signal ends the first process of a container by its default action; this is what a shell makes of it.
-        return Ok(ExitCode::from(TERMINATED));
-    }
     if signal == SIGTERM {
         // The service manager is to see that the signal was what ended it.
         let _ = emulate_default_handler(SIGTERM);

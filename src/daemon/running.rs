@@ -10,7 +10,7 @@ use std::{
 use log::{debug, error, info, warn};
 use parking_lot::RwLock;
 
-use super::failed;
+use super::{failed, places};
 use crate::{
     agents::{
         Active, Covered, Measured, Store,
@@ -134,9 +134,8 @@ impl Prepared {
             requests: Group::new(REQUESTS * peers),
             local_requests: Group::new(LOCAL_REQUESTS),
         });
+        places::prepare(&node.places(), node.owner, &scope("Cluster", "Main"))?;
         let cluster_dir = node.home.cluster_dir();
-        directory::create(&cluster_dir, 0o770)
-            .map_err(|error| failed("there is no place for received files:", &cluster_dir, &error))?;
         let lock = directory::lock(&cluster_dir).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => format!("{} is served by another daemon; stop it first", node.home),
             _ => failed("the installation cannot be locked at", &cluster_dir, &error),

@@ -23,6 +23,8 @@ pub(super) fn text(view: &View) -> String {
         rejections(&mut text, metrics);
     }
     database(&mut text, metrics);
+    let help = "Directories and files that this daemon has to write to, and cannot; 'wazuh-clusterd -t' names them.";
+    text.single("wazuh_cluster_unwritable_places", Kind::Gauge, help, view.node.places().urgent_lacks().len());
     let started = metrics.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let help = "When the daemon started, in seconds since 1970.";
     text.single("process_start_time_seconds", Kind::Gauge, help, started);

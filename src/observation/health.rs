@@ -46,7 +46,8 @@ impl Health {
             name: "agent_database",
             problem: away.then(|| "the agent database did not answer the last request".to_owned()),
         };
-        let mut checks = vec![first, second, database];
+        let directories = Check { name: "directories", problem: lack(view) };
+        let mut checks = vec![first, second, database, directories];
         if node.cluster.node_type == NodeType::Master {
             checks.push(Check { name: "deletions", problem: held(view) });
         }
@@ -77,6 +78,16 @@ impl Health {
         });
         wire::json::text(&body) + "\n"
     }
+}
+
+/// What the daemon cannot write to.
+fn lack(view: &View) -> Option<String> {
+    let mut lacks = view.node.places().urgent_lacks().into_iter();
+    let first = lacks.next()?.text;
+    Some(match lacks.len() {
+        0 => first,
+        more => format!("{first} (and {more} more, see 'wazuh-clusterd -t')"),
+    })
 }
 
 /// What a person is to decide.

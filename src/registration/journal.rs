@@ -1,4 +1,4 @@
-//! `queue/agents-pending`: what client.keys says already and the agent database may not know yet.
+//! `queue/cluster-state/agents-pending`: what client.keys says already and the agent database may not know yet.
 //!
 //! It is written before client.keys, so whatever ends this process between the two files and the rows, the next start
 //! makes the rows, with the groups that an agent asked for, which stand nowhere else. What the database was told stays for

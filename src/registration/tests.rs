@@ -65,7 +65,15 @@ impl Fixture {
     /// With the groups `default`, `web` and `db`.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["etc/shared/default", "etc/shared/web", "etc/shared/db", "queue/db", "queue/diff", "queue/rids"] {
+        for name in [
+            "etc/shared/default",
+            "etc/shared/web",
+            "etc/shared/db",
+            "queue/cluster-state",
+            "queue/db",
+            "queue/diff",
+            "queue/rids",
+        ] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
         }
         let home = Home::new(folder.path());
@@ -239,11 +247,11 @@ fn what_is_answered_stands_in_every_place() {
         assert_eq!(ask(&mut registrar, &remove("001")), refused(Refusal::UnknownId));
 
         // The journal is there until the database has certainly written it.
-        assert!(fixture.read("queue/agents-pending").lines().count() >= 2);
-        assert!(!fixture.read("queue/agents-pending").contains("k1"), "keys are not in it");
+        assert!(fixture.read("queue/cluster-state/agents-pending").lines().count() >= 2);
+        assert!(!fixture.read("queue/cluster-state/agents-pending").contains("k1"), "keys are not in it");
         fixture.hand.advance(Duration::from_secs(130));
         registrar.idle();
-        assert!(!fixture.path("queue/agents-pending").exists());
+        assert!(!fixture.path("queue/cluster-state/agents-pending").exists());
     }
 }
 
@@ -310,8 +318,11 @@ fn one_that_is_killed_before_client_keys_has_done_nothing() {
     let fixture = Fixture::new();
     ask_all(&mut fixture.registrar(fixture.store()), &[&add("aa", ""), &add("bb", "")]);
     fs::create_dir(fixture.path("queue/diff/aa")).unwrap();
-    fs::write(fixture.path("queue/agents-pending"), "- 001 aa\n+ 003 0123 1700000000 web\n+ 002 4567 1700000000 db\n")
-        .unwrap();
+    fs::write(
+        fixture.path("queue/cluster-state/agents-pending"),
+        "- 001 aa\n+ 003 0123 1700000000 web\n+ 002 4567 1700000000 db\n",
+    )
+    .unwrap();
     fixture.registrar(fixture.store()).recover();
     assert_eq!(fixture.row(1)["name"], "aa");
     assert_eq!((fixture.row(3), fixture.row(2).get("group")), (Value::Null, None));
@@ -379,7 +390,7 @@ fn a_database_that_is_away_or_refuses_is_told_later() {
     assert!(registrar.journal.entries.iter().all(|pending| !pending.is_due(fixture.clock.now())));
     fixture.hand.advance(Duration::from_secs(130));
     registrar.idle();
-    assert!(registrar.journal.entries.is_empty() && !fixture.path("queue/agents-pending").exists());
+    assert!(registrar.journal.entries.is_empty() && !fixture.path("queue/cluster-state/agents-pending").exists());
 
     // Without a database nobody is replaced, and everybody else is registered.
     let mut alone = fixture.registrar(away());

@@ -26,9 +26,17 @@ pub(super) fn update(path: &Path, removed: &[String], added: &[Agent], now: Syst
             read => read?,
         };
         let gone: HashSet<&str> = removed.iter().map(|id| number(id)).collect();
-        let is_gone = |line: &&str| gone.contains(number(line.split(' ').next().unwrap_or_default()));
-        let stays = before.split_inclusive('\n').filter(|line| !is_gone(line));
-        Replacement::new(&Disk::new(), path, false, stays.map(str::as_bytes)).and_then(Replacement::commit)?;
+        let is_there = |line: &&str| !gone.contains(number(line.split(' ').next().unwrap_or_default()));
+        let stays = || before.split_inclusive('\n').filter(is_there);
+        let replaced =
+            Replacement::new(&Disk::new(), path, false, stays().map(str::as_bytes)).and_then(Replacement::commit);
+        match replaced {
+            // Beside a manager only root may make a file there.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                fs::write(path, stays().collect::<String>())?
+            }
+            replaced => _ = replaced?,
+        }
     }
     let date = local_date(now);
     let lines: String =

@@ -38,6 +38,22 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// The user of this process, by number.
+pub fn number() -> u32 {
+    geteuid().as_raw()
+}
+
+/// The name of the user of this process; its number if it has none.
+pub fn own_name() -> String {
+    let name = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
+    name.unwrap_or_else(|| number().to_string())
+}
+
+/// The name of the group of this process; its number if it has none.
+pub fn own_group_name() -> String {
+    group_name(group()).unwrap_or_else(|| group().to_string())
+}
+
 /// The group of this process, by number.
 pub fn group() -> u32 {
     getegid().as_raw()
@@ -61,12 +77,11 @@ fn find() -> Result<Owner, String> {
     Ok(Owner { uid: user.uid.as_raw(), gid: group.gid.as_raw() })
 }
 
-/// Becomes the owner of the installation in `home` for good. Call it before the first thread starts: what it gives up,
-/// it gives up for the calling thread.
+/// The user and group that a daemon of root becomes; `home` is for the remedy.
 ///
 /// # Errors
-/// A sentence with the remedy: there is no such user, the kernel refuses, or root could be had again.
-pub fn become_owner(home: &Path) -> Result<(), String> {
+/// A sentence with the remedy: there is no such user, or it is root.
+pub fn find_owner(home: &Path) -> Result<Owner, String> {
     let home = home.display();
     let owner = find().map_err(|problem| {
         format!(
@@ -79,6 +94,15 @@ pub fn become_owner(home: &Path) -> Result<(), String> {
             "the user '{NAME}' or the group '{GROUP}' has the number of root; give it a number of its own"
         ));
     }
+    Ok(owner)
+}
+
+/// Becomes `owner`, that of [`find_owner`], for good. Call it before the first thread starts: what it gives up, it gives
+/// up for the calling thread.
+///
+/// # Errors
+/// A sentence with the remedy: the kernel refuses, or root could be had again.
+pub fn become_owner(owner: Owner) -> Result<(), String> {
     leave_root(owner).map_err(|error| {
         format!(
             "the user '{NAME}' cannot be taken: {error}; start as root with all its capabilities, or as '{NAME}', or \

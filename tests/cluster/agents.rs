@@ -183,12 +183,12 @@ fn what_a_killed_worker_had_taken_from_its_database_is_sent_again() {
     advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
     Database::of(&worker).reports(1, "w1", "Wazuh v4.14.7");
     advance_until(&hand, SECOND, "the master knows", || there.agent(1)["version"] == "Wazuh v4.14.7");
-    assert!(worker.home.path("queue/agent-info-under-way").exists());
+    assert!(worker.home.path("queue/cluster-state/agent-info-under-way").exists());
     let home = worker.stop();
-    assert!(!home.path("queue/agent-info-under-way").exists(), "all has arrived");
+    assert!(!home.path("queue/cluster-state/agent-info-under-way").exists(), "all has arrived");
     // As if the master had never got it, and the process had been killed.
     there.ask("global sql UPDATE agent SET version = 'none' WHERE id = 1");
-    home.write("queue/agent-info-under-way", "");
+    home.write("queue/cluster-state/agent-info-under-way", "");
     let worker = Node::worker(home, &clock, json!({}), "w1", master.port());
     advance_until(&hand, SECOND, "the master knows again", || there.agent(1)["version"] == "Wazuh v4.14.7");
     worker.stop();

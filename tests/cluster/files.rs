@@ -141,7 +141,7 @@ fn a_start_removes_what_was_not_yet_in_its_place() {
     let (clock, _hand) = FakeClock::new();
     let ours = [
         "etc/.client.keys.tmp",
-        "queue/.agents-pending.tmp",
+        "queue/cluster-state/.agents-pending.tmp",
         "queue/.agents-timestamp.tmp",
         "queue/cluster-state/.nodes.json.tmp",
         "etc/.cluster-0123abcd-0.tmp",

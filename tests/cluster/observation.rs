@@ -68,6 +68,25 @@ fn counters_follow_what_happens() {
     eventually("the worker is back", || metrics(&master)[r#"wazuh_cluster_node_connected{name="w1"}"#] == 1.0);
 }
 
+/// Case 1.1: whether it can write is asked anew each time.
+#[test]
+fn a_directory_that_cannot_be_written_to_is_seen() {
+    let (_clock, _hand, master, _worker) = cluster();
+    let state = master.home.path("queue/cluster-state");
+    let seen = || (health(&master).0, metrics(&master)["wazuh_cluster_unwritable_places"]);
+    assert_eq!(seen(), (200, 0.0));
+    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::write(&state, "").unwrap();
+    assert_eq!(seen(), (503, 1.0));
+    let told = health(&master).1;
+    let reason = format!("{} is no directory: what is to outlast a restart is lost. Move it away", state.display());
+    assert_eq!((&told["checks"]["directories"], &told["reasons"]), (&json!(false), &json!([reason])));
+    let page = fetch(&master, "/").2;
+    assert!(page.contains(&reason), "{page}");
+    std::fs::remove_file(&state).unwrap();
+    assert_eq!(seen(), (200, 0.0), "it can be made");
+}
+
 #[test]
 fn rejected_connections_are_counted_by_reason() {
     let (clock, _hand) = FakeClock::new();
@@ -97,10 +116,13 @@ fn health_has_its_reasons() {
     let all = |names: &[&'static str]| names.iter().map(|name| (*name, true)).collect::<BTreeMap<_, _>>();
     let (status, told) = health(&master);
     assert_eq!((status, &told["healthy"], &told["reasons"]), (200, &json!(true), &json!([])));
-    assert_eq!(told["checks"], json!(all(&["listening", "local_integrity", "agent_database", "deletions"])));
+    assert_eq!(
+        told["checks"],
+        json!(all(&["listening", "local_integrity", "agent_database", "directories", "deletions"]))
+    );
     let (status, told) = health(&worker);
     assert_eq!((status, &told["node"], &told["type"]), (200, &json!("w1"), &json!("worker")));
-    assert_eq!(told["checks"], json!(all(&["connected", "integrity_check", "agent_database"])));
+    assert_eq!(told["checks"], json!(all(&["connected", "integrity_check", "agent_database", "directories"])));
 
     drop(master);
     // Transfers may take a day here.

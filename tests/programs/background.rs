@@ -85,7 +85,9 @@ fn the_starter_fails_when_the_daemon_cannot_serve() {
 #[test]
 fn the_starter_fails_when_something_fails_after_it_left_the_terminal() {
     let home = Home::master();
+    // A directory that may be written to, and in which nobody can make a file.
     fs::remove_dir(home.path("var/run")).unwrap();
+    std::os::unix::fs::symlink("/proc", home.path("var/run")).unwrap();
     let mut command = clusterd(&home);
     command.arg("-r");
     let Output { status, stderr, .. } = finish(command);

@@ -27,6 +27,7 @@ mod logs;
 mod manifests;
 mod mistakes;
 mod observation;
+mod places;
 mod privileges;
 mod process;
 mod redirection;

@@ -2,11 +2,12 @@
 
 use std::{
     fs,
+    io::{Read, Write},
     net::TcpListener,
     os::unix::{
         fs::{FileTypeExt, PermissionsExt},
         net::{UnixListener, UnixStream},
-        process::{CommandExt, ExitStatusExt},
+        process::ExitStatusExt,
     },
     process::{Command, Output},
     time::{Duration, Instant},
@@ -17,7 +18,9 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::support::{Address, Daemon, Home, Peer, clusterd, control, finish, skip, unshared_with};
+use serde_json::json;
+
+use crate::support::{Address, Daemon, Home, Peer, clusterd, control, finish, skip, unshared_with, until};
 
 const SOCKET: &str = "queue/cluster/c-internal.sock";
 
@@ -80,24 +83,70 @@ fn signals_end_it_soon_and_leave_nothing() {
     }
 }
 
-/// Case 1.3: as the first process of a container.
-#[test]
-fn sigterm_ends_it_as_process_1() {
-    let home = Home::master();
+/// The daemon in a container of its own, in which its program is the first process.
+fn in_container(home: &Home) -> Option<Daemon> {
     let options = ["--mount", "--pid", "--fork", "--mount-proc"];
-    let Some(command) = unshared_with(&options, "true", &[], &clusterd(&home)) else {
-        return skip("only root may make namespaces (unshare --pid)");
+    let Some(command) = unshared_with(&options, "true", &[], &clusterd(home)) else {
+        skip("only root may make namespaces (unshare --pid)");
+        return None;
     };
-    let mut daemon = Daemon::start_as(&home, command);
-    // It is the child of unshare, which ends as it does.
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", daemon.pid())).unwrap();
-    kill(Pid::from_raw(children.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
-    assert_eq!(daemon.wait().code(), Some(143));
-    assert!(
-        home.log().contains("Starting with pid 1: ") && home.log().contains("[Process] Stopped."),
-        "{}",
-        home.log()
-    );
+    Some(Daemon::start_as(home, command))
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+/// The first process, which is the child of unshare.
+fn first_process(daemon: &Daemon) -> u32 {
+    children(daemon.pid())[0]
+}
+
+/// Case 1.3: unshare ends as the first process does.
+#[test]
+fn signals_end_it_in_a_container() {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 0)] {
+        let home = Home::master();
+        let Some(mut daemon) = in_container(&home) else { return };
+        kill(Pid::from_raw(first_process(&daemon) as i32), signal).unwrap();
+        assert_eq!(daemon.wait().code(), Some(code));
+        let log = home.log();
+        assert!(log.contains("Starting with pid 2: ") && log.contains("[Process] Stopped."), "{log}");
+    }
+}
+
+/// Case 1.4: what an executor leaves running is an orphan of the first process. It is reaped when it ends, and the daemon
+/// still learns how its executors end.
+#[test]
+fn orphans_are_reaped_in_a_container() {
+    let home = Home::master();
+    let orphan = "setsid sh -c 'touch queue/alive; until [ -e queue/go ]; do sleep 0.01; done' >&- 2>&- <&- &";
+    home.write("executor", format!("#!/bin/sh\n{orphan}\nuntil [ -e queue/alive ]; do sleep 0.01; done; cat\n"));
+    fs::set_permissions(home.path("executor"), fs::Permissions::from_mode(0o755)).unwrap();
+    home.settings(json!({"distributed_api": {"executor": [home.path("executor")]}}));
+    let Some(daemon) = in_container(&home) else { return };
+    let first = first_process(&daemon);
+    let alone = children(first);
+    assert_eq!(alone.len(), 1, "the daemon");
+    for _ in 0..3 {
+        let mut program = UnixStream::connect(home.path(SOCKET)).unwrap();
+        program.write_all(&[&7_u32.to_be_bytes()[..], &2_u32.to_be_bytes(), b"dapi -------{}"].concat()).unwrap();
+        let mut said = Vec::new();
+        until("the answer of the executor", || {
+            let mut buffer = [0; 4096];
+            let count = program.read(&mut buffer).unwrap();
+            said.extend_from_slice(&buffer[..count]);
+            let said = String::from_utf8_lossy(&said);
+            assert!(count > 0 && !said.contains("err"), "{said}");
+            said.contains("new_str").then_some(())
+        });
+        until("an orphan", || (children(first).len() == 2).then_some(()));
+        home.write("queue/go", "");
+        until("its end", || (children(first) == alone).then_some(()));
+        fs::remove_file(home.path("queue/go")).unwrap();
+        fs::remove_file(home.path("queue/alive")).unwrap();
+    }
 }
 
 #[test]
@@ -235,39 +284,6 @@ fn is_log_line(line: &str) -> bool {
         && !tag.is_empty()
         && !subtag.is_empty()
         && !message.is_empty()
-}
-
-/// A daemon of a user who may not do what is needed; skipped where that user cannot be taken.
-#[test]
-fn a_home_without_rights() {
-    if !nix::unistd::geteuid().is_root() {
-        return skip("only root can take another user");
-    }
-    const NOBODY: u32 = 65_534;
-    let cases: [(&[&str], &str); 5] = [
-        (&[], "logs/cluster.log cannot be written: Permission denied (os error 13). Is"),
-        (&["logs"], "Could not create server: the control socket cannot be bound:"),
-        (&["logs", "queue/cluster"], "the agent database cannot be served"),
-        (&["logs", "queue", "queue/cluster"], "the pid file cannot be written to"),
-        (&["logs", "queue", "queue/cluster", "var/run", "0"], "let the user of the daemon read it"),
-    ];
-    for (given, expected) in cases {
-        let home = Home::worker("w1", Address::new());
-        let own_config = given.last() == Some(&"0");
-        if own_config {
-            fs::set_permissions(home.path("etc/ossec.conf"), fs::Permissions::from_mode(0o600)).unwrap();
-        }
-        home.give(NOBODY, given.strip_suffix(&["0"]).unwrap_or(given));
-        fs::copy(env!("CARGO_BIN_EXE_wazuh-clusterd"), home.beside("wazuh-clusterd")).unwrap();
-        let before = home.snapshot();
-        let mut command = Command::new(home.beside("wazuh-clusterd"));
-        command.args(["-f", "-r", "--home"]).arg(home.path("")).uid(NOBODY).gid(NOBODY).env_remove("WAZUH_HOME");
-        let Output { status, stderr, .. } = finish(command);
-        let said = text(&stderr);
-        assert_eq!(status.code(), Some(1), "{said}");
-        assert!(said.contains(expected) && said.contains("Permission denied"), "{said}");
-        assert_eq!(home.snapshot(), before);
-    }
 }
 
 #[test]
