@@ -1,6 +1,7 @@
 # make demo    a master and two workers become and stay equal, before your eyes
 # make test    everything: unit, property, whole clusters, the two programs, an independent peer
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
+# make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
 # make bench   how long, and how much memory
 # make lint    format, clippy, documentation
 # make build   the two programs, in target/release
@@ -31,7 +32,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test lint page bench clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test lint page alerts bench clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -53,6 +54,9 @@ $(VENV)/ready: tests/interop/requirements.txt
 page:
 	$(CARGO) build --locked
 	$(PYTHON) tests/page/run.py --bin-dir target/debug
+
+alerts:
+	$(PYTHON) tests/alerts/run.py
 
 lint:
 	$(CARGO) fmt --check -- --config-path etc/lint

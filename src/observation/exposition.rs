@@ -10,11 +10,13 @@ use crate::metrics::{
     Metrics, Rejection, Task,
     text::{Kind, Text},
 };
+use crate::verdict::State;
 
 /// The whole text.
 pub(super) fn text(view: &View) -> String {
     let (mut text, metrics) = (Text::default(), &view.node.metrics);
-    text.single("wazuh_cluster_up", Kind::Gauge, "1 while the daemon serves.", 1);
+    text.family("wazuh_cluster_up", Kind::Gauge, "1 while the daemon serves, with what it is.");
+    text.sample(&[("name", &view.own().name), ("type", &view.own().node_type)], 1);
     nodes(&mut text, view);
     files(&mut text, view);
     tasks(&mut text, view);
@@ -47,6 +49,17 @@ fn nodes(text: &mut Text, view: &View) {
     for node in &view.nodes {
         text.sample(&[("name", &node.name)], u8::from(node.connected.is_some()));
     }
+    let help = "How a node stands, as 'cluster_control -l' shows it: 0 in sync, 1 joining, 2 behind, 3 away.";
+    text.family("wazuh_cluster_node_state", Kind::Gauge, help);
+    for node in &view.nodes {
+        text.sample(&[("name", &node.name)], badness(node.verdict.state));
+    }
+    let help = "Since when it stands so, in seconds since 1970. Missing if that is not known.";
+    text.family("wazuh_cluster_node_state_since_timestamp", Kind::Gauge, help);
+    for (node, since) in view.nodes.iter().filter_map(|node| Some((node, node.verdict.since?))) {
+        let seconds = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        text.sample(&[("name", &node.name)], seconds);
+    }
     let help = "Seconds since the last keep-alive of a worker or, on a worker, since its last that was answered.";
     text.family("wazuh_cluster_keepalive_age_seconds", Kind::Gauge, help);
     for (node, age) in view.nodes.iter().filter_map(|node| Some((node, node.keep_alive?))) {
@@ -57,6 +70,16 @@ fn nodes(text: &mut Text, view: &View) {
     text.family("wazuh_cluster_active_agents", Kind::Gauge, help);
     for (node, agents) in view.nodes.iter().filter_map(|node| Some((node, node.agents?))) {
         text.sample(&[("name", &node.name)], agents);
+    }
+}
+
+/// The worse, the higher, so that the maximum of what several tell of a node is the worst of it.
+const fn badness(state: State) -> u8 {
+    match state {
+        State::InSync => 0,
+        State::Joining => 1,
+        State::Behind => 2,
+        State::Away => 3,
     }
 }
 

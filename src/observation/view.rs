@@ -11,11 +11,7 @@ use crate::{
     master::{Known, Master, Member},
     metrics::Task,
     node::Node,
-    tasks::integrity::{
-        Applied,
-        master::Held,
-        status::{Sending, Standing},
-    },
+    tasks::integrity::{Applied, master::Held, status::Standing},
     verdict::Verdict,
     worker::Worker,
 };
@@ -67,10 +63,7 @@ pub(super) struct Files {
     pub(super) checked: Option<SystemTime>,
     /// The end of the last transfer.
     pub(super) sent: Option<SystemTime>,
-    pub(super) sending: Option<Sending>,
     pub(super) applied: Applied,
-    /// Since when the master has had files that it has not shown to have.
-    pub(super) behind_since: Option<SystemTime>,
     /// What the master holds back from it.
     pub(super) held: Option<Held>,
 }
@@ -135,9 +128,7 @@ fn files(worker: &Member, now: Instant) -> Files {
         age: now.saturating_duration_since(equal),
         checked: status.check.end,
         sent: status.sync.end,
-        sending: status.sending,
         applied: worker.integrity.last_applied(),
-        behind_since: status.behind_since,
         held: status.held,
     }
 }
@@ -160,9 +151,7 @@ fn of_worker(worker: &Worker, agents: &Option<Numbers>) -> Seen {
             checked: last(Task::IntegrityCheck),
             sent: last(Task::IntegritySync),
             standing: state.standing,
-            sending: None,
             applied: state.applied,
-            behind_since: None,
             held: None,
         }),
         agents: active(agents, &node.cluster.node_name),

@@ -128,6 +128,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String
         recv(master.0.closed()) -> _ => (),
         recv(node.shutdown.channel()) -> _ => master.0.close("this node stops"),
     }
+    *worker.lost.write() = node.clock.wall();
     *worker.master.write() = None;
     node.waiting.lost(&master.0, "the connection to the master was lost before it had answered");
     for task in tasks? {

@@ -31,6 +31,8 @@ pub struct Worker {
     master: RwLock<Option<(Connection, SystemTime)>>,
     /// Why there is none, when an attempt has failed since.
     failure: RwLock<Option<String>>,
+    /// Since when there is none, if there is none.
+    lost: RwLock<SystemTime>,
     /// Ends the pause before the next attempt to connect.
     hurry: (Sender<()>, Receiver<()>),
 }
@@ -41,7 +43,8 @@ impl Worker {
         let scanner = Scanner::new(node.home.path(), node.items.clone());
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
         let files = Files::new(scanner, Reload::new(analysis));
-        Arc::new(Self { node, files, master: RwLock::default(), failure: RwLock::default(), hurry: bounded(1) })
+        let lost = RwLock::new(node.metrics.started);
+        Arc::new(Self { node, files, master: RwLock::default(), failure: RwLock::default(), lost, hurry: bounded(1) })
     }
 
     /// Starts its thread `connect`, which starts those of each connection.
@@ -58,7 +61,8 @@ impl Worker {
         self.master.read().as_ref().map(|(master, _)| master.clone())
     }
 
-    /// Why there is none, in the words of the log; nothing before the first attempt has failed.
+    /// Why there is none, in the words of the log: the reason and, behind a semicolon, what to do. Nothing before the first
+    /// attempt has failed.
     pub fn failure(&self) -> Option<String> {
         if self.master().is_some() { None } else { self.failure.read().clone() }
     }

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
 
-use clusterd::system::clock::{Clock, FakeClock};
+use clusterd::{
+    local::client::LocalClient,
+    system::clock::{Clock, FakeClock},
+    wire::Command,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Database, LISTEN, Node, RawPeer, SECOND, TestHome, advance_until, eventually, fetch, metrics};
@@ -26,7 +30,7 @@ fn cluster() -> (Clock, FakeClock, Node, Node) {
 }
 
 fn in_sync(node: &Node) -> bool {
-    fetch(node, "/").2.contains("<span class=\"state good\">in sync</span>")
+    metrics(node).get(r#"wazuh_cluster_node_state{name="w1"}"#) == Some(&0.0)
 }
 
 fn health(node: &Node) -> (u16, Value) {
@@ -39,7 +43,7 @@ fn health(node: &Node) -> (u16, Value) {
 fn counters_follow_what_happens() {
     let (_clock, hand, master, worker) = cluster();
     let seen = metrics(&master);
-    assert_eq!(seen["wazuh_cluster_up"], 1.0);
+    assert_eq!(seen[r#"wazuh_cluster_up{name="m",type="master"}"#], 1.0);
     assert_eq!(seen[r#"wazuh_cluster_node_info{name="m",type="master",version="4.14.7",ip="127.0.0.1"}"#], 1.0);
     assert_eq!(seen[r#"wazuh_cluster_node_connected{name="w1"}"#], 1.0);
     assert_eq!(seen[r#"wazuh_cluster_files{name="w1",state="missing"}"#], 0.0);
@@ -63,7 +67,8 @@ fn counters_follow_what_happens() {
     let home = worker.stop();
     eventually("the worker is missed", || metrics(&master)[r#"wazuh_cluster_node_connected{name="w1"}"#] == 0.0);
     let page = fetch(&master, "/").2;
-    assert!(page.contains("not connected</span> <small>since ") && page.contains("0 of 1 workers in sync."), "{page}");
+    assert!(page.contains("<span class=\"state bad\">away</span>"), "{page}");
+    assert!(page.contains("<section class=\"verdict bad\">\n<p>1 of 2 in sync, 1 away.</p>"), "{page}");
     let _worker = Node::worker(home, &_clock, watched(), "w1", master.port());
     eventually("the worker is back", || metrics(&master)[r#"wazuh_cluster_node_connected{name="w1"}"#] == 1.0);
 }
@@ -85,6 +90,35 @@ fn a_directory_that_cannot_be_written_to_is_seen() {
     assert!(page.contains(&reason), "{page}");
     std::fs::remove_file(&state).unwrap();
     assert_eq!(seen(), (200, 0.0), "it can be made");
+}
+
+/// Cases 2.5 and 2.7: its series last, also over a restart of the master, so that an alert lasts; so does its row on the
+/// page, with why and what to do.
+#[test]
+fn a_worker_that_is_away_is_told_of_until_it_is_forgotten() {
+    let (clock, _hand, master, worker) = cluster();
+    drop(worker);
+    let value = |node: &Node, name: &str| metrics(node).get(&format!("wazuh_cluster_{name}{{name=\"w1\"}}")).copied();
+    eventually("w1 is away", || value(&master, "node_state") == Some(3.0));
+    let since = value(&master, "node_state_since_timestamp");
+    assert!(since.is_some_and(|since| since > 0.0), "{since:?}");
+    let master = Node::master(master.stop(), &clock, watched());
+    assert_eq!((value(&master, "node_state"), value(&master, "node_connected")), (Some(3.0), Some(0.0)));
+    assert_eq!(value(&master, "node_state_since_timestamp").map(f64::floor), since.map(f64::floor));
+    for of_its_files in ["sync_age_seconds", "failed_files", "held_deletions"] {
+        assert_eq!(value(&master, of_its_files), None, "nobody knows it: {of_its_files}");
+    }
+    let page = fetch(&master, "/").2;
+    let row = "<span class=\"state bad\">away</span>";
+    let why = "<tr class=\"why\"><td colspan=\"8\"><p><b>Why:</b> it closed the connection, as when it is stopped, \
+               restarted or killed.</p><p><b>What to do:</b> ";
+    assert!(page.contains(row) && page.contains(why), "{page}");
+
+    let client = LocalClient::new(master.home.path("queue/cluster/c-internal.sock"));
+    client.ask(Command::ForgetNode, b"\"w1\"").unwrap();
+    assert_eq!((value(&master, "node_state"), value(&master, "node_connected")), (None, None));
+    let page = fetch(&master, "/").2;
+    assert!(page.contains("<section class=\"verdict idle\">\n<p>This master has no worker.</p>"), "{page}");
 }
 
 #[test]
@@ -133,7 +167,13 @@ fn health_has_its_reasons() {
     assert_eq!((status, &told["healthy"]), (503, &json!(false)));
     assert_eq!(told["reasons"][0], "this worker is not connected to its master");
     assert!(told["reasons"][1].as_str().unwrap().starts_with("the last integrity check ended "), "{told}");
-    assert!(fetch(&worker, "/").2.contains("Not healthy: this worker is not connected to its master."));
+    let page = fetch(&worker, "/").2;
+    let says = |text: &str| assert!(page.contains(text), "{text}: {page}");
+    says("<section class=\"verdict bad\">\n<p>This worker is away.</p>");
+    says("Not healthy: this worker is not connected to its master.");
+    says("<td class=\"text\" data-column=\"Since\"><time>20");
+    says("<b>Why:</b> it is not connected to its master: ");
+    says("<b>What to do:</b> ");
 
     let lonely = Node::worker(TestHome::new(), &clock, watched(), "w2", 1);
     assert_eq!(health(&lonely).1["reasons"][1], "no integrity check has ended well yet");
@@ -238,8 +278,9 @@ fn the_dashboard_and_the_alerts_use_what_there_is() {
         for (name, labels) in uses {
             let series = of(&name);
             assert!(!series.is_empty(), "{file}: there is no {name}");
-            for equal in
-                labels.split(',').filter(|label| !label.contains('~') && label.contains("=\"") && !label.contains("!="))
+            for equal in labels
+                .split(',')
+                .filter(|label| !label.contains(['~', '$']) && label.contains("=\"") && !label.contains("!="))
             {
                 assert!(series.iter().any(|series| series.contains(equal)), "{file}: {name} has no {equal}");
             }
@@ -253,4 +294,64 @@ fn the_dashboard_and_the_alerts_use_what_there_is() {
         let family = name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count");
         assert!(all.contains(family), "nobody looks at {family}");
     }
+}
+
+/// What Prometheus is to compute: the queries of the dashboard, and the expressions of the rules.
+fn expressions() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let mut found: Vec<String> = targets.map(|target| target["expr"].as_str().unwrap().to_owned()).collect();
+    let mut lines = ALERTS.lines().peekable();
+    while let Some(line) = lines.next() {
+        let Some(expr) = line.trim_start().strip_prefix("expr: ") else { continue };
+        let depth = |line: &str| line.len() - line.trim_start().len();
+        let mut text = expr.trim_start_matches(">-").to_owned();
+        while lines.peek().is_some_and(|next| depth(next) > depth(line)) {
+            text = text + " " + lines.next().unwrap().trim();
+        }
+        found.push(text);
+    }
+    found
+}
+
+/// The labels by which an expression is aggregated around the place `at`.
+fn aggregated_by(expression: &str, at: usize) -> Vec<&str> {
+    let mut open = Vec::new();
+    for (place, character) in expression[..at].char_indices() {
+        match character {
+            '(' => open.push(place),
+            ')' => _ = open.pop(),
+            _ => {}
+        }
+    }
+    let labels = |place: usize| {
+        let (head, labels) = expression[..place].trim_end().strip_suffix(')')?.rsplit_once('(')?;
+        head.trim_end().ends_with("by").then_some(labels)
+    };
+    open.into_iter().filter_map(labels).collect()
+}
+
+/// Cases 2.5 and 2.6: a worker that is scraped is told of twice, by itself and by its master. Whatever is drawn or alerted
+/// of nodes is made one by their names.
+#[test]
+fn a_node_that_two_tell_of_is_one() {
+    let (_clock, _hand, master, _worker) = cluster();
+    let told: Vec<String> = metrics(&master).into_keys().collect();
+    let of_nodes = |name: &str| {
+        let of_one = format!("{name}{{name=\"w1\"");
+        name != "wazuh_cluster_up" && told.iter().any(|series| series.starts_with(&of_one))
+    };
+    let mut count = 0;
+    for expression in expressions() {
+        for (at, _) in expression.match_indices("wazuh_cluster_") {
+            let rest = &expression[at..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            if of_nodes(&rest[..end]) {
+                let by = aggregated_by(&expression, at);
+                assert!(!by.is_empty() && by.iter().all(|labels| !labels.contains("instance")), "{expression}");
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 15, "{count}");
 }

@@ -38,7 +38,10 @@ fn an_address_is_served_to_programs_of_this_machine() {
     let daemon = Daemon::start(&home);
     home.wait_for(&format!("[Cluster] [Metrics] Serving on http://{address}/"));
     let ask = |method: &str, path: &str, more: &str| exchange(address, &asks(method, path, more));
-    assert!(ask("GET", "/metrics", "Host: 127.0.0.1:9510\r\n").contains("\nwazuh_cluster_up 1\n"));
+    assert!(
+        ask("GET", "/metrics", "Host: 127.0.0.1:9510\r\n")
+            .contains("\nwazuh_cluster_up{name=\"m\",type=\"master\"} 1\n")
+    );
     let (whole, head) = (ask("GET", "/", ""), ask("HEAD", "/", ""));
     assert!(whole.contains("\r\n\r\n<!doctype html>") && head.ends_with("\r\n\r\n"), "{head}");
     let length = |text: &str| text.split("Content-Length: ").nth(1).unwrap().split('\r').next().unwrap().to_owned();

@@ -50,19 +50,28 @@ impl Column {
     }
 }
 
-/// A table with this id; the cells of its rows are written as they are. On a narrow screen each cell shows the name of
-/// its column.
-pub(super) fn table<const N: usize>(
-    id: &str,
-    columns: &[Column; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> String {
+/// A row of a table, whose texts are written as they are.
+pub(super) struct Row<const N: usize> {
+    pub(super) cells: [String; N],
+    /// What stands below them, over the whole width; nothing if it is empty.
+    pub(super) below: String,
+}
+
+/// A table with this id. On a narrow screen each cell shows the name of its column.
+pub(super) fn table<const N: usize>(id: &str, columns: &[Column; N], rows: impl Iterator<Item = Row<N>>) -> String {
     let head = |column: &Column| format!("<th scope=\"col\" class=\"{}\">{}</th>", column.class(), column.0);
     let cell = |(column, html): (&Column, &String)| {
         let nothing = if html == NOTHING { " nothing" } else { "" };
         format!("<td class=\"{}{nothing}\" data-column=\"{}\">{html}</td>", column.class(), column.0)
     };
-    let row = |cells: [String; N]| format!("<tr>{}</tr>\n", columns.iter().zip(&cells).map(cell).collect::<String>());
+    let row = |Row { cells, below }: Row<N>| {
+        let cells: String = columns.iter().zip(&cells).map(cell).collect();
+        let below = match &*below {
+            "" => String::new(),
+            below => format!("<tr class=\"why\"><td colspan=\"{N}\">{below}</td></tr>\n"),
+        };
+        format!("<tr>{cells}</tr>\n{below}")
+    };
     let (head, rows): (String, String) = (columns.iter().map(head).collect(), rows.map(row).collect());
     format!("<table id=\"{id}\">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n")
 }

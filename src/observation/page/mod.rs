@@ -7,9 +7,13 @@ mod tasks;
 use std::fmt::Write;
 
 use super::{health::Health, view::View};
-use crate::{config::NodeType, system::human};
+use crate::{
+    config::NodeType,
+    system::human,
+    verdict::{State, sum},
+};
 use html::{NOTHING, date, escape};
-use nodes::State;
+use nodes::Colour;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -32,8 +36,8 @@ pub(super) fn page(view: &View, health: &Health) -> String {
         now = date(view.now),
     );
     verdict(&mut out, view, health);
-    facts(&mut out, view);
     nodes::write(&mut out, view);
+    facts(&mut out, view);
     tasks::write(&mut out, view);
     // Writing to a string cannot fail.
     let _ = write!(
@@ -47,28 +51,35 @@ pub(super) fn page(view: &View, health: &Health) -> String {
 
 /// One sentence on the whole, and what is wrong with this node.
 fn verdict(out: &mut String, view: &View, health: &Health) {
-    let workers = view.nodes.iter().filter(|node| node.files.is_some() || node.connected.is_none());
-    let states: Vec<State> = workers.map(State::of).collect();
-    let (good, all) = (states.iter().filter(|state| state.is_good()).count(), states.len());
-    let text = match (view.node.cluster.node_type, all) {
-        (NodeType::Master, 0) => "No worker is connected.".to_owned(),
-        (NodeType::Master, 1) if good == all => "The worker is in sync.".to_owned(),
-        (NodeType::Master, _) if good == all => format!("All {all} workers are in sync."),
-        (NodeType::Master, _) => format!("{good} of {all} workers in sync."),
-        (NodeType::Worker, _) if good == all => "This worker is in sync.".to_owned(),
-        (NodeType::Worker, _) => "This worker is not in sync.".to_owned(),
+    let colour = view.nodes.iter().map(|node| Colour::of(&node.verdict)).max().unwrap_or(Colour::Good);
+    let is_lonely = view.authority.is_some() && view.nodes.len() == 1;
+    let doubt = view.node.misplaced.get();
+    let class = match colour {
+        _ if !health.is_good() => Colour::Bad.class(),
+        Colour::Good if doubt.is_some() => Colour::Busy.class(),
+        _ if is_lonely => "idle",
+        colour => colour.class(),
     };
-    let has = |class| states.iter().any(|state| state.class() == class);
-    let class = match () {
-        () if !health.is_good() || has("bad") => "bad",
-        () if has("busy") => "busy",
-        () => "good",
-    };
-    let _ = writeln!(out, "<section class=\"verdict {class}\">\n<p>{text}</p>");
+    let _ = writeln!(out, "<section class=\"verdict {class}\">\n<p>{}.</p>", sentence(view, is_lonely));
     for reason in health.reasons() {
         let _ = writeln!(out, "<p>Not healthy: {}.</p>", escape(reason));
     }
+    if let Some(doubt) = doubt {
+        let _ = writeln!(out, "<p>The configuration may be that of another machine: {}.</p>", escape(doubt));
+    }
     out.push_str("</section>\n");
+}
+
+fn sentence(view: &View, is_lonely: bool) -> String {
+    let states = view.nodes.iter().map(|node| node.verdict.state);
+    match (view.node.cluster.node_type, view.nodes.len()) {
+        (NodeType::Worker, _) => format!("This worker is {}", view.own().verdict.state),
+        (NodeType::Master, _) if is_lonely => "This master has no worker".to_owned(),
+        (NodeType::Master, all) if states.clone().all(|state| state == State::InSync) => {
+            format!("All {all} nodes are in sync")
+        }
+        (NodeType::Master, _) => sum(states),
+    }
 }
 
 /// How long this worker has been connected to its master.
