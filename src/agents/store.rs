@@ -360,7 +360,7 @@ struct Id {
     id: i64,
 }
 
-/// The three lists of section 9.1. A list that is not there is no chunk.
+/// The three lists of `spec/agentdb.md` 9.1. A list that is not there is no chunk.
 #[derive(Deserialize)]
 struct Lists<T> {
     syncreq: Option<Vec<T>>,
