@@ -39,7 +39,8 @@
 //!  agent-db ─► owns the embedded agent database; agent-db-read ─► does beside it what others only read with SQL; wdb,
 //!  wdb-http ─► serve it to the manager's other programs, one thread for each; housekeeping ─► does what those programs
 //!  would, where they are not installed                                                            (both roles)
-//!  dapi ─► four that execute requests of the API, if a program is named for that (dapi-wait: its end)  (both roles)
+//!  dapi ─► four that execute requests of the API in turns of the nodes, if a program is named for that
+//!          (dapi-wait: its end)                                                                   (both roles)
 //!  metrics-listen ─► accepts those who watch the node, metrics ─► answers one of them             (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //!  log ─► archives closed log files, and tells what was left out of the log                       (both roles)

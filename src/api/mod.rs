@@ -4,43 +4,55 @@
 //!  a local program, the master or a worker ── request ──► queue ──► dapi (threads) ──► the executor, one process each
 //!                                           ◄── string, dapi_res │ dapi_err ──────────
 //! ```
+//! The original executes one request after the other, in the order in which they come. Here some are executed at a time, and
+//! nodes take turns (`queue`). A request that waits is forgotten when whoever asked goes, or has waited for as long as
+//! anybody waits for an answer.
+//!
 //! The content is opaque here: nothing that a peer sends is ever made an object. The program is named in cluster.json,
 //! `distributed_api.executor`; without one, who asks is told so.
 
 mod executor;
+mod queue;
 
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     sync::Arc,
+    time::Instant,
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::warn;
 use parking_lot::Mutex;
 
 use crate::{
     connection::{Connection, RequestError, send_string},
+    limits,
     node::Node,
     redirection::Program,
     system::thread::{Group, guard},
     wire::{Command, ErrorObject, Routed},
 };
-
-/// Processes at a time.
-const EXECUTIONS: usize = 4;
-
-/// Requests that may wait for one.
-const QUEUE: usize = 32;
-
-/// Requests of one peer that may wait or be executed at a time.
-const PER_PEER: usize = 8;
+use queue::Queue;
 
 /// The requests that wait, and those that are being executed.
 pub struct Api {
-    jobs: (Sender<Job>, Receiver<Job>),
-    /// The peers of all of them.
-    peers: Mutex<Vec<Connection>>,
+    queue: Mutex<Queue<Party, Job>>,
+    /// Something waits. A full channel wakes all who execute.
+    wake: (Sender<()>, Receiver<()>),
+}
+
+/// A node, or a peer: that at the other end of a connection. None is this node, for all its programs.
+#[derive(Clone)]
+struct Party(Option<Connection>);
+
+impl PartialEq for Party {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => one.is(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
 }
 
 /// Who asks.
@@ -60,70 +72,76 @@ struct Job {
     asker: Asker,
     /// Without a name; requests may be large.
     request: File,
+    /// When it came.
+    came: Instant,
 }
 
 impl Default for Api {
     fn default() -> Self {
-        Self { jobs: bounded(QUEUE), peers: Mutex::default() }
+        let queue = Queue::new(limits::API_WAITING, limits::API_EXECUTIONS - 1);
+        Self { queue: Mutex::new(queue), wake: bounded(limits::API_EXECUTIONS) }
     }
 }
 
 impl Api {
     /// Takes a request, which was acknowledged already. Never waits for its execution.
     pub fn execute(&self, node: &Node, asker: Asker, request: &[u8]) {
-        if let Err((asker, refusal)) = self.take(node, asker, request) {
+        for (asker, refusal) in self.take(node, asker, request) {
             asker.refused(&refusal);
         }
     }
 
     /// Whether a request of this peer waits or is being executed.
     pub fn has(&self, peer: &Connection) -> bool {
-        self.peers.lock().iter().any(|other| other.is(peer))
+        self.queue.lock().has(|Party(other)| other.as_ref().is_some_and(|other| other.is(peer)))
     }
 
-    fn take(&self, node: &Node, asker: Asker, request: &[u8]) -> Result<(), (Asker, Refusal)> {
+    /// Puts a request into the queue; gives those that are not executed, this one or others that gave way.
+    fn take(&self, node: &Node, asker: Asker, request: &[u8]) -> Vec<(Asker, Refusal)> {
         if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(request) {
-            return Err((asker, Refusal::Words(malformed(request, &error))));
+            return vec![(asker, Refusal::Words(malformed(request, &error)))];
         }
         if node.settings.distributed_api.executor.is_empty() {
-            return Err((asker, no_executor().into()));
+            return vec![(asker, no_executor().into())];
         }
+        let bytes = request.len();
         let stored = store(node, request);
         let request = match stored {
             Ok(file) => file,
             Err(error) => {
                 let error = ErrorObject::unexpected(format!("the request cannot be stored: {error}"));
-                return Err((asker, error.with_remedy("see whether queue/cluster may be written and has room").into()));
+                let remedy = "see whether queue/cluster may be written and has room";
+                return vec![(asker, error.with_remedy(remedy).into())];
             }
         };
-        let connection = asker.connection().clone();
-        if !self.admit(&connection) {
-            let text = format!("{PER_PEER} requests of this peer are being executed already");
-            return Err((asker, ErrorObject::unexpected(text).with_remedy(LATER).into()));
-        }
-        self.jobs.0.try_send(Job { asker, request }).map_err(|error| {
-            self.done(&connection);
-            let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = error;
-            let text = format!("{QUEUE} requests of the API wait already");
-            (job.asker, ErrorObject::unexpected(text).with_remedy(LATER).into())
-        })
+        let (names, came) = (asker.names(), node.clock.now());
+        let mut queue = self.queue.lock();
+        let forgotten = queue.forget(has_gone);
+        let refused = queue.add(names, Job { asker, request, came }, bytes);
+        drop(queue);
+        // Their files are closed when nobody waits for the lock any more.
+        drop(forgotten);
+        // All who execute are awake, or about to look.
+        let _ = self.wake.0.try_send(());
+        let full = || {
+            let text = format!("{} requests of the API wait already", limits::API_WAITING);
+            Refusal::from(ErrorObject::unexpected(text).with_remedy(LATER))
+        };
+        refused.into_iter().map(|Job { asker, .. }| (asker, full())).collect()
     }
 
-    fn admit(&self, peer: &Connection) -> bool {
-        let mut peers = self.peers.lock();
-        let free = peers.iter().filter(|other| other.is(peer)).count() < PER_PEER;
-        if free {
-            peers.push(peer.clone());
-        }
-        free
+    fn next(&self) -> Option<((Party, Party), Job)> {
+        let mut queue = self.queue.lock();
+        let forgotten = queue.forget(has_gone);
+        let next = queue.next();
+        drop(queue);
+        drop(forgotten);
+        next
     }
+}
 
-    fn done(&self, peer: &Connection) {
-        let mut peers = self.peers.lock();
-        if let Some(at) = peers.iter().position(|other| other.is(peer)) {
-            peers.swap_remove(at);
-        }
-    }
+fn has_gone(peer: &Party) -> bool {
+    peer.0.as_ref().is_some_and(Connection::is_closed)
 }
 
 /// Starts the threads, if there is an executor.
@@ -134,7 +152,7 @@ pub fn start(node: &Arc<Node>, threads: &Group) -> io::Result<()> {
     if node.settings.distributed_api.executor.is_empty() {
         return Ok(());
     }
-    for _ in 0..EXECUTIONS {
+    for _ in 0..limits::API_EXECUTIONS {
         let node = node.clone();
         threads.spawn("dapi", move || run(&node))?;
     }
@@ -143,20 +161,31 @@ pub fn start(node: &Arc<Node>, threads: &Group) -> io::Result<()> {
 
 fn run(node: &Node) {
     loop {
-        let job = select! {
-            recv(node.api.jobs.1) -> job => job,
+        select! {
+            recv(node.api.wake.1) -> _ => (),
             recv(node.shutdown.channel()) -> _ => return,
-        };
-        let Ok(Job { asker, request }) = job else { return };
-        let connection = asker.connection().clone();
-        let work = || match executor::execute(node, request, connection.closed()) {
-            Ok((length, answer)) => asker.answered(length, answer),
-            Err(refusal) => asker.refused(&refusal),
-        };
-        if let Err(panic) = guard(work) {
-            log::error!(target: "[Cluster] [Main]", "A request of the API failed: {panic}. Please report this.");
         }
-        node.api.done(&connection);
+        while let Some((names, job)) = node.api.next() {
+            if let Err(panic) = guard(|| execute(node, job)) {
+                log::error!(target: "[Cluster] [Main]", "A request of the API failed: {panic}. Please report this.");
+            }
+            node.api.queue.lock().done(&names);
+            if node.shutdown.ordered() {
+                return;
+            }
+        }
+    }
+}
+
+fn execute(node: &Node, Job { asker, request, came }: Job) {
+    let limit = node.settings.communication.timeout_dapi_request;
+    if node.clock.now().saturating_duration_since(came) >= limit {
+        let text = format!("the request has waited for {} s behind others", limit.as_secs_f64());
+        return asker.refused(&ErrorObject::cluster(3021, text).with_remedy(LATER).into());
+    }
+    match executor::execute(node, request, asker.connection().closed()) {
+        Ok((length, answer)) => asker.answered(length, answer),
+        Err(refusal) => asker.refused(&refusal),
     }
 }
 
@@ -187,6 +216,15 @@ impl Asker {
         match self {
             Self::Program(program) => &program.connection,
             Self::Node { connection, .. } => connection,
+        }
+    }
+
+    /// The node and the peer that asked.
+    fn names(&self) -> (Party, Party) {
+        let peer = Party(Some(self.connection().clone()));
+        match self {
+            Self::Program(_) => (Party(None), peer),
+            Self::Node { .. } => (peer.clone(), peer),
         }
     }
 

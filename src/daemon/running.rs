@@ -53,9 +53,6 @@ const DATABASE: Duration = Duration::from_secs(40);
 /// How long it may take to answer the registrar, for which others wait.
 const REGISTRAR_DATABASE: Duration = Duration::from_secs(5);
 
-/// Requests of all local programs that may take long at a time.
-const LOCAL_REQUESTS: usize = 32;
-
 /// Requests of one peer that may take long at a time.
 const REQUESTS: usize = 2;
 
@@ -132,7 +129,7 @@ impl Prepared {
             budget: Budget::new(limits::HELD, limits::HELD_BY_ONE, limits::HELD_PATIENCE),
             connections: Group::new(2 * peers),
             requests: Group::new(REQUESTS * peers),
-            local_requests: Group::new(LOCAL_REQUESTS),
+            local_requests: Group::new(limits::LOCAL_REQUESTS),
         });
         places::prepare(&node.places(), node.owner, &scope("Cluster", "Main"))?;
         let cluster_dir = node.home.cluster_dir();

@@ -92,6 +92,16 @@ pub const COMPARISONS: usize = 1;
 /// Long requests of one connection that are under way at a time: one peer is not to take the threads of all others.
 pub const LONG_REQUESTS: usize = 4;
 
+/// Requests of all local programs that take long, or whose answer waits for them, at a time: two for each of them.
+pub const LOCAL_REQUESTS: usize = 256;
+
+/// Requests of the API that are executed at a time; one node has at most all but one of these places.
+pub const API_EXECUTIONS: usize = 4;
+
+/// Requests of the API that wait for that. Each is a file on the disk; a large one counts once more for each 512 KiB, so that
+/// all of them take 256 MiB there.
+pub const API_WAITING: usize = 512;
+
 /// Programs at each of `queue/db/wdb`, `queue/sockets/wdb-http.sock` and `queue/sockets/auth`.
 pub const PROGRAMS: usize = 256;
 
@@ -217,6 +227,18 @@ pub const TABLE: &[(&str, &[Row])] = &[
                 "memory, beside what files, agents and workers take at rest",
                 Most::Bytes(MEMORY),
                 "it follows from the rest",
+            ),
+            row("requests of the API that are executed at a time", Most::Count(API_EXECUTIONS), "the next waits"),
+            row("the same of one node", Most::Count(API_EXECUTIONS - 1), "its next waits"),
+            row(
+                "requests of the API that wait, each counted once more for each 512 KiB of it",
+                Most::Count(API_WAITING),
+                "the youngest of the node that has most is refused",
+            ),
+            row(
+                "requests of local programs that take long, at a time",
+                Most::Count(LOCAL_REQUESTS),
+                "the next is refused",
             ),
             row(
                 "addresses turned away that the log counts",

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clusterd::{system::clock::FakeClock, wire::ErrorObject};
+use clusterd::{limits, system::clock::FakeClock, wire::ErrorObject};
 use serde_json::json;
 
 use crate::support::{LocalProgram, Node, SECOND, TestHome, advance_until, eventually};
@@ -156,20 +156,83 @@ fn an_executor_ends_with_whoever_asked_and_with_the_node() {
     assert!(!runs(&second) && begun.elapsed() < Duration::from_secs(10));
 }
 
+/// Case 4.5: as many as the original takes, from programs of both nodes.
 #[test]
-fn one_program_cannot_take_all_executors_of_others() {
-    let (clock, _hand) = FakeClock::new();
-    let home = TestHome::new();
-    let program = executor(&home, "exec sleep 1000");
-    let master = Node::master(home, &clock, json!({"distributed_api": {"executor": [program]}}));
+fn many_requests_at_once_wait_their_turn_and_are_all_answered() {
+    let (master, worker, _hand) = cluster("cat");
+    let ask = |node: &Node, numbers: std::ops::Range<u32>| {
+        let ask = |number| {
+            let (mut program, request) = (LocalProgram::of(node), format!(r#"{{"f": {number}}}"#));
+            assert_eq!(program.ask("dapi", &request).body, QUEUED);
+            (program, request)
+        };
+        numbers.map(ask).collect::<Vec<_>>()
+    };
+    let mut all = ask(&master, 0..40);
+    all.extend(ask(&worker, 40..52));
+    std::thread::scope(|scope| {
+        for (mut program, request) in all {
+            scope.spawn(move || {
+                let (got, text) = program.string();
+                assert_eq!((got.field.as_str(), text), ("dapi_res ---", request));
+            });
+        }
+    });
+}
+
+/// Case 4.5: what hangs, and what waits behind it, is of one node.
+#[test]
+fn one_node_cannot_take_all_executors_of_others() {
+    let (master, worker, _hand) = cluster(r#"case "$(cat)" in *hang*) exec sleep 1000;; *) echo '"done"';; esac"#);
+    let mut greedy = LocalProgram::of(&master);
+    for _ in 0..40 {
+        assert_eq!(greedy.ask("dapi", r#"{"f": "hang"}"#).body, QUEUED);
+    }
+    let mut other = LocalProgram::of(&worker);
+    assert_eq!(other.ask("dapi", "{}").body, QUEUED);
+    assert_eq!(other.string().1, "\"done\"\n");
+}
+
+/// Case 4.5.
+#[test]
+fn a_request_that_waits_goes_with_whoever_asked() {
+    let (master, _worker, _hand) = cluster(
+        r#"asked="$(cat)"; echo "$asked" >> executed
+           case "$asked" in *hang*) while [ ! -e go ]; do sleep 0.05; done;; esac
+           echo '"done"'"#,
+    );
+    let executed = || String::from_utf8(master.home.read("executed").unwrap_or_default()).unwrap();
+    let mut first = LocalProgram::of(&master);
+    (0..3).for_each(|_| first.send("dapi", br#"{"f": "hang"}"#));
+    eventually("three are executed", || executed().lines().count() == 3);
+    let mut gone = LocalProgram::of(&master);
+    assert_eq!(gone.ask("dapi", r#"{"f": "gone"}"#).body, QUEUED);
+    gone.leave();
+    let mut stays = LocalProgram::of(&master);
+    assert_eq!(stays.ask("dapi", r#"{"f": "stays"}"#).body, QUEUED);
+    drop(first);
+    assert_eq!(stays.string().1, "\"done\"\n");
+    assert_eq!(executed().lines().skip(3).collect::<Vec<_>>(), [r#"{"f": "stays"}"#]);
+}
+
+/// Case 4.5: a full queue refuses in the form of case 4.4.
+#[test]
+fn in_a_full_queue_the_youngest_of_the_node_that_has_most_is_refused() {
+    let (master, worker, _hand) = cluster(r#"case "$(cat)" in *hang*) exec sleep 1000;; *) echo '"done"';; esac"#);
     let mut greedy = LocalProgram::of(&master);
     let mut refused = Vec::new();
-    for _ in 0..9 {
-        greedy.send("dapi", b"{}");
+    // Some are executed, so the queue may be full a little later.
+    for _ in 0..limits::API_WAITING + limits::API_EXECUTIONS {
+        greedy.send("dapi", br#"{"f": "hang"}"#);
     }
     while refused.is_empty() {
         let got = greedy.next();
         refused.extend((got.field == "dapi_err ---").then_some(got.body));
     }
-    assert!(refused[0].contains("8 requests of this peer"), "{refused:?}");
+    let error = ErrorObject::from_json(refused[0].as_bytes()).expect("what the framework understands");
+    assert!(error.message().contains("512 requests of the API wait already"), "{error:?}");
+    assert_eq!(error.remedy.as_deref(), Some("ask again later"));
+    let mut other = LocalProgram::of(&worker);
+    assert_eq!(other.ask("dapi", "{}").body, QUEUED);
+    assert_eq!(other.string().1, "\"done\"\n");
 }

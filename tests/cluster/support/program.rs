@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Read, Write},
+    net::Shutdown,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
     thread,
@@ -83,6 +84,12 @@ impl LocalProgram {
                 }
             }
         }
+    }
+
+    /// Says that nothing more comes, and waits until the daemon has closed the connection.
+    pub fn leave(mut self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+        while self.try_next().is_ok() {}
     }
 
     fn write(&mut self, counter: u32, field: &str, payload: &[u8]) {
