@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::{
     agents::{Error, Reply},
     files::ChecksumKind,
+    logging::Repeats,
     node::Node,
     registration::Assigner,
     sockets::{Endpoint, Unanswered, frame},
@@ -95,6 +96,8 @@ pub struct Daemons {
     local_integrity: Arc<LocalIntegrity>,
     remoted: Remoted,
     task_manager: Endpoint,
+    /// Why requests failed: all workers ask again and again, and of a program that is away it is said once.
+    pub(super) told: Repeats,
 }
 
 /// Who assigns groups to agents that are new.
@@ -117,6 +120,7 @@ impl Daemons {
             local_integrity: local_integrity.clone(),
             remoted,
             task_manager: endpoint("wazuh-modulesd", node.home.task_manager_socket()),
+            told: Repeats::default(),
         }
     }
 

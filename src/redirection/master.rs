@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use log::{debug, error, warn};
+use log::{Level, error, warn};
 
 use super::{
     Daemons,
@@ -88,7 +88,7 @@ impl SendSync {
                 Answered::Answer(answer) => self.answer(&origin, &answer),
                 Answered::Nothing(reason) => self.refuse(&origin, &reason),
                 Answered::Unknown(reason) => {
-                    warn!(target: &*self.scope, "A request of this worker may have been done or not: {reason}");
+                    self.tell(Level::Warn, &format!("A request of this worker may have been done or not: {reason}"));
                     self.answer(&origin, &failure(&reason));
                 }
             }
@@ -103,8 +103,13 @@ impl SendSync {
         }
     }
 
+    fn tell(&self, level: Level, text: &str) {
+        let level = self.daemons.told.level(level, text, self.node.clock.now());
+        log::log!(target: &*self.scope, level, "{text}");
+    }
+
     fn refuse(&self, origin: &str, reason: &str) {
-        debug!(target: &*self.scope, "A request was refused: {reason}");
+        self.tell(Level::Error, &format!("A request of this worker could not be done: {reason}"));
         if !self.connection.tell(Command::SendSyncFailed, Routed::payload(origin, reason.as_bytes())) {
             warn!(target: &*self.scope, "This worker does not take what it is told, that is: {reason}");
         }

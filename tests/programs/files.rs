@@ -119,3 +119,22 @@ fn a_file_that_changes_all_the_time() {
     }
     worker.wait_for_file("etc/rules/a.xml", "199 ".repeat(20_000));
 }
+
+/// The log of the master says it once, too, and when it is over.
+#[test]
+fn a_file_that_a_worker_cannot_write_is_in_the_log_of_the_master() {
+    let (master, worker) = pair();
+    worker.write("etc/rules/c.xml/own.tmp", "in its place");
+    let (_master, _worker) = (Daemon::start(&master), Daemon::start(&worker));
+    master.wait_for("Sync not required.");
+    master.write("etc/rules/c.xml", "new");
+    let line = master.wait_for("Files that stay as they are on the worker: 'etc/rules/c.xml' (Is a directory).");
+    assert!(line.contains("WARNING: [Worker w1] [Integrity sync]"), "{line}");
+    master.write("etc/rules/d.xml", "came later");
+    worker.wait_for_file("etc/rules/d.xml", "came later");
+    fs::remove_file(worker.path("etc/rules/c.xml/own.tmp")).unwrap();
+    master.write("etc/rules/c.xml", "newer");
+    let line = master.wait_for("No file stays as it is on the worker any more.");
+    assert!(line.contains("INFO: "), "{line}");
+    assert_eq!(master.log().matches("WARNING: [Worker w1] [Integrity sync]").count(), 1, "{}", master.log());
+}

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, thread};
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Home, c_client, control, until};
+use crate::support::{Daemon, Home, Peer, c_client, control, until};
 
 /// A master and two workers that are connected to it.
 fn cluster() -> ([Home; 3], [Daemon; 3]) {
@@ -132,4 +132,29 @@ fn register(socket: &std::path::Path, name: &str) -> String {
     let answer: Value = serde_json::from_str(&c_client::ask(socket, &request.to_string()).unwrap()).unwrap();
     assert_eq!((&answer["error"], &answer["data"]["name"]), (&json!(0), &json!(name)), "{answer}");
     answer["data"]["id"].as_str().unwrap().to_owned()
+}
+
+/// Case 4.16: whichever worker asks, and however often.
+#[test]
+fn of_a_program_that_is_away_the_log_of_the_master_has_one_line() {
+    let master = Home::master();
+    master.write("bin/wazuh-remoted", "");
+    let _daemon = Daemon::start(&master);
+    let mut peers = ["w1", "w2"].map(|name| Peer::join(master.address, name));
+    for turn in 0..3 {
+        for peer in &mut peers {
+            let request = format!(r#"{turn} {{"daemon_name": "remoted", "message": {{"command": "assigngroup"}}}}"#);
+            peer.ask("sendsync", request);
+            let said = String::from_utf8(peer.wait_for("sendsyn_err")).unwrap();
+            assert!(said.starts_with(&format!("{turn} Error 1013 - Unable to connect to socket: ")), "{said}");
+        }
+    }
+    let log = master.log();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(" ERROR: ")).collect();
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("[Worker w1] [SendSync] A request of this worker could not be done: Error 1013")
+            && lines[0].contains("wazuh-remoted"),
+        "{lines:?}"
+    );
 }

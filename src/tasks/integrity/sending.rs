@@ -7,6 +7,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use log::Level;
+
 use crate::files::{
     AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, KEYS, Manifest, MemberCache, open_file,
 };
@@ -64,7 +66,7 @@ pub struct UpdateWriter<'a> {
 
 impl UpdateWriter<'_> {
     /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
-    /// that the worker keeps what it has; `tell` gets the reasons. The keys of the agents come first, so that they are in
+    /// that the worker keeps what it has; `tell` gets the reasons, with how much they matter. The keys of the agents come first, so that they are in
     /// whatever else there is. Gives the files left out.
     ///
     /// # Errors
@@ -73,7 +75,7 @@ impl UpdateWriter<'_> {
         &self,
         difference: &Difference<'_>,
         mut out: impl Write,
-        tell: impl Fn(&str),
+        tell: impl Fn(Level, &str),
     ) -> Result<LeftOut, AddError> {
         // With every file that is left out the metadata only becomes shorter.
         let mut metadata = Vec::new();
@@ -95,18 +97,24 @@ impl UpdateWriter<'_> {
                 Ok(Added::TooLarge) => {
                     let reason =
                         format!("it is larger than {} bytes, the most that is sent to this worker", self.limit);
-                    tell(&format!("'{path}' is left out: {reason} (cluster.json, max_zip_size)."));
+                    tell(Level::Warn, &format!("'{path}' is left out: {reason} (cluster.json, max_zip_size)."));
                     left_out.too_large.push((path.to_string(), reason));
                     continue;
                 }
-                Ok(Added::Changed) => tell(&format!("'{path}' comes with a later archive: it has just been changed.")),
+                // While agents register, that is so with many archives, and the next check sees to it.
+                Ok(Added::Changed) => {
+                    tell(Level::Debug, &format!("'{path}' comes with a later archive: it has just been changed."));
+                }
                 Err(error) if error.spoils() => return Err(error),
-                Err(error) => tell(&format!("{error}. It is left out, and the worker keeps its own.")),
+                Err(error) => {
+                    tell(Level::Warn, &format!("{error}. It is left out, and the worker keeps its own."));
+                }
             }
             left_out.later.insert(path.to_string());
         }
         if full > 0 {
-            tell(&format!("{full} files come with a later archive: this one is full ({} bytes).", self.limit));
+            let text = format!("{full} files come with a later archive: this one is full ({} bytes).", self.limit);
+            tell(Level::Warn, &text);
         }
         if !left_out.is_empty() {
             metadata.clear();
@@ -123,5 +131,44 @@ impl UpdateWriter<'_> {
         let unreadable = |error| AddError::Source { name: entry.path.to_string(), error };
         let Some(mut file) = open_file(self.home, &entry.path).map_err(unreadable)? else { return Ok(Added::Changed) };
         writer.add_file(&entry.path, &mut file, Some(&entry.sum), Some(self.members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::files::{Buckets, Items, RemoteManifest, Scanner, compare};
+
+    /// Case 4.16: with registrations in bursts this is so all the time, and nobody need act on it.
+    #[test]
+    fn a_file_that_has_just_been_changed_is_told_to_those_who_debug() {
+        let home = tempfile::tempdir().unwrap();
+        fs::create_dir_all(home.path().join("etc/rules")).unwrap();
+        for path in [KEYS, "etc/rules/r.xml"] {
+            fs::write(home.path().join(path), "old").unwrap();
+        }
+        let manifest = Scanner::new(home.path(), Arc::new(Items::standard())).scan(false).manifest;
+        let kind = ChecksumKind::Md5Blake2b;
+        let nothing = RemoteManifest::parse(b"{}", kind).unwrap();
+        let difference = compare(&manifest, &nothing, kind, Buckets::ALL).unwrap();
+        fs::write(home.path().join(KEYS), "another length").unwrap();
+        let (members, done, told) = (MemberCache::new(1 << 20), AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let writer = UpdateWriter {
+            home: home.path(),
+            level: 1,
+            limit: u64::MAX,
+            max_inflated: 1 << 30,
+            members: &members,
+            done: &done,
+        };
+        let left_out =
+            writer.write(&difference, Vec::new(), |level, text| told.lock().push((level, text.to_owned()))).unwrap();
+        assert_eq!(left_out.later.into_iter().collect::<Vec<_>>(), [KEYS]);
+        let told = told.into_inner();
+        assert!(told.len() == 1 && told[0].0 == Level::Debug && told[0].1.contains("later archive"), "{told:?}");
     }
 }

@@ -115,6 +115,7 @@ impl Integrity {
             if behind.sum() == 0 && held.is_none() { Found::Equal(&master) } else { Found::Behind(behind, held) };
         self.finish_check(Level::Info, (start, begun), files, found);
         let pauses = self.refused.lock().hold(&mut difference, clock.now());
+        self.tell_refused();
         match (difference.is_empty(), held) {
             (false, _) => self.synchronise(&check.task, &mut difference),
             (true, _) if let Some((files, pause)) = pauses => {
@@ -204,6 +205,7 @@ impl Integrity {
         drop(state);
         if matches!(found, Found::Equal(_)) {
             self.refused.lock().clear();
+            self.tell_refused();
         }
         let took = now.duration_since(begun);
         self.shared.node.metrics.done(Task::IntegrityCheck, took);
@@ -354,8 +356,8 @@ impl Integrity {
             members: &self.shared.local.members,
             done: &progress.files,
         };
-        let tell = |reason: &str| {
-            let level = self.told.level(Level::Warn, reason, self.shared.node.clock.now());
+        let tell = |level: Level, reason: &str| {
+            let level = self.told.level(level, reason, self.shared.node.clock.now());
             log::log!(target: &*self.sync_scope, level, "{reason}");
         };
         let clock = &self.shared.node.clock;

@@ -265,6 +265,14 @@ impl Integrity {
     /// `int_applied`.
     pub fn applied(&self, applied: Applied) {
         self.refused.lock().told(applied);
+        self.tell_refused();
+    }
+
+    /// Tells which files the worker cannot take, when they are others, or for other reasons.
+    fn tell_refused(&self) {
+        let Some((level, news)) = self.refused.lock().news() else { return };
+        let level = self.told.level(level, &news, self.shared.node.clock.now());
+        log::log!(target: &*self.sync_scope, level, "{news}");
     }
 
     /// What the worker could not do with the files that it got last.

@@ -10,9 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use log::Level;
+
 use crate::{
     files::{Checksum, Difference},
-    tasks::integrity::{Applied, Failed, sending::LeftOut},
+    tasks::integrity::{ARCHIVE, Applied, Failed, sending::LeftOut},
 };
 
 /// The longest pause.
@@ -20,6 +22,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// Files of a worker that are remembered; beyond, they are sent with every check.
 const FILES: usize = 1 << 16;
+
+/// Files of a worker that a line of the log names.
+const NAMED: usize = 5;
 
 /// What there is to say of a file if the worker tells nothing.
 const SILENT: &str = "it was sent, and is not there";
@@ -34,6 +39,8 @@ pub(super) struct Refused {
     sending: u32,
     /// What is known of the reasons.
     applied: Applied,
+    /// What the log was told of that.
+    logged: (usize, Vec<Failed>),
 }
 
 /// A content that was sent.
@@ -109,7 +116,31 @@ impl Refused {
 
     /// The worker has all files.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { logged: std::mem::take(&mut self.logged), ..Self::default() };
+    }
+
+    /// What the log is to be told, if that is something else than the last time. Of an archive as a whole it knows.
+    pub(super) fn news(&mut self) -> Option<(Level, String)> {
+        let files: Vec<Failed> =
+            self.applied.failures.iter().filter(|failed| failed.path != ARCHIVE).cloned().collect();
+        let others = self.applied.failed.saturating_sub(self.applied.failures.len());
+        let now = (files.len() + others, files);
+        if now == self.logged {
+            return None;
+        }
+        self.logged = now;
+        let (count, files) = &self.logged;
+        if *count == 0 {
+            return Some((Level::Info, "No file stays as it is on the worker any more.".to_owned()));
+        }
+        let named: Vec<_> =
+            files.iter().take(NAMED).map(|Failed { path, reason }| format!("'{path}' ({reason})")).collect();
+        let more = match count - named.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let text = format!("Files that stay as they are on the worker: {}{more}.", named.join(", "));
+        Some((Level::Warn, text))
     }
 
     /// What the worker could not take.
@@ -133,4 +164,43 @@ fn for_each(difference: &mut Difference<'_>, mut keep: impl FnMut(&str, Option<&
     difference.missing.retain(|entry| keep(&entry.path, entry.checksum(kind)));
     difference.shared.retain(|entry| keep(&entry.path, entry.checksum(kind)));
     difference.extra.retain(|entry| keep(&entry.path, entry.checksum.as_ref().map(Checksum::bytes)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(path: &str, reason: &str) -> Failed {
+        Failed { path: path.to_owned(), reason: reason.to_owned() }
+    }
+
+    #[test]
+    fn the_log_is_told_of_files_and_reasons_when_they_are_others() {
+        let mut refused = Refused::default();
+        let report = |failures: &[Failed]| Applied {
+            failed: failures.len(),
+            failures: failures.iter().take(Applied::SHOWN).cloned().collect(),
+            ..Applied::default()
+        };
+        assert_eq!(refused.news(), None);
+        let full = failed("etc/lists/a", "No space left on device");
+        refused.told(report(std::slice::from_ref(&full)));
+        let (level, text) = refused.news().unwrap();
+        assert_eq!(level, Level::Warn);
+        assert_eq!(text, "Files that stay as they are on the worker: 'etc/lists/a' (No space left on device).");
+        refused.told(report(&[full]));
+        assert_eq!(refused.news(), None, "the same again");
+        refused.told(report(&[failed("etc/lists/a", "Permission denied")]));
+        assert!(refused.news().is_some_and(|(_, text)| text.ends_with("'etc/lists/a' (Permission denied).")));
+        refused.fail(ARCHIVE, "the archive could not be sent");
+        assert_eq!(refused.news(), None, "it has a line of its own");
+        let many: Vec<_> = (0..30).map(|n| failed(&format!("etc/lists/{n:02}"), "why")).collect();
+        refused.told(report(&many));
+        let (_, text) = refused.news().unwrap();
+        assert!(text.contains("'etc/lists/04' (why), and ") && !text.contains("'etc/lists/05'"), "{text}");
+        refused.clear();
+        assert_eq!(refused.news().map(|(level, _)| level), Some(Level::Info));
+        refused.clear();
+        assert_eq!(refused.news(), None);
+    }
 }
