@@ -75,10 +75,16 @@ fn state(role: &Role) -> String {
     let cluster = &role.node().cluster;
     let who = format!("{} '{}'", cluster.node_type, cluster.node_name);
     match role {
-        Role::Master(master) => match master.registry.workers().len() {
-            1 => format!("{who}: 1 worker is connected"),
-            workers => format!("{who}: {workers} workers are connected"),
-        },
+        Role::Master(master) => {
+            let (connected, away) = master.registry.counts();
+            let is = |count| if count == 1 { "is" } else { "are" };
+            let workers = if connected == 1 { "worker" } else { "workers" };
+            let away = match away {
+                0 => String::new(),
+                away => format!(", {away} {} away: 'cluster_control -l' tells why", is(away)),
+            };
+            format!("{who}: {connected} {workers} {} connected{away}", is(connected))
+        }
         Role::Worker(worker) => {
             let connected = if worker.master().is_some() { "connected" } else { "not connected" };
             let reason = worker.failure().map(|reason| format!("; {reason}")).unwrap_or_default();

@@ -130,6 +130,12 @@ impl Registry {
         self.workers.read().connected.clone()
     }
 
+    /// How many are connected, and how many are away.
+    pub fn counts(&self) -> (usize, usize) {
+        let workers = self.workers.read();
+        (workers.connected.len(), workers.away.len())
+    }
+
     /// All that are connected, and all that are not, at one instant.
     pub fn all(&self) -> (Vec<Arc<Member>>, Vec<Away>) {
         let workers = self.workers.read();

@@ -58,7 +58,8 @@ fn a_master_is_ready_when_it_listens_and_tells_of_its_workers() {
     let worker_daemon = Daemon::start(&worker);
     manager.hears("STATUS=master 'm': 1 worker is connected");
     drop(worker_daemon);
-    manager.hears("STATUS=master 'm': 0 workers are connected");
+    let away = "STATUS=master 'm': 0 workers are connected, 1 is away: 'cluster_control -l' tells why";
+    manager.hears(away);
 
     daemon.signal(Signal::SIGHUP);
     let reloading = manager.next();
