@@ -8,11 +8,15 @@
 //! A message is a request or the answer to one; an answer carries the counter of its request. [`Deframer`] turns bytes
 //! into messages, [`frame`] the other way; [`Request`] gives a received payload its type; [`ErrorObject`] is what `err`
 //! answers carry.
+//!
+#![doc = include_str!("frames.md")]
 
 mod at_most;
 mod command;
 mod deframer;
 mod error;
+#[cfg(test)]
+mod examples;
 pub mod frame;
 pub mod json;
 mod request;
