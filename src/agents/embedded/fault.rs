@@ -14,8 +14,12 @@ pub(super) fn message(error: &rusqlite::Error) -> String {
 
 /// Whether the request would be refused again: all else, a full disk for example, may heal.
 pub(super) fn blames_the_request(error: &rusqlite::Error) -> bool {
-    use ErrorCode::{ConstraintViolation, OperationInterrupted, TooBig, TypeMismatch, Unknown};
-    let own = |code| matches!(code, ConstraintViolation | OperationInterrupted | TooBig | TypeMismatch | Unknown);
+    use ErrorCode::{
+        AuthorizationForStatementDenied as Forbidden, ConstraintViolation, OperationInterrupted, TooBig, TypeMismatch,
+        Unknown,
+    };
+    let own =
+        |code| matches!(code, Forbidden | ConstraintViolation | OperationInterrupted | TooBig | TypeMismatch | Unknown);
     error.sqlite_error_code().is_none_or(own)
 }
 

@@ -25,8 +25,11 @@ fn what_other_programs_send_stays_in_this_file_and_leaves_nothing_open() {
         "nonsense".to_owned(),
         String::new(),
     ] {
-        let answer = fixture.ask(&format!("global sql {statement}"));
-        assert!(answer.starts_with("err "), "{statement}: {answer}");
+        let refusal = fixture.database.try_answer(&format!("global sql {statement}")).err().map(Error::from);
+        assert!(
+            matches!(refusal, Some(Error::Refused(_))),
+            "the statement is blamed, not the file: {statement}: {refusal:?}"
+        );
         fixture.tell(r#"global update-agent-name {"id":0,"name":"manager"}"#);
     }
     assert!(!elsewhere.exists());
