@@ -91,8 +91,8 @@ fn run(arguments: &Arguments) -> ExitCode {
     let (debug, logging) = (debug_level(&home, arguments.debug), logging_settings(&home));
     let owner = user::owner().filter(|_| user::is_root());
     let log = LogFile::new(home.log_dir(), logging, owner);
-    if !arguments.test && log.open().is_err() {
-        places::make_first(&home, owner);
+    if !arguments.test {
+        places::make_first(&home, &log);
     }
     if let Err(error) = log.open() {
         // It is opened as soon as that is possible; until then there is only standard error.

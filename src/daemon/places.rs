@@ -4,13 +4,15 @@ use log::{error, warn};
 
 use crate::{
     config::{Config, Home, Lack, Need, Places},
-    logging::Scope,
+    logging::{LogFile, Scope},
     system::user::{self, Owner},
 };
 
-/// Makes what every node has, where `home` is an installation: a log that cannot be opened may lack its directory.
-pub fn make_first(home: &Home, owner: Option<Owner>) {
-    if home.ossec_conf().is_file() {
+/// Makes what every node has, where `home` is an installation: root gives a fresh directory of logs away before there is a
+/// log in it, and a log that cannot be opened may lack its directory.
+pub fn make_first(home: &Home, log: &LogFile) {
+    let owner = user::find_owner(home.path()).ok().filter(|_| user::is_root());
+    if home.ossec_conf().is_file() && (owner.is_some() || log.open().is_err()) {
         Places::of_any(home).make(owner);
     }
 }

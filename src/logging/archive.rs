@@ -19,7 +19,10 @@ use nix::{errno::Errno, libc::O_NOFOLLOW};
 use time::{Date, Month};
 
 use super::room;
-use crate::system::{disk::Disk, user::Owner};
+use crate::system::{
+    disk::Disk,
+    user::{Owner, lasting_mode},
+};
 
 /// The log's name in its directory.
 pub const LOG: &str = "cluster.log";
@@ -156,7 +159,7 @@ fn make_folders(disk: &Disk, logs: &Path, path: &Path, owner: Option<Owner>) -> 
             Err(error) => return Err(error.into()),
         };
         if made.is_ok() {
-            disk.set_mode(&folder, FOLDER_MODE)?;
+            disk.set_mode(&folder, lasting_mode(FOLDER_MODE))?;
             if let Some(owner) = owner {
                 disk.set_owner(&folder, (owner.uid, owner.gid))?;
             }

@@ -45,7 +45,7 @@ pub struct Obstacle {
 
 /// Makes the directory `relative` below `root`, and those on the way to it, if they are missing. With `owner`, for a
 /// process of root, what is made is given to that user, and so is a directory on the way that nobody has touched: one of
-/// root:root without content, such as a fresh volume. No link is followed: what is behind it is the administrator's.
+/// root:root without content of its own, such as a fresh volume. No link is followed: what is behind it is the administrator's.
 ///
 /// # Errors
 /// Those of the system, but for links and for what is no directory: [`obstacle`] tells of these.
@@ -53,7 +53,7 @@ pub fn make(root: &Path, relative: &str, mode: u32, owner: Option<Owner>) -> io:
     let mut current = open(root, DIRECTORY.difference(OFlag::O_NOFOLLOW), Mode::empty())?;
     let mut names = relative.split_terminator('/').peekable();
     while let Some(name) = names.next() {
-        let mode = if names.peek().is_some() { ON_THE_WAY } else { mode };
+        let mode = user::lasting_mode(if names.peek().is_some() { ON_THE_WAY } else { mode });
         let (next, is_fresh) = match openat(&current, name, DIRECTORY, Mode::empty()) {
             Ok(next) => {
                 let is_fresh = owner.is_some() && is_untouched(&next)?;
@@ -71,18 +71,21 @@ pub fn make(root: &Path, relative: &str, mode: u32, owner: Option<Owner>) -> io:
             Err(error) => return Err(error.into()),
         };
         if is_fresh {
-            // The umask may have taken bits away.
-            fchmod(&next, Mode::from_bits_truncate(mode))?;
             if let Some(Owner { uid, gid }) = owner {
                 fchown(&next, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
             }
+            // The umask may have taken bits away.
+            fchmod(&next, Mode::from_bits_truncate(mode))?;
         }
         current = next;
     }
     Ok(())
 }
 
-/// Whether a directory is root's, its group root's, and has no content but what a new file system has.
+/// What may be in a directory that nobody has touched: what a new file system has, and configuration that was mounted there.
+const AT_FIRST: [&str; 3] = ["lost+found", "ossec.conf", "cluster.json"];
+
+/// Whether a directory is root's, its group root's, and has no content but [`AT_FIRST`].
 fn is_untouched(directory: &OwnedFd) -> io::Result<bool> {
     let about = fstat(directory)?;
     if (about.st_uid, about.st_gid) != (0, 0) {
@@ -92,7 +95,9 @@ fn is_untouched(directory: &OwnedFd) -> io::Result<bool> {
     let mut entries = nix::dir::Dir::from_fd(again)?;
     let mut is_empty = true;
     for entry in entries.iter() {
-        is_empty &= matches!(entry?.file_name().to_bytes(), b"." | b".." | b"lost+found");
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        is_empty &= matches!(name, b"." | b"..") || AT_FIRST.iter().any(|first| first.as_bytes() == name);
     }
     Ok(is_empty)
 }
@@ -231,17 +236,18 @@ mod tests {
             let about = fs::metadata(path(name)).unwrap();
             (about.uid(), about.gid(), about.mode() & 0o7777)
         };
-        for name in ["fresh/lost+found", "used/file", "others"] {
+        for name in ["fresh/lost+found", "etc/ossec.conf", "used/file", "others"] {
             fs::create_dir_all(path(name)).unwrap();
         }
         std::os::unix::fs::chown(path("others"), Some(0), Some(7)).unwrap();
         symlink("used", path("link")).unwrap();
-        for name in ["fresh/run", "new/run", "used/run", "others", "link"] {
+        for name in ["fresh/run", "etc", "new/run", "used/run", "others", "link"] {
             make(root.path(), name, 0o770, Some(owner)).unwrap();
         }
         for (name, expected) in [
             ("fresh", (4_242, 4_243, 0o750)),
             ("fresh/run", (4_242, 4_243, 0o770)),
+            ("etc", (4_242, 4_243, 0o770)),
             ("new", (4_242, 4_243, 0o750)),
             ("new/run", (4_242, 4_243, 0o770)),
             ("used/run", (4_242, 4_243, 0o770)),

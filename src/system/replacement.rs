@@ -12,7 +12,7 @@ use nix::{
     unistd::{getegid, geteuid},
 };
 
-use super::{disk::Disk, known::Known, stamp::Stamp};
+use super::{disk::Disk, known::Known, stamp::Stamp, user::lasting_mode};
 
 /// The mode of a file that was not there.
 const MODE: u32 = 0o640;
@@ -87,7 +87,7 @@ impl<'a> Replacement<'a> {
         let (name, staged_path, is_new) = (name.to_owned(), parent.join(&staged), before.is_none());
         let replacement = Self { disk, directory, file, path: staged_path, staged, name, durable, is_new, done: false };
         replacement.write(pieces)?;
-        disk.set_mode(&replacement.file, before.as_ref().map_or(MODE, |before| before.mode() & 0o7777))?;
+        disk.set_mode(&replacement.file, before.as_ref().map_or(lasting_mode(MODE), |before| before.mode() & 0o7777))?;
         let like = before.map_or_else(|| replacement.directory.metadata(), Ok)?;
         let owner = (like.uid(), like.gid());
         if owner != (geteuid().as_raw(), getegid().as_raw()) {

@@ -38,6 +38,13 @@ pub fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// The mode of what this process makes and its next run has to write to again. A process in the group of root that is not
+/// root has a number that somebody chose for a while (OpenShift does): there the group may do what the user may.
+pub fn lasting_mode(mode: u32) -> u32 {
+    let is_by_group = getegid().as_raw() == 0 && !is_root();
+    if is_by_group { mode | (mode & 0o700) >> 3 } else { mode }
+}
+
 /// The user of this process, by number.
 pub fn number() -> u32 {
     geteuid().as_raw()

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::support::{Address, Daemon, Home, WAZUH, clusterd, finish, skip};
+use crate::support::{Address, Daemon, Home, WAZUH, clusterd, control, finish, skip};
 
 const NOBODY: u32 = 65_534;
 
@@ -19,10 +19,14 @@ fn shell(home: &Home, script: &str) {
 
 /// The program of a home, run by a user who has no rights but those of the home.
 fn as_nobody(home: &Home) -> Command {
+    as_user(home, NOBODY, NOBODY)
+}
+
+fn as_user(home: &Home, user: u32, group: u32) -> Command {
     // By another process: what this one has open for writing, the children of other tests have, too.
     shell(home, &format!("cp {} ../wazuh-clusterd", env!("CARGO_BIN_EXE_wazuh-clusterd")));
     let mut command = Command::new(home.beside("wazuh-clusterd"));
-    command.arg("--home").arg(home.path("")).uid(NOBODY).gid(NOBODY).env_remove("WAZUH_HOME");
+    command.arg("--home").arg(home.path("")).uid(user).gid(group).env_remove("WAZUH_HOME");
     command
 }
 
@@ -120,17 +124,19 @@ fn what_cannot_be_written_to_is_named_and_its_remedy_mends_it() {
 }
 
 /// Case 1.1, 1.4: root makes what is missing for the user that it becomes, below fresh volumes too, and takes no right
-/// from anybody. The home is that of a manager: root's, and for the group to read.
+/// from anybody. The home is that of a manager: root's, for the group to read, and with the file that its registrar has.
 #[test]
 fn root_makes_what_is_missing_and_the_user_finds_it() {
     let home = Home::master();
     let Some(command) = home.as_installed(&clusterd(&home)) else {
         return skip("other users exist only where root may make a mount namespace (unshare --mount)");
     };
-    // `var` is a fresh volume.
-    shell(&home, "rm -r queue/* var logs; mkdir var; chown 0:4242 . queue; chmod 750 . queue");
+    // `var` and `logs` are fresh volumes, and `etc` is one but for its configuration.
+    shell(&home, "rm -r queue/* var logs etc/rules etc/shared; rm etc/*_options.conf; mkdir var logs");
+    shell(&home, "chown 0:0 etc var logs; chown 0:4242 . queue; chmod 755 etc var logs; chmod 750 . queue");
+    shell(&home, "touch queue/agents-timestamp; chown 0:4242 queue/agents-timestamp; chmod 660 queue/agents-timestamp");
     let daemon = Daemon::start_with(&home, command, &["-f"]);
-    for path in MADE {
+    for path in MADE.into_iter().chain(["etc", "var"]) {
         let about = fs::metadata(home.path(path)).unwrap();
         assert_eq!((about.uid(), about.gid(), about.mode() & 0o007), (WAZUH, WAZUH, 0), "{path}");
     }
@@ -138,6 +144,28 @@ fn root_makes_what_is_missing_and_the_user_finds_it() {
         let about = fs::metadata(home.path(path)).unwrap();
         assert_eq!((about.uid(), about.gid(), about.mode() & 0o777), (0, WAZUH, 0o750), "{path} stays as it is");
     }
-    assert!(!home.log().contains("Run: install -d"), "{}", home.log());
+    assert!(!home.log().contains(". Run: "), "{}", home.log());
     assert_eq!(daemon.stop().code(), None);
+}
+
+/// Case 1.4: a container platform gives each start another user, in the group of root.
+#[test]
+fn a_random_user_in_the_group_of_root_goes_on_with_what_the_last_one_left() {
+    if !nix::unistd::geteuid().is_root() {
+        return skip("only root can take another user");
+    }
+    let home = Home::master();
+    shell(&home, "rm -r queue var; mkdir queue var; chmod 711 ..; chown -R 0:0 .; chmod -R g=u .");
+    for (user, id) in [(1_000_680_000, "001"), (1_000_690_000, "002")] {
+        let daemon = Daemon::start_as(&home, as_user(&home, user, 0));
+        let Output { status, stdout, .. } = control(&home, &["--add-agent", &format!("agent-of-{user}")]);
+        assert_eq!(status.code(), Some(0));
+        let said = String::from_utf8(stdout).unwrap();
+        assert!(said.contains(id), "{said}");
+        let log = home.log();
+        assert!(!log.contains(" ERROR: ") && !log.contains("Run: "), "{log}");
+        assert!(daemon.stop().code().is_none());
+    }
+    let stamps = String::from_utf8(home.read("queue/agents-timestamp").unwrap()).unwrap();
+    assert_eq!(stamps.lines().count(), 2, "{stamps}");
 }

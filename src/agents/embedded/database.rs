@@ -3,9 +3,9 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs::{self, OpenOptions},
+    fs::{self, OpenOptions, Permissions},
     io,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -39,7 +39,7 @@ use super::{
 use crate::{
     config::NodeType,
     logging::Repeats,
-    system::{clock::Clock, random},
+    system::{clock::Clock, random, user::lasting_mode},
 };
 
 /// How long another process may hold the file.
@@ -386,9 +386,12 @@ fn create(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(about) if about.is_symlink() => Err(Errno::ELOOP.into()),
         Ok(_) => Ok(access(path, AccessFlags::R_OK | AccessFlags::W_OK)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            OpenOptions::new().write(true).create_new(true).mode(MODE).open(path).map(drop)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(MODE)
+            .open(path)
+            .and_then(|file| file.set_permissions(Permissions::from_mode(lasting_mode(MODE)))),
         Err(error) => Err(error),
     }
 }
