@@ -89,7 +89,7 @@ dist:
 dist-check: dist
 	@$(PACKAGE) scripts/package/dist-check
 
-package-test: packages
+package-test: build packages
 	@$(PACKAGE) scripts/package/test
 
 clean:
