@@ -160,6 +160,9 @@ fn a_file_that_cannot_be_used_is_told_and_stays_and_the_node_goes_on() {
     assert_eq!(peer.ask("echo-c", b"keepalive").0, "ok-m");
     assert_eq!(peer.ask("get_nodes", b"{}").0, "ok");
     let (answer, text) = peer.ask("get_health", b"null");
+    let health: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((answer.as_str(), &health["nodes"]["w1"]["info"]["n_active_agents"]), ("ok", &Value::Null), "{text}");
+    let (answer, text) = peer.ask("get_agents", b"{}");
     assert!(answer == "err" && text.contains("2005") && text.contains("damaged"), "{text}");
     assert_eq!(master.home.read("queue/db/global.db").unwrap(), rubbish);
     // Somebody moves it away: a new one is made without a restart.

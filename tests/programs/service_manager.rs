@@ -1,6 +1,7 @@
 //! What a service manager is told: a socket of the test takes its place.
 
 use std::{
+    io::ErrorKind,
     os::unix::{fs::MetadataExt, net::UnixDatagram},
     time::{Duration, Instant},
 };
@@ -25,7 +26,13 @@ impl Manager {
 
     fn next(&self) -> String {
         let mut bytes = [0; 512];
-        let length = self.0.recv(&mut bytes).expect("something is told in time");
+        let length = loop {
+            match self.0.recv(&mut bytes) {
+                // A receive with a time limit is not taken up again after a signal.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                received => break received.expect("something is told in time"),
+            }
+        };
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
