@@ -4,7 +4,7 @@ use std::{ffi::OsString, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use super::registration::Wishes;
+use super::{paint::Paint, registration::Wishes};
 use crate::{
     agents::listing::STATUSES,
     options::{Flag, flag},
@@ -27,6 +27,8 @@ pub(super) struct Request {
     pub(super) watch: Option<Duration>,
     pub(super) debug: bool,
     pub(super) home: Option<PathBuf>,
+    /// Not of the command line, but of where the output goes.
+    pub(super) paint: Paint,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub(super) enum Action {
     Keys,
     ConfigDiff,
     ConfirmDeletions,
+    Forget(String),
     AddAgent(String),
     RemoveAgent(String),
     AgentKey(String),
@@ -54,6 +57,7 @@ pub(super) enum Id {
     KeyStatus,
     ConfigDiff,
     ConfirmDeletions,
+    Forget,
     FilterNode,
     FilterStatus,
     AddAgent,
@@ -72,8 +76,8 @@ pub(super) enum Id {
     Help,
 }
 
-pub(super) const FLAGS: [Flag<Id>; 22] = [
-    flag(Id::ListNodes, "l", "list-nodes", "", "List the connected nodes."),
+pub(super) const FLAGS: [Flag<Id>; 23] = [
+    flag(Id::ListNodes, "l", "list-nodes", "", "List the nodes that are known, and how each stands."),
     flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
     flag(Id::KeyStatus, "", "key-status", "", "Show which key each node has and uses, by its fingerprint."),
@@ -91,6 +95,7 @@ pub(super) const FLAGS: [Flag<Id>; 22] = [
         "",
         "On the master: delete on workers what is held back since its start.",
     ),
+    flag(Id::Forget, "", "forget", "NODE", "On the master: do not miss a node any more that is gone for good."),
     flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with the options above."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
     flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its id and its key."),
@@ -140,8 +145,8 @@ pub(super) enum Fault {
     #[error("'{0}' is no number of an agent: one to eight digits, as in 'cluster_control -a'")]
     NoAgent(String),
     #[error(
-        "-l, -i, -a, --key-status, --config-diff, --confirm-deletions, -u, -V, --add-agent, --remove-agent and --agent-key \
-         do not go together; choose one"
+        "-l, -i, -a, --key-status, --config-diff, --confirm-deletions, --forget, -u, -V, --add-agent, --remove-agent and \
+         --agent-key do not go together; choose one"
     )]
     SeveralActions,
     #[error("{0} goes with {1} only")]
@@ -170,6 +175,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         watch: None,
         debug: false,
         home: None,
+        paint: Paint::default(),
     };
     let mut action = None;
     while let Some(id) = next(&mut parser)? {
@@ -181,6 +187,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             Id::KeyStatus => Action::Keys,
             Id::ConfigDiff => Action::ConfigDiff,
             Id::ConfirmDeletions => Action::ConfirmDeletions,
+            Id::Forget => Action::Forget(parser.value()?.string()?),
             Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
             Id::RemoveAgent => Action::RemoveAgent(agent(&mut parser)?),
             Id::AgentKey => Action::AgentKey(agent(&mut parser)?),
@@ -239,6 +246,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys | Action::ConfigDiff)
     );
     let confirms = action == Some(Action::ConfirmDeletions);
+    let forgets = matches!(action, Some(Action::Forget(_)));
     if !asks && !confirms && !request.nodes.is_empty() {
         return Err(Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions"));
     }
@@ -246,8 +254,8 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         return Err(Fault::NothingToApplyTo("--watch", ASKING));
     }
     let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
-    if !asks && !registers && !confirms && request.json {
-        return Err(Fault::NothingToApplyTo("--json", "what asks, confirms or registers"));
+    if !asks && !registers && !confirms && !forgets && request.json {
+        return Err(Fault::NothingToApplyTo("--json", "what asks, confirms, forgets or registers"));
     }
     if !matches!(action, Some(Action::AddAgent(_))) && request.wishes != Wishes::default() {
         return Err(Fault::NothingToApplyTo("--ip, --groups or --force", "--add-agent"));

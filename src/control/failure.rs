@@ -112,7 +112,7 @@ impl Failure {
             (Self::NotRegistered { .. } | Self::Registrar(_), _) => {
                 "it may have been done or not: 'cluster_control -a' shows it; the log of the master tells why"
             }
-            (_, NO_NODE) => "'cluster_control -l' shows the nodes that are connected",
+            (_, NO_NODE) => "'cluster_control -l' shows the nodes that are known",
             (_, 2005) => "the daemon could not ask the agent database; logs/cluster.log tells why",
             // What it says names the remedy.
             (Self::Ask(AskError::Refused(error)), NO_MASTER) if error.extra.is_some() => return None,

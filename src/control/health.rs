@@ -3,26 +3,28 @@
 use std::fmt::{self, Write};
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     Exit, Output,
+    arguments::Request,
     failure::Failure,
+    moment::utc,
+    paint::Paint,
     report::{self, visible},
-    status::{Health, Info, Node, Span, Status, Verdict},
+    status::{Health, Span, Status},
 };
-use crate::{local::client::LocalClient, wire::Command};
+use crate::{local::client::LocalClient, verdict::Listed, wire::Command};
 
-/// Shows the health of the named nodes, or of all.
-pub(super) fn show(client: &LocalClient, names: &[String], more: bool, json: bool) -> Result<Output, Failure> {
-    let (health, value) = Health::ask(client, names)?;
-    let nodes = health.in_order();
-    let listed = nodes.iter().map(|node| (node.info.name.as_str(), node.is_master()));
-    let mut output = report::judged(String::new(), &health, listed, names);
-    output.out = if json {
-        report::document(&with_verdicts(value, &health, output.exit))
+/// Shows the health of the named nodes, or of all that are known.
+pub(super) fn show(client: &LocalClient, request: &Request, more: bool) -> Result<Output, Failure> {
+    let (health, value) = Health::ask(client, &request.nodes)?;
+    let nodes = health.listed();
+    let mut output = report::judged(String::new(), &nodes, &request.nodes);
+    output.out = if request.json {
+        report::document(&with_verdicts(value, &nodes, output.exit))
     } else {
-        text(&cluster_name(client)?, &health, &nodes, more)
+        text(&cluster_name(client)?, &health, &nodes, (more, request.paint))
     };
     Ok(output)
 }
@@ -40,42 +42,53 @@ fn cluster_name(client: &LocalClient) -> Result<String, Failure> {
     Ok(configuration.name)
 }
 
-/// The health as it came, with a verdict for each node and for all.
-fn with_verdicts(mut value: Value, health: &Health, exit: Exit) -> Value {
-    if let Some(nodes) = value.get_mut("nodes").and_then(Value::as_object_mut) {
-        for (name, node) in nodes {
-            insert(node, health.verdict(name) == Verdict::InSync);
+/// The health as it came, with a verdict for each node that is known, also for those that are not connected, and for all.
+fn with_verdicts(mut value: Value, listed: &[Listed], exit: Exit) -> Value {
+    let Some(members) = value.as_object_mut() else { return value };
+    members.shift_remove("verdicts");
+    let nodes = members.entry("nodes").or_insert_with(|| json!({}));
+    for node in listed {
+        let Listed { name, role, version, ip, state, since, reason, remedy } = node;
+        if nodes.get(name).is_none() {
+            nodes[name] = json!({"info": {"name": name, "type": role, "version": version, "ip": ip}});
         }
+        nodes[name]["in_sync"] = report::is_in_sync(node).into();
+        nodes[name]["state"] = json!(state);
+        nodes[name]["since"] = json!(since);
+        nodes[name]["reason"] = json!(reason);
+        nodes[name]["remedy"] = json!(remedy);
     }
-    insert(&mut value, exit == Exit::InSync);
+    members.insert("in_sync".to_owned(), (exit == Exit::InSync).into());
     value
 }
 
-fn insert(object: &mut Value, in_sync: bool) {
-    if let Some(members) = object.as_object_mut() {
-        members.insert("in_sync".to_owned(), in_sync.into());
-    }
-}
-
-fn text(cluster: &str, health: &Health, nodes: &[&Node], more: bool) -> String {
+fn text(cluster: &str, health: &Health, nodes: &[Listed], (more, paint): (bool, Paint)) -> String {
     let mut text = format!("Cluster name: {}\n\n", visible(cluster));
     // Writing to a string cannot fail.
-    let _ = if more { write_all(&mut text, health, nodes) } else { write_brief(&mut text, health, nodes) };
+    let _ =
+        if more { write_all(&mut text, health, nodes, paint) } else { write_brief(&mut text, health, nodes, paint) };
     text.push('\n');
     text
 }
 
-fn write_brief(out: &mut String, health: &Health, nodes: &[&Node]) -> fmt::Result {
+/// The words for all states in one width.
+const WIDE: usize = 9;
+
+fn write_brief(out: &mut String, health: &Health, nodes: &[Listed], paint: Paint) -> fmt::Result {
     writeln!(out, "Last completed synchronization for connected nodes ({}):", health.n_connected_nodes)?;
     for node in nodes {
-        let Some(status) = &node.status else { continue };
+        let head = paint.state(node.state, &format!("{:WIDE$}{}", node.state, title(node)));
+        let status = health.nodes.get(&node.name).and_then(|node| node.status.as_ref());
+        let Some(status) = status else {
+            writeln!(out, "    {head}{}.", since(node).map_or_else(String::new, |since| format!(": since {since}")))?;
+            continue;
+        };
         let sending =
             status.sync_progress.as_ref().map(|progress| format!(" | Sending: {progress}")).unwrap_or_default();
         writeln!(
             out,
-            "    {}: Integrity check: {} | Integrity sync: {} | Agents-info: {} | Agent-groups: {} | \
+            "    {head}: Integrity check: {} | Integrity sync: {} | Agents-info: {} | Agent-groups: {} | \
              Agent-groups full: {} | Last keep alive: {}{sending}.",
-            title(&node.info),
             status.last_check_integrity.date_end,
             status.last_sync_integrity.date_end,
             status.last_sync_agentinfo.date_end,
@@ -87,14 +100,22 @@ fn write_brief(out: &mut String, health: &Health, nodes: &[&Node]) -> fmt::Resul
     Ok(())
 }
 
-fn write_all(out: &mut String, health: &Health, nodes: &[&Node]) -> fmt::Result {
+fn write_all(out: &mut String, health: &Health, nodes: &[Listed], paint: Paint) -> fmt::Result {
     writeln!(out, "Connected nodes ({}):", health.n_connected_nodes)?;
     for node in nodes {
-        let info = &node.info;
-        writeln!(out, "\n    {}", title(info))?;
-        writeln!(out, "        Version: {}", visible(&info.version))?;
-        writeln!(out, "        Type: {}", visible(&info.role))?;
-        writeln!(out, "        Active agents: {}", info.n_active_agents)?;
+        let head = paint.state(node.state, &format!("{:WIDE$}{}", node.state, title(node)));
+        writeln!(out, "\n    {head}")?;
+        let mut line = |name: &str, text: &str| writeln!(out, "        {name}: {}", visible(text));
+        since(node).iter().try_for_each(|since| line("Since", since))?;
+        node.reason.iter().try_for_each(|reason| line("Reason", reason))?;
+        node.remedy.iter().try_for_each(|remedy| line("Remedy", remedy))?;
+        line("Version", &node.version)?;
+        line("Type", &node.role)?;
+        let Some(node) = health.nodes.get(&node.name) else { continue };
+        match node.info.n_active_agents {
+            Some(agents) => line("Active agents", &agents.to_string())?,
+            None => line("Active agents", "n/a (the agent database does not answer)")?,
+        }
         if let Some(status) = &node.status {
             write_status(out, status)?;
         }
@@ -135,8 +156,12 @@ fn write_status(out: &mut String, status: &Status) -> fmt::Result {
     Ok(())
 }
 
-fn title(info: &Info) -> String {
-    format!("{} ({})", visible(&info.name), visible(&info.ip))
+fn title(node: &Listed) -> String {
+    format!("{} ({})", visible(&node.name), visible(&node.ip))
+}
+
+fn since(node: &Listed) -> Option<String> {
+    node.since.as_deref().map(|since| format!("{} UTC", utc(since)))
 }
 
 fn span(span: &Span) -> String {

@@ -63,7 +63,8 @@ fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
         let _ = match (&node.left, key(node), masters) {
             (Some(left), ..) => writeln!(
                 err,
-                "Not connected: {name}, since {}; nobody knows which key it has now. See to that before it is started.",
+                "Not connected: {name}, since {}; nobody knows which key it has now. See to that before it is started; \
+                 if it is gone for good: 'cluster_control --forget {name}' on the master.",
                 visible(left)
             ),
             (None, Some(has), Some(masters)) if has != masters => {
@@ -186,7 +187,8 @@ mod tests {
             output.out
         );
         let remark = format!(
-            "Not connected: w2, since {DATE}; nobody knows which key it has now. See to that before it is started.\n"
+            "Not connected: w2, since {DATE}; nobody knows which key it has now. See to that before it is started; if it is gone \
+             for good: 'cluster_control --forget w2' on the master.\n"
         );
         assert_eq!((output.err, output.exit), (remark, Exit::NotInSync));
         let document = |line| serde_json::from_str::<Value>(&show(&daemon, line).out).unwrap();

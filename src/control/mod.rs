@@ -1,7 +1,7 @@
 //! The program `cluster_control`.
 //!
 //! ```text
-//! arguments ──► Request ──► nodes / health / agents / keys / drift / deletions / registration ──► LocalClient ──► daemon
+//! arguments ──► Request ──► nodes / health / agents / keys / drift / deletions / forget / registration ─► LocalClient ─► daemon
 //!                  │             │
 //!                  ▼             ▼
 //!                watch ◄── Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
@@ -15,12 +15,14 @@ mod deletions;
 mod drift;
 mod exit;
 mod failure;
+mod forget;
 mod health;
 mod help;
 mod keys;
 mod moment;
 mod nodes;
 mod not_running;
+mod paint;
 mod registration;
 mod report;
 mod screen;
@@ -38,6 +40,7 @@ use std::{
 
 use arguments::{Action, Fault, Request};
 pub use exit::Exit;
+use paint::Paint;
 use registration::Registrar;
 
 use crate::{config::Home, local::client::LocalClient};
@@ -61,7 +64,9 @@ impl Output {
 
 /// The program: reads the arguments of this process, writes the output and gives the exit code.
 pub fn main() -> ExitCode {
-    let output = match arguments::parse(std::env::args_os().skip(1)) {
+    let paint = Paint::of_stdout();
+    let painted = |request| Request { paint, ..request };
+    let output = match arguments::parse(std::env::args_os().skip(1)).map(painted) {
         Ok(request @ Request { watch: Some(period), .. }) => return watch::watch(request, period).into(),
         parsed => answer(parsed),
     };
@@ -98,15 +103,16 @@ fn obey(request: &Request) -> Output {
         Action::Help => return Output::text(help::help()),
         Action::Usage => return Output::text(help::examples()),
         Action::Version => return Output::text(help::version()),
-        Action::Nodes => nodes::show(&client(request), &request.nodes, request.json),
+        Action::Nodes => nodes::show(&client(request), request),
         Action::Agents => agents::show(&client(request), &request.nodes, &request.statuses, request.json),
         Action::Keys => keys::show(&client(request), request),
         Action::ConfigDiff => drift::show(&client(request), &request.nodes, request.json),
         Action::ConfirmDeletions => deletions::confirm(&client(request), &request.nodes, request.json),
+        Action::Forget(name) => forget::forget(&client(request), name, request.json),
         Action::AddAgent(name) => registrar(request).add(name, &request.wishes, request.json),
         Action::RemoveAgent(id) => registrar(request).remove(id, request.purge, request.json),
         Action::AgentKey(id) => registrar(request).key(id, request.json),
-        Action::Health { more } => health::show(&client(request), &request.nodes, *more, request.json),
+        Action::Health { more } => health::show(&client(request), request, *more),
     };
     outcome.unwrap_or_else(|failure| failure.output(request, &home(request)))
 }

@@ -7,6 +7,14 @@ use serde::Deserialize;
 use super::report::visible;
 use crate::system::clock::from_iso_utc;
 
+/// A date of the health in the words of people, `2026-11-23 09:39:31`; what is no date as it is.
+pub(super) fn utc(date: &str) -> String {
+    match from_iso_utc(date) {
+        Some(_) => date.get(..19).unwrap_or(date).replace('T', " "),
+        None => visible(date),
+    }
+}
+
 /// A date of the health, kept as it came.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
@@ -46,6 +54,12 @@ impl Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_get_no_fraction() {
+        assert_eq!(utc("2026-11-23T10:32:16.150432Z"), "2026-11-23 10:32:16");
+        assert_eq!(utc("n/a\x1b"), "n/a\\u{1b}");
+    }
 
     #[test]
     fn durations_are_rounded_to_milliseconds() {

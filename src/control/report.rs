@@ -4,33 +4,47 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{Exit, Output, status::Health};
-use crate::system::visible::is_hidden;
+use super::{Exit, Output, moment::utc};
+use crate::{
+    system::visible::is_hidden,
+    verdict::{Listed, State, sum},
+};
 
-/// The output `out` with a remark for each node that keeps the verdict from being good.
+/// The output `out` with a remark for each node that keeps the verdict from being good, and their sum.
 ///
-/// `listed` are the nodes that are shown, `asked` those that were named on the command line.
-pub(super) fn judged<'a>(
-    out: String,
-    health: &Health,
-    listed: impl IntoIterator<Item = (&'a str, bool)>,
-    asked: &[String],
-) -> Output {
+/// `nodes` are those that are shown, `asked` those that were named on the command line.
+pub(super) fn judged(out: String, nodes: &[Listed], asked: &[String]) -> Output {
     let mut err = String::new();
-    let mut seen = Vec::new();
-    for (name, master) in listed {
-        seen.push(name);
-        let reason = if master { None } else { health.reason(name) };
-        if let Some(reason) = reason {
-            // Writing to a string cannot fail.
-            let _ = writeln!(err, "Not in sync: {}: {}.", visible(name), visible(&reason));
-        }
+    // Writing to a string cannot fail.
+    let _ = nodes.iter().filter(|node| !is_in_sync(node)).try_for_each(|node| remark(&mut err, node));
+    for name in asked.iter().filter(|name| nodes.iter().all(|node| node.name != **name)) {
+        let _ = writeln!(err, "Not known: {}.", visible(name));
     }
-    for name in asked.iter().filter(|name| !seen.contains(&name.as_str())) {
-        let _ = writeln!(err, "Not connected: {}.", visible(name));
+    if err.is_empty() {
+        return Output { out, err, exit: Exit::InSync };
     }
-    let exit = if err.is_empty() { Exit::InSync } else { Exit::NotInSync };
-    Output { out, err, exit }
+    if !nodes.is_empty() {
+        err.insert_str(0, &format!("{}.\n", sum(nodes.iter().map(|node| node.state))));
+    }
+    Output { out, err, exit: Exit::NotInSync }
+}
+
+fn remark(err: &mut String, Listed { name, state, since, reason, remedy, .. }: &Listed) -> std::fmt::Result {
+    let what = if *state == State::Away { "Not connected" } else { "Not in sync" };
+    write!(err, "{what}: {}", visible(name))?;
+    if let Some(reason) = reason {
+        write!(err, ": {}", visible(reason))?;
+    }
+    if let Some(since) = since {
+        write!(err, " (since {} UTC)", utc(since))?;
+    }
+    writeln!(err, ".")?;
+    remedy.iter().try_for_each(|remedy| writeln!(err, "    Remedy: {}.", visible(remedy)))
+}
+
+/// Whether nothing is to be said against the node.
+pub(super) fn is_in_sync(node: &Listed) -> bool {
+    node.state == State::InSync
 }
 
 /// The text of a JSON document, indented by two blanks, and a line end.

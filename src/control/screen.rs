@@ -28,12 +28,13 @@ impl Screen {
         screen
     }
 
-    /// Draws the head and, below it, what came of a question.
+    /// Draws the head and, below it, what came of a question: first what is wrong, because a window may be too low for all.
     ///
     /// # Errors
     /// When the terminal is gone.
     pub(super) fn draw(&mut self, head: &str, output: &Output) -> io::Result<()> {
-        let lines = [head, ""].into_iter().chain(output.out.lines()).chain(output.err.lines());
+        let gap = if output.err.is_empty() { None } else { Some("") };
+        let lines = [head, ""].into_iter().chain(output.err.lines()).chain(gap).chain(output.out.lines());
         self.lines = lines.map(|line| line.trim_end().to_owned()).collect();
         self.redraw()
     }
@@ -99,8 +100,14 @@ fn wrap(line: &str, columns: usize) -> Vec<&str> {
 
 /// Where the first character stands that has no room, if there is one. A row has room for one at least.
 fn overflow(text: &str, columns: usize) -> Option<usize> {
-    let mut taken = 0;
+    let (mut taken, mut in_colour) = (0, false);
     let ends = |(at, character): (usize, char)| {
+        // A colour takes no room; all other text is without such characters.
+        let begins = character == '\x1b';
+        if begins || in_colour {
+            in_colour = begins || character != 'm';
+            return None;
+        }
         taken += terminal::width(character);
         (taken > columns && at > 0).then_some(at)
     };
@@ -134,6 +141,7 @@ mod tests {
         assert_eq!(wrap("日本", 1), ["日", "本"], "what fits nowhere has a row of its own");
         assert_eq!(wrap("e\u{301}e\u{301}", 1), ["e\u{301}", "e\u{301}"]);
         assert_eq!(wrap("", 5), [""]);
+        assert_eq!(wrap("\x1b[31maway\x1b[0m  w1 x", 8), ["\x1b[31maway\x1b[0m  w1", "x"], "a colour takes no room");
     }
 
     proptest! {

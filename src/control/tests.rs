@@ -37,23 +37,12 @@ fn health(check: [&str; 2]) -> Value {
     }})
 }
 
-/// What the daemon of the captured cluster answers: the named nodes of two, or error 1730.
-fn answer(message: &Message, health: &Value) -> Result<Value, ErrorObject> {
+/// What the daemon of the captured cluster answers.
+fn answer(message: &Message, health: &Value) -> Value {
     let asked: Value = serde_json::from_slice(&message.body).unwrap_or_default();
     let wanted = |filter: &Value, name: &str| filter.as_array().is_none_or(|names| names.contains(&json!(name)));
     match message.command.name() {
-        b"get_config" => Ok(json!({"name": "wazuh", "key": "c98b62a9b6169ac5f67dae55ae4a9088"})),
-        b"get_nodes" => {
-            let filter = &asked["filter_node"];
-            let known = |name: &Value| name == "pm" || name == "pw1";
-            if !filter.as_array().is_none_or(|names| names.iter().all(known)) {
-                return Err(ErrorObject::new(Class::NotFound, 1730));
-            }
-            let node = |name, role| json!({"name": name, "type": role, "version": "4.14.7", "ip": "127.0.0.1"});
-            let items = [("pm", "master"), ("pw1", "worker")].into_iter().filter(|(name, _)| wanted(filter, name));
-            let items: Vec<_> = items.map(|(name, role)| node(name, role)).collect();
-            Ok(json!({"totalItems": items.len(), "items": items}))
-        }
+        b"get_config" => json!({"name": "wazuh", "key": "c98b62a9b6169ac5f67dae55ae4a9088"}),
         b"get_agents" => {
             let agent = |id: i64, name: &str, ip: &str, node: &str| {
                 json!({"id": id, "name": name, "ip": ip, "status": "active", "node_name": node,
@@ -77,27 +66,29 @@ fn answer(message: &Message, health: &Value) -> Result<Value, ErrorObject> {
             let more = after.is_none() && items.len() > 2;
             let shown = if more { &items[..2] } else { &items[..] };
             let shown: Vec<_> = shown.iter().map(|(id, name, ip, node)| agent(*id, name, ip, node)).collect();
-            Ok(json!({"items": shown, "more": more}))
+            json!({"items": shown, "more": more})
         }
         _ => {
             let mut health = health.clone();
             health["nodes"].as_object_mut().unwrap().retain(|name, _| wanted(&asked, name));
+            if let Some(verdicts) = health.get_mut("verdicts").and_then(Value::as_array_mut) {
+                verdicts.retain(|node| wanted(&asked, node["name"].as_str().unwrap()));
+            }
             health["n_connected_nodes"] = u8::from(health["nodes"].get("pw1").is_some()).into();
-            Ok(health)
+            health
         }
     }
 }
 
 fn master(health: Value) -> FakeDaemon {
-    FakeDaemon::start(move |message| match answer(message, &health) {
-        Ok(value) => vec![Reply::Answer(Command::Ok, value.to_string().into_bytes())],
-        Err(error) => vec![Reply::Answer(Command::Err, error.to_json().into_bytes())],
+    FakeDaemon::start(move |message| {
+        vec![Reply::Answer(Command::Ok, answer(message, &health).to_string().into_bytes())]
     })
 }
 
 fn worker(health: Value) -> FakeDaemon {
     FakeDaemon::start(move |message| {
-        let result = answer(message, &health).map_or_else(|error| error.to_json(), |value| value.to_string());
+        let result = answer(message, &health).to_string();
         if message.command.name() == b"get_config" {
             return vec![Reply::Answer(Command::Ok, result.into_bytes())];
         }
@@ -113,8 +104,23 @@ fn refusing(code: u32) -> FakeDaemon {
     })
 }
 
+/// What is ours in front of the lines of the original: the state and, in `-i`, the line of the master.
+fn without_states(line: &str, out: &str) -> String {
+    let kept = |text: &str| !(line == "-i" && text == "    in sync  pm (127.0.0.1).");
+    let strip = |text: &str| match line.starts_with("-l") {
+        true => text
+            .get(9..)
+            .and_then(|text| text.strip_suffix("SINCE (UTC)  ").or(text.strip_suffix("-            ")))
+            .unwrap_or(text)
+            .to_owned(),
+        false => text.replacen("    in sync  ", "    ", 1),
+    };
+    out.lines().filter(|text| kept(text)).map(|text| strip(text) + "\n").collect()
+}
+
+/// Also a check of what is derived behind a master that tells no verdicts.
 #[test]
-fn tables_are_those_of_the_original_byte_for_byte() {
+fn tables_are_those_of_the_original_but_for_the_state_in_front() {
     let (pm, pw1) = (master(health(ON_MASTER)), worker(health(ON_WORKER)));
     for (daemon, node) in [(&pm, "pm"), (&pw1, "pw1")] {
         for (line, file) in [
@@ -130,12 +136,13 @@ fn tables_are_those_of_the_original_byte_for_byte() {
             let captured = format!("tests/fixtures/vectors/cluster_control/{node}-{file}.txt");
             let captured = fs::read_to_string(captured).unwrap();
             let output = run_in(daemon.home(), line);
-            assert_eq!(output.out, captured.strip_suffix("exit 0\n").unwrap(), "{node} {line}");
+            assert_eq!(without_states(line, &output.out), captured.strip_suffix("exit 0\n").unwrap(), "{node} {line}");
             assert_eq!((output.err.as_str(), output.exit), ("", Exit::InSync), "{node} {line}");
         }
-        let unknown = run_in(daemon.home(), "-l -fn nosuch");
-        assert!(unknown.err.starts_with("ERROR: Error 1730 - Node does not exist\nRemedy: "), "{}", unknown.err);
-        assert_eq!((unknown.out.as_str(), unknown.exit), ("", Exit::NotInSync));
+        for line in ["-l -fn nosuch", "-i -fn nosuch"] {
+            let unknown = run_in(daemon.home(), line);
+            assert_eq!((&*unknown.err, unknown.exit), ("Not known: nosuch.\n", Exit::NotInSync), "{line}");
+        }
     }
 }
 
@@ -147,19 +154,11 @@ fn the_requests_are_those_of_the_original() {
     }
     let heard = daemon.finish();
     let texts: Vec<_> = heard.iter().map(|message| String::from_utf8_lossy(&message.body).into_owned()).collect();
-    assert_eq!(
-        texts,
-        [
-            r#"{"filter_node": null, "offset": 0, "limit": 500, "sort": null, "search": null, "select": null, "filter_type": "all", "distinct": false}"#,
-            "null",
-            r#"["pm", "pw1"]"#,
-            ""
-        ]
-    );
+    assert_eq!(texts, ["null", r#"["pm", "pw1"]"#, ""]);
 }
 
 #[test]
-fn a_node_that_is_not_in_sync_or_not_connected_is_named_with_exit_code_3() {
+fn a_node_that_is_not_in_sync_is_named_with_exit_code_3() {
     let mut late = health(ON_MASTER);
     let span = &mut late["nodes"]["pw1"]["status"]["last_sync_integrity"];
     span["date_start_master"] = "2026-11-23T10:32:16.154Z".into();
@@ -168,58 +167,98 @@ fn a_node_that_is_not_in_sync_or_not_connected_is_named_with_exit_code_3() {
     for line in ["-l", "-i", "-i more", "-l --json", "-i --json"] {
         let output = run_in(daemon.home(), line);
         assert_eq!(output.exit, Exit::NotInSync, "{line}");
-        assert!(output.err.starts_with("Not in sync: pw1: files were sent"), "{line}: {}", output.err);
+        let expected = "1 of 2 in sync, 1 behind.\nNot in sync: pw1: files were sent";
+        assert!(output.err.starts_with(expected), "{line}: {}", output.err);
     }
     assert_eq!(run_in(daemon.home(), "-l -fn pm").exit, Exit::InSync);
-    let missing = run_in(daemon.home(), "-i -fn pm nosuch");
-    assert_eq!((missing.err.as_str(), missing.exit), ("Not connected: nosuch.\n", Exit::NotInSync));
     assert!(run_in(daemon.home(), "-i more").out.contains("synchronization: 1.500s (2026-11-23T10:32:16.154Z - "));
+}
+
+/// The health of a master of ours with a worker that is away.
+fn with_verdicts() -> Value {
+    let mut health = health(ON_MASTER);
+    let node = |name: &str, role: &str, state: &str, since: Value, reason: Value, remedy: Value| {
+        json!({"name": name, "type": role, "version": "4.14.7", "ip": "127.0.0.1", "state": state, "since": since,
+            "reason": reason, "remedy": remedy})
+    };
+    let since = json!("2026-11-23T10:31:00.000000Z");
+    health["verdicts"] = json!([
+        node("w3", "worker", "away", since.clone(), json!("it closed the connection"), json!("look there")),
+        node("pm", "master", "in sync", since.clone(), Value::Null, Value::Null),
+        node("pw1", "worker", "in sync", since, Value::Null, Value::Null),
+    ]);
+    health
+}
+
+/// Case 2.1: a node that is away is listed with its state, since when, why, and what to do.
+#[test]
+fn a_node_that_is_away_is_listed_with_exit_code_3() {
+    let daemon = master(with_verdicts());
+    let shown = run_in(daemon.home(), "-l");
+    let table = "STATE    NAME  TYPE    VERSION  ADDRESS    SINCE (UTC)          \n\
+                 away     w3    worker  4.14.7   127.0.0.1  2026-11-23 10:31:00  \n\
+                 in sync  pm    master  4.14.7   127.0.0.1  2026-11-23 10:31:00  \n\
+                 in sync  pw1   worker  4.14.7   127.0.0.1  2026-11-23 10:31:00  \n";
+    let remarks = "2 of 3 in sync, 1 away.\n\
+                   Not connected: w3: it closed the connection (since 2026-11-23 10:31:00 UTC).\n    Remedy: look there.\n";
+    assert_eq!(shown, Output { out: table.to_owned(), err: remarks.to_owned(), exit: Exit::NotInSync });
+    let brief = run_in(daemon.home(), "-i").out;
+    let lines: Vec<&str> = brief.lines().skip(2).collect();
+    assert_eq!(lines[0], "Last completed synchronization for connected nodes (1):");
+    assert_eq!(lines[1], "    away     w3 (127.0.0.1): since 2026-11-23 10:31:00 UTC.");
+    assert!(lines[3].starts_with("    in sync  pw1 (127.0.0.1): Integrity check: 2026"), "{brief}");
+    let more = run_in(daemon.home(), "-i more").out;
+    let away = "\n    away     w3 (127.0.0.1)\n        Since: 2026-11-23 10:31:00 UTC\n        Reason: it closed the \
+                connection\n        Remedy: look there\n        Version: 4.14.7\n        Type: worker\n\n";
+    assert!(more.contains(away), "{more}");
+
+    let document = |line| serde_json::from_str::<Value>(&run_in(daemon.home(), line).out).unwrap();
+    let told = document("-i --json");
+    assert_eq!(
+        (&told["in_sync"], &told["n_connected_nodes"], &told["verdicts"]),
+        (&json!(false), &json!(1), &Value::Null)
+    );
+    assert_eq!(
+        told["nodes"]["w3"],
+        json!({"info": {"name": "w3", "type": "worker", "version": "4.14.7", "ip": "127.0.0.1"}, "in_sync": false,
+            "state": "away", "since": "2026-11-23T10:31:00.000000Z", "reason": "it closed the connection",
+            "remedy": "look there"})
+    );
+    assert_eq!(document("-l --json")[0]["state"], "away");
+}
+
+/// Case 2.8: nobody knows how many agents there are, and all else is shown.
+#[test]
+fn a_database_that_does_not_answer_costs_no_more_than_the_number_of_agents() {
+    let mut health = with_verdicts();
+    ["pm", "pw1"].iter().for_each(|name| health["nodes"][name]["info"]["n_active_agents"] = Value::Null);
+    let daemon = master(health);
+    let more = run_in(daemon.home(), "-i more").out;
+    assert_eq!(more.matches("Active agents: n/a (the agent database does not answer)\n").count(), 2, "{more}");
+    assert!(run_in(daemon.home(), "-l").out.lines().count() == 4);
 }
 
 #[test]
 fn json_has_a_verdict_for_each_node() {
     let daemon = master(health(ON_MASTER));
     let list: Value = serde_json::from_str(&run_in(daemon.home(), "-l --json").out).unwrap();
-    let node =
-        |name, role| json!({"name": name, "type": role, "version": "4.14.7", "ip": "127.0.0.1", "in_sync": true});
+    let verdict = json!({"in_sync": true, "state": "in sync", "since": null, "reason": null, "remedy": null});
+    let with_verdict = |mut node: Value| {
+        verdict.as_object().unwrap().iter().for_each(|(name, value)| node[name] = value.clone());
+        node
+    };
+    let node = |name, role| with_verdict(json!({"name": name, "type": role, "version": "4.14.7", "ip": "127.0.0.1"}));
     assert_eq!(list, json!([node("pm", "master"), node("pw1", "worker")]));
     let mut expected = health(ON_MASTER);
     expected["in_sync"] = true.into();
     for name in ["pm", "pw1"] {
-        expected["nodes"][name]["in_sync"] = true.into();
+        expected["nodes"][name] = with_verdict(expected["nodes"][name].take());
     }
     let document = run_in(daemon.home(), "-i --json").out;
     assert_eq!(serde_json::from_str::<Value>(&document).unwrap(), expected);
     assert!(document.starts_with("{\n  \"") && document.ends_with("}\n"));
     let missing: Value = serde_json::from_str(&run_in(daemon.home(), "-i --json -fn nosuch").out).unwrap();
     assert_eq!(missing, json!({"n_connected_nodes": 0, "nodes": {}, "in_sync": false}));
-}
-
-#[test]
-fn a_node_that_the_health_does_not_know_has_no_verdict() {
-    let mut gone = health(ON_MASTER);
-    gone["nodes"].as_object_mut().unwrap().remove("pw1");
-    let daemon = master(gone);
-    let output = run_in(daemon.home(), "-l --json");
-    let list: Value = serde_json::from_str(&output.out).unwrap();
-    assert_eq!((&list[0]["in_sync"], &list[1]["in_sync"]), (&Value::Bool(true), &Value::Null));
-    assert_eq!(output.exit, Exit::NotInSync);
-}
-
-#[test]
-fn a_list_longer_than_a_page_is_asked_for_in_pages() {
-    let daemon = FakeDaemon::start(|message| {
-        let asked: Value = serde_json::from_slice(&message.body).unwrap();
-        if message.command.name() == b"get_health" {
-            return vec![Reply::Answer(Command::Ok, b"{}".to_vec())];
-        }
-        let from = asked["offset"].as_u64().unwrap();
-        let items: Vec<_> = (from..(from + 500).min(700))
-            .map(|n| json!({"name": format!("w{n}"), "type": "master", "version": "4", "ip": "::1"}))
-            .collect();
-        vec![Reply::Answer(Command::Ok, json!({"items": items, "totalItems": 700}).to_string().into_bytes())]
-    });
-    assert_eq!(run_in(daemon.home(), "-l").out.lines().count(), 701);
 }
 
 #[test]
@@ -247,17 +286,7 @@ fn what_cannot_be_asked_is_exit_code_1_and_a_worker_without_master_is_3() {
         let output = run_in(odd.home(), line);
         assert_eq!(output.exit, Exit::CannotAsk, "{line}");
     }
-    assert!(run_in(odd.home(), "-l").err.contains("the answer of the daemon to get_nodes is not understood"));
-}
-
-#[test]
-fn health_that_fails_after_the_list_is_an_error() {
-    let daemon = FakeDaemon::start(|message| match message.command.name() {
-        b"get_nodes" => vec![Reply::Answer(Command::Ok, br#"{"items": [], "totalItems": 0}"#.to_vec())],
-        _ => vec![Reply::Close],
-    });
-    let output = run_in(daemon.home(), "-l");
-    assert_eq!((output.out.as_str(), output.exit), ("", Exit::CannotAsk));
+    assert!(run_in(odd.home(), "-l").err.contains("the answer of the daemon to get_health is not understood"));
 }
 
 #[test]

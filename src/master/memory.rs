@@ -25,7 +25,7 @@ use crate::{
     limits::AWAY,
     logging::{Repeats, Scope, scope},
     node::Node,
-    system::{clock::Clock, directory, disk::Disk, replacement::Replacement},
+    system::{clock::Clock, disk::Disk, replacement::Replacement},
     verdict::natural,
 };
 
@@ -38,12 +38,8 @@ const RETRY: Duration = Duration::from_secs(30);
 /// A longer file is none of this daemon's.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
-/// Mode of the directory, if it is missing.
-const DIRECTORY: u32 = 0o750;
-
 /// The file.
 pub struct Memory {
-    directory: PathBuf,
     path: PathBuf,
     disk: Disk,
 }
@@ -56,7 +52,7 @@ struct File {
 impl Memory {
     /// That of a node; nothing is opened yet.
     pub fn new(node: &Node) -> Self {
-        Self { directory: node.home.cluster_state_dir(), path: node.home.known_nodes(), disk: Disk::new() }
+        Self { path: node.home.known_nodes(), disk: Disk::new() }
     }
 
     /// What an earlier run has known, the longest gone first; `own` is the name of this master. A file that cannot be read
@@ -137,9 +133,6 @@ impl Memory {
         if *written == content || written.is_empty() && content == NOBODY {
             return Ok(false);
         }
-        if !self.directory.is_dir() {
-            directory::create(&self.directory, DIRECTORY)?;
-        }
         let pieces = content.chunks(64 * 1024);
         Replacement::new(&self.disk, &self.path, true, pieces).and_then(Replacement::commit)?;
         *written = content;
@@ -151,9 +144,8 @@ impl Memory {
             target: &*log_scope(),
             level,
             "{} cannot be written: {error}. When this master starts again, it will not know all workers that are away now. \
-             Let the user of this daemon write to {}, and let there be room.",
-            self.path.display(),
-            self.directory.display()
+             Let the user of this daemon write to that directory, and let there be room.",
+            self.path.display()
         );
     }
 }
@@ -200,7 +192,7 @@ mod tests {
     fn memory(home: &tempfile::TempDir) -> Memory {
         let home = Home::new(home.path());
         fs::create_dir_all(home.cluster_state_dir()).unwrap();
-        Memory { directory: home.cluster_state_dir(), path: home.known_nodes(), disk: Disk::new() }
+        Memory { path: home.known_nodes(), disk: Disk::new() }
     }
 
     fn away(name: &str, since: Option<u64>) -> Away {

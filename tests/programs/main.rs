@@ -35,6 +35,7 @@ mod registration;
 mod reload;
 mod secrets;
 mod service_manager;
+mod standing;
 mod support;
 mod transfers;
 mod verdicts;

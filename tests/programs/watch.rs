@@ -17,7 +17,8 @@ use crate::support::{Daemon, Home, Peer, archive, control, manifest, skip, until
 
 const CONTROL: &str = env!("CARGO_BIN_EXE_cluster_control");
 
-const CTRL_C: &[u8] = b"\x03";
+/// What ends it.
+pub const CTRL_C: &[u8] = b"\x03";
 const CTRL_BACKSLASH: &[u8] = b"\x1c";
 
 /// Another screen without a cursor, and back to the first.
@@ -34,8 +35,17 @@ impl Drop for Terminal {
     }
 }
 
+/// The size of most terminals here.
+const SMALL: &str = "cols 60 rows 12";
+
 /// Runs it on a terminal of this kind until `enough` says so, then presses a key; gives all that it wrote and its status.
-fn on_terminal(
+fn on_terminal(home: &Home, run: (&str, &str, &[u8]), enough: impl Fn(&str) -> bool) -> Option<(String, Option<i32>)> {
+    on_terminal_of(SMALL, home, run, enough)
+}
+
+/// The same, on one of this size.
+pub fn on_terminal_of(
+    size: &str,
     home: &Home,
     (arguments, kind, key): (&str, &str, &[u8]),
     enough: impl Fn(&str) -> bool,
@@ -43,12 +53,13 @@ fn on_terminal(
     let seen = home.beside("typescript");
     // That of an earlier run says nothing of this one.
     let _ = std::fs::remove_file(&seen);
-    let line = format!("stty cols 60 rows 12; exec {CONTROL} --home {} {arguments}", home.path("").display());
+    let line = format!("stty {size}; exec {CONTROL} --home {} {arguments}", home.path("").display());
     let script = Command::new("script")
         .args(["--quiet", "--flush", "--return", "--command", &line])
         .arg(&seen)
         .env_remove("WAZUH_HOME")
         .env("TERM", kind)
+        .env_remove("NO_COLOR")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -76,7 +87,10 @@ fn a_table_is_renewed_in_place_until_ctrl_c() {
     let Some((seen, status)) = on_terminal(&home, watch, |seen| frames(seen) >= 3) else { return };
     assert_eq!(status, Some(0), "{seen}");
     assert!(seen.contains(&format!("{ENTER}\x1b[H")) && seen.contains(LEAVE), "{seen}");
-    assert!(seen.contains("NAME  TYPE    VERSION") && seen.contains("\r\nm     master"), "{seen}");
+    assert!(
+        seen.contains("STATE    NAME  TYPE    VERSION") && seen.contains("\r\n\x1b[32min sync\x1b[0m  m     master"),
+        "{seen}"
+    );
 
     // It goes on when the daemon ends, and its verdict is the last one.
     daemon.stop();
@@ -168,7 +182,7 @@ fn the_health_tells_how_far_a_transfer_is() {
     let output = control(&home, &["-i"]);
     let (said, table) = (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
     assert!(table.contains(" | Sending: ") && table.contains(" of 20 files, "), "{table}");
-    assert!(said.starts_with("Not in sync: w1: files are being sent to it, "), "{said}");
+    assert!(said.contains("\nNot in sync: w1: files are being sent to it, "), "{said}");
     assert!(String::from_utf8(control(&home, &["-i", "more"]).stdout).unwrap().contains("\n                Sending: "));
 }
 
@@ -182,7 +196,8 @@ fn a_file_that_a_worker_cannot_write_is_named() {
     worker.write("etc/rules/a.xml/own.tmp", "x");
     let _worker = Daemon::start(&worker);
     let said = || String::from_utf8(control(&master, &["-i"]).stderr).unwrap();
-    let expected = "Not in sync: w1: 1 file could not be written there, the first etc/rules/a.xml: ";
+    let expected =
+        "1 of 2 in sync, 1 behind.\nNot in sync: w1: 1 file could not be written there, the first etc/rules/a.xml: ";
     until("the master knows it", || said().starts_with(expected).then_some(()));
     std::fs::remove_dir_all(worker.path("etc/rules/a.xml")).unwrap();
     until("the worker in sync", || said().is_empty().then_some(()));

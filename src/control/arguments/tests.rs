@@ -7,7 +7,8 @@ fn read(line: &str) -> Result<Request, Fault> {
 fn request(action: Action, nodes: &[&str]) -> Request {
     let nodes = nodes.iter().map(|&name| name.to_owned()).collect();
     let (statuses, wishes) = (Vec::new(), Wishes::default());
-    Request { action, nodes, statuses, wishes, purge: false, json: false, watch: None, debug: false, home: None }
+    let (watch, home, paint) = (None, None, Paint::default());
+    Request { action, nodes, statuses, wishes, purge: false, json: false, watch, debug: false, home, paint }
 }
 
 #[test]
@@ -37,6 +38,7 @@ fn command_lines_mean_what_users_of_the_original_expect() {
         ("--watch=60 -l", Request { watch: Some(Duration::from_secs(60)), ..request(Action::Nodes, &[]) }),
         ("--config-diff -fn w1", request(Action::ConfigDiff, &["w1"])),
         ("-a", request(Action::Agents, &[])),
+        ("--forget w3 --json", Request { json: true, ..request(Action::Forget("w3".into()), &[]) }),
         ("--key-status", request(Action::Keys, &[])),
         ("--key-status -fn w1 --json", Request { json: true, ..request(Action::Keys, &["w1"]) }),
         ("--list-agents -fn w1", request(Action::Agents, &["w1"])),
@@ -80,10 +82,15 @@ fn wrong_command_lines_are_named() {
         ("-l --watch w1", Fault::NoSeconds("w1".into())),
         ("--watch", Fault::NothingToApplyTo("--watch", "-l, -i, -a, --key-status or --config-diff")),
         ("-fn -l", Fault::NoNode),
+        ("--forget w3 -l", Fault::SeveralActions),
+        (
+            "--forget w3 -fn w3",
+            Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions"),
+        ),
         ("-l -i", Fault::SeveralActions),
         ("-i -i more", Fault::SeveralActions),
         ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions")),
-        ("-u --json", Fault::NothingToApplyTo("--json", "what asks, confirms or registers")),
+        ("-u --json", Fault::NothingToApplyTo("--json", "what asks, confirms, forgets or registers")),
         ("--agent-key w1", Fault::NoAgent("w1".into())),
         ("--remove-agent 123456789", Fault::NoAgent("123456789".into())),
         ("--agent-key 1 --purge", Fault::NothingToApplyTo("--purge", "--remove-agent")),
