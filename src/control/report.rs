@@ -20,13 +20,17 @@ pub(super) fn judged(out: String, nodes: &[Listed], asked: &[String]) -> Output 
     for name in asked.iter().filter(|name| nodes.iter().all(|node| node.name != **name)) {
         let _ = writeln!(err, "Not known: {}.", visible(name));
     }
-    if err.is_empty() {
-        return Output { out, err, exit: Exit::InSync };
-    }
-    if !nodes.is_empty() {
+    let exit = if err.is_empty() { Exit::InSync } else { Exit::NotInSync };
+    if exit == Exit::NotInSync && !nodes.is_empty() {
         err.insert_str(0, &format!("{}.\n", sum(nodes.iter().map(|node| node.state))));
     }
-    Output { out, err, exit: Exit::NotInSync }
+    // A doubt does not count against a node.
+    for (name, doubt) in
+        nodes.iter().filter(|node| is_in_sync(node)).filter_map(|node| Some((&node.name, node.reason.as_ref()?)))
+    {
+        let _ = writeln!(err, "Doubtful: {}: {}.", visible(name), visible(doubt));
+    }
+    Output { out, err, exit }
 }
 
 fn remark(err: &mut String, Listed { name, state, since, reason, remedy, .. }: &Listed) -> std::fmt::Result {

@@ -84,7 +84,10 @@ impl Master {
             node_type: cluster.node_type.to_string(),
             version: self.node.settings.version.to_string(),
             address: cluster.master().to_owned(),
-            verdict: Verdict::in_sync(Some(self.node.metrics.started)),
+            verdict: Verdict {
+                reason: self.node.misplaced.get().cloned(),
+                ..Verdict::in_sync(Some(self.node.metrics.started))
+            },
             worker: None,
         }
     }

@@ -69,7 +69,7 @@ pub struct Verdict {
     pub state: State,
     /// Since when, wall clock of the node that judges; none if that is not known.
     pub since: Option<SystemTime>,
-    /// Why it is not in sync, as a sentence without its end; none if it is.
+    /// Why it is not in sync, as a sentence without its end. Of one that is: what is doubtful of it, if anything is.
     pub reason: Option<String>,
     /// What a person is to do, as a sentence without its end; none if nobody is to do anything.
     pub remedy: Option<String>,

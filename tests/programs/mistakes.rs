@@ -182,7 +182,7 @@ const MISTAKES: &[Mistake] = &[
         },
         test: (0, COPY),
         log: COPY,
-        control: (0, &[]),
+        control: (0, COPY),
         unit: COPY,
         master: &[],
     },

@@ -53,19 +53,16 @@ pub(super) fn page(view: &View, health: &Health) -> String {
 fn verdict(out: &mut String, view: &View, health: &Health) {
     let colour = view.nodes.iter().map(|node| Colour::of(&node.verdict)).max().unwrap_or(Colour::Good);
     let is_lonely = view.authority.is_some() && view.nodes.len() == 1;
-    let doubt = view.node.misplaced.get();
+    let is_doubtful = view.own().verdict.is_in_sync() && view.own().verdict.reason.is_some();
     let class = match colour {
         _ if !health.is_good() => Colour::Bad.class(),
-        Colour::Good if doubt.is_some() => Colour::Busy.class(),
+        Colour::Good if is_doubtful => Colour::Busy.class(),
         _ if is_lonely => "idle",
         colour => colour.class(),
     };
     let _ = writeln!(out, "<section class=\"verdict {class}\">\n<p>{}.</p>", sentence(view, is_lonely));
     for reason in health.reasons() {
         let _ = writeln!(out, "<p>Not healthy: {}.</p>", escape(reason));
-    }
-    if let Some(doubt) = doubt {
-        let _ = writeln!(out, "<p>The configuration may be that of another machine: {}.</p>", escape(doubt));
     }
     out.push_str("</section>\n");
 }

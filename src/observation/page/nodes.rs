@@ -77,8 +77,9 @@ fn row(node: &Seen, view: &View) -> Row<{ COLUMNS.len() }> {
     Row { cells, below: below(verdict, files) }
 }
 
-/// What is to be said of a node that is not in sync.
-fn below(Verdict { reason, remedy, .. }: &Verdict, files: Option<&Files>) -> String {
+/// What is to be said of a node that is not in sync, or that is in doubt.
+fn below(verdict: &Verdict, files: Option<&Files>) -> String {
+    let Verdict { reason, remedy, .. } = verdict;
     let mut text = String::new();
     let mut say = |what: &str, sentence: &Option<String>, more: String| {
         if let Some(sentence) = sentence {
@@ -86,7 +87,8 @@ fn below(Verdict { reason, remedy, .. }: &Verdict, files: Option<&Files>) -> Str
             let _ = write!(text, "<p><b>{what}:</b> {}.</p>{more}", escape(sentence));
         }
     };
-    say("Why", reason, files.map(other_failures).unwrap_or_default());
+    let what = if verdict.is_in_sync() { "Doubtful" } else { "Why" };
+    say(what, reason, files.map(other_failures).unwrap_or_default());
     say("What to do", remedy, String::new());
     text
 }
