@@ -6,6 +6,7 @@ use std::{
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd},
         unix::{
+            ffi::OsStrExt,
             fs::{FileTypeExt, PermissionsExt},
             net::{UnixListener, UnixStream},
         },
@@ -23,6 +24,9 @@ use super::listening::stopper;
 /// Mode of the file: the user and the group of the installation may connect.
 const MODE: u32 = 0o660;
 
+/// The longest path that a socket can have, in bytes; the system ends it with a zero.
+const LONGEST: usize = 107;
+
 /// A bound socket. Its file goes with it: programs are to see at once that nobody serves it.
 pub struct Bound {
     listener: UnixListener,
@@ -33,8 +37,15 @@ impl Bound {
     /// Binds `path`, mode 0660. What an earlier daemon left there is replaced; what a living one serves is not.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AddrInUse`] when another process serves it; else when the directory may not be written.
+    /// [`io::ErrorKind::AddrInUse`] when another process serves it; else when the path is too long or the directory may not
+    /// be written.
     pub fn new(path: PathBuf) -> io::Result<Self> {
+        let length = path.as_os_str().as_bytes().len();
+        if length > LONGEST {
+            let text =
+                format!("its path has {length} bytes, and that of a socket at most {LONGEST}; use a shorter home");
+            return Err(io::Error::new(io::ErrorKind::InvalidFilename, text));
+        }
         if path.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket()) {
             if is_served(&path)? {
                 let text = "another daemon serves it; stop that one first";
@@ -109,5 +120,15 @@ mod tests {
         std::fs::write(&path, "no socket").unwrap();
         assert!(Bound::new(path.clone()).is_err());
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_path_that_is_too_long_is_told_with_its_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let length = folder.path().as_os_str().len() + 1;
+        let path = |bytes: usize| folder.path().join("s".repeat(bytes - length));
+        assert!(Bound::new(path(LONGEST)).is_ok());
+        let told = Bound::new(path(LONGEST + 1)).err().unwrap().to_string();
+        assert_eq!(told, "its path has 108 bytes, and that of a socket at most 107; use a shorter home");
     }
 }
