@@ -85,7 +85,8 @@ fn signals_end_it_soon_and_leave_nothing() {
 
 /// The daemon in a container of its own, in which its program is the first process.
 fn in_container(home: &Home) -> Option<Daemon> {
-    let options = ["--mount", "--pid", "--fork", "--mount-proc"];
+    // Whatever ends the test ends unshare, and with it the first process and all others.
+    let options = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
     let Some(command) = unshared_with(&options, "true", &[], &clusterd(home)) else {
         skip("only root may make namespaces (unshare --pid)");
         return None;
