@@ -14,7 +14,6 @@
 //!
 //! An empty content is never whole: most writing begins with that.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -79,10 +78,9 @@ fn own(home: &Path) -> Option<Vec<u8>> {
 /// The registrar adds agents at the end, so of a file that was cut between two lines the last agent is one that this node
 /// has before its last. The same is so when the last one was removed: that waits.
 fn are_whole_keys(content: &[u8], ours: &[u8]) -> bool {
-    let (ours, mut last_of_ours) = (ids(ours), None);
-    let known: HashSet<u32> = ours.inspect(|id| last_of_ours = Some(*id)).collect();
     let Some(last) = ids(content).last() else { return false };
-    content.ends_with(b"\n") && (last_of_ours == Some(last) || !known.contains(&last))
+    let is_new = ids(ours).all(|id| id != last);
+    content.ends_with(b"\n") && (is_new || ids(ours).last() == Some(last))
 }
 
 fn ids(keys: &[u8]) -> impl Iterator<Item = u32> {

@@ -66,8 +66,8 @@ pub struct UpdateWriter<'a> {
 
 impl UpdateWriter<'_> {
     /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
-    /// that the worker keeps what it has; `tell` gets the reasons, with how much they matter. The keys of the agents come first, so that they are in
-    /// whatever else there is. Gives the files left out.
+    /// that the worker keeps what it has; `tell` gets the reasons, with how much they matter. The keys of the agents come
+    /// first, so that they are in whatever else there is. Gives the files left out.
     ///
     /// # Errors
     /// When the archive is spoilt and the worker must not use it.
