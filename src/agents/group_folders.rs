@@ -9,7 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use log::{info, warn};
 use nix::{
     errno::Errno,
     fcntl::{OFlag, openat},
@@ -17,7 +16,10 @@ use nix::{
 };
 
 use super::embedded::is_group_name;
-use crate::system::{disk::Disk, user::Owner};
+use crate::{
+    logging::{info, warn},
+    system::{disk::Disk, user::Owner},
+};
 
 /// The mode of such a folder: that of one that an update makes (`spec/protocol.md` 10.7).
 const MODE: u32 = 0o770;
@@ -52,10 +54,10 @@ impl GroupFolders {
             let shown = path.display();
             match self.make_one(name) {
                 Ok(()) => {
-                    info!(target: "[Cluster] [Agent database]", "Made {shown}, the folder of a group of the master.")
+                    info!("[Cluster] [Agent database]", "Made {shown}, the folder of a group of the master.")
                 }
                 Err(error) => warn!(
-                    target: "[Cluster] [Agent database]",
+                    "[Cluster] [Agent database]",
                     "The folder of the master's group '{name}' cannot be made: {shown}: {error}. Let the user of this daemon \
                      write to {}.",
                     self.path.display()
@@ -90,7 +92,7 @@ impl GroupFolders {
             // One that holds anything stays, and what is in it is not for this to decide.
             if is_others && fs::remove_dir(entry.path()).is_ok() {
                 let shown = entry.path().display().to_string();
-                info!(target: "[Cluster] [Agent database]", "Removed {shown}: the master has no such group, and it was empty.");
+                info!("[Cluster] [Agent database]", "Removed {shown}: the master has no such group, and it was empty.");
             }
         }
         Ok(())

@@ -22,12 +22,12 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use log::warn;
 use parking_lot::Mutex;
 
 use crate::{
     connection::{Connection, RequestError, send_string},
     limits,
+    logging::{error, warn},
     node::Node,
     redirection::Program,
     system::thread::{Group, guard},
@@ -167,7 +167,7 @@ fn run(node: &Node) {
         }
         while let Some((names, job)) = node.api.next() {
             if let Err(panic) = guard(|| execute(node, job)) {
-                log::error!(target: "[Cluster] [Main]", "A request of the API failed: {panic}. Please report this.");
+                error!("[Cluster] [Main]", "A request of the API failed: {panic}. Please report this.");
             }
             node.api.queue.lock().done(&names);
             if node.shutdown.ordered() {
@@ -239,7 +239,7 @@ impl Asker {
                     // The program that asked there has gone.
                     Ok(_) | Err(RequestError::Refused(_)) => (),
                     Err(error) => {
-                        warn!(target: "[Cluster] [Main]", "An answer of the API for {} is lost: {error}", connection.peer());
+                        warn!("[Cluster] [Main]", "An answer of the API for {} is lost: {error}", connection.peer());
                     }
                 }
             }

@@ -12,6 +12,7 @@ use super::{Connection, Handler, Known, PEER_CLOSED, Socket, cipher::Candidates,
 use crate::{
     crypto::TokenError,
     limits::HELD_BY_ONE,
+    logging::{error, log},
     system::thread::guard,
     wire::{Command, CommandField, Deframer, ErrorObject, Limits, Message, longest},
 };
@@ -185,7 +186,7 @@ impl<H: Handler> Reader<H> {
         // A request that breaks our own program ends its connection, not the node.
         guard(|| self.handler.request(&self.connection, message)).map_err(|panic| {
             let peer = self.connection.peer();
-            log::error!(target: "[Cluster] [Main]", "A request of {peer} failed: {panic}. Please report this.");
+            error!("[Cluster] [Main]", "A request of {peer} failed: {panic}. Please report this.");
             "one of its requests failed on this node".to_owned()
         })
     }
@@ -204,7 +205,7 @@ impl<H: Handler> Reader<H> {
             ),
         );
         let level = if std::mem::replace(&mut self.told, true) { Level::Debug } else { Level::Warn };
-        log::log!(target: "[Cluster] [Main]", level, "A message of {} was not taken: {error}.", self.connection.peer());
+        log!("[Cluster] [Main]", level, "A message of {} was not taken: {error}.", self.connection.peer());
         if message.command.is_answer() {
             message.command = CommandField::new(Command::Err);
             message.body = error.to_json().into_bytes();

@@ -24,7 +24,6 @@ use std::{
     sync::atomic::AtomicBool,
 };
 
-use log::{error, info, warn};
 use signal_hook::{
     consts::{SIGHUP, SIGTERM},
     low_level::emulate_default_handler,
@@ -32,7 +31,7 @@ use signal_hook::{
 
 use crate::{
     config::{Cluster, ClusterKey, Config, Home, NodeType, Note, NoteLevel, debug_level, logging_settings},
-    logging::{self, LogFile, Output, Scope, scope},
+    logging::{self, LogFile, Output, Scope, error, info, scope, warn},
     system::{clock::Clock, first_process, memory, process, service_manager::ServiceManager, user},
 };
 use arguments::{Arguments, Order};
@@ -111,7 +110,7 @@ fn run(arguments: &Arguments) -> ExitCode {
                 eprintln!("wazuh-clusterd: {failure}");
             }
             for line in failure.lines() {
-                error!(target: &*scope, "{line}");
+                error!(scope, "{line}");
             }
             if !arguments.test {
                 ServiceManager::of_this_process().status(failure.lines().next().unwrap_or_default());
@@ -133,7 +132,7 @@ fn start(
     tell(&loaded.notes, scope);
     if config.cluster.disabled {
         let reason = "The cluster is disabled: <cluster> says <disabled>yes</disabled>.";
-        info!(target: &**scope, "{reason}");
+        info!(scope, "{reason}");
         if !arguments.test {
             // One that is never told READY takes the end for a failure, and starts it again.
             let manager = ServiceManager::of_this_process();
@@ -175,7 +174,7 @@ fn start(
     let signals = Inbox::open(hung_up).map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(&run_dir)?;
     let process = logging::scope("Cluster", "Process");
-    info!(target: &*process, "Starting with pid {}: {about}.", std::process::id());
+    info!(process, "Starting with pid {}: {about}.", std::process::id());
     let archiver = log.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
     own_address
@@ -187,16 +186,16 @@ fn start(
     let supervision = Supervision::begin(ServiceManager::of_this_process(), running.role());
     let signal = wait_for_end(&signals, supervision, &running, scope, || {
         match log.file().open() {
-            Ok(()) => info!(target: &**scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
-            Err(error) => error!(target: &**scope, "The log cannot be opened again and goes on as it was: {error}"),
+            Ok(()) => info!(scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
+            Err(error) => error!(scope, "The log cannot be opened again and goes on as it was: {error}"),
         }
         reload.run(&running, scope)
     });
     let left = running.stop();
     if left > 0 {
-        warn!(target: &**scope, "{left} threads have not ended in time.");
+        warn!(scope, "{left} threads have not ended in time.");
     }
-    info!(target: &*process, "Stopped.");
+    info!(process, "Stopped.");
     drop(archiver);
     log::logger().flush();
     drop(pid_file);
@@ -232,8 +231,8 @@ fn about(Config { home, cluster, settings, .. }: &Config) -> String {
 fn tell(notes: &[Note], scope: &Scope) {
     for note in notes {
         match note.level {
-            NoteLevel::Warning => warn!(target: &**scope, "{}", note.text),
-            NoteLevel::Info => info!(target: &**scope, "{}", note.text),
+            NoteLevel::Warning => warn!(scope, "{}", note.text),
+            NoteLevel::Info => info!(scope, "{}", note.text),
         }
     }
 }
@@ -254,8 +253,8 @@ fn wait_for_end(
             Some(signal) => {
                 supervision.end();
                 match signal {
-                    SIGTERM => info!(target: &**scope, "SIGNAL [(15)-(SIGTERM)] received. Exit..."),
-                    _ => info!(target: &**scope, "SIGINT received. Bye!"),
+                    SIGTERM => info!(scope, "SIGNAL [(15)-(SIGTERM)] received. Exit..."),
+                    _ => info!(scope, "SIGINT received. Bye!"),
                 }
                 return signal;
             }

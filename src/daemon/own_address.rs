@@ -3,11 +3,9 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use log::warn;
-
 use crate::{
     config::{Cluster, NodeType},
-    logging::Scope,
+    logging::{Scope, warn},
     node::Node,
     system::{own_address::is_own, thread},
 };
@@ -39,7 +37,7 @@ impl OwnAddress {
              well",
             self.host
         );
-        warn!(target: &**scope, "The configuration may be that of another machine: {text} ({}).", self.file);
+        warn!(scope, "The configuration may be that of another machine: {text} ({}).", self.file);
         Some(text)
     }
 

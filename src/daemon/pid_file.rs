@@ -7,9 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use log::warn;
-
 use super::failed;
+use crate::logging::warn;
 
 /// The file of this process; dropping it removes the file.
 pub struct PidFile(PathBuf);
@@ -36,7 +35,7 @@ impl PidFile {
                 let text = failed("the pid file cannot be written to", &path, &error);
                 let is_full = error.kind() == ErrorKind::StorageFull;
                 if is_full {
-                    warn!(target: "[Cluster] [Main]", "{text}. wazuh-control does not find this daemon; make room.");
+                    warn!("[Cluster] [Main]", "{text}. wazuh-control does not find this daemon; make room.");
                 }
                 if is_full { Ok(()) } else { Err(text) }
             })?;

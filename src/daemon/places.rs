@@ -1,10 +1,8 @@
 //! What the daemon has to write to ([`Places`]) is made, tried and told.
 
-use log::{error, warn};
-
 use crate::{
     config::{Config, Home, Lack, Need, Places},
-    logging::{LogFile, Scope},
+    logging::{LogFile, Scope, error, warn},
     system::user::{self, Owner},
 };
 
@@ -42,7 +40,7 @@ pub fn check(config: &Config, stay_root: bool, scope: &Scope) -> Result<(), Stri
         match user::find_owner(config.home.path()) {
             Ok(owner) => user::become_owner(owner)?,
             // A configuration may be checked where nothing is to run.
-            Err(problem) => warn!(target: &**scope, "Here the daemon does not start: {problem}"),
+            Err(problem) => warn!(scope, "Here the daemon does not start: {problem}"),
         }
     }
     let mut lacks = Places::of(config).lacks();
@@ -55,8 +53,8 @@ fn tell(lacks: Vec<Lack>, scope: &Scope) -> Result<(), String> {
     let (vital, others): (Vec<_>, Vec<_>) = lacks.into_iter().partition(|lack| lack.need == Need::Start);
     for Lack { need, text, .. } in others {
         match need {
-            Need::Copies => warn!(target: &**scope, "{text}"),
-            Need::Start | Need::Duty => error!(target: &**scope, "{text}"),
+            Need::Copies => warn!(scope, "{text}"),
+            Need::Start | Need::Duty => error!(scope, "{text}"),
         }
     }
     let lines: Vec<_> = vital.into_iter().map(|lack| lack.text).collect();

@@ -1,11 +1,9 @@
 //! SIGHUP: the configuration is read again, and what may change while the node runs comes into force.
 
-use log::{error, info, warn};
-
 use super::{Arguments, Running, tell};
 use crate::{
     config::{Config, NodeType, debug_level},
-    logging::{self, LogFile, Scope},
+    logging::{self, LogFile, Scope, error, info, warn},
 };
 
 /// How the configuration is read again.
@@ -32,7 +30,7 @@ impl<'a> Reload<'a> {
         let loaded = match Config::load(home.clone(), self.arguments.config.as_deref()) {
             Ok(loaded) => loaded,
             Err(faults) => {
-                let told = |fault| error!(target: &**scope, "The old configuration stays in force: {fault}");
+                let told = |fault| error!(scope, "The old configuration stays in force: {fault}");
                 faults.0.iter().for_each(told);
                 return false;
             }
@@ -42,7 +40,7 @@ impl<'a> Reload<'a> {
         let keys = config.take_keys();
         let changes = self.changes(&config);
         if !changes.is_empty() {
-            warn!(target: &**scope, "What has changed here needs a restart: {}.", changes.join(", "));
+            warn!(scope, "What has changed here needs a restart: {}.", changes.join(", "));
         }
         if config.cluster.disabled {
             return true;
@@ -51,12 +49,12 @@ impl<'a> Reload<'a> {
         logging::set_level(debug);
         if self.log.settings() != config.settings.logging {
             self.log.change(config.settings.logging);
-            info!(target: &**scope, "From here on the log is written as 'logging' in cluster.json says now.");
+            info!(scope, "From here on the log is written as 'logging' in cluster.json says now.");
         }
         let before = running.role().node().keys();
         let key = if keys.current == before.current { "the same" } else { "another one now" };
         info!(
-            target: &**scope,
+            scope,
             "The configuration has been read again: the key is {key}, {} more accepted, the debug level is {debug}.",
             keys.accepted.len()
         );

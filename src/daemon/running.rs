@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{debug, error, info, warn};
 use parking_lot::RwLock;
 
 use super::{failed, places};
@@ -22,7 +21,7 @@ use crate::{
     files::{Item, Items, Names, recover},
     limits::{self, Budget},
     local::{Role, Server},
-    logging::scope,
+    logging::{debug, error, info, scope, warn},
     master::{Listener, Master},
     metrics::Metrics,
     node::Node,
@@ -307,7 +306,7 @@ fn observe(node: &Node) -> Option<observation::Server> {
     let listen = node.settings.metrics.listen.as_ref()?;
     let told = |error: &io::Error| {
         error!(
-            target: &*scope("Cluster", "Metrics"),
+            scope("Cluster", "Metrics"),
             "Nobody can watch this node: {error}. Let metrics.listen in etc/cluster.json name a port that no other program \
              has, or a socket in a directory where this user may write; then start again."
         );
@@ -322,13 +321,14 @@ fn clean(node: &Node) {
     let path = node.home.cluster_dir();
     let recovery = recover(node.home.path(), &node.items, &Disk::new());
     for problem in &recovery.problems {
-        warn!(target: &*scope, "{problem}. The next integrity check repairs what is missing.");
+        warn!(scope, "{problem}. The next integrity check repairs what is missing.");
     }
     if recovery.finished > 0 || recovery.leftovers > 0 {
         info!(
-            target: &*scope,
+            scope,
             "An interrupted update was completed: {} changes made, {} temporary files removed.",
-            recovery.finished, recovery.leftovers
+            recovery.finished,
+            recovery.leftovers
         );
     }
     // All that is replaced outside of an update. Keys of agents may be in it.
@@ -336,22 +336,22 @@ fn clean(node: &Node) {
     for replaced in [home.client_keys(), home.agents_pending(), home.agents_timestamp(), home.known_nodes()] {
         let path = replaced.display();
         match remove_leftover(&Disk::new(), &replaced) {
-            Ok(true) => info!(target: &*scope, "A new content of {path}, which was not complete, was removed."),
+            Ok(true) => info!(scope, "A new content of {path}, which was not complete, was removed."),
             Ok(false) => {}
             Err(error) => warn!(
-                target: &*scope,
+                scope,
                 "A new content of {path} that an earlier run left cannot be removed: {error}. Remove the file beside it \
                  whose name begins with a dot and ends with .tmp."
             ),
         }
     }
-    debug!(target: &*scope, "Removing '{}'.", path.display());
+    debug!(scope, "Removing '{}'.", path.display());
     let socket = node.home.control_socket();
     match directory::empty(&path, |name| Some(name) == socket.file_name()) {
-        Ok(()) => debug!(target: &*scope, "Removed '{}'.", path.display()),
+        Ok(()) => debug!(scope, "Removed '{}'.", path.display()),
         // It is in nobody's way; only its space is lost.
         Err(error) => {
-            warn!(target: &*scope, "What an earlier run left in {} cannot be removed: {error}.", path.display())
+            warn!(scope, "What an earlier run left in {} cannot be removed: {error}.", path.display())
         }
     }
 }

@@ -2,13 +2,12 @@
 
 use std::{sync::Arc, time::Instant};
 
-use log::{debug, warn};
 use parking_lot::Mutex;
 
 use super::{Role, forward, requests};
 use crate::{
     connection::{Connection, Handler},
-    logging::{Scope, scope},
+    logging::{Scope, debug, scope, warn},
     session::{Later, unknown_command},
     wire::{Command, ErrorObject, Message, Request},
 };
@@ -61,11 +60,11 @@ impl Peer {
                 Err(error) => error.to_object().to_json().into_bytes(),
             };
             if let Err(error) = client.request(Command::ControlResult, answer) {
-                debug!(target: &*scope, "The answer was not acknowledged: {error}");
+                debug!(scope, "The answer was not acknowledged: {error}");
             }
         };
         if let Err(error) = self.role.node().local_requests.spawn("request", run) {
-            warn!(target: &*self.scope, "A request cannot be forwarded to the master: {error}");
+            warn!(self.scope, "A request cannot be forwarded to the master: {error}");
             connection.close("its request cannot be forwarded");
         }
     }
@@ -74,7 +73,7 @@ impl Peer {
 impl Handler for Peer {
     fn request(&mut self, connection: &Connection, message: Message) {
         let Message { counter, command, body, .. } = message;
-        debug!(target: &*self.scope, "Command received: {command}");
+        debug!(self.scope, "Command received: {command}");
         // Here it is of no use, and one word or any other will do.
         if command.name() == b"hello" && body.len() <= LONGEST_NAME {
             return connection.answer(counter, Command::Ok, [b"Client ", &body[..], b" added"].concat());
@@ -159,6 +158,6 @@ impl Handler for Peer {
     }
 
     fn closed(&mut self, reason: &str) {
-        debug!(target: &*self.scope, "Disconnected: {reason}.");
+        debug!(self.scope, "Disconnected: {reason}.");
     }
 }

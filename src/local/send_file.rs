@@ -5,11 +5,10 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use log::debug;
-
 use crate::{
     connection::{Connection, FileSender, send_string},
     files::path,
+    logging::{debug, warn},
     node::Node,
     system::directory::open_beneath,
     wire::{Command, ErrorObject},
@@ -33,7 +32,7 @@ pub fn begin(node: &Arc<Node>, program: &Connection, counter: u32, absolute: &st
         tell(&waits, &text);
     };
     if let Err(error) = node.local_requests.spawn("request", run) {
-        log::warn!(target: "[Cluster] [Main]", "A file cannot be sent: {error}");
+        warn!("[Cluster] [Main]", "A file cannot be sent: {error}");
         program.close("its file cannot be sent");
     }
 }
@@ -57,7 +56,7 @@ fn send(home: &Path, relative: &str, receiver: &Connection) -> Result<u64, Error
 fn tell(program: &Connection, text: &str) {
     let told = send_string(program, text.len(), text.as_bytes()).and_then(|id| program.request(Command::FileSent, id));
     if let Err(error) = told {
-        debug!(target: "[Cluster] [Main]", "{} did not take what became of its file: {error}", program.peer());
+        debug!("[Cluster] [Main]", "{} did not take what became of its file: {error}", program.peer());
     }
 }
 

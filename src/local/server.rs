@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{debug, info, warn};
 use parking_lot::Mutex;
 
 use super::{Role, peer::Peer};
 use crate::{
     connection::{Connection, Socket},
     limits::{Guest, IDLE, PLACE_PATIENCE, who_leaves},
-    logging::scope,
+    logging::{debug, info, scope, warn},
     node::Node,
     system::{clock::Clock, random, thread, unix_socket::Bound},
     tasks::keep_alive::supervision::{self, Supervised},
@@ -65,7 +64,7 @@ impl Server {
     /// When a thread cannot be started.
     pub fn start(self, role: &Role, threads: &thread::Group) -> io::Result<()> {
         let path = role.node().home.control_socket();
-        info!(target: &*scope("Local Server", "Main"), "Serving on {}", path.display());
+        info!(scope("Local Server", "Main"), "Serving on {}", path.display());
         let clients = Clients::default();
         let (node, supervised) = (role.node().clone(), clients.clone());
         threads.spawn("local_alive", move || {
@@ -94,7 +93,7 @@ impl Server {
             }
             let served = accepted.and_then(|stream| serve(role, stream, clients));
             if let Err(error) = served {
-                warn!(target: &*scope, "A local program cannot be served: {error}");
+                warn!(scope, "A local program cannot be served: {error}");
                 node.shutdown.sleep(&node.clock, REST);
             }
         }
@@ -135,7 +134,7 @@ fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
     let last = Arc::new(Mutex::new(node.clock.now()));
     let peer = |_: &Connection| Peer::new(role.clone(), &id, last.clone());
     let connection = Connection::start(Socket::Unix(stream), options, &node.connections, peer)?;
-    debug!(target: &*scope(&format!("Local {id}"), "Main"), "Connection received.");
+    debug!(scope(&format!("Local {id}"), "Main"), "Connection received.");
     clients.lock().push(Client { connection, last });
     Ok(())
 }

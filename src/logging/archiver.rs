@@ -8,14 +8,17 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select};
-use log::{Level, debug, log};
+use log::Level;
 
 use super::{MAIN, Repeats, archive::Closed, flood::QUIET};
-use crate::system::{
-    disk::Disk,
-    shutdown::{self, Shutdown, Trigger},
-    thread::Group,
-    user::Owner,
+use crate::{
+    logging::{debug, log},
+    system::{
+        disk::Disk,
+        shutdown::{self, Shutdown, Trigger},
+        thread::Group,
+        user::Owner,
+    },
 };
 
 /// How often what could not be archived is tried again.
@@ -69,7 +72,7 @@ impl Drop for Archiver {
 }
 
 fn archive_all(logs: &Path, owner: Option<Owner>, told: &Repeats, stop: &Shutdown) {
-    let tell = |text: String| log!(target: MAIN, told.level(Level::Error, &text, Instant::now()), "{text}");
+    let tell = |text: String| log!(MAIN, told.level(Level::Error, &text, Instant::now()), "{text}");
     let all = match Closed::all(logs) {
         Ok(all) => all,
         Err(error) => return tell(format!("{} cannot be read: {error}. No log is archived.", logs.display())),
@@ -77,7 +80,7 @@ fn archive_all(logs: &Path, owner: Option<Owner>, told: &Repeats, stop: &Shutdow
     for closed in all {
         let path = logs.join(closed.archive());
         match closed.finish(&Disk::new(), logs, owner, || stop.ordered()) {
-            Ok(()) => debug!(target: MAIN, "The log was archived in {}.", path.display()),
+            Ok(()) => debug!(MAIN, "The log was archived in {}.", path.display()),
             Err(error) if error.kind() == ErrorKind::Interrupted && stop.ordered() => return,
             Err(error) => tell(format!(
                 "{} cannot be written: {error}. {} stays until it can; see whether {} may be written and has room.",

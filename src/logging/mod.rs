@@ -3,8 +3,7 @@
 //! ```text
 //! 2026/11/23 10:29:25 INFO: [Worker w1] [Integrity check] Starting.
 //! ```
-//! or as one JSON object on each line, and its archives. The two tags travel as the target of a record:
-//! `info!(target: &scope, …)` with a [`Scope`] made once by each task.
+//! or as one JSON object on each line, and its archives.
 
 mod archive;
 mod archiver;
@@ -13,6 +12,7 @@ mod flood;
 mod line;
 mod repeats;
 mod room;
+mod scope;
 
 use std::{
     io::{self, Write},
@@ -20,7 +20,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use log::{Level, LevelFilter, Log, Metadata, Record, error};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use parking_lot::Mutex;
 use simplelog::{CombinedLogger, Config, SharedLogger};
 
@@ -30,17 +30,11 @@ pub use file::LogFile;
 use flood::{Flood, LeftOut, Verdict};
 use line::line;
 pub use repeats::Repeats;
-
-/// Who speaks, `[Worker w1] [Integrity check]`.
-pub type Scope = Arc<str>;
+pub use scope::{Scope, scope};
+pub(crate) use scope::{debug, error, info, log, warn};
 
 /// Who speaks of the process.
 const MAIN: &str = "[Cluster] [Main]";
-
-/// The scope of a tag and a subtag.
-pub fn scope(tag: &str, subtag: &str) -> Scope {
-    format!("[{tag}] [{subtag}]").into()
-}
 
 /// Shows what belongs to this debug level of the internal options, 0, 1 or 2, from now on.
 pub fn set_level(debug: u8) {
@@ -114,7 +108,7 @@ impl Output {
             let _ = io::stderr().lock().write_all(lines.as_bytes());
         }
         // This comes back at most once for each kind of trouble, because each is told once.
-        news.iter().for_each(|news| error!(target: MAIN, "{news}"));
+        news.iter().for_each(|news| error!(MAIN, "{news}"));
     }
 }
 

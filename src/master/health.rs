@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use log::warn;
 use serde_json::{Map, Value, json};
 
 use super::{Known, Master, Member};
 use crate::{
-    logging::scope,
+    logging::{scope, warn},
     system::clock::iso_utc,
     tasks::integrity::{
         Applied,
@@ -59,7 +58,11 @@ impl Master {
         let filter = Filter::parse(filter)?;
         let confirmed = self.integrity.deletions.confirm(|name| filter.takes(name, false));
         for (name, held) in &confirmed {
-            warn!(target: &*scope("Master", "Main"), "Confirmed by 'cluster_control --confirm-deletions': {name}: {}.", held.consequence());
+            warn!(
+                scope("Master", "Main"),
+                "Confirmed by 'cluster_control --confirm-deletions': {name}: {}.",
+                held.consequence()
+            );
         }
         if !confirmed.is_empty() {
             // Their turn may be used up, and the push has them ask again.

@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use log::{Level, error, info, warn};
+use log::Level;
 
 use super::{Master, Member, registry::NotRegistered, strangers::Place};
 use crate::{
     config::settings::Native,
     connection::{Connection, PEER_CLOSED},
+    logging::{error, info, log, warn},
     metrics::Rejection,
     session::native,
     system::directory,
@@ -70,9 +71,11 @@ impl Join {
         // One that has ended meanwhile was no ghost: the worker was restarted.
         if !other.connection.is_closed() {
             warn!(
-                target: SCOPE,
+                SCOPE,
                 "The connection of {} from {} is dead; the new one from {} takes its place.",
-                worker.hello.node, other.address, worker.address
+                worker.hello.node,
+                other.address,
+                worker.address
             );
         }
         other.connection.close(REPLACED);
@@ -94,12 +97,12 @@ impl Join {
         if node.settings.link.native != Native::Never {
             match native::nonce() {
                 Ok(nonce) => answer.push_str(&native::invitation(&nonce)),
-                Err(error) => warn!(target: SCOPE, "No native link can be offered: {error}"),
+                Err(error) => warn!(SCOPE, "No native link can be offered: {error}"),
             }
         }
         let directory = node.home.node_dir(name);
         if let Err(error) = directory::create(&directory, 0o770) {
-            error!(target: SCOPE, "{} cannot be created: {error}", directory.display());
+            error!(SCOPE, "{} cannot be created: {error}", directory.display());
             let error = ErrorObject::unexpected(format!("the master has no place for this worker's files: {error}"));
             self.master.leaves(&worker, &error.to_string());
             return self.refuse(Rejection::Internal, &error);
@@ -114,8 +117,11 @@ impl Join {
             return;
         }
         info!(
-            target: &*worker.link_scope(),
-            "Connected {} from {}, version {}.", worker.hello.node, self.connection.peer(), worker.hello.version
+            worker.link_scope(),
+            "Connected {} from {}, version {}.",
+            worker.hello.node,
+            self.connection.peer(),
+            worker.hello.version
         );
         drop(self.place);
         self.connection.answer(self.counter, Command::Ok, answer);
@@ -134,7 +140,7 @@ impl Master {
         self.node.metrics.rejected(why);
         let address = connection.peer().rsplit_once(':').map_or(connection.peer(), |(address, _)| address);
         let level = self.told.level(Level::Error, &format!("{address} {error}"), self.node.clock.now());
-        log::log!(target: SCOPE, level, "{} is refused: {error}", connection.peer());
+        log!(SCOPE, level, "{} is refused: {error}", connection.peer());
         connection.refuse(counter, error);
         connection.close_after_answers(&format!("it was refused: {error}"));
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use log::{info, warn};
 use serde_json::json;
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     registry::NotForgotten,
 };
 use crate::{
-    logging::scope,
+    logging::{info, scope, warn},
     system::clock::utc,
     verdict::{Listed, Verdict, of_files, order},
     wire::{Class, ErrorObject, json},
@@ -100,7 +99,7 @@ impl Master {
         if let Some(Away { name, left, .. }) = forgotten {
             let since = left.map_or_else(|| "a while".to_owned(), |left| utc(left.since));
             warn!(
-                target: &*scope("Master", "Nodes"),
+                scope("Master", "Nodes"),
                 "{name}, away since {since}, is forgotten: more workers are away than are remembered (README, Limits). Forget \
                  those that are gone for good, with 'cluster_control --forget NODE'."
             );
@@ -123,7 +122,7 @@ impl Master {
             NotForgotten::Unknown => ErrorObject::new(Class::NotFound, 1730),
         })?;
         self.integrity.deletions.forget(&name);
-        info!(target: &*scope("Master", "Nodes"), "Forgotten by 'cluster_control --forget': {name}.");
+        info!(scope("Master", "Nodes"), "Forgotten by 'cluster_control --forget': {name}.");
         let verdict = away.verdict();
         let listed = Listed::new([away.name, away.node_type, away.version, away.ip], verdict);
         Ok(json::text(&json!({"forgotten": listed})))

@@ -7,8 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{debug, info, warn};
-
 use super::{
     Master,
     peer::Peer,
@@ -17,7 +15,7 @@ use super::{
 use crate::{
     connection::{Connection, Known, PEER_CLOSED, Socket},
     limits::STRANGER_MESSAGE,
-    logging::{Scope, scope},
+    logging::{Scope, debug, info, scope, warn},
     metrics::Rejection,
     node::Node,
     system::{
@@ -142,7 +140,7 @@ impl Door<'_> {
                     self.newest += 1;
                     if let Err(error) = self.doorway.attend(&stream, self.newest, frame::HEADER) {
                         self.master.node.metrics.rejected(Rejection::System);
-                        warn!(target: &*self.scope, "The connection from {address} cannot be served: {error}");
+                        warn!(self.scope, "The connection from {address} cannot be served: {error}");
                         continue;
                     }
                     self.strangers.come(self.newest, stream, address, Instant::now());
@@ -155,7 +153,7 @@ impl Door<'_> {
 
     fn cannot_accept(&mut self, error: &io::Error) {
         if !self.full {
-            warn!(target: &*self.scope, "No connection can be accepted: {error}. Is the limit of open files too low?");
+            warn!(self.scope, "No connection can be accepted: {error}. Is the limit of open files too low?");
         }
         self.full = true;
         self.master.node.shutdown.sleep(&self.master.node.clock, REST);
@@ -213,12 +211,12 @@ impl Door<'_> {
     fn enter(&self, id: u64) {
         let Some(entered) = self.strangers.enter(id, Instant::now()) else { return };
         let address = entered.address;
-        info!(target: &*self.scope, "Connection from {}", python_address(address));
+        info!(self.scope, "Connection from {}", python_address(address));
         match self.connect(entered) {
             Ok(connection) => self.strangers.serve(id, &connection),
             Err(error) => {
                 self.master.node.metrics.rejected(Rejection::System);
-                warn!(target: &*self.scope, "The connection from {address} cannot be served: {error}");
+                warn!(self.scope, "The connection from {address} cannot be served: {error}");
             }
         }
     }
@@ -231,7 +229,7 @@ impl Door<'_> {
         options.handshake_timeout = options.handshake_timeout.saturating_sub(came.elapsed());
         let peer = |_: &Connection| Peer::new(self.master.clone(), address, place);
         let connection = Connection::start(Socket::Tcp(stream), options, &node.connections, peer)?;
-        debug!(target: &*self.scope, "Serving {connection:?}");
+        debug!(self.scope, "Serving {connection:?}");
         Ok(connection)
     }
 }

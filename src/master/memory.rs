@@ -14,7 +14,7 @@
 use std::{fs, io, io::Read, path::PathBuf, time::Duration};
 
 use crossbeam_channel::select;
-use log::{Level, error};
+use log::Level;
 use serde::Deserialize;
 
 use super::{
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     limits::AWAY,
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, error, log, scope},
     node::Node,
     system::{clock::Clock, disk::Disk, replacement::Replacement},
     verdict::natural,
@@ -98,7 +98,7 @@ impl Memory {
             Err(error) => format!("It could not be set aside either ({error}), and is replaced"),
         };
         error!(
-            target: &*log_scope(),
+            log_scope(),
             "{path}, by which this master knows the workers that are away, cannot be read: {why}. {done}. Every worker that \
              connects is known again; look into that file for those that do not."
         );
@@ -140,8 +140,8 @@ impl Memory {
     }
 
     fn tell(&self, error: &io::Error, level: Level) {
-        log::log!(
-            target: &*log_scope(),
+        log!(
+            log_scope(),
             level,
             "{} cannot be written: {error}. When this master starts again, it will not know all workers that are away now. \
              Let the user of this daemon write to that directory, and let there be room.",

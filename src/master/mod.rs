@@ -17,7 +17,6 @@ mod turned_away;
 use std::{io, net::SocketAddr, sync::Arc};
 
 use listener::PUSHED_OUT;
-use log::{debug, info, warn};
 use parking_lot::Mutex;
 
 pub use known::Known;
@@ -31,7 +30,7 @@ use crate::{
     connection::PEER_CLOSED,
     drift,
     files::ChecksumKind,
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, info, log, scope, warn},
     metrics::Rejection,
     node::Node,
     redirection::Daemons,
@@ -96,7 +95,7 @@ impl Master {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(self: &Arc<Self>, listener: Listener, threads: &thread::Group) -> io::Result<()> {
-        info!(target: &*scope("Master", "Main"), "Serving on {}", listener.address_text());
+        info!(scope("Master", "Main"), "Serving on {}", listener.address_text());
         let this = self.clone();
         threads.spawn("keep_alive", move || supervision::run(&this.node, "Master", || this.supervised()))?;
         let this = self.clone();
@@ -121,20 +120,20 @@ impl Master {
     fn left(&self, address: SocketAddr, reason: &str, scope: &Scope) {
         // A load balancer that looks whether the port is open does this all day.
         if reason == PEER_CLOSED {
-            return debug!(target: &**scope, "{address} has left.");
+            return debug!(scope, "{address} has left.");
         }
         self.node.metrics.rejected(if reason == PUSHED_OUT { Rejection::Strangers } else { Rejection::NoHello });
         let (level, forgotten) = self.turned_away.note(address.ip(), reason, self.node.clock.now());
         if let Some(line) = forgotten {
-            warn!(target: &**scope, "{line}");
+            warn!(scope, "{line}");
         }
-        log::log!(target: &**scope, level, "{address} has left without being accepted: {reason}.");
+        log!(scope, level, "{address} has left without being accepted: {reason}.");
     }
 
     /// Tells what has come together of those who were turned away.
     fn tell_turned_away(&self) {
         for line in self.turned_away.due(self.node.clock.now()) {
-            warn!(target: "[Worker] [Main]", "{line}");
+            warn!("[Worker] [Main]", "{line}");
         }
     }
 

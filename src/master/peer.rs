@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use log::{Level, debug, info, warn};
+use log::Level;
 
 use super::{Master, Member, join::Join, strangers::Place};
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
     files::{ChecksumKind, MAX_METADATA},
     limits::FILES,
-    logging::{Scope, scope},
+    logging::{Scope, debug, info, log, scope, warn},
     metrics::Rejection,
     session::{self, Later, Transfers, hello, native, unknown_command},
     tasks::integrity::Applied,
@@ -64,7 +64,7 @@ impl Handler for Peer {
             self.scope = scope_of(worker);
             self.transfers = Some(transfers(&self.master, worker));
         }
-        debug!(target: &*self.scope, "Command received: b'{command}'");
+        debug!(self.scope, "Command received: b'{command}'");
         let request = match Request::parse(command, &body) {
             Ok(request) => request,
             Err(malformed) => {
@@ -106,11 +106,11 @@ impl Handler for Peer {
                     let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
                 }
                 let level = if reason == PEER_CLOSED { Level::Info } else { Level::Warn };
-                log::log!(target: &*worker.link_scope(), level, "Disconnected {}: {reason}.", worker.hello.node);
-                info!(target: &*self.scope, "Cancelling pending tasks.");
+                log!(worker.link_scope(), level, "Disconnected {}: {reason}.", worker.hello.node);
+                info!(self.scope, "Cancelling pending tasks.");
             }
             // Who said hello and is no worker was refused, and that was told.
-            None if self.said_hello => debug!(target: &*self.scope, "{} has left: {reason}.", self.address),
+            None if self.said_hello => debug!(self.scope, "{} has left: {reason}.", self.address),
             None => self.master.left(self.address, reason, &self.scope),
         }
     }
@@ -135,9 +135,11 @@ impl Peer {
         }
         if hello.version != node.settings.version.to_string() {
             info!(
-                target: &*self.scope,
+                self.scope,
                 "{} states version {}, this node {}; both speak the same protocol.",
-                hello.node, hello.version, node.settings.version
+                hello.node,
+                hello.version,
+                node.settings.version
             );
         }
         let join = Join {
@@ -292,12 +294,12 @@ impl Peer {
         match native::answer(offer, &link.features) {
             Ok((features, payload)) if link.native != Native::Never => {
                 worker.agree(features);
-                debug!(target: &*self.scope, "Native link: {payload}");
+                debug!(self.scope, "Native link: {payload}");
                 connection.answer(counter, Command::Ok, payload);
             }
             Ok(_) => connection.refuse(counter, &ErrorObject::unexpected("this node speaks the classic protocol only")),
             Err(error) => {
-                warn!(target: &*self.scope, "No native link with this worker: {error}");
+                warn!(self.scope, "No native link with this worker: {error}");
                 let told = ErrorObject::unexpected(error.to_string());
                 if link.native == Native::Require {
                     return self.master.refuse(connection, counter, Rejection::Native, &told);

@@ -7,7 +7,7 @@ use crate::{
     config::{Home, settings::Listen},
     limits::WATCHERS,
     local::Role,
-    logging::{Scope, scope},
+    logging::{Scope, error, scope},
     sockets::{
         Accept, Limits, Listener, Port,
         http::{Request, Response, Room, Terms, talk},
@@ -88,8 +88,7 @@ fn log_scope() -> Scope {
 fn serve<B: Accept>(listener: Listener<B>, answers: &Arc<Answers>) {
     let (node, answers) = (answers.role.node().clone(), answers.clone());
     let respond = move |request: Request| {
-        let tell =
-            |panic: &String| log::error!(target: &*log_scope(), "A request failed: {panic}. Please report this.");
+        let tell = |panic: &String| error!(log_scope(), "A request failed: {panic}. Please report this.");
         guard(|| answers.to(&request)).inspect_err(tell).ok()
     };
     // Nobody has anything to send here.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::bounded;
-use log::{debug, warn};
 
 use super::{Kind, Program};
 use crate::{
     connection::{Begun, Connection, RequestError},
     limits::Holding,
+    logging::{debug, warn},
     node::Node,
     wire::{Command, ErrorObject, Routed},
 };
@@ -56,7 +56,7 @@ pub fn answered(node: &Node, from: &Connection, name: &str, answer: Option<Holdi
     match (node.waiting.take(name, from, Kind::is_send), answer) {
         (Some(program), Some(answer)) => program.answered(answer.bytes),
         (Some(program), None) => program.unknown("the other node did not send the text of its answer"),
-        (None, _) => debug!(target: "[Cluster] [Main]", "No program waits for the answer to {name} any more."),
+        (None, _) => debug!("[Cluster] [Main]", "No program waits for the answer to {name} any more."),
     }
 }
 
@@ -69,7 +69,7 @@ pub fn api_answered(node: &Node, from: &Connection, name: &str, answer: Option<H
     };
     let deliver = move || program.api_answered(answer.bytes.len(), &answer.bytes[..]);
     if let Err(error) = node.local_requests.spawn("request", deliver) {
-        warn!(target: "[Cluster] [Main]", "An answer of the API cannot be delivered: {error}");
+        warn!("[Cluster] [Main]", "An answer of the API cannot be delivered: {error}");
     }
     true
 }

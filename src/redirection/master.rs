@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use log::{Level, error, warn};
+use log::Level;
 
 use super::{
     Daemons,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     connection::{Connection, send_string},
     limits::Share,
-    logging::{Scope, scope},
+    logging::{Scope, error, log, scope, warn},
     node::Node,
     system::thread::guard,
     wire::{Command, Routed},
@@ -69,7 +69,7 @@ impl SendSync {
         let run = move || {
             this.lane(daemon).empty(|jobs| {
                 if let Err(panic) = guard(|| this.carry_out(daemon, jobs)) {
-                    error!(target: &*this.scope, "A redirected request failed: {panic}. Please report this.");
+                    error!(this.scope, "A redirected request failed: {panic}. Please report this.");
                 }
             });
         };
@@ -99,19 +99,19 @@ impl SendSync {
         let sent = send_string(&self.connection, answer.len(), answer)
             .and_then(|id| self.connection.request(Command::SendSyncResult, Routed::payload(origin, id.as_bytes())));
         if let Err(error) = sent {
-            warn!(target: &*self.scope, "An answer could not be sent to this worker: {error}");
+            warn!(self.scope, "An answer could not be sent to this worker: {error}");
         }
     }
 
     fn tell(&self, level: Level, text: &str) {
         let level = self.daemons.told.level(level, text, self.node.clock.now());
-        log::log!(target: &*self.scope, level, "{text}");
+        log!(self.scope, level, "{text}");
     }
 
     fn refuse(&self, origin: &str, reason: &str) {
         self.tell(Level::Error, &format!("A request of this worker could not be done: {reason}"));
         if !self.connection.tell(Command::SendSyncFailed, Routed::payload(origin, reason.as_bytes())) {
-            warn!(target: &*self.scope, "This worker does not take what it is told, that is: {reason}");
+            warn!(self.scope, "This worker does not take what it is told, that is: {reason}");
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::io::Read;
 
-use log::debug;
 use serde_json::json;
 
 use crate::{
     connection::{Connection, send_string},
+    logging::debug,
     wire::{Command, ErrorObject},
 };
 
@@ -54,7 +54,7 @@ impl Program {
         let sent = send_string(&self.connection, length, answer)
             .and_then(|id| self.connection.request(Command::ApiResult, id));
         if let Err(error) = sent {
-            debug!(target: "[Cluster] [Main]", "{} did not take its answer: {error}", self.connection.peer());
+            debug!("[Cluster] [Main]", "{} did not take its answer: {error}", self.connection.peer());
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     agents::{Registered, is_group_name},
     config::{Auth, Force},
+    logging::{error, warn},
 };
 
 /// The most groups of an agent.
@@ -67,7 +68,7 @@ pub(super) fn add(table: &mut Table, request: &Add, auth: &Auth, world: &impl Wo
         way.clear(at, &what, &what).ok_or(Refusal::DuplicateIp)?;
     }
     if world.is_own_name(name) {
-        log::warn!(target: "[Cluster] [Registration]", "Invalid agent name '{name}': it is that of this manager.");
+        warn!("[Cluster] [Registration]", "Invalid agent name '{name}': it is that of this manager.");
         return Err(Refusal::DuplicateName);
     }
     if let Some(at) = way.table.by_name(name, &way.replaced) {
@@ -77,7 +78,7 @@ pub(super) fn add(table: &mut Table, request: &Add, auth: &Auth, world: &impl Wo
         Some(key) if !key::is_possible(key) => return Err(Refusal::NoKey),
         Some(key) => key.clone(),
         None => key::new().map_err(|error| {
-            log::error!(target: "[Cluster] [Registration]", "No key can be made: {error}. Is /dev/urandom there?");
+            error!("[Cluster] [Registration]", "No key can be made: {error}. Is /dev/urandom there?");
             Refusal::NoKey
         })?,
     };
@@ -115,7 +116,7 @@ impl<W: World> Way<'_, W> {
                 Some(())
             }
             Err(reason) => {
-                log::warn!(target: "[Cluster] [Registration]", "{refused}, rejecting enrollment. {reason}");
+                warn!("[Cluster] [Registration]", "{refused}, rejecting enrollment. {reason}");
                 None
             }
         }

@@ -5,10 +5,11 @@
 
 use std::{fs::File, io, path::PathBuf};
 
-use log::info;
-
 use super::table::Table;
-use crate::system::{disk::Disk, known, replacement::Replacement, stamp::Stamp};
+use crate::{
+    logging::info,
+    system::{disk::Disk, known, replacement::Replacement, stamp::Stamp},
+};
 
 /// client.keys.
 pub(super) struct KeysFile {
@@ -77,7 +78,10 @@ impl KeysFile {
                 self.count = known.table.count();
                 if is_new {
                     let (path, count) = (self.path.display(), known.table.count());
-                    info!(target: "[Cluster] [Registration]", "{path} was changed by another program; it has {count} agents now.");
+                    info!(
+                        "[Cluster] [Registration]",
+                        "{path} was changed by another program; it has {count} agents now."
+                    );
                 }
                 known
             }

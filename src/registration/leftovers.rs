@@ -5,9 +5,7 @@ use std::{
     path::{Component, Path},
 };
 
-use log::warn;
-
-use crate::config::Home;
+use crate::{config::Home, logging::warn};
 
 /// Removes the stored differences of the agent `name` and the message counter of the agent `id`; either may be none.
 pub(super) fn remove(home: &Home, id: Option<&str>, name: Option<&str>) {
@@ -30,7 +28,7 @@ fn tell(path: &Path, outcome: io::Result<()>) {
     match outcome {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             let path = path.display();
-            warn!(target: "[Cluster] [Registration]", "{path}, of an agent that was removed, stays: {error}.");
+            warn!("[Cluster] [Registration]", "{path}, of an agent that was removed, stays: {error}.");
         }
         _ => {}
     }

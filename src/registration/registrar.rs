@@ -10,7 +10,7 @@
 use std::{io, path::Path, time::Instant};
 
 use crossbeam_channel::{Receiver, never, select};
-use log::{Level, error, info};
+use log::Level;
 
 use super::{
     answer::Refusal,
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     agents::{Covered, Store},
     config::{Auth, Home},
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, error, info, log, scope},
     system::{clock::Clock, memory, shutdown::Shutdown, thread::guard},
 };
 
@@ -79,7 +79,7 @@ impl Registrar {
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
         let journal = Journal::open(home.agents_pending(), now).unwrap_or_else(|error| {
             error!(
-                target: &*scope,
+                scope,
                 "{} cannot be read: {error}. Agents whose registration was interrupted may lack their groups; let the \
                  user of this daemon read it.",
                 home.agents_pending().display()
@@ -162,7 +162,7 @@ impl Registrar {
         works.extend(self.work.try_iter().take(BATCH - 1));
         works.retain(Work::take);
         if let Err(panic) = guard(|| self.carry_out(&works)) {
-            error!(target: &*self.scope, "Requests failed: {panic}. Please report this.");
+            error!(self.scope, "Requests failed: {panic}. Please report this.");
             self.file.forget();
         }
         self.used = self.clock.now();
@@ -249,7 +249,7 @@ impl Registrar {
             NotWritten::Disk(error) => Failed::Disk(self.home.client_keys(), error),
         })?;
         (self.hearers.changed)();
-        outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(target: &*self.scope, "{line}"));
+        outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(self.scope, "{line}"));
         // If it cannot be read now, what is pending is told later.
         let Ok(table) = self.file.table() else { return Ok(()) };
         // One that came and went at once is not there.
@@ -268,7 +268,7 @@ impl Registrar {
 
     fn say(&self, level: Level, path: &Path, error: &io::Error, consequence: &str) {
         let text = format!("{}: {error}. {consequence}.", path.display());
-        log::log!(target: &*self.scope, self.told.level(level, &text, self.clock.now()), "{text}");
+        log!(self.scope, self.told.level(level, &text, self.clock.now()), "{text}");
     }
 }
 

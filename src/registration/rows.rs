@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     agents::{Before, Error, NewAgent, Registered, Store},
-    logging::{Repeats, Scope},
+    logging::{Repeats, Scope, log},
     system::clock::Clock,
 };
 
@@ -100,7 +100,7 @@ impl Rows {
     }
 
     fn say(&self, level: Level, text: &str) {
-        log::log!(target: &*self.scope, self.told.level(level, text, self.clock.now()), "{text}.");
+        log!(self.scope, self.told.level(level, text, self.clock.now()), "{text}.");
     }
 }
 

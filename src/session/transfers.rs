@@ -3,6 +3,7 @@
 use crate::{
     connection::{Connection, FileRefused, IncomingFiles, IncomingStrings},
     limits::Holding,
+    logging::warn,
     wire::{Command, CommandField, ErrorObject, Request},
 };
 
@@ -66,7 +67,7 @@ fn tell(connection: &Connection, counter: u32, result: Result<(), FileRefused>, 
     match result {
         Ok(()) => connection.answer(counter, command, text),
         Err(refused) => {
-            log::warn!(target: "[Cluster] [Main]", "A file from {} was refused: {refused}", connection.peer());
+            warn!("[Cluster] [Main]", "A file from {} was refused: {refused}", connection.peer());
             connection.answer(counter, Command::Err, refused.payload());
         }
     }

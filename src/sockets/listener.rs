@@ -8,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{Level, debug, info, log};
+use log::Level;
 
 use super::{Accept, Limits, Stream, client::Client};
 use crate::{
     limits::{IDLE, PLACE_PATIENCE, who_leaves},
-    logging::{Repeats, Scope},
+    logging::{Repeats, Scope, debug, info, log},
     system::{clock::Clock, directory, listening::stopper, shutdown, thread::Group, unix_socket::Bound},
 };
 
@@ -77,7 +77,7 @@ impl<B: Accept> Listener<B> {
         talk: impl Fn(&Client<B::Stream>) -> io::Result<()> + Clone + Send + 'static,
     ) {
         let (scope, place) = (self.scope.clone(), self.socket.place());
-        info!(target: &*scope, "Serving on {place}");
+        info!(scope, "Serving on {place}");
         let (mut clients, told) = (Clients::new(self.name, limits.clients, scope.clone()), Repeats::default());
         loop {
             let accepted = self.socket.accept();
@@ -90,7 +90,7 @@ impl<B: Accept> Listener<B> {
             }
             if let Err(error) = accepted.and_then(|stream| clients.admit(stream, talk.clone())) {
                 let text = format!("A program cannot be served at {place}: {error}");
-                log!(target: &*scope, told.level(Level::Warn, &text, clock.now()), "{text}");
+                log!(scope, told.level(Level::Warn, &text, clock.now()), "{text}");
                 if failed {
                     order.sleep(clock, REST);
                 }
@@ -127,7 +127,7 @@ impl<S: Stream> Clients<S> {
             }
             let streams: Vec<_> = self.streams.iter().filter_map(Weak::upgrade).collect();
             if let Some(at) = who_leaves(streams.iter().map(|stream| stream.guest()), Instant::now(), IDLE) {
-                debug!(target: &*self.scope, "An idle program was disconnected, because another waited.");
+                debug!(self.scope, "An idle program was disconnected, because another waited.");
                 // It fails only if the program has gone already.
                 let _ = streams[at].end(Shutdown::Both);
                 let leaves = Arc::downgrade(&streams[at]);
@@ -146,7 +146,7 @@ impl<S: Stream> Clients<S> {
         self.streams.push(Arc::downgrade(&stream));
         self.threads.spawn(self.name, move || {
             if let Err(error) = talk(&stream) {
-                debug!(target: &*scope, "A program was disconnected: {error}");
+                debug!(scope, "A program was disconnected: {error}");
             }
         })
     }

@@ -8,7 +8,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use log::{Level, debug, info, warn};
+use log::Level;
 
 use super::{
     Worker,
@@ -20,7 +20,7 @@ use crate::{
     config::settings::Native,
     connection::{Connection, Known, RequestError, Socket},
     crypto::Fernet,
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, info, log, scope, warn},
     node::Node,
     session::{
         hello,
@@ -47,13 +47,13 @@ pub fn run(worker: &Arc<Worker>) {
                 backoff.reset();
                 told.clear();
                 *worker.failure.write() = Some(format!("the connection has been closed: {reason}"));
-                info!(target: &*scope, "The connection has been closed: {reason}.");
+                info!(scope, "The connection has been closed: {reason}.");
             }
-            Err(failed) if node.shutdown.ordered() => debug!(target: &*scope, "{failed}"),
+            Err(failed) if node.shutdown.ordered() => debug!(scope, "{failed}"),
             Err(failed) => {
                 *worker.failure.write() = Some(failed.to_string());
                 let text = format!("Could not connect to master: {failed}.");
-                log::log!(target: &*scope, told.level(Level::Error, &text, node.clock.now()), "{text}");
+                log!(scope, told.level(Level::Error, &text, node.clock.now()), "{text}");
             }
         }
         crossbeam_channel::select! {
@@ -94,7 +94,7 @@ fn attempts(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
     for cipher in (0..).map_while(cipher) {
         outcome = attempt(worker, scope, cipher);
         match &outcome {
-            Err(Failed::Closed(error)) => debug!(target: &**scope, "The master does not take this key: {error}"),
+            Err(Failed::Closed(error)) => debug!(scope, "The master does not take this key: {error}"),
             _ => break,
         }
     }
@@ -115,10 +115,10 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String
     let master = Closing(master);
     let features = greet(node, &master.0, address, scope)?;
     crate::system::directory::create(&node.home.node_dir(&node.cluster.node_name), 0o770)?;
-    info!(target: &**scope, "Successfully connected to master.");
-    debug!(target: &**scope, "The link with {address} carries {:?} checksums.", features.checksum());
+    info!(scope, "Successfully connected to master.");
+    debug!(scope, "The link with {address} carries {:?} checksums.", features.checksum());
     if master.0.cipher() != Some(node.keys().current.cipher()) {
-        info!(target: &**scope, "The master does not take the <key> of this node; the link uses one of link.accept_keys.");
+        info!(scope, "The master does not take the <key> of this node; the link uses one of link.accept_keys.");
     }
 
     *worker.master.write() = Some((master.0.clone(), node.clock.wall()));
@@ -184,7 +184,7 @@ fn greet(node: &Node, master: &Connection, address: SocketAddr, scope: &Scope) -
         Ok(None) => Ok(Features::default()),
         Err(reason) if link.native == Native::Require => Err(Failed::Native(reason)),
         Err(reason) => {
-            warn!(target: &**scope, "No native link with the master, the classic one is used: {reason}");
+            warn!(scope, "No native link with the master, the classic one is used: {reason}");
             Ok(Features::default())
         }
     }

@@ -5,12 +5,10 @@
 
 use std::{io, path::PathBuf};
 
-use log::info;
-
 use crate::{
     connection::{Connection, FileLimits, FileRefused, IncomingFiles, ReceivedFile},
     files::JOURNAL,
-    logging::Scope,
+    logging::{Scope, info},
     node::Node,
     wire::{Command, Request},
 };
@@ -78,7 +76,7 @@ impl Parcels {
         self.files.end(path, sha256)?;
         let (Some(name), Some(file)) = (name(path), self.files.take(path)) else { return Err(FileRefused::NotOpen) };
         self.keep(name, file).map_err(|error| self.storage(error))?;
-        info!(target: &**scope, "The master has sent the file '{}'.", self.directory.join(name).display());
+        info!(scope, "The master has sent the file '{}'.", self.directory.join(name).display());
         Ok(())
     }
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use log::{debug, error};
 
 use super::{Worker, parcels::Parcels};
 use crate::{
     connection::{Connection, FileLimits, Handler, IncomingFiles},
     drift::Outline,
     limits::FILES,
-    logging::{Scope, scope},
+    logging::{Scope, debug, error, scope},
     redirection::{self, Kind},
     session::{self, Later, Transfers, keys::NodeKeys, native::Features, unknown_command},
     tasks::{
@@ -61,7 +60,7 @@ impl Peer {
 impl Handler for Peer {
     fn request(&mut self, connection: &Connection, message: Message) {
         let Message { counter, command, body, .. } = message;
-        debug!(target: &*self.scope, "Command received: 'b'{command}''");
+        debug!(self.scope, "Command received: 'b'{command}''");
         let request = match Request::parse(command, &body) {
             Ok(request) => request,
             Err(malformed) => {
@@ -113,7 +112,7 @@ impl Handler for Peer {
                 } else if task == NO_TASK {
                     self.told_integrity(|inbox| inbox.check_failed(error));
                 } else {
-                    error!(target: &*self.scope, "The master could not synchronise: '{error}'");
+                    error!(self.scope, "The master could not synchronise: '{error}'");
                 }
             }
             Request::AgentInfoEnd(report) => {
@@ -162,7 +161,7 @@ impl Handler for Peer {
             Request::ApiFailed(failure) => session::api::failed(&self.worker.node, connection, counter, failure),
             Request::CancelTask { task, error } => {
                 // What a worker sends is a manifest: it is gone before anybody can cancel it.
-                error!(target: &*self.scope, "The master cancelled the task {task}: '{error}'");
+                error!(self.scope, "The master cancelled the task {task}: '{error}'");
                 connection.answer(counter, Command::Ok, "Request received correctly");
             }
             _ => unknown_command(connection, counter, command),
@@ -178,7 +177,7 @@ impl Handler for Peer {
 impl Peer {
     fn told_integrity(&mut self, tell: impl FnOnce(&mut integrity::Inbox) -> Result<(), Busy>) {
         if let Err(busy) = tell(&mut self.inboxes.integrity) {
-            error!(target: &*self.scope, "A message of the master is lost: {busy}");
+            error!(self.scope, "A message of the master is lost: {busy}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     fault::message,
     labels, rows,
 };
-use crate::sockets::json::Json;
+use crate::{logging::error, sockets::json::Json};
 
 /// The last keep-alive of the manager itself: it is always there.
 const FOR_EVER: i64 = 253_402_300_799;
@@ -61,7 +61,7 @@ pub(super) fn sized(database: &Database, sql: &str, values: &[&dyn ToSql], faile
 
 /// The original's text, and SQLite's own in the log: the caller cannot do anything about it, a person can.
 pub(super) fn told(error: rusqlite::Error, text: &str) -> Failure {
-    log::error!(target: "[Cluster] [Agent database]", "{text} SQLite says: {}", message(&error));
+    error!("[Cluster] [Agent database]", "{text} SQLite says: {}", message(&error));
     Failure::Text(text.to_owned())
 }
 

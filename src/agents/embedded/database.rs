@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     config::NodeType,
-    logging::Repeats,
+    logging::{Repeats, log},
     system::{clock::Clock, random, user::lasting_mode},
 };
 
@@ -297,7 +297,7 @@ impl Database {
         {
             let text = unusable(self.path(), error);
             let level = self.complaints.level(Level::Error, &text, Instant::now());
-            log::log!(target: "[Cluster] [Agent database]", level, "{text}.");
+            log!("[Cluster] [Agent database]", level, "{text}.");
         }
     }
 

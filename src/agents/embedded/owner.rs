@@ -12,7 +12,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select, select_biased};
-use log::{Level, error, info};
+use log::Level;
 
 use super::{
     Answer, Database,
@@ -26,7 +26,7 @@ use super::{
 use crate::{
     agents::{Backend, Error, Pending, Reply},
     config::NodeType,
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, error, info, log, scope},
     sockets::frame::LONGEST,
     system::{
         clock::Clock,
@@ -316,7 +316,7 @@ impl Owner {
         self.look_at_the_file();
         let database = self.database.as_mut().map_err(|reason| reason.as_str());
         if let Err(panic) = guard(|| work(database)) {
-            error!(target: &*self.scope, "A request failed: {panic}. Please report this.");
+            error!(self.scope, "A request failed: {panic}. Please report this.");
             // What it left half done is not to become part of the next.
             self.close("a request failed");
         }
@@ -328,7 +328,7 @@ impl Owner {
         let Ok(database) = &mut self.database else { return };
         if let Err(failure) = database.mark_told() {
             let text = format!("What the master is told of agents cannot be marked, and is sent again: {failure}");
-            log::log!(target: &*self.scope, self.told.level(Level::Error, &text, Instant::now()), "{text}");
+            log!(self.scope, self.told.level(Level::Error, &text, Instant::now()), "{text}");
         }
         if self.work.is_empty() {
             database.tidy();
@@ -347,7 +347,7 @@ impl Owner {
         if self.database.is_ok() && now.duration_since(self.looked) >= GLANCE {
             self.looked = now;
             if self.path.metadata().ok().is_none_or(|metadata| metadata.ino() != self.inode) {
-                info!(target: &*self.scope, "{} was removed or replaced; it is opened anew.", self.path.display());
+                info!(self.scope, "{} was removed or replaced; it is opened anew.", self.path.display());
                 self.close("the file was removed");
             } else if self.database.as_ref().is_ok_and(Database::has_new_room) {
                 self.close("there is room on its disk again");
@@ -374,7 +374,7 @@ impl Owner {
             }
             Err(reason) => {
                 let level = self.told.level(Level::Error, reason, Instant::now());
-                log::log!(target: &*self.scope, level, "{reason}.");
+                log!(self.scope, level, "{reason}.");
             }
         }
     }

@@ -15,7 +15,6 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, after, never, select};
-use log::error;
 use rusqlite::{Connection, OpenFlags, limits::Limit};
 
 use super::{
@@ -27,7 +26,10 @@ use super::{
     owner::Work,
     sql,
 };
-use crate::system::{memory, shutdown::Shutdown, thread::guard};
+use crate::{
+    logging::error,
+    system::{memory, shutdown::Shutdown, thread::guard},
+};
 
 /// KiB of pages that are kept in memory.
 const CACHE: i64 = 1024;
@@ -75,7 +77,7 @@ impl Reader {
 
     fn work(&mut self, work: Work<Self>) {
         if let Err(panic) = guard(|| work(Ok(self))) {
-            error!(target: "[Cluster] [Agent database]", "A request failed: {panic}. Please report this.");
+            error!("[Cluster] [Agent database]", "A request failed: {panic}. Please report this.");
             self.open = None;
         }
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Database, answer::Failure, groups, info::LONGEST_OBJECT, rows};
-use crate::sockets::json::Json;
+use crate::{logging::warn, sockets::json::Json};
 
 /// The largest groups and operating systems that the summary of all agents names.
 const LARGEST: usize = 5;
@@ -31,7 +31,7 @@ pub fn route(database: &Database, method: &str, path: &str, body: &str) -> (u16,
     match answer {
         Ok(body) => (200, body),
         Err(failure) => {
-            log::warn!(target: "[Cluster] [Agent database]", "{method} {path} failed: {failure}");
+            warn!("[Cluster] [Agent database]", "{method} {path} failed: {failure}");
             (500, String::new())
         }
     }

@@ -7,13 +7,13 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use log::{Level, debug, error, info, warn};
+use log::Level;
 use parking_lot::Mutex;
 
 use super::{SET_COMMAND, SET_PAYLOAD};
 use crate::{
     connection::{Connection, send_string},
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
     metrics::Task,
     node::Node,
     system::{memory, random, thread::guard},
@@ -152,12 +152,12 @@ impl AgentGroups {
             let way = this.way(true);
             // A table with wrong hashes would never match; that the database cannot do it is not worth stopping for.
             if let Err(error) = this.node.agents.recalculate_group_hashes() {
-                warn!(target: &*way.scope, "The group hashes were not recalculated: {error}");
+                warn!(way.scope, "The group hashes were not recalculated: {error}");
             }
             match this.node.agents.all_groups(false) {
-                Ok(groups) if groups.chunks.is_empty() => debug!(target: &*way.scope, "There are no agents."),
+                Ok(groups) if groups.chunks.is_empty() => debug!(way.scope, "There are no agents."),
                 Ok(groups) => drop(this.send(way, groups.chunks.iter().collect(), None)),
-                Err(error) => error!(target: &*way.scope, "The assignments to groups cannot be read: {error}"),
+                Err(error) => error!(way.scope, "The assignments to groups cannot be read: {error}"),
             }
         })?;
         Ok(random::uuid())
@@ -171,7 +171,7 @@ impl AgentGroups {
         let this = self.clone();
         let run = move || {
             if let Err(panic) = guard(|| work(&this)) {
-                error!(target: &*this.way(whole).scope, "The sending failed: {panic}. Please report this.");
+                error!(this.way(whole).scope, "The sending failed: {panic}. Please report this.");
             }
             this.way(whole).state.lock().busy = false;
             memory::give_back();
@@ -185,7 +185,7 @@ impl AgentGroups {
 
     /// Sends chunks and waits until the worker has stored them; whether it has taken them, stored or refused.
     fn send(&self, way: &Way, chunks: Vec<&String>, groups: Option<&Vec<String>>) -> bool {
-        info!(target: &*way.scope, "Starting.");
+        info!(way.scope, "Starting.");
         let (begun, start) = (self.node.clock.now(), self.node.clock.wall());
         let result = self.exchange(way, &chunks, groups);
         let took = self.node.clock.now().duration_since(begun);
@@ -195,9 +195,9 @@ impl AgentGroups {
                 let took = took.as_secs_f64();
                 for error in &error_messages {
                     let level = self.told.level(Level::Warn, error, self.node.clock.now());
-                    log::log!(target: &*way.scope, level, "The worker's database refused a chunk: {error}");
+                    log!(way.scope, level, "The worker's database refused a chunk: {error}");
                 }
-                info!(target: &*way.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
+                info!(way.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
                 way.finished(start, self.node.clock.wall(), updated_chunks);
                 let mut state = way.state.lock();
                 state.refused = if error_messages.is_empty() { 0 } else { state.refused + 1 };
@@ -211,7 +211,7 @@ impl AgentGroups {
                 let text =
                     format!("The worker has not stored the assignments to groups: {reason}. They are sent again.");
                 let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                log::log!(target: &*way.scope, level, "{text}");
+                log!(way.scope, level, "{text}");
                 false
             }
         }
@@ -220,7 +220,7 @@ impl AgentGroups {
     fn exchange(&self, way: &Way, chunks: &[&String], groups: Option<&Vec<String>>) -> Outcome {
         // What came too late for an earlier message is not the answer to this one.
         while way.outcomes.1.try_recv().is_ok() {}
-        debug!(target: &*way.scope, "Sending chunks.");
+        debug!(way.scope, "Sending chunks.");
         let chunks = serde_json::to_string(chunks).map_err(|error| error.to_string())?;
         let message = match groups {
             None => message::write(SET_COMMAND, SET_PAYLOAD, &chunks),

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use log::{Level, debug, error, info, warn};
+use log::Level;
 
 use crate::{
     agents::{Error, GroupFolders, Store, hash_of, texts},
     connection::Connection,
     limits::Holding,
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
     metrics::Task,
     node::Node,
     system::{memory, thread::guard},
@@ -83,7 +83,7 @@ impl<'a> Thread<'a> {
                     let Ok(received) = received else { return };
                     let whole = received.whole;
                     if let Err(panic) = guard(|| self.take(received)) {
-                        error!(target: &*self.scopes[usize::from(whole)], "The storing failed: {panic}. Please report this.");
+                        error!(self.scopes[usize::from(whole)], "The storing failed: {panic}. Please report this.");
                         self.fail(whole, "the assignments to groups were not stored: see the log");
                     }
                     memory::give_back();
@@ -95,12 +95,12 @@ impl<'a> Thread<'a> {
     fn take(&mut self, Received { id, content, whole }: Received) {
         let scope = self.scopes[usize::from(whole)].clone();
         let task = if whole { Task::AgentGroupsFull } else { Task::AgentGroups };
-        info!(target: &*scope, "Starting.");
+        info!(scope, "Starting.");
         let begun = self.node.clock.now();
         let (chunks, groups) = match read(&id, content.as_ref().map(|content| &content.bytes[..])) {
             Ok(read) => read,
             Err(reason) => {
-                error!(target: &*scope, "{reason}");
+                error!(scope, "{reason}");
                 return self.fail(whole, &reason);
             }
         };
@@ -112,19 +112,19 @@ impl<'a> Thread<'a> {
         self.make_folders(&scope, &chunks);
         let (updated, errors) = self.store(&scope, &chunks);
         let took = self.node.clock.now().duration_since(begun);
-        debug!(target: &*scope, "{updated}/{} chunks updated in wazuh-db in {:.3}s.", chunks.len(), took.as_secs_f64());
+        debug!(scope, "{updated}/{} chunks updated in wazuh-db in {:.3}s.", chunks.len(), took.as_secs_f64());
         let command = if whole { Command::AgentGroupsWholeEnd } else { Command::AgentGroupsEnd };
         self.tell(command, &Report::new(updated, errors, took).to_json());
         if whole {
             if let Err(error) = self.agents.recalculate_group_hashes() {
-                warn!(target: &*scope, "The group hashes were not recalculated: {error}");
+                warn!(scope, "The group hashes were not recalculated: {error}");
             }
         } else if let Some(chunk) = chunks.last() {
             self.compare(&scope, chunk);
         }
         let took = self.node.clock.now().duration_since(begun);
         self.node.metrics.done(task, took);
-        info!(target: &*scope, "Finished in {:.3}s. Updated {updated} chunks.", took.as_secs_f64());
+        info!(scope, "Finished in {:.3}s. Updated {updated} chunks.", took.as_secs_f64());
     }
 
     /// The master waits for word of each message, and sends again what was not stored.
@@ -152,7 +152,7 @@ impl<'a> Thread<'a> {
         if let Err(error) = folders.remove_others(groups) {
             let text = format!("etc/shared cannot be listed: {error}");
             let level = self.told.level(Level::Warn, &text, self.node.clock.now());
-            log::log!(target: &**scope, level, "{text}. Folders of groups that the master has no more stay.");
+            log!(scope, level, "{text}. Folders of groups that the master has no more stay.");
         }
     }
 
@@ -163,13 +163,13 @@ impl<'a> Thread<'a> {
                 Ok(()) => updated += 1,
                 Err(Error::Refused(text)) => {
                     let level = self.told.level(Level::Warn, &text, self.node.clock.now());
-                    log::log!(target: &**scope, level, "The agent database refused a chunk: {text}");
+                    log!(scope, level, "The agent database refused a chunk: {text}");
                     errors.push(text);
                 }
                 Err(unavailable) => {
                     let text = unavailable.to_string();
                     let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                    log::log!(target: &**scope, level, "The assignments to groups were not stored: {text}");
+                    log!(scope, level, "The assignments to groups were not stored: {text}");
                     break;
                 }
             }
@@ -183,18 +183,18 @@ impl<'a> Thread<'a> {
         let Ok(Some(master)) = hash_of(chunk) else { return };
         let own = self.agents.groups_hash();
         let took = self.node.clock.now().duration_since(begun).as_secs_f64();
-        debug!(target: &**scope, "Obtained 1 chunks of data in {took:.3}s.");
+        debug!(scope, "Obtained 1 chunks of data in {took:.3}s.");
         if own.is_ok_and(|own| own == master) {
             self.mismatches = 0;
-            debug!(target: &**scope, "The checksum of both databases match. ");
+            debug!(scope, "The checksum of both databases match. ");
             return;
         }
         self.mismatches += 1;
         let limit = self.node.settings.worker.agent_groups_mismatch_limit;
-        debug!(target: &**scope, "The checksum of both databases do not match ({} of {limit}).", self.mismatches);
+        debug!(scope, "The checksum of both databases do not match ({} of {limit}).", self.mismatches);
         if self.mismatches >= limit {
             self.mismatches = 0;
-            info!(target: &**scope, "The assignments to groups differ from the master's {limit} times; asking for all of them.");
+            info!(scope, "The assignments to groups differ from the master's {limit} times; asking for all of them.");
             self.tell(Command::AgentGroupsWanted, "");
         }
     }
@@ -204,7 +204,7 @@ impl<'a> Thread<'a> {
             && !self.master.is_closed()
         {
             // An original master refuses the first report on a whole table of each connection (12.3).
-            debug!(target: &*self.scopes[0], "The master does not take note of it: {error}");
+            debug!(self.scopes[0], "The master does not take note of it: {error}");
         }
     }
 }

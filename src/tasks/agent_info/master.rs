@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use log::{Level, debug, error, info, warn};
+use log::Level;
 use parking_lot::Mutex;
 
 use crate::{
     agents::Stored,
     connection::Connection,
     limits::Holding,
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
     metrics::Task,
     node::Node,
     system::{memory, thread::guard},
@@ -68,7 +68,7 @@ impl AgentInfo {
         let (this, id) = (self.clone(), id.to_owned());
         let run = move || {
             if let Err(panic) = guard(|| this.run(&id, content)) {
-                error!(target: &*this.scope, "The storing failed: {panic}. Please report this.");
+                error!(this.scope, "The storing failed: {panic}. Please report this.");
                 this.free();
                 this.tell(Command::AgentInfoFailed, "error processing agent-info chunks in process pool: see the log");
             }
@@ -85,7 +85,7 @@ impl AgentInfo {
     }
 
     fn run(&self, id: &str, content: Option<Holding>) {
-        info!(target: &*self.scope, "Starting.");
+        info!(self.scope, "Starting.");
         let clock = &self.node.clock;
         let (begun, start) = (clock.now(), clock.wall());
         let stored = self.stored(id, content);
@@ -101,7 +101,7 @@ impl AgentInfo {
                     Some(_) => self.node.metrics.failed(Task::AgentInfo),
                 }
                 let Stored { chunks, errors, unavailable, .. } = stored;
-                info!(target: &*self.scope, "Finished in {:.3}s. Updated {chunks} chunks.", took.as_secs_f64());
+                info!(self.scope, "Finished in {:.3}s. Updated {chunks} chunks.", took.as_secs_f64());
                 match unavailable {
                     None => self.tell(Command::AgentInfoEnd, &Report::new(chunks, errors, took).to_json()),
                     // A worker of ours sends it again, as often as it takes; to others it is as good as fewer chunks.
@@ -112,7 +112,7 @@ impl AgentInfo {
                 }
             }
             Err(reason) => {
-                error!(target: &*self.scope, "{reason}");
+                error!(self.scope, "{reason}");
                 self.node.metrics.failed(Task::AgentInfo);
                 self.free();
                 self.tell(Command::AgentInfoFailed, &reason);
@@ -134,18 +134,18 @@ impl AgentInfo {
 
     fn tell_problems(&self, stored: &Stored, took: Duration) {
         let seconds = took.as_secs_f64();
-        debug!(target: &*self.scope, "{}/{} chunks updated in wazuh-db in {seconds:.3}s.", stored.chunks, stored.of);
+        debug!(self.scope, "{}/{} chunks updated in wazuh-db in {seconds:.3}s.", stored.chunks, stored.of);
         let now = self.node.clock.now();
         for error in &stored.errors {
-            warn!(target: &*self.scope, "The agent database refused a chunk of this worker: {error}");
+            warn!(self.scope, "The agent database refused a chunk of this worker: {error}");
         }
         if let Some(reason) = &stored.unavailable {
             let level = self.told.level(Level::Error, reason, now);
-            log::log!(target: &*self.scope, level, "The agent database did not store this worker's agents: {reason}");
+            log!(self.scope, level, "The agent database did not store this worker's agents: {reason}");
         }
         if let Some(unknown @ 1..) = stored.unknown {
             let text = format!("Left out, because they do not exist on this master: {unknown} agents.");
-            log::log!(target: &*self.scope, self.told.level(Level::Warn, &text, now), "{text}");
+            log!(self.scope, self.told.level(Level::Warn, &text, now), "{text}");
         }
     }
 
@@ -153,7 +153,7 @@ impl AgentInfo {
         if let Err(error) = self.connection.request(command, payload)
             && !self.connection.is_closed()
         {
-            debug!(target: &*self.scope, "The worker does not take note of it: {error}");
+            debug!(self.scope, "The worker does not take note of it: {error}");
         }
     }
 }

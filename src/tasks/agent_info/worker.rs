@@ -3,13 +3,13 @@
 use std::{fs, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use log::{Level, debug, error, info, warn};
+use log::Level;
 
 use crate::{
     agents::{self, AgentInfo, Form, Store},
     config::settings::Version,
     connection::{Connection, RequestError, send_string},
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
     metrics::Task,
     node::Node,
     system::{memory, thread::guard},
@@ -106,11 +106,11 @@ impl<'a> Thread<'a> {
                     self.node.metrics.failed(Task::AgentInfo);
                     let text = failed.to_string();
                     let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                    log::log!(target: &*self.scope, level, "The agents' information is not sent now: {text}");
+                    log!(self.scope, level, "The agents' information is not sent now: {text}");
                 }
                 Err(panic) => {
                     self.node.metrics.failed(Task::AgentInfo);
-                    error!(target: &*self.scope, "The sending failed: {panic}. Please report this.");
+                    error!(self.scope, "The sending failed: {panic}. Please report this.");
                     self.forgot = true;
                 }
             }
@@ -128,7 +128,7 @@ impl<'a> Thread<'a> {
         let path = self.node.home.agent_info_under_way();
         if let Err(error) = fs::write(&path, "") {
             warn!(
-                target: &*self.scope,
+                self.scope,
                 "{} cannot be written: {error}. If this process is killed, the master may miss what is known of some \
                  agents; let the user of this daemon write to the folder.",
                 path.display()
@@ -147,31 +147,31 @@ impl<'a> Thread<'a> {
             let answer = self.master.request(Command::AgentInfoPermission, "")?;
             if answer != b"True" {
                 debug!(
-                    target: &*self.scope,
+                    self.scope,
                     "Master didn't grant permission to start a new synchronization: b'{}'",
                     answer.escape_ascii()
                 );
                 return Ok(());
             }
-            debug!(target: &*self.scope, "Permission to synchronize granted.");
-            info!(target: &*self.scope, "Starting.");
+            debug!(self.scope, "Permission to synchronize granted.");
+            info!(self.scope, "Starting.");
             let begun = self.node.clock.now();
             let info = self.agents.take_info(self.form)?;
             let took = self.seconds_since(begun);
-            debug!(target: &*self.scope, "Obtained agents synchronization information in {took:.3}s.");
+            debug!(self.scope, "Obtained agents synchronization information in {took:.3}s.");
             let Some(info) = info else {
                 if first {
-                    info!(target: &*self.scope, "No synchronization required, skipping.");
+                    info!(self.scope, "No synchronization required, skipping.");
                 }
                 return Ok(());
             };
             first = false;
-            debug!(target: &*self.scope, "Sending chunks.");
+            debug!(self.scope, "Sending chunks.");
             match self.send(&info) {
                 Ok(Report { updated_chunks, .. }) => {
                     self.not_stored = 0;
                     let took = self.seconds_since(begun);
-                    info!(target: &*self.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
+                    info!(self.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
                 }
                 Err(failed) => {
                     self.not_stored = if matches!(failed, Failed::NotStored { .. }) { self.not_stored + 1 } else { 0 };
@@ -203,7 +203,7 @@ impl<'a> Thread<'a> {
         };
         let report = report.map_err(Failed::Refused)?;
         for error in &report.error_messages {
-            warn!(target: &*self.scope, "The master's database refused a chunk: {error}");
+            warn!(self.scope, "The master's database refused a chunk: {error}");
         }
         // A chunk that was refused would be refused again.
         let stored = report.updated_chunks;
@@ -223,7 +223,7 @@ impl<'a> Thread<'a> {
             if let Err(error) = self.agents.put_back(info) {
                 let text = format!("What was not sent cannot be marked for sending again yet: {error}");
                 let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                log::log!(target: &*self.scope, level, "{text}");
+                log!(self.scope, level, "{text}");
                 return;
             }
             self.lost.pop();

@@ -3,9 +3,12 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::select;
-use log::{debug, error};
 
-use crate::{connection::Connection, logging::scope, node::Node};
+use crate::{
+    connection::Connection,
+    logging::{debug, error, scope},
+    node::Node,
+};
 
 /// A peer under supervision.
 pub struct Supervised {
@@ -22,16 +25,16 @@ pub fn run(node: &Node, tag: &str, peers: impl Fn() -> Vec<Supervised>) {
     let (period, limit) =
         (node.settings.master.check_worker_lastkeepalive, node.settings.master.max_allowed_time_without_keepalive);
     loop {
-        debug!(target: &*scope, "Calculating.");
+        debug!(scope, "Calculating.");
         close_silent(node.clock.now(), limit, peers(), |peer, silent| {
             error!(
-                target: &*scope,
+                scope,
                 "No keep alives have been received from {} in the last {} seconds. Disconnecting",
                 peer.peer(),
                 silent.as_secs()
             );
         });
-        debug!(target: &*scope, "Calculated.");
+        debug!(scope, "Calculated.");
         select! {
             recv(node.shutdown.channel()) -> _ => return,
             recv(node.clock.after(period)) -> _ => (),

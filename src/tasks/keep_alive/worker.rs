@@ -1,9 +1,14 @@
 //! The worker's half: says that it lives, and notices when the master does not.
 
 use crossbeam_channel::select;
-use log::{error, info};
 
-use crate::{connection::Connection, logging::scope, metrics::Task, node::Node, wire::Command};
+use crate::{
+    connection::Connection,
+    logging::{error, info, scope},
+    metrics::Task,
+    node::Node,
+    wire::Command,
+};
 
 const PAYLOAD: &str = "keepalive";
 
@@ -23,13 +28,13 @@ pub fn run(node: &Node, master: &Connection) {
                 failed = 0;
                 node.metrics.done(Task::KeepAlive, node.clock.now() - begun);
                 let answer = String::from_utf8_lossy(&answer).into_owned();
-                info!(target: &*scope, "Successful response from master: {answer}");
+                info!(scope, "Successful response from master: {answer}");
             }
             Err(_) if master.is_closed() => return,
             Err(error) => {
                 failed += 1;
                 node.metrics.failed(Task::KeepAlive);
-                error!(target: &*scope, "Error sending keep alive: {error} ({failed} of {limit})");
+                error!(scope, "Error sending keep alive: {error} ({failed} of {limit})");
                 if failed >= limit {
                     return master.close("the master does not answer keep-alives");
                 }

@@ -12,14 +12,14 @@ mod log;
 
 use std::{io, sync::Arc};
 
-use ::log::{Level, debug, error, info};
+use ::log::Level;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 pub use self::log::{Log, Parcel};
 use crate::{
     agents::Error,
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, error, info, log, scope},
     master::{Member, Registry},
     metrics::Task,
     node::Node,
@@ -57,7 +57,7 @@ impl LocalAgentGroups {
         let scope = scope("Master", "Local agent-groups");
         let delay = node.settings.master.agent_group_start_delay;
         info!(
-            target: &*scope,
+            scope,
             "Sleeping {}s before starting the agent-groups task, waiting for the workers connection.",
             delay.as_secs_f64()
         );
@@ -81,9 +81,9 @@ impl LocalAgentGroups {
                     Ok(Err(error)) => {
                         let text = format!("The assignments to groups cannot be read: {error}");
                         let level = told.level(Level::Error, &text, node.clock.now());
-                        ::log::log!(target: &*scope, level, "{text}");
+                        log!(scope, level, "{text}");
                     }
-                    Err(panic) => error!(target: &*scope, "The turn failed: {panic}. Please report this."),
+                    Err(panic) => error!(scope, "The turn failed: {panic}. Please report this."),
                 }
                 memory::give_back();
             }
@@ -105,11 +105,11 @@ impl LocalAgentGroups {
     }
 
     fn turn(self: &Arc<Self>, node: &Node, workers: &[Arc<Member>], scope: &Scope) -> Result<(), Error> {
-        info!(target: &**scope, "Starting.");
+        info!(scope, "Starting.");
         let begun = node.clock.now();
         let seconds = || node.clock.now().duration_since(begun).as_secs_f64();
         let changes = node.agents.take_group_changes()?;
-        debug!(target: &**scope, "Obtained {} chunks of data in {:.3}s.", changes.chunks.len(), seconds());
+        debug!(scope, "Obtained {} chunks of data in {:.3}s.", changes.chunks.len(), seconds());
         self.log.lock().push(changes);
         // One that knows too little gets everything, which is read once for all of these.
         let workers: Vec<_> = workers.iter().filter(|worker| worker.is_settled()).collect();
@@ -120,7 +120,7 @@ impl LocalAgentGroups {
             None
         };
         let names = self.names(node)?;
-        info!(target: &**scope, "Finished in {:.3}s.", seconds());
+        info!(scope, "Finished in {:.3}s.", seconds());
         for worker in workers {
             let tells = worker.features().groups && names.len() <= message::GROUPS;
             let names = tells.then(|| names.clone());
@@ -143,7 +143,7 @@ impl LocalAgentGroups {
 }
 
 fn tell_not_started(scope: &Scope, worker: &Member, error: &io::Error) {
-    error!(target: &**scope, "Nothing can be sent to {} now: {error}. The next turn tries again.", worker.hello.node);
+    error!(scope, "Nothing can be sent to {} now: {error}. The next turn tries again.", worker.hello.node);
 }
 
 #[cfg(test)]

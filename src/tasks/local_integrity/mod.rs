@@ -17,12 +17,11 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use log::{error, info, warn};
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
     files::{ChecksumKind, Manifest, MemberCache, Scan, Scanner, Unreadable},
-    logging::{Scope, scope},
+    logging::{Scope, error, info, scope, warn},
     metrics::Task,
     node::Node,
     system::{memory, thread::guard},
@@ -189,7 +188,7 @@ impl LocalIntegrity {
         let watch = Watch::begin(node.items.clone(), self.wake.clone(), scope.clone());
         let mut watch = watch.inspect_err(|error| {
             warn!(
-                target: &*scope,
+                scope,
                 "Changes of files are noticed at the end of each period only: {error}. Is fs.inotify.max_user_instances \
                  (sysctl) large enough?"
             );
@@ -209,7 +208,7 @@ impl LocalIntegrity {
                 }
             }) {
                 node.metrics.failed(Task::LocalIntegrity);
-                error!(target: &*scope, "This run failed; the files of the run before stay in force. {panic}");
+                error!(scope, "This run failed; the files of the run before stay in force. {panic}");
             }
             // A file that is missing is gone when its time is over, and not at the end of a period that began later.
             let due = self.files.lock().scanner.due();
@@ -244,7 +243,7 @@ impl LocalIntegrity {
         kind: ChecksumKind,
         unreadable: &mut HashSet<String>,
     ) -> Vec<String> {
-        info!(target: &**scope, "Starting.");
+        info!(scope, "Starting.");
         let start = node.clock.now();
         let (scan, generation) = {
             let mut files = self.files.lock();
@@ -253,7 +252,7 @@ impl LocalIntegrity {
         let now: HashSet<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
         for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
             warn!(
-                target: &**scope,
+                scope,
                 "'{path}' cannot be read and is left out: {reason}. The workers keep the copy that they have; let the \
                  user of this daemon read it."
             );
@@ -270,7 +269,7 @@ impl LocalIntegrity {
         let took = end.duration_since(start);
         node.metrics.done(Task::LocalIntegrity, took);
         let took = took.as_secs_f64();
-        info!(target: &**scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
+        info!(scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
         scan.directories
     }
 }

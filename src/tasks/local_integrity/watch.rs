@@ -14,7 +14,6 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use log::{error, warn};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -22,7 +21,11 @@ use nix::{
 };
 use parking_lot::Mutex;
 
-use crate::{files::Items, logging::Scope, system::thread::spawn};
+use crate::{
+    files::Items,
+    logging::{Scope, error, warn},
+    system::thread::spawn,
+};
 
 /// How long nothing must happen before the files are looked at: who copies a ruleset is to have done it.
 const QUIET: Duration = Duration::from_millis(50);
@@ -74,7 +77,7 @@ impl Watch {
         let (theirs, tell, its) = (watched.clone(), wake.clone(), scope.clone());
         let thread = spawn("file_watch", move || {
             if let Err(error) = theirs.run(&stopped, &tell) {
-                error!(target: &*its, "The files are not watched any more, only looked at in each period: {error}");
+                error!(its, "The files are not watched any more, only looked at in each period: {error}");
             }
         })?;
         Ok(Self { watched, wake, scope, told: false, stop: Some(stop), thread: Some(thread) })
@@ -105,7 +108,7 @@ impl Watch {
         let told = std::mem::replace(&mut self.told, failed.is_some());
         if let Some(error) = failed.filter(|_| !told) {
             warn!(
-                target: &*self.scope,
+                self.scope,
                 "Only {} of {} directories can be watched: {error}. Changes in the others are noticed at the end of each \
                  period; raise fs.inotify.max_user_watches (sysctl).",
                 self.watched.directories.lock().values().map(Vec::len).sum::<usize>(),

@@ -6,6 +6,7 @@ use super::{hash, id_of, id_or_new, make, names};
 use crate::{
     agents::embedded::{Answer, Database, agents::parse, answer::Failure, fault::message},
     config::NodeType,
+    logging::{debug, warn},
     sockets::json::Json,
 };
 
@@ -88,9 +89,11 @@ impl Assignment<'_> {
         connection.prepare_cached("SAVEPOINT assignment")?.raw_execute()?;
         let done = self.try_apply(database, mode, status, valid);
         if let Err(error) = &done {
-            log::warn!(
-                target: "[Cluster] [Agent database]",
-                "The groups of agent {:03} are not set: {}", self.agent, message(error)
+            warn!(
+                "[Cluster] [Agent database]",
+                "The groups of agent {:03} are not set: {}",
+                self.agent,
+                message(error)
             );
             // Some failures have ended the whole transaction.
             if connection.is_autocommit() {
@@ -134,8 +137,8 @@ impl Assignment<'_> {
             hash::recompute(database, self.agent, status)?;
             // That an agent has no groups is nobody's fault, and true of thousands at once.
             if self.groups.is_empty() && mode != Mode::Remove {
-                log::debug!(
-                    target: "[Cluster] [Agent database]",
+                debug!(
+                    "[Cluster] [Agent database]",
                     "The groups were empty right after the set for agent '{:03}'", self.agent
                 );
             }
@@ -159,10 +162,7 @@ impl Assignment<'_> {
 
     fn names_are_valid(&self, belong: usize) -> bool {
         if belong + self.groups.len() > MOST {
-            log::warn!(
-                target: "[Cluster] [Agent database]",
-                "Agent {:03} cannot belong to more than {MOST} groups.", self.agent
-            );
+            warn!("[Cluster] [Agent database]", "Agent {:03} cannot belong to more than {MOST} groups.", self.agent);
             return false;
         }
         let wrong = self.groups.iter().find(|name| !names::is_valid(name));

@@ -11,6 +11,7 @@ use crate::{
         changes::Changed,
         rows,
     },
+    logging::error,
     sockets::json::Json,
 };
 
@@ -133,8 +134,8 @@ fn fill(database: &Database, question: &Question, found: Vec<Found>) -> rusqlite
             given.push(id);
         } else if given.is_empty() {
             // It would never fit, and whoever asks would ask for ever.
-            log::error!(
-                target: "[Cluster] [Agent database]",
+            error!(
+                "[Cluster] [Agent database]",
                 "Agent {id:03} has too long a name to be told to other nodes; it is left out."
             );
             complete = true;

@@ -1,5 +1,7 @@
 //! Names of groups: they are names of folders too.
 
+use crate::logging::warn;
+
 /// The longest name, in bytes.
 const LONGEST: usize = 255;
 
@@ -11,7 +13,7 @@ pub fn is_valid(name: &str) -> bool {
 /// Tells the log what is wrong with a name.
 pub(super) fn warn(name: &str) {
     if let Some(fault) = fault(name) {
-        log::warn!(target: "[Cluster] [Agent database]", "Invalid group name. {fault}");
+        warn!("[Cluster] [Agent database]", "Invalid group name. {fault}");
     }
 }
 

@@ -2,8 +2,6 @@
 
 use std::{collections::BTreeSet, io, path::PathBuf};
 
-use log::info;
-
 use super::{Failed, Rows};
 use crate::{
     agents::{
@@ -11,6 +9,7 @@ use crate::{
         embedded::{Answer, Database, answer::Failure, groups},
         is_group,
     },
+    logging::info,
     system::stamp::{Moment, Seen, Stamp},
 };
 
@@ -70,7 +69,7 @@ impl Folders {
             self.turns += 1;
             if self.turns >= MISSING {
                 let gone = std::mem::take(&mut self.missing);
-                info!(target: "[Cluster] [Agent database]", "Groups without a folder are removed: {gone:?}");
+                info!("[Cluster] [Agent database]", "Groups without a folder are removed: {gone:?}");
                 database.with(move |database| remove(database, &gone))??;
             }
         }

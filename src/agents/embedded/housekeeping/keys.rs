@@ -11,7 +11,6 @@ use std::{
     path::PathBuf,
 };
 
-use log::{info, warn};
 use rusqlite::{Row, params};
 
 use super::{Failed, Rows};
@@ -25,6 +24,7 @@ use crate::{
             groups::{self, Assignment, Mode},
         },
     },
+    logging::{info, warn},
     system::{known::Known, memory, stamp::Stamp},
 };
 
@@ -91,8 +91,9 @@ impl Keys {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if self.covered.get().is_some() && !std::mem::replace(&mut self.told_missing, true) {
                     warn!(
-                        target: "[Cluster] [Agent database]",
-                        "{} is missing; the agents that it named stay in the database.", self.path.display()
+                        "[Cluster] [Agent database]",
+                        "{} is missing; the agents that it named stay in the database.",
+                        self.path.display()
                     );
                 }
                 return Ok(());
@@ -118,9 +119,10 @@ impl Keys {
         if plan.rows >= MANY && plan.remove.len() * 2 > plan.rows && self.suspicious < SECOND_LOOK {
             if self.suspicious == 0 {
                 warn!(
-                    target: "[Cluster] [Agent database]",
+                    "[Cluster] [Agent database]",
                     "{} agents of {} have no key any more; they are removed if that is still so in {SECOND_LOOK} s.",
-                    plan.remove.len(), plan.rows
+                    plan.remove.len(),
+                    plan.rows
                 );
             }
             self.suspicious += 1;
@@ -145,7 +147,7 @@ impl Keys {
         let (written, removed) = (plan.write.len(), plan.remove.len());
         if written + removed > 0 {
             info!(
-                target: "[Cluster] [Agent database]",
+                "[Cluster] [Agent database]",
                 "client.keys has changed: {written} agents added or changed, {removed} removed."
             );
         }
@@ -167,7 +169,7 @@ impl Keys {
             let (path, name) = (self.path.display(), key.name);
             let more = if doubles.len() > 1 { "; there are more such lines" } else { "" };
             warn!(
-                target: "[Cluster] [Agent database]",
+                "[Cluster] [Agent database]",
                 "{path}, line {number}: the agent '{name}' does not count, because line {before} has the same number {id:03}, \
                  and the first counts{more}. Remove one of them."
             );

@@ -20,13 +20,13 @@ mod silent;
 
 use std::time::Duration;
 
-use log::{Level, error};
+use log::Level;
 
 use super::{Database, Embedded};
 use crate::{
     agents::{Covered, Error, GroupFolders},
     config::NodeType,
-    logging::{Repeats, scope},
+    logging::{Repeats, error, log, scope},
     node::Node,
     system::thread::guard,
 };
@@ -103,9 +103,9 @@ pub fn run(node: &Node, database: &Embedded, covered: Covered, silence: Duration
             Ok(Err(Failed::Database(_))) => (),
             Ok(Err(failed)) => {
                 let text = failed.to_string();
-                log::log!(target: &*scope, told.level(Level::Error, &text, node.clock.now()), "{text}.");
+                log!(scope, told.level(Level::Error, &text, node.clock.now()), "{text}.");
             }
-            Err(panic) => error!(target: &*scope, "Housekeeping failed: {panic}. Please report this."),
+            Err(panic) => error!(scope, "Housekeeping failed: {panic}. Please report this."),
         }
         if !node.shutdown.sleep(&node.clock, TURN) {
             return;

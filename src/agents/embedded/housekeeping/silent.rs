@@ -5,12 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use log::info;
-
 use super::{Failed, Rows};
 use crate::{
     agents::embedded::{Database, agents, answer::Failure},
-    logging::Scope,
+    logging::{Scope, info},
 };
 
 /// Agents that are disconnected at a time.
@@ -42,7 +40,7 @@ impl Silent {
             (last, count) = (id, count + some);
         }
         if count > 0 {
-            info!(target: &**scope, "{count} agents have been silent for {limit} s, and are disconnected.");
+            info!(scope, "{count} agents have been silent for {limit} s, and are disconnected.");
         }
         self.next = now + (self.limit / LOOKS).clamp(Duration::from_secs(1), Duration::from_secs(60));
         Ok(())

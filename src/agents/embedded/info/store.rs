@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     agents::embedded::{Database, answer::Failure, fault::message, labels},
+    logging::warn,
     wire::AtMost,
 };
 
@@ -217,10 +218,7 @@ impl<'d> Records<'d> {
         }
         let labels = record.labels.0.iter().map(|label| (&*label.key, &*label.value));
         if let Err(error) = labels::replace(self.database, record.id, labels) {
-            log::warn!(
-                target: "[Cluster] [Agent database]",
-                "A label of agent {:03} is left out: {}", record.id, message(&error)
-            );
+            warn!("[Cluster] [Agent database]", "A label of agent {:03} is left out: {}", record.id, message(&error));
         }
         Ok(true)
     }

@@ -12,6 +12,7 @@ use crate::{
         command::integer,
         labels, rows,
     },
+    logging::error,
     sockets::json::Json,
 };
 
@@ -43,8 +44,8 @@ pub(in crate::agents::embedded) fn get(database: &Database, arguments: &str) -> 
                 ids.push(id);
             } else if array.is_empty() {
                 // It would never fit, and whoever asks would ask for ever.
-                log::error!(
-                    target: "[Cluster] [Agent database]",
+                error!(
+                    "[Cluster] [Agent database]",
                     "What is known of agent {id:03} is too long to be told to other nodes; it is left out."
                 );
                 ids.push(id);

@@ -18,7 +18,7 @@ use super::Answer;
 use crate::{
     config::Home,
     limits::{HTTP_BODIES, HTTP_BODY},
-    logging::{Scope, scope},
+    logging::{Scope, error, scope},
     sockets::{
         Limits, Listener,
         http::{Request, Response, Room, Terms, talk},
@@ -101,7 +101,7 @@ fn response(status: u16, json: String) -> Response {
 /// Runs a request; one that panics is logged, and only itself fails.
 fn guard<T>(request: impl FnOnce() -> T) -> Option<T> {
     let told = |panic: &String| {
-        log::error!(target: &*log_scope(), "A request failed: {panic}. Please report this.");
+        error!(log_scope(), "A request failed: {panic}. Please report this.");
     };
     thread::guard(request).inspect_err(told).ok()
 }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select};
-use log::{Level, debug, error, info, warn};
+use log::Level;
 
 use super::{Arrived, Held, Integrity};
 use crate::{
     connection::{FileSender, ReceivedFile, RequestError},
     files::{AddError, Buckets, ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
+    logging::{debug, error, info, log, warn},
     metrics::Task,
     system::{memory, thread::guard},
     tasks::integrity::{
@@ -67,20 +68,16 @@ impl Integrity {
     /// # Errors
     /// Why there is no verdict.
     fn check(&self, check: &Check, arrives: &Receiver<Arrived>) -> Result<(), String> {
-        info!(target: &*self.check_scope, "Starting.");
+        info!(self.check_scope, "Starting.");
         let &Check { kind, buckets, .. } = check;
         let clock = &self.shared.node.clock;
         let start = clock.wall();
         let Some((path, file)) = self.wait_for_manifest(&check.task, arrives)? else { return Ok(()) };
-        debug!(
-            target: &*self.check_scope,
-            "Received file from worker: '{}'",
-            self.shared.node.home.path().join(path).display()
-        );
+        debug!(self.check_scope, "Received file from worker: '{}'", self.shared.node.home.path().join(path).display());
         let begun = clock.now();
         let Some(master) = check.about.clone().or_else(|| self.shared.local.manifest(kind)) else {
             warn!(
-                target: &*self.check_scope,
+                self.check_scope,
                 "The files of this node have not been calculated with this worker's kind of checksum yet; the worker \
                  is compared at its next check."
             );
@@ -120,7 +117,7 @@ impl Integrity {
             (false, _) => self.synchronise(&check.task, &mut difference),
             (true, _) if let Some((files, pause)) = pauses => {
                 let reason = format!("{files} files that it could not take are sent again in {}s", pause.as_secs());
-                debug!(target: &*self.check_scope, "Of {}: {reason}.", self.worker);
+                debug!(self.check_scope, "Of {}: {reason}.", self.worker);
                 if check.is_native {
                     self.tell_given_up("the files that could not be written are sent again after a pause");
                 }
@@ -140,8 +137,8 @@ impl Integrity {
         // How many files there are besides is no news.
         let fact = format!("{} {}", held.deletions, held.keys);
         let level = self.told.level(Level::Error, &fact, self.shared.node.clock.now());
-        log::log!(
-            target: &*self.check_scope,
+        log!(
+            self.check_scope,
             level,
             "Of {}: {held}. If that is to be, {CONFIRM}; if not, restore the files of this node.",
             self.worker
@@ -162,7 +159,7 @@ impl Integrity {
         let same = master.digests().are_those_of(question).ok_or_else(no_digest)?;
         if same {
             let level = self.level_of_equal(begun);
-            log::log!(target: &*self.check_scope, level, "Starting.");
+            log!(self.check_scope, level, "Starting.");
             self.shared.deletions.equal(&self.worker);
             self.finish_check(level, (start, begun), master.entries().len(), Found::Equal(&master));
         } else {
@@ -211,17 +208,13 @@ impl Integrity {
         self.shared.node.metrics.done(Task::IntegrityCheck, took);
         let verdict = if matches!(found, Found::Equal(_)) { "Sync not required." } else { "Sync required." };
         let took = took.as_secs_f64();
-        log::log!(
-            target: &*self.check_scope,
-            level,
-            "Finished in {took:.3}s. Received metadata of {files} files. {verdict}"
-        );
+        log!(self.check_scope, level, "Finished in {took:.3}s. Received metadata of {files} files. {verdict}");
     }
 
     /// The check came to no verdict.
     fn give_up(&self, check: &Check, reason: &str) {
         self.shared.node.metrics.failed(Task::IntegrityCheck);
-        error!(target: &*self.check_scope, "{reason}");
+        error!(self.check_scope, "{reason}");
         if check.is_native {
             self.tell_given_up(reason);
         }
@@ -236,7 +229,7 @@ impl Integrity {
 
     fn tell_in_sync(&self) {
         if let Err(error) = self.connection.request(Command::IntegrityInSync, "") {
-            error!(target: &*self.check_scope, "The worker could not be told that it is in sync: {error}");
+            error!(self.check_scope, "The worker could not be told that it is in sync: {error}");
         }
     }
 
@@ -277,9 +270,9 @@ impl Integrity {
         let counts = Counts::of(difference);
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), clock.now());
-        info!(target: &*self.sync_scope, "Starting.");
+        info!(self.sync_scope, "Starting.");
         info!(
-            target: &*self.sync_scope,
+            self.sync_scope,
             "Files to create in worker: {} | Files to update in worker: {} | Files to delete in worker: {}",
             counts.missing,
             counts.shared,
@@ -296,16 +289,16 @@ impl Integrity {
                 state.status.files = Some(counts);
                 drop(state);
                 self.shared.node.metrics.done(Task::IntegritySync, took);
-                debug!(target: &*self.sync_scope, "Zip file sent.");
+                debug!(self.sync_scope, "Zip file sent.");
                 if left_out {
                     // What changed while it was read has another checksum now; the sooner that is known, the better.
                     self.shared.local.wake();
                 }
-                info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
+                info!(self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
             }
             Err(error) => {
                 self.shared.node.metrics.failed(Task::IntegritySync);
-                error!(target: &*self.sync_scope, "Error sending files information: {error}");
+                error!(self.sync_scope, "Error sending files information: {error}");
             }
         }
     }
@@ -342,11 +335,11 @@ impl Integrity {
         let rules = &self.shared.node.settings.communication;
         let path = archive_path(&self.worker, &self.shared.node.clock);
         debug!(
-            target: &*self.sync_scope,
+            self.sync_scope,
             "Compressing files and 'files_metadata.json' of {} files.",
             difference.missing.len() + difference.shared.len() + difference.extra.len()
         );
-        debug!(target: &*self.sync_scope, "Sending zip file.");
+        debug!(self.sync_scope, "Sending zip file.");
         let mut sender = FileSender::begin(&self.connection, &path, progress.transfer.clone())?;
         let writer = UpdateWriter {
             home: self.shared.node.home.path(),
@@ -358,7 +351,7 @@ impl Integrity {
         };
         let tell = |level: Level, reason: &str| {
             let level = self.told.level(level, reason, self.shared.node.clock.now());
-            log::log!(target: &*self.sync_scope, level, "{reason}");
+            log!(self.sync_scope, level, "{reason}");
         };
         let clock = &self.shared.node.clock;
         let written = writer.write(difference, &mut sender, tell);

@@ -13,7 +13,6 @@ use std::{
 };
 
 use crossbeam_channel::{Sender, bounded};
-use log::{error, warn};
 use parking_lot::Mutex;
 
 use check::Check;
@@ -28,7 +27,7 @@ use super::{
 use crate::{
     connection::{Connection, ReceivedFile},
     files::{Buckets, ChecksumKind, Manifest},
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, error, log, scope, warn},
     node::Node,
     session::native::Features,
     system::{clock::Clock, random},
@@ -224,7 +223,7 @@ impl Integrity {
 
     /// `syn_i_w_m_r`: the worker could not send its manifest or, without a task, could not apply what it got.
     pub fn failed(&self, task: &str, error: &ErrorObject) {
-        error!(target: &*self.check_scope, "Received error from worker: '{error}'");
+        error!(self.check_scope, "Received error from worker: '{error}'");
         let waiting = self.state.lock().running.as_ref().map(|running| running.task.clone());
         // Without a task it is the check that waits for its manifest that has failed, if there is one.
         self.deliver(waiting.as_deref().filter(|_| task == NO_TASK).unwrap_or(task), Arrived::Failed);
@@ -237,7 +236,7 @@ impl Integrity {
 
     /// `cancel_task`: stops the sending of this synchronisation between two chunks.
     pub fn cancel(&self, task: &str, error: &ErrorObject) {
-        error!(target: &*self.sync_scope, "The worker cancelled the task: '{error}'");
+        error!(self.sync_scope, "The worker cancelled the task: '{error}'");
         let state = self.state.lock();
         let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
         if let Some((_, progress)) = sending.filter(|(id, _)| id == task) {
@@ -272,7 +271,7 @@ impl Integrity {
     fn tell_refused(&self) {
         let Some((level, news)) = self.refused.lock().news() else { return };
         let level = self.told.level(level, &news, self.shared.node.clock.now());
-        log::log!(target: &*self.sync_scope, level, "{news}");
+        log!(self.sync_scope, level, "{news}");
     }
 
     /// What the worker could not do with the files that it got last.
@@ -304,7 +303,7 @@ impl Integrity {
 
     fn tell_broken(&self, lock: Lock) {
         if lock == Lock::Broken {
-            warn!(target: &*self.check_scope, "The check before has been running for too long and is given up.");
+            warn!(self.check_scope, "The check before has been running for too long and is given up.");
         }
     }
 }

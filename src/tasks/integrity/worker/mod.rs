@@ -9,7 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, select};
-use log::{Level, debug, error, info, warn};
+use log::Level;
 use parking_lot::Mutex;
 
 mod inbox;
@@ -27,7 +27,7 @@ use crate::{
     files::{
         ArchiveError, Buckets, ChecksumKind, Contents, Failure, Manifest, Scanner, Target, Unreadable, Update, What,
     },
-    logging::{Repeats, Scope, scope},
+    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
     metrics::Task,
     node::Node,
     session::native::Features,
@@ -195,7 +195,7 @@ impl<'a> Integrity<'a> {
         let Err(panic) = outcome else { return };
         (self.checking, self.receiving, self.sooner) = (None, None, None);
         self.node.metrics.failed(task);
-        error!(target: &**scope, "It failed, and is tried again with the next check: {panic}. Please report this.");
+        error!(scope, "It failed, and is tried again with the next check: {panic}. Please report this.");
         let error = ErrorObject::cluster(3040, format!("the worker failed: {panic}"));
         let _ = self.master.request(Command::IntegrityCheckFailed, format!("{NO_TASK} {}", error.to_json()));
     }
@@ -208,7 +208,7 @@ impl<'a> Integrity<'a> {
             Err(error) => {
                 // A master that refuses is not to be asked without a pause.
                 (self.checking, self.sooner) = (None, None);
-                error!(target: &*self.check_scope, "The check could not be made: {error}");
+                error!(self.check_scope, "The check could not be made: {error}");
             }
         }
     }
@@ -219,14 +219,14 @@ impl<'a> Integrity<'a> {
             let soon = self.node.clock.now() + SOON;
             self.sooner = self.sooner.filter(|(_, tries)| *tries > 1).map(|(_, tries)| (soon, tries - 1));
             debug!(
-                target: &*self.check_scope,
+                self.check_scope,
                 "Master didn't grant permission to start a new synchronization: b'{}'",
                 answer.escape_ascii()
             );
             return Ok(());
         }
-        debug!(target: &*self.check_scope, "Permission to synchronize granted.");
-        info!(target: &*self.check_scope, "Starting.");
+        debug!(self.check_scope, "Permission to synchronize granted.");
+        info!(self.check_scope, "Starting.");
         self.sooner = None;
         self.checking = Some(self.node.clock.now());
         let manifest = self.scan();
@@ -265,7 +265,7 @@ impl<'a> Integrity<'a> {
         // If it is not so, or cannot be known, the next check sees to it.
         let equal = self.differing(&manifest).is_ok_and(|buckets| buckets == Buckets::NONE);
         if equal {
-            info!(target: &*self.check_scope, "Starting.");
+            info!(self.check_scope, "Starting.");
             self.checking = Some(begun);
             self.take(Event::InSync);
         }
@@ -284,7 +284,7 @@ impl<'a> Integrity<'a> {
         let scan = self.files.scanner.lock().scan(self.kind == ChecksumKind::Blake2b);
         if scan.unreadable.len() != self.unreadable {
             for Unreadable { path, reason } in &scan.unreadable {
-                warn!(target: &*self.check_scope, "'{path}' cannot be read: {reason}; the master's copy will replace it.");
+                warn!(self.check_scope, "'{path}' cannot be read: {reason}; the master's copy will replace it.");
             }
             self.unreadable = scan.unreadable.len();
         }
@@ -304,14 +304,14 @@ impl<'a> Integrity<'a> {
         let path = archive_path(&self.node.cluster.node_name, &self.node.clock);
         let entries = manifest.within(buckets);
         let count = entries.len();
-        debug!(target: &*self.check_scope, "Compressing 'files_metadata.json' of {count} files.");
-        debug!(target: &*self.check_scope, "Sending zip file.");
+        debug!(self.check_scope, "Compressing 'files_metadata.json' of {count} files.");
+        debug!(self.check_scope, "Sending zip file.");
         let mut sender = FileSender::begin(self.master, &path, Arc::default())?;
         write_manifest(manifest, &entries, self.kind, self.node.settings.communication.compress_level, &mut sender)
             .map_err(|error| RequestError::Closed { reason: format!("the manifest could not be sent: {error}") })?;
         sender.finish()?;
         self.master.request(Command::IntegrityCheckEnd, format!("{task} {path}"))?;
-        debug!(target: &*self.check_scope, "Zip file sent.");
+        debug!(self.check_scope, "Zip file sent.");
         Ok(())
     }
 
@@ -328,7 +328,7 @@ impl<'a> Integrity<'a> {
                 self.node.metrics.failed(Task::IntegrityCheck);
                 let text = format!("The master did not find these files equal to its own: {error}");
                 let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                log::log!(target: &*self.check_scope, level, "{text}");
+                log!(self.check_scope, level, "{text}");
             }
             Event::SyncBegins(task) => {
                 self.finish_check("Sync required.");
@@ -347,7 +347,7 @@ impl<'a> Integrity<'a> {
             Event::SyncFailed(error) => {
                 self.receiving = None;
                 self.node.metrics.failed(Task::IntegritySync);
-                error!(target: &*self.sync_scope, "The master could not send the files: '{error}'");
+                error!(self.sync_scope, "The master could not send the files: '{error}'");
                 if self.features.digest {
                     // An archive that has no room here is followed by a smaller one, with the keys.
                     self.look_again();
@@ -359,7 +359,7 @@ impl<'a> Integrity<'a> {
     fn finish_check(&mut self, verdict: &str) {
         let took = self.checking.take().map(|start| self.node.clock.now().duration_since(start)).unwrap_or_default();
         self.node.metrics.done(Task::IntegrityCheck, took);
-        info!(target: &*self.check_scope, "Finished in {:.3}s. {verdict}", took.as_secs_f64());
+        info!(self.check_scope, "Finished in {:.3}s. {verdict}", took.as_secs_f64());
     }
 
     fn in_sync(&self) {
@@ -373,7 +373,7 @@ impl<'a> Integrity<'a> {
         let Some((task, _)) = self.receiving.take() else { return };
         self.node.metrics.failed(Task::IntegritySync);
         let error = ErrorObject::new(Class::Cluster, 3039);
-        error!(target: &*self.sync_scope, "{error}");
+        error!(self.sync_scope, "{error}");
         // A master that does not hear this goes on sending what nobody waits for, and then stops.
         let _ = self.master.request(Command::CancelTask, format!("{task} {}", error.to_json()));
     }
@@ -381,7 +381,7 @@ impl<'a> Integrity<'a> {
     /// Whether all of the update was applied.
     fn synchronise(&mut self, file: ReceivedFile) -> bool {
         let start = self.node.clock.now();
-        info!(target: &*self.sync_scope, "Starting.");
+        info!(self.sync_scope, "Starting.");
         let target = Target {
             home: self.node.home.path(),
             owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
@@ -401,15 +401,12 @@ impl<'a> Integrity<'a> {
             Counts { missing: update.missing_count(), shared: update.shared_count(), extra: update.extra_count() };
         self.files.state.lock().standing.differs(counts, self.node.clock.wall());
         let Counts { missing, shared, extra } = counts;
-        info!(
-            target: &*self.sync_scope,
-            "Files to create: {missing} | Files to update: {shared} | Files to delete: {extra}"
-        );
-        debug!(target: &*self.sync_scope, "Worker does not meet integrity checks. Actions required.");
-        debug!(target: &*self.sync_scope, "Updating local files: Start.");
+        info!(self.sync_scope, "Files to create: {missing} | Files to update: {shared} | Files to delete: {extra}");
+        debug!(self.sync_scope, "Worker does not meet integrity checks. Actions required.");
+        debug!(self.sync_scope, "Updating local files: Start.");
         let earlier = std::mem::take(&mut self.files.state.lock().applied).without(|path| update.names(path));
         let outcome = update.apply(&target);
-        debug!(target: &*self.sync_scope, "Updating local files: End.");
+        debug!(self.sync_scope, "Updating local files: End.");
         self.tell_failures(&outcome.failures);
         self.tell_unsettled(&outcome.unsettled);
         self.failing = if outcome.failures.is_empty() { 0 } else { self.failing.saturating_add(1) };
@@ -418,7 +415,7 @@ impl<'a> Integrity<'a> {
         self.files.state.lock().applied = applied.and(earlier);
         let took = self.node.clock.now().duration_since(start);
         self.node.metrics.done(Task::IntegritySync, took);
-        info!(target: &*self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
+        info!(self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
         outcome.failures.is_empty()
     }
 
@@ -439,12 +436,12 @@ impl<'a> Integrity<'a> {
             };
             let text = format!("'{path}' could not be {done}: {reason}.");
             let level = self.told.level(Level::Error, &text, self.node.clock.now());
-            log::log!(target: &*self.sync_scope, level, "{text}");
+            log!(self.sync_scope, level, "{text}");
         }
         if !failures.is_empty() {
             let count = |wanted| failures.iter().filter(|failure| failure.what == wanted).count();
             error!(
-                target: &*self.sync_scope,
+                self.sync_scope,
                 "Found errors: {} overwriting, {} creating and {} removing",
                 count(What::Update),
                 count(What::Create),
@@ -458,7 +455,7 @@ impl<'a> Integrity<'a> {
         for path in paths.iter().take(NAMED) {
             let text = format!("'{path}' was being changed on the master when it was sent; the next check brings it.");
             let level = self.told.level(Level::Info, &text, self.node.clock.now());
-            log::log!(target: &*self.sync_scope, level, "{text}");
+            log!(self.sync_scope, level, "{text}");
         }
     }
 
@@ -467,7 +464,7 @@ impl<'a> Integrity<'a> {
         self.failing = self.failing.saturating_add(1);
         self.node.metrics.failed(Task::IntegritySync);
         let object = ErrorObject::cluster(3040, format!("the archive is refused: {error}"));
-        error!(target: &*self.sync_scope, "The synchronisation failed: {object}");
+        error!(self.sync_scope, "The synchronisation failed: {object}");
         let applied = Applied::refused(error);
         self.tell_applied(&applied);
         self.files.state.lock().applied = applied;

@@ -5,12 +5,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use log::{error, info, warn};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{logging::Scope, sockets::Endpoint};
+use crate::{
+    logging::{Scope, error, info, warn},
+    sockets::Endpoint,
+};
 
 /// How long the program that applies the rules may take to load them.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,11 +64,11 @@ impl Reload {
             *self.done.lock() = Some(begun);
         }
         match answer {
-            Ok(None) => info!(target: &**scope, "The ruleset was loaded anew."),
-            Ok(Some(remarks)) => warn!(target: &**scope, "The ruleset was loaded anew, with remarks: {remarks}"),
+            Ok(None) => info!(scope, "The ruleset was loaded anew."),
+            Ok(Some(remarks)) => warn!(scope, "The ruleset was loaded anew, with remarks: {remarks}"),
             Err(reason) => {
                 self.want();
-                error!(target: &**scope, "The ruleset could not be loaded anew, it is tried again after the next check: {reason}");
+                error!(scope, "The ruleset could not be loaded anew, it is tried again after the next check: {reason}");
             }
         }
     }
