@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use crate::system::spelling;
+
 /// An option as people type it, and its line in the help.
 pub struct Flag<Id> {
     /// What it means to the program.
@@ -39,6 +41,11 @@ impl<Id> Flag<Id> {
         !long.is_empty() && self.long == long
     }
 
+    /// What a message calls it: `-short`, or else `--long`.
+    pub fn name(&self) -> String {
+        if self.short.is_empty() { format!("--{}", self.long) } else { format!("-{}", self.short) }
+    }
+
     fn head(&self) -> String {
         let head = match (self.short, self.long) {
             (short, "") => format!("-{short} {}", self.value),
@@ -46,6 +53,17 @@ impl<Id> Flag<Id> {
             (short, long) => format!("{:<4} --{long} {}", format!("-{short},"), self.value),
         };
         head.trim_end().to_owned()
+    }
+}
+
+/// What is told of an option that is in no table, such as `--verison`.
+pub fn unknown<Id>(typed: &str, flags: &[Flag<Id>]) -> String {
+    let short = flags.iter().filter(|flag| !flag.short.is_empty()).map(|flag| format!("-{}", flag.short));
+    let long = flags.iter().filter(|flag| !flag.long.is_empty()).map(|flag| format!("--{}", flag.long));
+    let known: Vec<_> = long.chain(short).collect();
+    match spelling::did_you_mean(typed, known.iter().map(String::as_str)) {
+        Some(question) => format!("the option {typed} is not known; {question}"),
+        None => format!("the option {typed} is not known"),
     }
 }
 
@@ -85,5 +103,15 @@ mod tests {
     fn what_has_no_name_is_not_found_by_it() {
         let flag = flag((), "c", "", "FILE", "Read it.");
         assert!(flag.is_short("c") && !flag.is_long("") && !flag.is_short(""));
+    }
+
+    #[test]
+    fn messages_name_an_option_and_what_resembles_it() {
+        let flags = [flag((), "l", "list-nodes", "", ""), flag((), "", "ip", "", ""), flag((), "V", "", "", "")];
+        assert_eq!(flags.each_ref().map(Flag::name), ["-l", "--ip", "-V"]);
+        assert_eq!(unknown("--list-node", &flags), "the option --list-node is not known; did you mean --list-nodes?");
+        assert_eq!(unknown("-v", &flags), "the option -v is not known; did you mean -V?");
+        assert_eq!(unknown("-x", &flags), "the option -x is not known");
+        assert_eq!(unknown("--", &flags), "the option -- is not known");
     }
 }

@@ -7,7 +7,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use super::{paint::Paint, registration::Wishes};
 use crate::{
     agents::listing::STATUSES,
-    options::{Flag, flag},
+    options::{self, Flag, flag},
 };
 
 /// What the command line asks for.
@@ -128,7 +128,7 @@ const WATCHES: RangeInclusive<f64> = 0.1..=86_400.0;
 /// What is wrong with a command line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("the option {0} is not known")]
+    #[error("{}", options::unknown(.0, &FLAGS))]
     UnknownOption(String),
     #[error("'{0}' belongs to no option")]
     Stray(String),
@@ -144,11 +144,10 @@ pub(super) enum Fault {
     UnknownStatus(String),
     #[error("'{0}' is no number of an agent: one to eight digits, as in 'cluster_control -a'")]
     NoAgent(String),
-    #[error(
-        "-l, -i, -a, --key-status, --config-diff, --confirm-deletions, --forget, -u, -V, --add-agent, --remove-agent and \
-         --agent-key do not go together; choose one"
-    )]
-    SeveralActions,
+    #[error("{0} and {1} do not go together; choose one")]
+    TwoActions(String, String),
+    #[error("{0} is given twice, and not alike; choose one")]
+    UnlikeActions(String),
     #[error("{0} goes with {1} only")]
     NothingToApplyTo(&'static str, &'static str),
     #[error("{0}")]
@@ -177,9 +176,10 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         home: None,
         paint: Paint::default(),
     };
-    let mut action = None;
-    while let Some(id) = next(&mut parser)? {
-        let chosen = match id {
+    // The action, and the option that asks for it.
+    let mut action: Option<(Action, String)> = None;
+    while let Some(flag) = next(&mut parser)? {
+        let chosen = match flag.id {
             Id::Help => return Ok(request),
             Id::ListNodes => Action::Nodes,
             Id::Health => Action::Health { more: more(&mut parser)? },
@@ -235,11 +235,14 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
             }
         };
         // Twice the same does no harm; `-i -i more` are two.
-        if action.as_ref().is_some_and(|earlier| *earlier != chosen) {
-            return Err(Fault::SeveralActions);
+        match (action.take(), flag.name()) {
+            (Some((earlier, first)), name) if earlier != chosen => {
+                return Err(if first == name { Fault::UnlikeActions(name) } else { Fault::TwoActions(first, name) });
+            }
+            (_, name) => action = Some((chosen, name)),
         }
-        action = Some(chosen);
     }
+    let action = action.map(|(action, _)| action);
     const ASKING: &str = "-l, -i, -a, --key-status or --config-diff";
     let asks = matches!(
         action,
@@ -257,8 +260,12 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     if !asks && !registers && !confirms && !forgets && request.json {
         return Err(Fault::NothingToApplyTo("--json", "what asks, confirms, forgets or registers"));
     }
-    if !matches!(action, Some(Action::AddAgent(_))) && request.wishes != Wishes::default() {
-        return Err(Fault::NothingToApplyTo("--ip, --groups or --force", "--add-agent"));
+    let Wishes { ip, groups, force } = &request.wishes;
+    let wishes = [("--ip", ip.is_some()), ("--groups", groups.is_some()), ("--force", *force)];
+    if let Some((wish, _)) = wishes.into_iter().find(|(_, given)| *given)
+        && !matches!(action, Some(Action::AddAgent(_)))
+    {
+        return Err(Fault::NothingToApplyTo(wish, "--add-agent"));
     }
     if !matches!(action, Some(Action::RemoveAgent(_))) && request.purge {
         return Err(Fault::NothingToApplyTo("--purge", "--remove-agent"));
@@ -274,7 +281,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
 }
 
 /// The next option. `-fn` and `-fs` are options here as in the original; to the parser each is `-f` with a value.
-fn next(parser: &mut Parser) -> Result<Option<Id>, Fault> {
+fn next(parser: &mut Parser) -> Result<Option<&'static Flag<Id>>, Fault> {
     let (typed, found) = match parser.next()? {
         None => return Ok(None),
         Some(Arg::Value(value)) => return Err(Fault::Stray(value.to_string_lossy().into_owned())),
@@ -289,7 +296,7 @@ fn next(parser: &mut Parser) -> Result<Option<Id>, Fault> {
             (format!("-{name}"), FLAGS.iter().find(|flag| flag.is_short(&name)))
         }
     };
-    found.map(|flag| Some(flag.id)).ok_or(Fault::UnknownOption(typed))
+    found.map(Some).ok_or(Fault::UnknownOption(typed))
 }
 
 /// Whether `more` follows.

@@ -98,7 +98,13 @@ impl Arguments {
                 Some(Id::GenerateKey) => return Ok(Order::GenerateKey),
                 Some(Id::Version) => return Ok(Order::Version),
                 Some(Id::Help) => return Ok(Order::Help),
-                None => return Err(argument.unexpected()),
+                None => {
+                    return Err(match argument {
+                        Arg::Short(letter) => options::unknown(&format!("-{letter}"), &FLAGS).into(),
+                        Arg::Long(name) => options::unknown(&format!("--{name}"), &FLAGS).into(),
+                        Arg::Value(_) => argument.unexpected(),
+                    });
+                }
             }
         }
         Ok(Order::Run(parsed))
@@ -127,10 +133,12 @@ mod tests {
         assert_eq!(parse("-ddf -rt -c /x/ossec.conf --home=/x"), Ok(Order::Run(all)));
         assert_eq!(parse("-f -V"), Ok(Order::Version));
         assert_eq!(parse("--generate-key"), Ok(Order::GenerateKey));
-        assert_eq!(parse("-x"), Err("invalid option '-x'".into()));
+        assert_eq!(parse("-x"), Err("the option -x is not known".into()));
+        assert_eq!(parse("--hom /x"), Err("the option --hom is not known; did you mean --home?".into()));
+        assert_eq!(parse("-v"), Err("the option -v is not known; did you mean -V?".into()));
         assert!(parse("-c").is_err());
         assert!(parse("start").is_err());
-        assert_eq!(parse("--=x"), Err("invalid option '--'".into()));
+        assert_eq!(parse("--=x"), Err("the option -- is not known".into()));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod random;
 pub mod replacement;
 pub mod service_manager;
 pub mod shutdown;
+pub mod spelling;
 pub mod stamp;
 pub mod terminal;
 pub mod thread;

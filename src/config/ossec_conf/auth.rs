@@ -4,7 +4,11 @@
 use crate::config::auth::{Auth, Force, seconds};
 use crate::config::fault::{Code, Fault};
 use crate::config::xml::Element;
+use crate::system::spelling;
 use std::path::Path;
+
+/// The options of `<force>`.
+const OF_FORCE: [&str; 4] = ["enabled", "key_mismatch", "disconnected_time", "after_registration_time"];
 
 /// What the block says, and all its faults; without a block the defaults count.
 pub(super) fn read(file: &Path, block: Option<&Element>) -> (Auth, Vec<Fault>) {
@@ -54,9 +58,11 @@ impl Reader<'_> {
                     force.disconnected_time = enabled.then(|| self.seconds(option));
                 }
                 name => {
-                    let remedy =
-                        "remove it; known are enabled, key_mismatch, disconnected_time and after_registration_time";
-                    self.fault(option, format!("<{name}> is no option of <force>"), remedy, text_of(option));
+                    let remedy = match spelling::closest(name, OF_FORCE) {
+                        Some(meant) => format!("did you mean <{meant}>?"),
+                        None => format!("remove it; known are {}", OF_FORCE.join(", ")),
+                    };
+                    self.fault(option, format!("Unknown option <{name}> in <force>"), &remedy, text_of(option));
                 }
             }
         }
@@ -144,14 +150,15 @@ mod tests {
              <force><enabled>1</enabled>
              <disconnected_time>1h</disconnected_time>
              <after_registration_time>soon</after_registration_time>
-             <colour>red</colour></force>",
+             <colour>red</colour><enable>no</enable></force>",
         );
         let parts = [
             "<purge> of <auth> is not yes or no (/f:2: found 'maybe'; write yes or no)",
             "<enabled> of <auth> is not yes or no (/f:3: found '1'",
             "<disconnected_time> of <auth> is not yes or no (/f:4: found ''; write <disconnected_time enabled=\"yes\">",
             "<after_registration_time> of <auth> is no time (/f:5: found 'soon'; write seconds",
-            "<colour> is no option of <force> (/f:6: found 'red'; remove it",
+            "Unknown option <colour> in <force> (/f:6: found 'red'; remove it",
+            "Unknown option <enable> in <force> (/f:6: found 'no'; did you mean <enabled>?)",
         ];
         assert_eq!(faults.len(), parts.len(), "{faults:?}");
         for (fault, part) in faults.iter().zip(parts) {

@@ -10,6 +10,7 @@ use crate::config::published::{is_placeholder, is_published_key};
 use crate::config::settings::Version;
 use crate::config::xml::Element;
 use crate::config::{Cluster, ClusterKey, NodeType, Note};
+use crate::system::spelling;
 use serde_json::Value;
 use std::path::Path;
 
@@ -71,11 +72,7 @@ impl<'a> Check<'a> {
         let mut written = Vec::new();
         for element in &self.block.children {
             let Some(option) = OPTIONS.into_iter().find(|option| *option == element.name) else {
-                let name = printable(&element.name);
-                self.warn(
-                    element.line,
-                    &format!("<{name}> is no option of <cluster> that is used; remove it, other daemons may refuse it"),
-                );
+                self.unknown(element, "cluster", &OPTIONS);
                 continue;
             };
             if is_empty(element) {
@@ -88,6 +85,16 @@ impl<'a> Check<'a> {
             }
         }
         written
+    }
+
+    /// Notes that an element of the block `of` is none of its options, which are `known`.
+    fn unknown(&mut self, element: &Element, of: &str, known: &[&str]) {
+        let name = printable(&element.name);
+        let remedy = match spelling::closest(&element.name, known.iter().copied()) {
+            Some(meant) => format!("did you mean <{meant}>?"),
+            None => "remove it, other daemons may refuse it".to_owned(),
+        };
+        self.warn(element.line, &format!("Unknown option <{name}> in <{of}>; {remedy}"));
     }
 
     /// The text of an option, if it is there and not empty.

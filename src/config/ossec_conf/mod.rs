@@ -11,6 +11,7 @@ use super::fault::{Code, Fault, printable};
 use super::settings::Version;
 use super::xml::{self, Element};
 use super::{Auth, Cluster, Global, Note, Secret, source};
+use crate::system::spelling;
 use check::Check;
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -98,7 +99,10 @@ fn no_cluster(astray: &[usize], text: &str, file: &Path) -> Fault {
     let problem = "there is no <cluster> in <ossec_config>";
     let remedy = "write <cluster> there; with <disabled>yes</disabled> if this node is in no cluster";
     let fault = Fault::new(Code::Reading, file, problem, remedy);
-    let alike = |block: &Element| block.children.iter().any(|child| matches!(&*child.name, "node_name" | "node_type"));
+    let alike = |block: &Element| {
+        spelling::closest(&block.name, ["cluster"]).is_some()
+            || block.children.iter().any(|child| matches!(&*child.name, "node_name" | "node_type"))
+    };
     match (astray, xml::other_blocks(text).unwrap_or_default().into_iter().find(alike)) {
         ([line, ..], _) => fault.line(*line).detail("this one stands outside <ossec_config>"),
         (_, Some(block)) => fault.line(block.line).detail(format!("<{}> looks like it", printable(&block.name))),
@@ -227,7 +231,7 @@ mod tests {
              <node_name/>",
         ))
         .expect("right");
-        assert!(notes.iter().all(|note| note.text.contains("is no option of <haproxy_helper>")), "{notes:?}");
+        assert!(notes.iter().all(|note| note.text.contains("Unknown option <")), "{notes:?}");
         assert_eq!(
             (cluster.port, cluster.node_type, &*cluster.name, &*cluster.bind_addr),
             (1517, NodeType::Worker, "c&d", "::")
@@ -265,8 +269,10 @@ mod tests {
             ("<node_name>to_be_replaced_by_hostname</node_name>", "placeholder 'to_be_replaced_by_hostname'"),
             ("<nodes><node>a</node><node>b</node></nodes>", "only the first, a, is used"),
             ("<nodes><node>a:1516</node></nodes>", "'a:1516' is neither"),
-            ("<interval>2m</interval>", "<interval> is no option"),
+            ("<interval>2m</interval>", "Unknown option <interval>"),
             ("<port>1516</port><port>1517</port>", "<port> is given more than once"),
+            ("<prot>1516</prot>", "Unknown option <prot> in <cluster>; did you mean <port>? (/f:2)"),
+            ("<colour>red</colour>", "Unknown option <colour> in <cluster>; remove it, other daemons may refuse it"),
         ];
         for (options, text) in cases {
             let (_, notes) = read(&block(options)).expect(options);
@@ -293,6 +299,7 @@ mod tests {
                 format!("<ossec_config>\n\n<clutser>{options}</clutser></ossec_config>"),
                 "(/f:3: <clutser> looks like it;",
             ),
+            ("<ossec_config>\n<clutser></clutser></ossec_config>".to_owned(), "(/f:2: <clutser> looks like it;"),
         ];
         for (text, rest) in cases {
             let faults = read(&text).expect_err(&text);

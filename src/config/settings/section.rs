@@ -5,6 +5,7 @@
 
 use super::super::fault::{Code, Fault};
 use super::lines::{self, SEPARATOR};
+use crate::system::spelling;
 use serde_json::{Map, Value};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -170,8 +171,10 @@ impl<'a> Section<'a> {
 
     /// Notes every member that nobody took. Their values are not shown: one may be a key at the wrong place.
     pub(super) fn finish(self) {
-        let remedy = format!("remove it; known here are: {}", self.taken.join(", "));
+        let known = || self.taken.iter().map(String::as_str);
         for name in self.members.keys() {
+            let remedy = spelling::did_you_mean(name, known())
+                .unwrap_or_else(|| format!("remove it; known here are: {}", self.taken.join(", ")));
             self.hidden_fault(name, "is not a setting", None, &remedy);
         }
     }

@@ -62,14 +62,15 @@ fn command_lines_mean_what_users_of_the_original_expect() {
 #[test]
 fn wrong_command_lines_are_named() {
     let unknown = |option: &str| Fault::UnknownOption(option.into());
+    let two = |first: &str, second: &str| Fault::TwoActions(first.into(), second.into());
     let cases = [
         ("-x", unknown("-x")),
         ("-fs active", Fault::NothingToApplyTo("-fs", "-a")),
         ("-l -fs active", Fault::NothingToApplyTo("-fs", "-a")),
         ("-a -fs", Fault::NoStatus),
         ("-a -fs gone", Fault::UnknownStatus("gone".into())),
-        ("-a -l", Fault::SeveralActions),
-        ("--key-status -i", Fault::SeveralActions),
+        ("-a -l", two("-a", "-l")),
+        ("--key-status -i", two("--key-status", "-i")),
         ("-f", unknown("-f")),
         ("-fnw1 -l", unknown("-fnw1")),
         ("--list", unknown("--list")),
@@ -82,24 +83,40 @@ fn wrong_command_lines_are_named() {
         ("-l --watch w1", Fault::NoSeconds("w1".into())),
         ("--watch", Fault::NothingToApplyTo("--watch", "-l, -i, -a, --key-status or --config-diff")),
         ("-fn -l", Fault::NoNode),
-        ("--forget w3 -l", Fault::SeveralActions),
+        ("--forget w3 -l", two("--forget", "-l")),
         (
             "--forget w3 -fn w3",
             Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions"),
         ),
-        ("-l -i", Fault::SeveralActions),
-        ("-i -i more", Fault::SeveralActions),
+        ("--list-nodes -i", two("-l", "-i")),
+        ("-i -i more", Fault::UnlikeActions("-i".into())),
+        ("--forget a --forget b", Fault::UnlikeActions("--forget".into())),
         ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions")),
         ("-u --json", Fault::NothingToApplyTo("--json", "what asks, confirms, forgets or registers")),
         ("--agent-key w1", Fault::NoAgent("w1".into())),
         ("--remove-agent 123456789", Fault::NoAgent("123456789".into())),
         ("--agent-key 1 --purge", Fault::NothingToApplyTo("--purge", "--remove-agent")),
-        ("-a --force", Fault::NothingToApplyTo("--ip, --groups or --force", "--add-agent")),
-        ("--add-agent a --remove-agent 1", Fault::SeveralActions),
+        ("-a --force", Fault::NothingToApplyTo("--force", "--add-agent")),
+        ("--groups a --ip 10.0.0.1 -l", Fault::NothingToApplyTo("--ip", "--add-agent")),
+        ("--add-agent a --remove-agent 1", two("--add-agent", "--remove-agent")),
     ];
     for (line, expected) in cases {
         assert_eq!(read(line), Err(expected), "{line}");
     }
     assert!(matches!(read("-l --home"), Err(Fault::Other(_))));
     assert!(matches!(read("-l --json=yes"), Err(Fault::Other(_))));
+}
+
+#[test]
+fn messages_name_what_was_typed() {
+    let cases = [
+        ("-l -a", "-l and -a do not go together; choose one"),
+        ("--forget a --forget b", "--forget is given twice, and not alike; choose one"),
+        ("-l --groups a", "--groups goes with --add-agent only"),
+        ("--list-node", "the option --list-node is not known; did you mean --list-nodes?"),
+        ("-x", "the option -x is not known"),
+    ];
+    for (line, text) in cases {
+        assert_eq!(read(line).expect_err(line).to_string(), text);
+    }
 }

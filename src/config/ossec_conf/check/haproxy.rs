@@ -5,7 +5,7 @@
 use super::{Check, Written};
 use crate::config::{
     NodeType,
-    fault::{Code, Fault, printable},
+    fault::{Code, Fault},
     xml::Element,
 };
 
@@ -85,9 +85,7 @@ impl Check<'_> {
         let numbers = NUMBERS.map(|(option, ..)| option);
         let known: Vec<&str> = [&numbers[..], &[TOLERANCE], &NEEDED, &OF_TLS, &OTHERS].concat();
         for child in block.children.iter().filter(|child| !known.contains(&&*child.name)) {
-            let name = printable(&child.name);
-            let text = format!("<{name}> is no option of <haproxy_helper>; remove it, other daemons may refuse it");
-            self.warn(child.line, &text);
+            self.unknown(child, "haproxy_helper", &known);
         }
     }
 
@@ -223,7 +221,11 @@ mod tests {
         assert!(notes.len() == 1 && notes[0].contains("this daemon has no such helper"), "{notes:?}");
         let cases = [
             (right.replace("haproxy_user", "user"), "Missing configuration 'haproxy_user'. The helper cannot start."),
-            (right.replace("haproxy_user", "user"), "<user> is no option of <haproxy_helper>"),
+            (right.replace("haproxy_user", "user"), "Unknown option <user> in <haproxy_helper>; remove it"),
+            (
+                right.replace("haproxy_port", "haproxy_prot"),
+                "Unknown option <haproxy_prot> in <haproxy_helper>; did you mean <haproxy_port>?",
+            ),
             (
                 format!("{right}<haproxy_protocol>https</haproxy_protocol>"),
                 "certificate file required in the haproxy_cert",
