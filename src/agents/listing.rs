@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Store};
-use crate::wire::{Class, ErrorObject};
 
 /// The states of the connection of an agent.
 pub const STATUSES: [&str; 4] = ["active", "disconnected", "never_connected", "pending"];
@@ -15,9 +14,6 @@ const PAGE: usize = 200;
 
 /// An answer of this length was cut.
 const CUT: usize = 65_536 - "ok ".len();
-
-/// Agents of one [`Page`].
-const MOST: usize = 1_000;
 
 /// Which agents are wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,42 +45,7 @@ pub struct Agent {
     pub node_name: String,
 }
 
-/// The payload of `get_agents`, a request of our own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Question {
-    /// Only agents with a greater number; all if there is none.
-    pub after: Option<i64>,
-    /// Which of them.
-    pub filter: Filter,
-}
-
-/// The answer to a [`Question`]: a part of the list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
-    /// The agents, in the order of their numbers.
-    pub items: Vec<Agent>,
-    /// Whether to ask again for those after the last.
-    pub more: bool,
-}
-
 impl Store {
-    /// The answer to `get_agents`, JSON.
-    ///
-    /// # Errors
-    /// What is wrong with the question, with its number; or that the database does not answer.
-    pub fn page(&self, question: &[u8]) -> Result<String, ErrorObject> {
-        let question: Question =
-            serde_json::from_slice(question).map_err(|error| ErrorObject::unexpected(error.to_string()))?;
-        if let Some(wrong) = question.filter.statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) {
-            let known = STATUSES.join(", ");
-            return Err(ErrorObject::unexpected(format!("'{wrong}' is no status of an agent; known are {known}")));
-        }
-        let items = self.agents(&question.filter, question.after.unwrap_or(-1), MOST).map_err(unavailable)?;
-        let more = items.len() == MOST;
-        serde_json::to_string(&Page { items, more }).map_err(|error| ErrorObject::unexpected(error.to_string()))
-    }
-
     /// At most `limit` agents whose numbers are greater than `after`, in the order of their numbers.
     ///
     /// # Errors
@@ -126,11 +87,6 @@ impl Store {
         )?;
         Ok(parse::<Vec<Row>>(&rows)?.into_iter().map(|row| (row.node_name, row.active)).collect())
     }
-}
-
-/// What a program is told when the database cannot be asked, as by the original.
-pub fn unavailable(error: Error) -> ErrorObject {
-    ErrorObject { extra: Some(error.to_string()), ..ErrorObject::new(Class::Internal, 2005) }
 }
 
 fn question(filter: &Filter, after: i64, limit: usize) -> String {

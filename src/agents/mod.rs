@@ -8,6 +8,8 @@
 //! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
 
 mod active;
+mod agent_info;
+mod assignments;
 pub mod client_keys;
 mod covered;
 pub mod embedded;
@@ -20,13 +22,15 @@ mod store;
 pub mod wazuh_db;
 
 pub use active::{Active, Numbers};
+pub use agent_info::{AgentInfo, Form, Stored, texts};
+pub use assignments::{Groups, hash_of};
 pub use covered::Covered;
 pub use embedded::is_group_name;
 pub use first_groups::first_groups;
 pub use group_folders::{GroupFolders, is_group};
 pub use measured::Measured;
 pub use registered::{Before, NewAgent, Registered};
-pub use store::{AgentInfo, Form, Groups, Store, Stored, hash_of, texts};
+pub use store::Store;
 
 /// A database that understands the commands of the original.
 ///

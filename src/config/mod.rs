@@ -43,8 +43,8 @@ pub use places::{Lack, Need, Places};
 pub use secret::Secret;
 pub use settings::Settings;
 
+use crate::logging::LogSettings;
 use ossec_conf::OssecConf;
-use settings::Logging;
 use std::path::Path;
 
 /// All that the daemon and its tools are told.
@@ -160,13 +160,14 @@ impl Config {
 /// How the log is to be written, known before anything is logged, so that faults of a configuration are logged in the
 /// form that it asks for. As long as `etc/cluster.json` has faults, which [`Config::load`] reports, it is the embedded
 /// one.
-pub fn logging_settings(home: &Home) -> Logging {
+pub fn logging_settings(home: &Home) -> LogSettings {
     Settings::load(&home.cluster_json()).unwrap_or_default().logging
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logging::LogFormat;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -252,7 +253,7 @@ mod tests {
     fn the_log_is_known_before_the_rest() {
         let (_directory, home) = home("<nothing", "{\"logging\": {\"format\": \"json\", \"max_size\": 1048576}}");
         let logging = logging_settings(&home);
-        assert_eq!((logging.format, logging.max_size), (settings::LogFormat::Json, 1 << 20));
+        assert_eq!((logging.format, logging.max_size), (LogFormat::Json, 1 << 20));
         fs::write(home.cluster_json(), "{\"logging\": {\"format\": \"json\"}, \"x\": 1}").expect("cluster.json");
         assert_eq!(logging_settings(&home), Settings::default().logging);
     }

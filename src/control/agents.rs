@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 
 use super::{Output, failure::Failure, report, table};
 use crate::{
-    agents::listing::{Agent, Filter, Page, Question},
+    agents::listing::{Agent, Filter},
     local::client::LocalClient,
+    session::agents::{Page, Question},
     wire::Command,
 };
 

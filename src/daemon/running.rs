@@ -13,7 +13,7 @@ use super::{failed, places};
 use crate::{
     agents::{
         Active, Covered, Measured, Store,
-        embedded::{Embedded, Owner, housekeeping, server::Servers},
+        embedded::{Embedded, Owner, housekeeping::Housekeeping, server::Servers},
         wazuh_db::WazuhDb,
     },
     api::{self, Api},
@@ -175,8 +175,17 @@ impl Prepared {
             owner.start(&running.database.0)?;
             running.stoppers.push(Box::new(servers.stopper()?));
             servers.start(embedded.clone(), &node.clock, &node.shutdown, &running.threads)?;
-            let (covered, silence) = (covered.clone(), database.silence);
-            running.threads.spawn("housekeeping", move || housekeeping::run(&node, &embedded, covered, silence))?;
+            let housekeeping = Housekeeping {
+                home: node.home.clone(),
+                role: node.cluster.node_type,
+                registration: node.settings.registration,
+                owner: node.owner,
+                covered: covered.clone(),
+                silence: database.silence,
+                clock: node.clock.clone(),
+            };
+            let order = node.shutdown.clone();
+            running.threads.spawn("housekeeping", move || housekeeping.run(&embedded, &order))?;
         }
         api::start(running.role.node(), &running.threads)?;
         running.stoppers.push(Box::new(registration.stopper()?));

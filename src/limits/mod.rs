@@ -27,6 +27,9 @@ pub const STRANGER_GRACE: Duration = Duration::from_secs(1);
 /// How long a stranger whose first message is whole is left alone: it is being looked at.
 pub const STRANGER_LOOKED_AT: Duration = Duration::from_secs(5);
 
+/// A message, as in the original.
+pub const MESSAGE: usize = 256 * MIB;
+
 /// A request or an answer that carries no content. Parsed JSON takes up to 20 times its length.
 pub const REQUEST: usize = 64 * KIB;
 

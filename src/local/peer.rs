@@ -8,7 +8,7 @@ use super::{Role, forward, requests};
 use crate::{
     connection::{Connection, Handler},
     logging::{Scope, debug, scope, warn},
-    session::{Later, unknown_command},
+    session::{self, Later, unknown_command},
     wire::{Command, ErrorObject, Message, Request},
 };
 
@@ -105,7 +105,7 @@ impl Handler for Peer {
             }
             (Request::Agents(question), Role::Master(_)) => {
                 let (store, question) = (node.agents.clone(), question.to_vec());
-                self.later(connection, counter, move || store.page(&question));
+                self.later(connection, counter, move || session::agents::page(&store, &question));
             }
             (Request::NodeKeys, role) => {
                 let role = role.clone();

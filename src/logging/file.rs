@@ -15,14 +15,12 @@ use parking_lot::{Mutex, RwLock};
 use time::Date;
 
 use super::{
+    LogSettings,
     archive::{Closed, LOG},
     archiver::Archiver,
     room,
 };
-use crate::{
-    config::settings::Logging,
-    system::{clock::local_day, user::Owner},
-};
+use crate::system::{clock::local_day, user::Owner};
 
 /// Mode of the file (`spec/protocol.md` 15.3).
 const MODE: u32 = 0o660;
@@ -38,7 +36,7 @@ pub struct LogFile(Arc<Inner>);
 struct Inner {
     directory: PathBuf,
     path: PathBuf,
-    settings: RwLock<Logging>,
+    settings: RwLock<LogSettings>,
     owner: Option<Owner>,
     state: Mutex<State>,
     /// Wakes the archiver. Before it is set nothing is rotated: the file may be that of a daemon that runs.
@@ -75,18 +73,18 @@ struct Trouble {
 impl LogFile {
     /// The log in the directory `logs`, not opened yet. It is archived at midnight and, if there is a `max_size`, before it
     /// has more bytes than that. `owner` gets the files.
-    pub fn new(logs: PathBuf, settings: Logging, owner: Option<Owner>) -> Self {
+    pub fn new(logs: PathBuf, settings: LogSettings, owner: Option<Owner>) -> Self {
         let (path, settings, state) = (logs.join(LOG), RwLock::new(settings), Mutex::default());
         Self(Arc::new(Inner { directory: logs, path, settings, owner, state, wake: OnceLock::new() }))
     }
 
     /// How it is written.
-    pub fn settings(&self) -> Logging {
+    pub fn settings(&self) -> LogSettings {
         *self.0.settings.read()
     }
 
     /// Has it written in this way from the next line on.
-    pub fn change(&self, settings: Logging) {
+    pub fn change(&self, settings: LogSettings) {
         *self.0.settings.write() = settings;
     }
 

@@ -8,12 +8,10 @@ use std::{
 use log::{Level, Record};
 use serde::Serialize;
 
-use crate::{
-    config::settings::LogFormat,
-    system::{
-        clock::{log_time, rfc3339},
-        visible::is_hidden,
-    },
+use super::LogFormat;
+use crate::system::{
+    clock::{log_time, rfc3339},
+    visible::is_hidden,
 };
 
 /// The longest text, in bytes: those of peers may be of any length.

@@ -13,6 +13,7 @@ mod line;
 mod repeats;
 mod room;
 mod scope;
+mod settings;
 
 use std::{
     io::{self, Write},
@@ -32,6 +33,7 @@ use line::line;
 pub use repeats::Repeats;
 pub use scope::{Scope, scope};
 pub(crate) use scope::{debug, error, info, log, warn};
+pub use settings::{LogFormat, LogSettings};
 
 /// Who speaks of the process.
 const MAIN: &str = "[Cluster] [Main]";

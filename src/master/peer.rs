@@ -279,7 +279,9 @@ impl Peer {
             Request::ApiFailed(failure) => session::api::failed(&self.master.node, connection, counter, *failure),
             Request::Agents(question) => {
                 let (store, question) = (self.master.node.agents.clone(), question.to_vec());
-                self.long.answer(&self.master.node.requests, connection, counter, move || store.page(&question));
+                self.long.answer(&self.master.node.requests, connection, counter, move || {
+                    session::agents::page(&store, &question)
+                });
             }
             Request::Keys => {
                 let master = self.master.clone();

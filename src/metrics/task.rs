@@ -1,7 +1,5 @@
 //! The tasks that are measured, under the names of their rooms.
 
-use crate::config::NodeType;
-
 /// A documented thread, or a part of one that has a time of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -61,15 +59,6 @@ impl Task {
             Self::AgentGroups => "Agent groups",
             Self::AgentGroupsFull => "Agent groups, all",
             Self::KeepAlive => "Keep-alive",
-        }
-    }
-
-    /// Whether a node of this type does it.
-    pub fn belongs_to(self, node_type: NodeType) -> bool {
-        match self {
-            Self::LocalIntegrity | Self::LocalAgentGroups => node_type == NodeType::Master,
-            Self::KeepAlive => node_type == NodeType::Worker,
-            _ => true,
         }
     }
 }

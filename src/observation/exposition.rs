@@ -7,7 +7,7 @@ use super::{
     view::{Files, Seen, View},
 };
 use crate::metrics::{
-    Metrics, Rejection, Task,
+    Metrics, Rejection,
     text::{Kind, Text},
 };
 use crate::verdict::State;
@@ -120,23 +120,22 @@ fn files(text: &mut Text, view: &View) {
 
 fn tasks(text: &mut Text, view: &View) {
     let metrics = &view.node.metrics;
-    let own = || Task::ALL.into_iter().filter(|task| task.belongs_to(view.node.cluster.node_type));
     text.family(
         "wazuh_cluster_task_duration_seconds",
         Kind::Histogram,
         "How long the runs of a task took that ended well.",
     );
-    for task in own() {
+    for task in view.tasks() {
         text.histogram(&[("task", task.name())], &metrics.task(task).seconds);
     }
     let help = "When a run of a task last ended well, in seconds since 1970.";
     text.family("wazuh_cluster_task_last_success_timestamp", Kind::Gauge, help);
-    for (task, last) in own().filter_map(|task| Some((task, metrics.task(task).last()?))) {
+    for (task, last) in view.tasks().filter_map(|task| Some((task, metrics.task(task).last()?))) {
         let seconds = last.wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         text.sample(&[("task", task.name())], seconds);
     }
     text.family("wazuh_cluster_task_failures_total", Kind::Counter, "Runs of a task that failed.");
-    for task in own() {
+    for task in view.tasks() {
         text.sample(&[("task", task.name())], metrics.task(task).failures.get());
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     agents::Numbers,
+    config::NodeType,
     local::Role,
     master::{Known, Master, Member},
     metrics::Task,
@@ -83,6 +84,20 @@ impl View {
     /// The node itself.
     pub(super) fn own(&self) -> &Seen {
         &self.nodes[0]
+    }
+
+    /// The tasks that a node of its type has.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = Task> {
+        let node_type = self.node.cluster.node_type;
+        Task::ALL.into_iter().filter(move |task| match task {
+            Task::LocalIntegrity | Task::LocalAgentGroups => node_type == NodeType::Master,
+            Task::KeepAlive => node_type == NodeType::Worker,
+            Task::IntegrityCheck
+            | Task::IntegritySync
+            | Task::AgentInfo
+            | Task::AgentGroups
+            | Task::AgentGroupsFull => true,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the two ends of a link agree on before they work, and the requests that every handler answers alike.
 
+pub mod agents;
 pub mod api;
 pub mod hello;
 pub mod keys;

@@ -1,5 +1,5 @@
 //! The sockets at which other programs of this machine and this daemon meet: frames, HTTP, deadlines, a dialect of JSON,
-//! one way to serve and one to ask. Not the control socket, which has frames of its own ([`crate::local`]).
+//! one way to serve and one to ask. Not the control socket, which has frames of its own (`local`).
 
 mod client;
 mod endpoint;

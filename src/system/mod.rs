@@ -2,6 +2,7 @@
 //!
 //! It is the only home of `unsafe`; each use stands with its reason.
 
+pub mod at_most;
 pub mod clock;
 pub mod directory;
 pub mod disk;
@@ -9,6 +10,7 @@ pub mod doorway;
 pub mod first_process;
 pub mod hex;
 pub mod human;
+pub mod json;
 pub mod known;
 pub mod listening;
 pub mod memory;

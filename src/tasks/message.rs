@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::wire::AtMost;
+use crate::system::at_most::AtMost;
 
 /// The most groups of a master that are told; each becomes a folder.
 pub const GROUPS: usize = 10_000;

@@ -11,17 +11,16 @@
 //!
 #![doc = include_str!("frames.md")]
 
-mod at_most;
 mod command;
 mod deframer;
 mod error;
 #[cfg(test)]
 mod examples;
 pub mod frame;
-pub mod json;
 mod request;
 
-pub use at_most::AtMost;
+use crate::limits;
+pub use crate::system::json;
 pub use command::{Command, CommandField};
 pub use deframer::{Deframer, FrameError, Limits, Message, longest};
 pub use error::{Class, ErrorObject};
@@ -30,5 +29,5 @@ pub use request::{Hello, MalformedRequest, NO_TASK, Request, Routed};
 /// The largest payload that travels in one frame, 5 MiB; also the length of a fragment with its header.
 pub const FRAME_LIMIT: usize = 5 * 1024 * 1024;
 
-/// The largest message of the original, 256 MiB.
-pub const MESSAGE_LIMIT: usize = 256 * 1024 * 1024;
+/// The largest message of the original.
+pub const MESSAGE_LIMIT: usize = limits::MESSAGE;

@@ -17,12 +17,12 @@ pub use choice::Choice;
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
 pub use link::{DistributedApi, Link, Local, MOST_KEYS, Native};
-pub use logging::{LogFormat, Logging};
 pub use metrics::{Listen, Metrics};
 pub use version::{Version, VersionError};
 
 use super::fault::{Code, Fault, Faults};
 use super::source;
+use crate::logging::LogSettings;
 use section::{Section, Sink};
 use serde_json::{Map, Value};
 use std::io;
@@ -56,7 +56,7 @@ pub struct Settings {
     /// Connections of local programs.
     pub local: Local,
     /// The log.
-    pub logging: Logging,
+    pub logging: LogSettings,
     /// Who may watch this node.
     pub metrics: Metrics,
 }
@@ -152,7 +152,7 @@ impl Settings {
             registration: Choice::read(&mut root, "registration", "authd"),
             link: Link::read(root.section("link")),
             local: Local::read(root.section("local")),
-            logging: Logging::read(root.section("logging")),
+            logging: logging::read(root.section("logging")),
             metrics: Metrics::read(root.section("metrics")),
         };
         intervals.finish();
@@ -189,6 +189,7 @@ fn merge_members(base: &mut Map<String, Value>, over: Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logging::LogFormat;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -212,7 +213,7 @@ mod tests {
                     .map(str::to_owned)[..]
             )
         );
-        assert_eq!(settings.logging, Logging { format: LogFormat::Plain, max_size: 64 << 20 });
+        assert_eq!(settings.logging, LogSettings { format: LogFormat::Plain, max_size: 64 << 20 });
         let rule = |key: &str| settings.files.items.iter().find(|item| item.key == key).expect(key).clone();
         assert_eq!(settings.files.items.len(), 6);
         assert!(RULESET_KEYS.into_iter().all(|key| rule(key).files == [ALL_FILES] && rule(key).permissions == 0o660));

@@ -7,7 +7,7 @@ use std::{
 use std::path::Path;
 
 use super::*;
-use crate::config::settings::LogFormat;
+use crate::logging::LogFormat;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -18,8 +18,8 @@ impl LogFile {
     }
 }
 
-fn settings(max_size: u64) -> Logging {
-    Logging { format: LogFormat::Plain, max_size }
+fn settings(max_size: u64) -> LogSettings {
+    LogSettings { format: LogFormat::Plain, max_size }
 }
 
 fn log(max_size: u64) -> (tempfile::TempDir, LogFile) {

@@ -12,9 +12,8 @@ const COLUMNS: [Column; 5] = [
 ];
 
 pub(super) fn write(out: &mut String, view: &View) {
-    let own = Task::ALL.into_iter().filter(|task| task.belongs_to(view.node.cluster.node_type));
     out.push_str("<h2>Tasks of this node</h2>\n");
-    out.push_str(&table("tasks", &COLUMNS, own.map(|task| row(task, view))));
+    out.push_str(&table("tasks", &COLUMNS, view.tasks().map(|task| row(task, view))));
 }
 
 fn row(task: Task, view: &View) -> Row<{ COLUMNS.len() }> {

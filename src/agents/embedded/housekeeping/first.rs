@@ -3,7 +3,7 @@
 
 use rusqlite::OptionalExtension;
 
-use super::{Failed, Rows};
+use super::{DutyFailure, Rows};
 use crate::agents::{
     embedded::{
         Database,
@@ -18,7 +18,7 @@ use crate::agents::{
 const BATCH: usize = 1_000;
 
 /// Assigns those that have connected since the turn before.
-pub(super) fn turn(database: &impl Rows) -> Result<(), Failed> {
+pub(super) fn turn(database: &impl Rows) -> Result<(), DutyFailure> {
     while database.with(assign)?? {}
     Ok(())
 }

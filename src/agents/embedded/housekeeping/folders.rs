@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::PathBuf};
 
-use super::{Failed, Rows};
+use super::{DutyFailure, Rows};
 use crate::{
     agents::{
         GroupFolders,
@@ -42,18 +42,18 @@ impl Folders {
 
     /// Makes the groups those of the folders, if anything has changed. If there is no folder at all, something else is
     /// wrong, and no group goes.
-    pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), Failed> {
+    pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), DutyFailure> {
         let now = Moment::now();
         let stamp = match Stamp::of(&self.path) {
             Ok(stamp) => Some(stamp),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(Failed::File { path: self.path.clone(), error }),
+            Err(error) => return Err(DutyFailure::File { path: self.path.clone(), error }),
         };
         let is_done = |stamp: &Stamp| self.done.is_some_and(|done| done.holds(stamp, now));
         if stamp.as_ref().is_some_and(is_done) && self.missing.is_empty() {
             return Ok(());
         }
-        let folders = self.list().map_err(|error| Failed::File { path: self.path.clone(), error })?;
+        let folders = self.list().map_err(|error| DutyFailure::File { path: self.path.clone(), error })?;
         let keeps_all = folders.is_empty();
         let mut missing = database.with(move |database| make(database, &folders))??;
         if let Some(kept) = self.kept.as_ref().filter(|_| !missing.is_empty()) {

@@ -13,7 +13,7 @@ use std::{
 
 use rusqlite::{Row, params};
 
-use super::{Failed, Rows};
+use super::{DutyFailure, Rows};
 use crate::{
     agents::{
         Covered,
@@ -84,8 +84,8 @@ impl Keys {
     }
 
     /// Makes the rows those of the file, if it has changed.
-    pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), Failed> {
-        let failed = |error| Failed::File { path: self.path.clone(), error };
+    pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), DutyFailure> {
+        let failed = |error| DutyFailure::File { path: self.path.clone(), error };
         let stamp = match Stamp::of(&self.path) {
             Ok(stamp) => stamp,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -213,7 +213,7 @@ fn hashes(file: impl Read, hasher: &RandomState) -> io::Result<(Hashes, Vec<u32>
     Ok((agents, doubles))
 }
 
-fn plan(database: &impl Rows, agents: &[(u32, u64)], hasher: &RandomState) -> Result<Plan, Failed> {
+fn plan(database: &impl Rows, agents: &[(u32, u64)], hasher: &RandomState) -> Result<Plan, DutyFailure> {
     let (mut plan, mut agents, mut last) = (Plan::default(), agents.iter().peekable(), 0);
     loop {
         let hasher = hasher.clone();

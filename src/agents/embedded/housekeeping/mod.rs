@@ -18,17 +18,16 @@ mod folders;
 mod keys;
 mod silent;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::Level;
 
 use super::{Database, Embedded};
 use crate::{
     agents::{Covered, Error, GroupFolders},
-    config::NodeType,
-    logging::{Repeats, error, log, scope},
-    node::Node,
-    system::thread::guard,
+    config::{Home, NodeType, settings::Choice},
+    logging::{Repeats, Scope, error, log, scope},
+    system::{clock::Clock, shutdown::Shutdown, thread::guard, user::Owner},
 };
 use folders::Folders;
 use keys::Keys;
@@ -50,7 +49,7 @@ impl Rows for Embedded {
 
 /// What could not be done; the next turn tries again.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+enum DutyFailure {
     #[error("{0}")]
     Database(#[from] Error),
     #[error("{0}")]
@@ -59,57 +58,97 @@ enum Failed {
     File { path: std::path::PathBuf, error: std::io::Error },
 }
 
-impl From<super::answer::Failure> for Failed {
+impl From<super::answer::Failure> for DutyFailure {
     fn from(failure: super::answer::Failure) -> Self {
         Self::Rows(failure.to_string())
     }
 }
 
-/// The thread: runs until the node stops. `covered` is also the registrar's, which makes rows too; `silence` is the time
-/// for which an agent may be silent.
-pub fn run(node: &Node, database: &Embedded, covered: Covered, silence: Duration) {
-    let home = &node.home;
-    let is_master = node.cluster.node_type == NodeType::Master;
-    let keys_are_others = match node.cluster.node_type {
-        NodeType::Master => node.settings.registration.is_external(home, "wazuh-authd"),
-        NodeType::Worker => home.has_program("wazuh-modulesd"),
-    };
-    let mut keys = (!keys_are_others).then(|| Keys::new(home.client_keys(), is_master, covered));
-    let kept = (!is_master).then(|| GroupFolders::new(home.shared_dir(), node.owner));
-    let mut folders = (!home.has_program("wazuh-modulesd")).then(|| Folders::new(home.shared_dir(), kept));
-    let assigns = is_master && !home.has_program("wazuh-remoted");
-    let mut silent = (!home.has_program("wazuh-monitord")).then(|| Silent::new(silence, node.clock.now()));
-    let mut instance = None;
-    let (scope, told) = (scope("Cluster", "Agent database"), Repeats::default());
-    loop {
-        let turn = || -> Result<(), Failed> {
-            let now = Some(database.with(|database| database.instance)?);
-            if std::mem::replace(&mut instance, now) != now {
-                // A new file has no rows yet.
-                keys.iter_mut().for_each(Keys::forget);
-                folders.iter_mut().for_each(Folders::forget);
+/// What the thread works with.
+pub struct Housekeeping {
+    /// The installation, whose programs are looked for.
+    pub home: Home,
+    /// The role of this node.
+    pub role: NodeType,
+    /// Who registers agents on this node.
+    pub registration: Choice,
+    /// Who gets the folders that are made.
+    pub owner: Option<Owner>,
+    /// The state of client.keys that has its rows; the registrar of this process sets it, too.
+    pub covered: Covered,
+    /// The time for which an agent may be silent.
+    pub silence: Duration,
+    /// Paces the turns.
+    pub clock: Clock,
+}
+
+impl Housekeeping {
+    /// The thread: runs until the order to stop.
+    pub fn run(self, database: &Embedded, order: &Shutdown) {
+        let (clock, mut duties) = (self.clock.clone(), self.duties());
+        let (scope, told) = (scope("Cluster", "Agent database"), Repeats::default());
+        loop {
+            match guard(|| duties.turn(database, clock.now(), &scope)) {
+                Ok(Ok(())) => told.clear(),
+                // The owner of the file has told why.
+                Ok(Err(DutyFailure::Database(_))) => (),
+                Ok(Err(failure)) => {
+                    let text = failure.to_string();
+                    log!(scope, told.level(Level::Error, &text, clock.now()), "{text}.");
+                }
+                Err(panic) => error!(scope, "Housekeeping failed: {panic}. Please report this."),
             }
-            // Groups come before the agents that belong to them.
-            folders.as_mut().map_or(Ok(()), |folders| folders.turn(database))?;
-            keys.as_mut().map_or(Ok(()), |keys| keys.turn(database))?;
-            if assigns {
-                first::turn(database)?;
+            if !order.sleep(&clock, TURN) {
+                return;
             }
-            silent.as_mut().map_or(Ok(()), |silent| silent.turn(database, node.clock.now(), &scope))
+        }
+    }
+
+    /// The duties of the programs that are not there.
+    fn duties(self) -> Duties {
+        let Self { home, role, registration, owner, covered, silence, clock } = self;
+        let (is_master, lacks) = (role == NodeType::Master, |program| !home.has_program(program));
+        let has_keys = match role {
+            NodeType::Master => !registration.is_external(&home, "wazuh-authd"),
+            NodeType::Worker => lacks("wazuh-modulesd"),
         };
-        match guard(turn) {
-            Ok(Ok(())) => told.clear(),
-            // The owner of the file has told why.
-            Ok(Err(Failed::Database(_))) => (),
-            Ok(Err(failed)) => {
-                let text = failed.to_string();
-                log!(scope, told.level(Level::Error, &text, node.clock.now()), "{text}.");
-            }
-            Err(panic) => error!(scope, "Housekeeping failed: {panic}. Please report this."),
+        let kept = (!is_master).then(|| GroupFolders::new(home.shared_dir(), owner));
+        Duties {
+            instance: None,
+            folders: lacks("wazuh-modulesd").then(|| Folders::new(home.shared_dir(), kept)),
+            keys: has_keys.then(|| Keys::new(home.client_keys(), is_master, covered)),
+            assigns: is_master && lacks("wazuh-remoted"),
+            silent: lacks("wazuh-monitord").then(|| Silent::new(silence, clock.now())),
         }
-        if !node.shutdown.sleep(&node.clock, TURN) {
-            return;
+    }
+}
+
+/// What there is to do in a turn.
+struct Duties {
+    /// The file that the duties were done to.
+    instance: Option<u32>,
+    folders: Option<Folders>,
+    keys: Option<Keys>,
+    /// Whether agents that connect for the first time get a group.
+    assigns: bool,
+    silent: Option<Silent>,
+}
+
+impl Duties {
+    fn turn(&mut self, database: &Embedded, now: Instant, scope: &Scope) -> Result<(), DutyFailure> {
+        let instance = Some(database.with(|database| database.instance)?);
+        if std::mem::replace(&mut self.instance, instance) != instance {
+            // A new file has no rows yet.
+            self.keys.iter_mut().for_each(Keys::forget);
+            self.folders.iter_mut().for_each(Folders::forget);
         }
+        // Groups come before the agents that belong to them.
+        self.folders.as_mut().map_or(Ok(()), |folders| folders.turn(database))?;
+        self.keys.as_mut().map_or(Ok(()), |keys| keys.turn(database))?;
+        if self.assigns {
+            first::turn(database)?;
+        }
+        self.silent.as_mut().map_or(Ok(()), |silent| silent.turn(database, now, scope))
     }
 }
 

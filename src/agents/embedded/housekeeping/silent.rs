@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Failed, Rows};
+use super::{DutyFailure, Rows};
 use crate::{
     agents::embedded::{Database, agents, answer::Failure},
     logging::{Scope, info},
@@ -30,7 +30,7 @@ impl Silent {
     }
 
     /// Disconnects those that have been silent for the limit.
-    pub(super) fn turn(&mut self, database: &impl Rows, now: Instant, scope: &Scope) -> Result<(), Failed> {
+    pub(super) fn turn(&mut self, database: &impl Rows, now: Instant, scope: &Scope) -> Result<(), DutyFailure> {
         if now < self.next {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use crate::{
     agents::embedded::{Database, answer::Failure, fault::message, labels},
     logging::warn,
-    wire::AtMost,
+    system::at_most::AtMost,
 };
 
 /// Records of one list: more agents than any cluster has. Everybody else waits while they are stored.
