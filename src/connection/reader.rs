@@ -200,7 +200,7 @@ impl<H: Handler> Reader<H> {
         let error = ErrorObject::cluster(
             3050,
             format!(
-                "'{}' may have {most} bytes, and all of one connection {HELD_BY_ONE} (README, Limits)",
+                "'{}' may have {most} bytes, and all of one connection {HELD_BY_ONE} (docs/limits.md)",
                 message.command
             ),
         );

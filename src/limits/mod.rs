@@ -1,6 +1,6 @@
 //! What anybody may take of a node: the one table of limits, and the two rules for what goes when one is reached.
 //!
-//! Every room takes its figures from here. README ("Limits") shows [`TABLE`] row by row, and a test holds the two together.
+//! Every room takes its figures from here. `docs/limits.md` shows [`TABLE`] row by row, and a test holds the two together.
 //! `cluster.json` has those that a site may want to change.
 //!
 //! The memory of a node under any peers is at most [`MEMORY`] and what its own files, agents and workers take at rest:
@@ -173,7 +173,7 @@ const fn row(what: &'static str, most: Most, full: &'static str) -> Row {
     Row { what, most, full }
 }
 
-/// The table, as README shows it.
+/// The table, as `docs/limits.md` shows it.
 pub const TABLE: &[(&str, &[Row])] = &[
     (
         "Before hello, or before a master's first message that the key opens",

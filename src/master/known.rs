@@ -100,7 +100,7 @@ impl Master {
             let since = left.map_or_else(|| "a while".to_owned(), |left| utc(left.since));
             warn!(
                 scope("Master", "Nodes"),
-                "{name}, away since {since}, is forgotten: more workers are away than are remembered (README, Limits). Forget \
+                "{name}, away since {since}, is forgotten: more workers are away than are remembered (docs/limits.md). Forget \
                  those that are gone for good, with 'cluster_control --forget NODE'."
             );
         }

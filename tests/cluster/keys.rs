@@ -153,7 +153,7 @@ impl Changing {
     }
 }
 
-/// The procedure of the README, with the nodes in every order in both steps, and with every link cut in every state.
+/// The procedure of `docs/key-rotation.md`, with the nodes in every order in both steps, and with every link cut in every state.
 #[test]
 fn nobody_stays_out_in_whatever_order_the_nodes_are_changed() {
     let (clock, hand) = FakeClock::new();

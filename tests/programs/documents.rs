@@ -1,9 +1,13 @@
-//! What the programs say of themselves: the help, the man page and the completion of each know the same options, and
-//! cluster.json(5) knows every setting.
+//! What is written for users agrees with the programs: the help, the man page and the completion of each have the same
+//! options, and documents the settings, limits and error codes of the program.
+
+mod prose;
+mod settings;
 
 use std::{
     collections::BTreeSet,
     fs,
+    path::Path,
     process::{Command, Output},
 };
 
@@ -17,8 +21,12 @@ const PROGRAMS: [(&str, &str, &str); 2] = [
     ("cluster_control", env!("CARGO_BIN_EXE_cluster_control"), "_cluster_control"),
 ];
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn etc(name: &str) -> String {
-    fs::read_to_string(format!("{}/etc/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    fs::read_to_string(root().join("etc").join(name)).unwrap()
 }
 
 fn run(mut command: Command, arguments: &[&str]) -> String {
@@ -89,53 +97,17 @@ fn values_are_completed_too() {
     assert_eq!(completed(control, of_control, &[control, "--wrong"]), Vec::<String>::new());
 }
 
-/// The head of the paragraph of each setting, with its default; those of a directory stand once, for all directories.
-fn heads(path: &str, value: &Value, found: &mut BTreeSet<String>) {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                let of_directory = path == "files" && value.is_object();
-                let name = if of_directory { "DIRECTORY" } else { name };
-                heads([path, name].join(".").trim_start_matches('.'), value, found);
-            }
-        }
-        _ if path.starts_with("files.DIRECTORY.") => _ = found.insert(format!(".B {path}")),
-        Value::Array(values) => {
-            let values: Vec<String> = values.iter().map(text).collect();
-            found.insert(format!(".BR {path} \" ({})\"", values.join(", ")));
-        }
-        _ => _ = found.insert(format!(".BR {path} \" ({})\"", text(value))),
-    }
-}
-
 #[test]
-fn cluster_json_5_knows_every_setting_its_default_and_every_directory() {
-    let settings: Value = serde_json::from_str(&etc("cluster.json")).unwrap();
-    let mut expected = BTreeSet::new();
-    heads("", &settings, &mut expected);
-    let directories = settings["files"].as_object().unwrap().iter().filter(|(_, value)| value.is_object());
-    expected.extend(directories.map(|(name, _)| format!(".B {name}")));
-    let page = etc("man/cluster.json.5");
-    let found: BTreeSet<String> =
-        page.split(".TP\n").skip(1).map(|paragraph| paragraph.lines().next().unwrap().to_owned()).collect();
-    assert!(expected.len() > 40);
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn the_readme_has_the_table_of_limits() {
+fn the_table_of_limits_is_that_of_the_program() {
     let mut text = String::new();
     for (title, rows) in TABLE {
         text.push_str(&format!("\n| {title} | at most | then |\n|---|---|---|\n"));
         rows.iter().for_each(|Row { what, most, full }| text.push_str(&format!("| {what} | {most} | {full} |\n")));
     }
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let (_, section) = readme.split_once("\n## Limits\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    assert!(section.contains(&text), "README, Limits, is to have:\n{text}");
+    let page = fs::read_to_string(root().join("docs/limits.md")).unwrap();
+    assert!(page.contains(&text), "docs/limits.md is to have:\n{text}");
     let memory = format!("{} MiB", MEMORY >> 20);
-    assert!(section.contains(&memory), "README, Limits, is to name {memory}");
+    assert!(page.contains(&memory), "docs/limits.md is to name {memory}");
 
     let settings: Value = serde_json::from_str(&etc("cluster.json")).unwrap();
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! A new key for a cluster of three that goes on meanwhile: the section "Change the key" of the README.
+//! A new key for a cluster of three that goes on meanwhile: `docs/key-rotation.md`.
 
 use std::{fs, process::Output};
 

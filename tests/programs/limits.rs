@@ -1,4 +1,4 @@
-//! What strangers, key holders and local programs may take of a node (README, "Limits"): who must go when there are too
+//! What strangers, key holders and local programs may take of a node (`docs/limits.md`): who must go when there are too
 //! many, and how much memory a node has at the most.
 
 use std::{

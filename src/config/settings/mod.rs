@@ -10,6 +10,7 @@ mod lines;
 mod link;
 mod logging;
 mod metrics;
+pub mod reference;
 mod section;
 mod version;
 
