@@ -1,17 +1,17 @@
 //! The registrar of this daemon, as those who ask it know it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{Backend, Begun, Unavailable, answer::Refusal, command, request::Request};
-use crate::{config::Auth, system::shutdown::Shutdown};
+use crate::{
+    config::Auth,
+    system::{
+        handover::{NoAnswer, Ticket, Waiting, handover},
+        shutdown::Shutdown,
+    },
+};
 
 /// Requests that wait for the thread. More wait for room.
 const QUEUE: usize = 256;
@@ -33,22 +33,7 @@ pub(super) struct Embedded {
 /// A request on its way to the thread.
 pub(super) struct Work {
     pub(super) request: Request,
-    /// Whoever sets it first decides whether it is done: the thread or the one who has waited for long enough.
-    decided: Arc<AtomicBool>,
-    answer: Sender<Vec<u8>>,
-}
-
-impl Work {
-    /// Takes it up; false if nobody waits for it any more.
-    pub(super) fn take(&self) -> bool {
-        !self.decided.swap(true, Ordering::AcqRel)
-    }
-
-    /// Gives the answer.
-    pub(super) fn answer(&self, answer: Vec<u8>) {
-        // Whoever has given up needs none.
-        let _ = self.answer.send(answer);
-    }
+    pub(super) ticket: Ticket<Vec<u8>>,
 }
 
 impl Embedded {
@@ -77,70 +62,29 @@ impl Backend for Embedded {
         match Request::parse(&text) {
             Ok(request) => {
                 let waiting = self.hand_in(queue, request);
-                Box::new(|| waiting?.wait())
+                Box::new(|| waiting.and_then(|waiting| waiting.wait(Some(WORK))).map_err(unavailable))
             }
             Err(refusal) => Box::new(move || Ok(refusal.answer())),
         }
     }
 }
 
-/// A request that the thread is going to get.
-struct Waiting {
-    decided: Arc<AtomicBool>,
-    answered: Receiver<Vec<u8>>,
-    deadline: Receiver<Instant>,
-    order: Shutdown,
-}
-
-fn failed(sent: bool, reason: &str) -> Unavailable {
-    Unavailable { reason: format!("the registrar {reason}"), sent }
-}
-
-fn stops() -> Unavailable {
-    failed(false, "stops with this node")
-}
-
-fn late(sent: bool) -> Unavailable {
-    failed(sent, "does not answer; is the disk of client.keys slow?")
-}
-
 impl Embedded {
-    fn hand_in(&self, queue: &Sender<Work>, request: Request) -> Result<Waiting, Unavailable> {
-        let decided = Arc::new(AtomicBool::new(false));
-        let (answer, answered) = bounded(1);
-        let work = Work { request, decided: decided.clone(), answer };
-        let deadline = crossbeam_channel::after(WAIT);
-        select! {
-            send(queue, work) -> sent => sent.map_err(|_| stops())?,
-            recv(self.order.channel()) -> _ => return Err(stops()),
-            recv(deadline) -> _ => return Err(late(false)),
-        }
-        Ok(Waiting { decided, answered, deadline, order: self.order.clone() })
+    fn hand_in(&self, queue: &Sender<Work>, request: Request) -> Result<Waiting<Vec<u8>>, NoAnswer> {
+        let (ticket, waiting) = handover(WAIT, &self.order);
+        waiting.hand_in(queue, Work { request, ticket })?;
+        Ok(waiting)
     }
 }
 
-impl Waiting {
-    fn wait(self) -> Result<Vec<u8>, Unavailable> {
-        let Self { decided, answered, deadline, order } = self;
-        let unanswered = || match decided.load(Ordering::Acquire) {
-            true => failed(true, "failed; the log tells why"),
-            false => stops(),
-        };
-        // A thread that has ended drops nothing of what is still in its queue, so the order to stop counts here, too.
-        let given_up = select! {
-            recv(answered) -> answer => return answer.map_err(|_| unanswered()),
-            recv(order.channel()) -> _ => stops(),
-            recv(deadline) -> _ => late(false),
-        };
-        if !decided.swap(true, Ordering::AcqRel) {
-            return Err(given_up);
-        }
-        match answered.recv_timeout(WORK) {
-            Ok(answer) => Ok(answer),
-            Err(crossbeam_channel::RecvTimeoutError::Timeout) => Err(late(true)),
-            Err(crossbeam_channel::RecvTimeoutError::Disconnected) => Err(unanswered()),
-        }
-    }
+fn unavailable(none: NoAnswer) -> Unavailable {
+    let (sent, reason) = match none {
+        NoAnswer::Stopped => (false, "stops with this node"),
+        NoAnswer::Late => (false, "does not answer; is the disk of client.keys slow?"),
+        NoAnswer::Slow => (true, "does not answer; is the disk of client.keys slow?"),
+        NoAnswer::Failed => (true, "failed; the log tells why"),
+    };
+    Unavailable { reason: format!("the registrar {reason}"), sent }
 }
 
 #[cfg(test)]
@@ -156,14 +100,14 @@ mod tests {
         let (registrar, work) = Embedded::master(Auth::default(), order);
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| registrar.begin(&[GET, b"\0"].concat())());
-            let taken = work.recv().unwrap();
+            let taken = work.recv().unwrap().ticket;
             assert!(taken.take() && !taken.take());
             taken.answer(b"done".to_vec());
             assert_eq!(asked.join().unwrap().unwrap(), b"done");
 
             // The thread fails in the middle: it may be done.
             let asked = scope.spawn(|| registrar.begin(GET)());
-            let taken = work.recv().unwrap();
+            let taken = work.recv().unwrap().ticket;
             assert!(taken.take());
             drop(taken);
             assert!(asked.join().unwrap().unwrap_err().sent);

@@ -160,7 +160,7 @@ impl Registrar {
     fn batch(&mut self, first: Work) {
         let mut works = vec![first];
         works.extend(self.work.try_iter().take(BATCH - 1));
-        works.retain(Work::take);
+        works.retain(|work| work.ticket.take());
         if let Err(panic) = guard(|| self.carry_out(&works)) {
             error!(self.scope, "Requests failed: {panic}. Please report this.");
             self.file.forget();
@@ -172,7 +172,7 @@ impl Registrar {
     pub(super) fn carry_out(&mut self, works: &[Work]) {
         let requests: Vec<&Request> = works.iter().map(|work| &work.request).collect();
         let (answers, removed) = self.answers(&requests);
-        works.iter().zip(answers).for_each(|(work, answer)| work.answer(answer));
+        works.iter().zip(answers).for_each(|(work, answer)| work.ticket.answer(answer));
         // A large folder is not to keep anybody waiting.
         removed.iter().for_each(|agent| leftovers::remove(&self.home, Some(agent.id()), Some(agent.name())));
     }

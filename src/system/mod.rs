@@ -8,6 +8,7 @@ pub mod directory;
 pub mod disk;
 pub mod doorway;
 pub mod first_process;
+pub mod handover;
 pub mod hex;
 pub mod human;
 pub mod json;

@@ -1,15 +1,14 @@
 //! Rows of agents: made, changed, removed, found (`spec/agentdb.md` 7.1 to 7.10).
 
-use rusqlite::{ToSql, params};
+use rusqlite::params;
 
 use super::{
     Answer, Database,
-    answer::{Failure, LONGEST, Sized},
-    command::integer,
-    fault::message,
-    labels, rows,
+    answer::{BoundedArray, Failure, LONGEST},
+    arguments::{integer, json},
+    groups, labels, rows,
+    statements::{OK, execute, logged, select, sized},
 };
-use crate::{logging::error, sockets::json::Json};
 
 /// The last keep-alive of the manager itself: it is always there.
 const FOR_EVER: i64 = 253_402_300_799;
@@ -20,57 +19,17 @@ const PRECEDENCE: &str = "CASE
     WHEN sync_status = 'syncreq' AND ?2 IN ('syncreq_keepalive', 'syncreq_status') THEN sync_status
     ELSE ?2 END";
 
-const OK: Answer = Answer::Ok(String::new());
-
-/// The JSON argument of a command.
-pub(super) fn parse(arguments: &str) -> Result<Json, Failure> {
-    Json::parse(arguments).ok_or_else(|| Failure::Json(arguments.to_owned()))
-}
-
+/// What is said of an argument that is not of the shape that its command wants.
 fn shape(arguments: &str) -> impl Fn() -> Failure + '_ {
     || Failure::Shape(arguments.to_owned())
 }
 
-fn execute(database: &Database, sql: &str, values: &[&dyn ToSql]) -> Result<Answer, Failure> {
-    database.connection.prepare_cached(sql)?.execute(values)?;
-    Ok(OK)
-}
-
-/// The rows of a query, as many as somebody can get; `failed` is what the original says when it cannot be made.
-pub(super) fn select(database: &Database, sql: &str, values: &[&dyn ToSql], failed: &str) -> Result<Answer, Failure> {
-    let rows = || rows::array(database.connection.prepare_cached(sql)?.query(values)?, LONGEST);
-    rows().map(Answer::Ok).map_err(|error| told(error, failed))
-}
-
-/// The rows of a query as far as they fit.
-pub(super) fn sized(database: &Database, sql: &str, values: &[&dyn ToSql], failed: &str) -> Result<Answer, Failure> {
-    let fill = || -> rusqlite::Result<Answer> {
-        let mut statement = database.connection.prepare_cached(sql)?;
-        let (mut rows, mut array, mut element) = (statement.query(values)?, Sized::new(2), String::new());
-        while let Some(row) = rows.next()? {
-            element.clear();
-            rows::push_row(&mut element, row)?;
-            if !array.push(&element) {
-                return Ok(Answer::Due(array.finish()));
-            }
-        }
-        Ok(Answer::Ok(array.finish()))
-    };
-    fill().map_err(|error| told(error, failed))
-}
-
-/// The original's text, and SQLite's own in the log: the caller cannot do anything about it, a person can.
-pub(super) fn told(error: rusqlite::Error, text: &str) -> Failure {
-    error!("[Cluster] [Agent database]", "{text} SQLite says: {}", message(&error));
-    Failure::Text(text.to_owned())
-}
-
 pub(super) fn insert(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agent = parse(arguments)?;
+    let agent = json(arguments)?;
     let required = (agent.number_of("id"), agent.text_of("name"), agent.number_of("date_add"));
     let (Some(id), Some(name), Some(date_add)) = required else { return Err(shape(arguments)()) };
     let group = agent.text_of("group");
-    if group.is_some_and(|group| !group.is_empty() && !group.split(',').all(super::groups::is_valid_name)) {
+    if group.is_some_and(|group| !group.is_empty() && !group.split(',').all(groups::is_valid_name)) {
         return Err(Failure::Text("Cannot execute Global database query; not an error".to_owned()));
     }
     database.group_hash.take();
@@ -91,13 +50,13 @@ pub(super) fn insert(database: &Database, arguments: &str) -> Result<Answer, Fai
 }
 
 pub(super) fn update_name(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agent = parse(arguments)?;
+    let agent = json(arguments)?;
     let (Some(id), Some(name)) = (agent.number_of("id"), agent.text_of("name")) else { return Err(shape(arguments)()) };
     execute(database, "UPDATE agent SET name = ?2 WHERE id = ?1", params![id, name])
 }
 
 pub(super) fn update_data(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agent = parse(arguments)?;
+    let agent = json(arguments)?;
     let Some(id) = agent.number_of("id") else { return Err(shape(arguments)()) };
     let text = |name| agent.text_of(name);
     let keepalive = if id == 0 { FOR_EVER } else { database.now() };
@@ -136,7 +95,7 @@ pub(super) fn update_data(database: &Database, arguments: &str) -> Result<Answer
 }
 
 pub(super) fn update_keepalive(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agent = parse(arguments)?;
+    let agent = json(arguments)?;
     let required = (agent.number_of("id"), agent.text_of("connection_status"), agent.text_of("sync_status"));
     let (Some(id), Some(status), Some(sync)) = required else { return Err(shape(arguments)()) };
     let sql = format!(
@@ -148,7 +107,7 @@ pub(super) fn update_keepalive(database: &Database, arguments: &str) -> Result<A
 }
 
 pub(super) fn update_connection_status(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agent = parse(arguments)?;
+    let agent = json(arguments)?;
     let texts = (agent.text_of("connection_status"), agent.text_of("sync_status"));
     let numbers = (agent.number_of("id"), agent.number_of("status_code"));
     let ((Some(status), Some(sync)), (Some(id), Some(code))) = (texts, numbers) else {
@@ -163,7 +122,7 @@ pub(super) fn update_connection_status(database: &Database, arguments: &str) -> 
 }
 
 pub(super) fn update_status_code(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agent = parse(arguments)?;
+    let agent = json(arguments)?;
     let required = (agent.number_of("id"), agent.number_of("status_code"), agent.text_of("sync_status"));
     let (Some(id), Some(code), Some(sync)) = required else { return Err(shape(arguments)()) };
     let sql = format!("UPDATE agent SET sync_status = {PRECEDENCE}, status_code = ?3, version = ?4 WHERE id = ?1");
@@ -187,7 +146,7 @@ pub(super) fn group(database: &Database, arguments: &str) -> Result<Answer, Fail
 }
 
 pub(super) fn find(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agent = parse(arguments)?;
+    let agent = json(arguments)?;
     let (Some(name), Some(ip)) = (agent.text_of("name"), agent.text_of("ip")) else { return Err(shape(arguments)()) };
     let sql = "SELECT id FROM agent WHERE name = ?1 AND (register_ip = ?2 OR register_ip LIKE ?2 || '/%')";
     let rows = rows::array(database.connection.prepare_cached(sql)?.query(params![name, ip])?, LONGEST)?;
@@ -220,7 +179,7 @@ pub(super) fn all(database: &Database, arguments: &str) -> Result<Answer, Failur
                 }
                 Ok(Answer::Rows(texts))
             };
-            collect().map_err(|error| told(error, FAILED))
+            collect().map_err(|error| logged(error, FAILED))
         }
         _ => Err(missing("'last_id' or 'context'")),
     }
@@ -247,9 +206,9 @@ pub(super) fn disconnect(database: &Database, arguments: &str) -> Result<Answer,
     let last = integer(words.next().ok_or_else(|| missing("last id"))?);
     let keepalive = integer(words.next().ok_or_else(|| missing("keepalive"))?);
     let sync = words.next().ok_or_else(|| missing("sync_status"))?;
-    let mut array = Sized::new(2);
+    let mut array = BoundedArray::new(2);
     let complete = disconnect_silent(database, last, keepalive, sync, |id| array.push(&format!(r#"{{"id":{id}}}"#)))
-        .map_err(|error| told(error, "Error getting agents to be disconnected from global.db."))?;
+        .map_err(|error| logged(error, "Error getting agents to be disconnected from global.db."))?;
     Ok(if complete { Answer::Ok(array.finish()) } else { Answer::Due(array.finish()) })
 }
 

@@ -78,12 +78,12 @@ pub(super) fn near(text: &str) -> &str {
 }
 
 /// A JSON array that stops growing when the answer would become too long.
-pub(super) struct Sized {
+pub(super) struct BoundedArray {
     text: String,
     size: usize,
 }
 
-impl Sized {
+impl BoundedArray {
     /// An empty array whose surroundings take `overhead` bytes; 2 for a bare one.
     pub(super) fn new(overhead: usize) -> Self {
         Self { text: "[".to_owned(), size: overhead }

@@ -1,10 +1,16 @@
 //! Which command is which function (`spec/agentdb.md` 2, 6).
 
+use std::time::Instant;
+
+use log::Level;
+
 use super::{
     Answer, Database, agents,
     answer::{Failure, near},
+    fault::{blames_the_request, unusable},
     groups, info, labels, other, sql,
 };
+use crate::logging::log;
 
 /// Does one command; the text is what follows its name and one blank.
 pub(super) type Handler = fn(&Database, arguments: &str) -> Result<Answer, Failure>;
@@ -86,7 +92,7 @@ const COMMANDS: [Command; 34] = [
 ];
 
 /// How a request of another program is to be done.
-pub(super) enum Kind<'a> {
+pub(super) enum Pace<'a> {
     /// It takes no longer than the rows that it is about.
     Short,
     /// It holds the database for as long as it says.
@@ -96,12 +102,12 @@ pub(super) enum Kind<'a> {
 }
 
 /// How to do a request.
-pub(super) fn kind(request: &str) -> Kind<'_> {
+pub(super) fn pace(request: &str) -> Pace<'_> {
     let words = text(request).strip_prefix("global ").map(split);
     match words {
-        Some(("sql", Some(statement))) => Kind::Sql(statement),
-        Some(("sleep", Some(_))) => Kind::Rests,
-        _ => Kind::Short,
+        Some(("sql", Some(statement))) => Pace::Sql(statement),
+        Some(("sleep", Some(_))) => Pace::Rests,
+        _ => Pace::Short,
     }
 }
 
@@ -109,6 +115,28 @@ pub(super) fn kind(request: &str) -> Kind<'_> {
 fn text(request: &str) -> &str {
     let request = request.split('\0').next().unwrap_or_default();
     request.strip_suffix('\n').unwrap_or(request).trim_start_matches([' ', '\n'])
+}
+
+impl Database {
+    /// Does what a request of another program says.
+    pub fn answer(&mut self, request: &str) -> Answer {
+        self.try_answer(request).unwrap_or_else(|failure| Answer::Err(failure.to_string()))
+    }
+
+    pub(super) fn try_answer(&mut self, request: &str) -> Result<Answer, Failure> {
+        run(self, request).inspect_err(|failure| self.complain(failure))
+    }
+
+    /// Tells the log what a person must see to: the program that asked can do nothing about a full disk.
+    fn complain(&self, failure: &Failure) {
+        if let Failure::Sql(error) = failure
+            && !blames_the_request(error)
+        {
+            let text = unusable(self.path(), error);
+            let level = self.complaints.level(Level::Error, &text, Instant::now());
+            log!("[Cluster] [Agent database]", level, "{text}.");
+        }
+    }
 }
 
 /// Does what a request says.
@@ -149,31 +177,9 @@ fn split(text: &str) -> (&str, Option<&str>) {
     blank.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])))
 }
 
-/// A decimal number read as C's `atoi` does: blanks before it and anything behind it are skipped, nothing is 0.
-pub(super) fn integer(text: &str) -> i64 {
-    let text = text.trim_start();
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(digits) => (true, digits),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let value = digits
-        .bytes()
-        .take_while(u8::is_ascii_digit)
-        .fold(0_i64, |value, digit| value.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
-    if negative { -value } else { value }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_read_leniently() {
-        let cases = [("1", 1), (" 019x", 19), ("-1", -1), ("", 0), ("x", 0), ("99999999999999999999", i64::MAX)];
-        for (text, number) in cases {
-            assert_eq!(integer(text), number, "{text}");
-        }
-    }
 
     #[test]
     fn a_blank_behind_a_backslash_does_not_end_a_word() {

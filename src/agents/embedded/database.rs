@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs::{self, OpenOptions, Permissions},
+    fs::{OpenOptions, Permissions},
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -14,31 +14,27 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use log::Level;
 use nix::{
     errno::Errno,
-    sys::statvfs::statvfs,
     unistd::{AccessFlags, access},
 };
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags,
+    Connection, OpenFlags,
     hooks::{Action, AuthContext, Authorization},
     limits::Limit,
 };
 
 use super::{
-    Answer,
     access::only_rows,
     answer::Failure,
     changes::Changes,
-    command,
-    fault::{blames_the_request, may_be_full, message, unusable},
+    fault::{may_be_full, unusable},
     limit::TimeLimit,
     schema,
 };
 use crate::{
     config::NodeType,
-    logging::{Repeats, log},
+    logging::Repeats,
     system::{clock::Clock, random, user::lasting_mode},
 };
 
@@ -54,33 +50,12 @@ const STATEMENTS: usize = 128;
 /// KiB of pages that are kept in memory: changes of a thousand agents in a hundred thousand fit.
 const CACHE: i64 = 8 * 1024;
 
-/// Rows that have changed until the log is worth being written into the file.
-const CHANGED: u64 = 1_000;
-
 /// Pages of the log from which on that is not put off any more.
-const LOG: i64 = 10_000;
+const PAGES: i64 = 10_000;
 
 /// Bytes of a log that may stay beside the file when nobody waits. A short one is written over, which is faster than
 /// beginning a new one.
-const SHORT: u64 = 4 * 1024 * 1024;
-
-/// From one attempt to shorten the log to the next: whoever reads may be in its way.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// Bytes that one statement of another program may add to the file, and that it may not make longer: more than half a
-/// million agents need.
-const ADDED: u64 = 64 * 1024 * 1024;
-const MOST: u64 = 1024 * 1024 * 1024;
-
-/// The part of the file system that such statements leave free, and the most that it need be, in bytes.
-const LEFT: u64 = 32;
-const MOST_LEFT: u64 = 256 * 1024 * 1024;
-
-/// What SQLite takes for no limit of pages.
-pub(super) const NO_LIMIT: i64 = 4_294_967_294;
-
-/// Bytes that must be free for more than reading what is there.
-const ROOM: u64 = 1024 * 1024;
+pub(super) const SHORT: u64 = 4 * 1024 * 1024;
 
 /// Bytes of the longest text. A statement of another program is not to take the memory of this one.
 pub(super) const LONGEST: i32 = 4 * 1024 * 1024;
@@ -112,13 +87,13 @@ pub struct Database {
     /// Another one each time that a file is opened: what was known of the one before is not known of this.
     pub(super) instance: u32,
     clock: Clock,
-    complaints: Repeats,
+    pub(super) complaints: Repeats,
     /// Whether the statement that is prepared is this daemon's, and may do anything.
     is_own: Arc<AtomicBool>,
     /// Whether it was opened on a full disk.
-    is_alone: bool,
+    pub(super) is_alone: bool,
     /// Changes of rows that are in the file, as SQLite counts them.
-    tidied: u64,
+    pub(super) tidied: u64,
     /// When it was last tried to shorten the log.
     pub(super) shortened: Option<Instant>,
 }
@@ -206,7 +181,7 @@ impl Database {
         }
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE)?;
-        connection.pragma_update(None, "wal_autocheckpoint", LOG)?;
+        connection.pragma_update(None, "wal_autocheckpoint", PAGES)?;
         connection.pragma_update_and_check(None, "journal_size_limit", SHORT as i64, |_| Ok(()))?;
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, LONGEST)?;
         if self.is_alone {
@@ -235,11 +210,6 @@ impl Database {
         self.is_alone
     }
 
-    /// Whether it was opened on a full disk, and the disk is full no more.
-    pub(super) fn has_new_room(&self) -> bool {
-        self.is_alone && room(self.path()).is_none_or(|(free, _)| free >= ROOM)
-    }
-
     /// Does what statements of other programs may not.
     pub(super) fn as_own<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
         self.is_own.store(true, Ordering::Relaxed);
@@ -248,57 +218,13 @@ impl Database {
         done
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         Path::new(self.connection.path().unwrap_or_default())
-    }
-
-    /// Does `work`, which writes, for another program: with a bound on the bytes that it may add to the disk.
-    pub(super) fn bounded<T>(&self, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-        let limit = |pages: i64| {
-            self.as_own(|connection| connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())))
-        };
-        let number = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-        let (pages, size) = (number("page_count")?, number("page_size")?.max(1) as u64);
-        // What is written goes to the log first, and to the file later.
-        let free =
-            room(self.path()).map_or(ADDED, |(free, size)| free.saturating_sub((size / LEFT).min(MOST_LEFT)) / 2);
-        let room = free.min(ADDED).min(MOST.saturating_sub((pages as u64).saturating_mul(size)));
-        limit(pages + (room / size) as i64)?;
-        let done = work();
-        limit(NO_LIMIT)?;
-        done.map_err(|failure| match failure {
-            Failure::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => Failure::Text(format!(
-                "Cannot execute Global database query; {}: a statement may add {} bytes now",
-                message(&error),
-                room / size * size
-            )),
-            other => other,
-        })
     }
 
     /// Unix time in seconds.
     pub(super) fn now(&self) -> i64 {
         self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
-    }
-
-    /// Does what a request of another program says.
-    pub fn answer(&mut self, request: &str) -> Answer {
-        self.try_answer(request).unwrap_or_else(|failure| Answer::Err(failure.to_string()))
-    }
-
-    pub(super) fn try_answer(&mut self, request: &str) -> Result<Answer, Failure> {
-        command::run(self, request).inspect_err(|failure| self.complain(failure))
-    }
-
-    /// Tells the log what a person must see to: the program that asked can do nothing about a full disk.
-    fn complain(&self, failure: &Failure) {
-        if let Failure::Sql(error) = failure
-            && !blames_the_request(error)
-        {
-            let text = unusable(self.path(), error);
-            let level = self.complaints.level(Level::Error, &text, Instant::now());
-            log!("[Cluster] [Agent database]", level, "{text}.");
-        }
     }
 
     /// Does `work` in one transaction. What it did stays even if it fails halfway, as in the original; what it is not to
@@ -346,30 +272,6 @@ impl Database {
         [&self.info, &self.assignments, &self.connected].into_iter().for_each(Changes::reset);
     }
 
-    /// Writes the log into the file if it has become long, and shortens it; for times when nobody waits, because this
-    /// waits for the disk.
-    pub fn tidy(&mut self) {
-        let (changes, now) = (self.connection.total_changes(), Instant::now());
-        let is_long = self.log() > SHORT && self.shortened.is_none_or(|before| now.duration_since(before) >= AGAIN);
-        if changes - self.tidied < CHANGED && !is_long {
-            return;
-        }
-        self.tidied = changes;
-        // If it fails, the log goes on, and the next time it may succeed.
-        let _ = self.connection.query_row("PRAGMA wal_checkpoint", [], |_| Ok(()));
-        if is_long {
-            self.shortened = Some(now);
-            let _ = self.as_own(shorten);
-        }
-    }
-
-    /// The bytes of the log.
-    fn log(&self) -> u64 {
-        let mut path = self.path().as_os_str().to_owned();
-        path.push("-wal");
-        fs::metadata(path).map_or(0, |about| about.len())
-    }
-
     /// Closes the file and leaves it as one file without a log beside it, which the original's daemon can take over.
     pub fn close(self) {
         self.connection.flush_prepared_statement_cache();
@@ -397,16 +299,9 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 /// Writes the log into the file and makes it empty, unless somebody is in the way.
-fn shorten(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn shorten(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::ZERO)?;
     let done = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     connection.busy_timeout(BUSY)?;
     done
-}
-
-/// Bytes that are free on the file system of a file, and all that it has; none if it does not tell.
-fn room(path: &Path) -> Option<(u64, u64)> {
-    let about = statvfs(path.parent()?).ok()?;
-    let unit = about.fragment_size();
-    Some((about.blocks_available().saturating_mul(unit), about.blocks().saturating_mul(unit)))
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{Answer, Database, agents::select, answer::Failure, command::integer};
+use super::{Answer, Database, answer::Failure, arguments::integer, statements::select};
 
 /// `get-labels`.
 pub(super) fn get(database: &Database, arguments: &str) -> Result<Answer, Failure> {

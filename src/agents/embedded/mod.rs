@@ -13,11 +13,13 @@
 mod access;
 mod agents;
 mod answer;
+mod arguments;
 mod changes;
 mod command;
 mod database;
 mod fault;
 mod groups;
+mod handle;
 pub mod housekeeping;
 mod info;
 mod labels;
@@ -29,11 +31,16 @@ mod routes;
 mod rows;
 mod schema;
 pub mod server;
+mod space;
 mod sql;
+mod statements;
 #[cfg(test)]
 mod tests;
+mod tidy;
+mod work;
 
 pub use answer::Answer;
 pub use database::Database;
 pub use groups::is_valid_name as is_group_name;
-pub use owner::{Embedded, Owner};
+pub use handle::Embedded;
+pub use owner::Owner;

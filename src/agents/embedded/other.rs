@@ -5,7 +5,7 @@ use std::{fmt::Write, time::Duration};
 use rusqlite::OptionalExtension;
 use serde_json::{Value, json};
 
-use super::{Answer, Database, answer::Failure, command::integer, sql::PATIENCE};
+use super::{Answer, Database, answer::Failure, arguments::integer, sql::PATIENCE};
 
 /// A testing aid, which may hold the database as long as any statement.
 pub(super) fn sleep(database: &Database, arguments: &str) -> Result<Answer, Failure> {

@@ -6,28 +6,18 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, select_biased};
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 use log::Level;
 
-use super::{
-    Answer, Database,
-    answer::Failure,
-    command::{self, Kind},
-    info::LONGEST_OBJECT,
-    reader::Reader,
-    routes::route,
-    server::Serve,
-};
+use super::{Database, reader::Reader, work::Work};
 use crate::{
-    agents::{Backend, Error, Pending, Reply},
     config::NodeType,
     logging::{Repeats, Scope, error, info, log, scope},
-    sockets::frame::LONGEST,
     system::{
         clock::Clock,
         shutdown::Shutdown,
@@ -38,9 +28,6 @@ use crate::{
 /// Work that waits for the thread. More callers than this wait for room.
 const QUEUE: usize = 64;
 
-/// How long a caller waits until its work begins.
-const PATIENCE: Duration = Duration::from_secs(40);
-
 /// From one attempt to open the file to the next.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -50,173 +37,15 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// How long the end waits for a statement that reads to be interrupted.
 const END: Duration = Duration::from_secs(5);
 
-/// Work for the thread that owns a `D`.
-pub(super) type Work<D> = Box<dyn FnOnce(Result<&mut D, &str>) + Send>;
-
-/// The handle of the embedded database; cheap to clone.
+/// The ways to the threads; cheap to clone.
 #[derive(Clone)]
-pub struct Embedded {
-    /// What the cluster needs, and what is soon done.
-    queue: Sender<Work<Database>>,
-    /// Statements of other programs that write.
-    others: Sender<Work<Database>>,
-    /// Those that only read.
-    reads: Sender<Work<Reader>>,
-    shutdown: Shutdown,
-}
-
-impl Embedded {
-    /// The handle and the thread's part of the database in this file; nothing is opened yet, and work waits until
-    /// [`Owner::start`]. `order` ends it, after those who use it.
-    pub fn new(path: PathBuf, role: NodeType, clock: Clock, order: Shutdown) -> (Self, Owner) {
-        let (queue, work) = bounded(QUEUE);
-        let (others, statements) = bounded(QUEUE);
-        let (reads, reading) = bounded(QUEUE);
-        let owner = Owner {
-            path,
-            role,
-            shared: None,
-            clock,
-            database: Err("it has not been opened yet".to_owned()),
-            tried: None,
-            readable: Arc::default(),
-            inode: 0,
-            looked: Instant::now(),
-            scope: scope("Cluster", "Agent database"),
-            told: Repeats::default(),
-            work,
-            statements,
-            reading,
-            order: order.clone(),
-        };
-        (Self { queue, others, reads, shutdown: order }, owner)
-    }
-
-    /// Does `work` with the database, on its thread.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`] when the file cannot be used, the node stops, or the work was not begun in time; what is begun
-    /// is waited for.
-    pub fn with<T: Send + 'static>(&self, work: impl FnOnce(&mut Database) -> T + Send + 'static) -> Result<T, Error> {
-        self.within(PATIENCE, work)
-    }
-
-    pub(super) fn within<T: Send + 'static>(
-        &self,
-        patience: Duration,
-        work: impl FnOnce(&mut Database) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        self.hand(&self.queue, patience, work)
-    }
-
-    /// Does what another program asks. What may take long is done beside the work of the cluster, or after it.
-    fn ask(&self, request: String) -> Result<Result<Answer, Failure>, Error> {
-        let queue = match command::kind(&request) {
-            Kind::Short => &self.queue,
-            Kind::Rests => &self.others,
-            Kind::Sql(statement) => {
-                let statement = statement.to_owned();
-                match self.hand(&self.reads, PATIENCE, move |reader: &mut Reader| reader.read(&statement))? {
-                    Some(answer) => return Ok(answer),
-                    None => &self.others,
-                }
-            }
-        };
-        self.hand(queue, PATIENCE, move |database| database.try_answer(&request))
-    }
-
-    fn hand<D, T: Send + 'static>(
-        &self,
-        queue: &Sender<Work<D>>,
-        patience: Duration,
-        work: impl FnOnce(&mut D) -> T + Send + 'static,
-    ) -> Result<T, Error> {
-        let (done, result) = bounded(1);
-        // Either the thread begins the work, or the caller gives it up before: what was given out counts as sent, and
-        // there must be somebody to take it.
-        let taken = Arc::new(AtomicBool::new(false));
-        let begun = taken.clone();
-        let work: Work<D> = Box::new(move |database| {
-            if begun.swap(true, Ordering::AcqRel) {
-                return;
-            }
-            let result = match database {
-                Ok(database) => Ok(work(database)),
-                Err(reason) => Err(Error::Unavailable(reason.to_owned())),
-            };
-            // The caller waits: it has not given up.
-            let _ = done.send(result);
-        });
-        let stops = || Error::Unavailable("this node stops".to_owned());
-        let deadline = crossbeam_channel::after(patience);
-        let late = || Error::Unavailable(format!("it has not answered for {} s", patience.as_secs_f64()));
-        select! {
-            send(queue, work) -> sent => sent.map_err(|_| stops())?,
-            recv(self.shutdown.channel()) -> _ => return Err(stops()),
-            recv(deadline) -> _ => return Err(late()),
-        }
-        let failed = |_| Error::Unavailable("the work failed; the log tells why".into());
-        let given_up = select! {
-            recv(result) -> result => return result.map_err(failed)?,
-            // Work that came a moment too late stays in the queue of a thread that has ended.
-            recv(self.shutdown.channel()) -> _ => stops(),
-            recv(deadline) -> _ => late(),
-        };
-        if taken.swap(true, Ordering::AcqRel) { result.recv().map_err(failed)? } else { Err(given_up) }
-    }
-}
-
-impl Serve for Embedded {
-    fn answer(&self, request: String) -> Answer {
-        match self.ask(request) {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(failure)) => Answer::Err(failure.to_string()),
-            Err(_) => Answer::Err("Couldn't open DB global".to_owned()),
-        }
-    }
-
-    fn route(&self, method: &str, path: &str, body: String) -> (u16, String) {
-        let (method, path) = (method.to_owned(), path.to_owned());
-        let answer = self.with(move |database| route(database, &method, &path, &body));
-        answer.unwrap_or((500, String::new()))
-    }
-}
-
-impl Backend for Embedded {
-    fn query(&self, request: &str) -> Result<Reply, Error> {
-        let request = short(request)?;
-        reply(self.with(move |database| command::run(database, &request))??)
-    }
-
-    fn command(&self, request: &str) -> Result<Reply, Error> {
-        reply(self.ask(short(request)?)??)
-    }
-
-    fn take_pending(&self) -> Result<Pending, Error> {
-        Ok(self.with(|database| database.take_pending(LONGEST_OBJECT))??)
-    }
-
-    fn store(&self, object: &str) -> Result<Option<usize>, Error> {
-        let object = object.to_owned();
-        Ok(Some(self.with(move |database| database.store(&object))??))
-    }
-}
-
-/// The request, if it is one: read as JSON a longer one would take many times its length.
-fn short(request: &str) -> Result<String, Error> {
-    if request.len() > LONGEST {
-        return Err(Error::Refused(format!("'{request:.32}' has {} bytes; {LONGEST} are the most", request.len())));
-    }
-    Ok(request.to_owned())
-}
-
-fn reply(answer: Answer) -> Result<Reply, Error> {
-    match answer {
-        Answer::Ok(payload) | Answer::Raw(payload) => Ok(Reply::Ok(payload)),
-        Answer::Due(payload) => Ok(Reply::Due(payload)),
-        Answer::Err(text) => Err(Error::Refused(text)),
-        Answer::Rows(rows) => Ok(Reply::Ok(format!("[{}]", rows.join(",")))),
-    }
+pub(super) struct Queues {
+    /// For what the cluster needs, and what is soon done.
+    pub(super) own: Sender<Work<Database>>,
+    /// For statements of other programs that write.
+    pub(super) others: Sender<Work<Database>>,
+    /// For those that only read.
+    pub(super) reads: Sender<Work<Reader>>,
 }
 
 /// What the `agent-db` thread owns.
@@ -245,6 +74,28 @@ pub struct Owner {
 impl Owner {
     /// The threads that [`Owner::start`] starts.
     pub const THREADS: usize = 2;
+
+    pub(super) fn new(path: PathBuf, role: NodeType, clock: Clock, order: Shutdown) -> (Self, Queues) {
+        let ((own, work), (others, statements), (reads, reading)) = (bounded(QUEUE), bounded(QUEUE), bounded(QUEUE));
+        let owner = Self {
+            path,
+            role,
+            shared: None,
+            clock,
+            database: Err("it has not been opened yet".to_owned()),
+            tried: None,
+            readable: Arc::default(),
+            inode: 0,
+            looked: Instant::now(),
+            scope: scope("Cluster", "Agent database"),
+            told: Repeats::default(),
+            work,
+            statements,
+            reading,
+            order,
+        };
+        (owner, Queues { own, others, reads })
+    }
 
     /// Lets it know groups by their folders in `shared`, which is etc/shared, from the instant at which they are made.
     #[must_use]

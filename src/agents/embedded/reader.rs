@@ -23,8 +23,8 @@ use super::{
     answer::Failure,
     database::{BUSY, LONGEST, STEPS},
     limit::TimeLimit,
-    owner::Work,
     sql,
+    work::Work,
 };
 use crate::{
     logging::error,

@@ -1,10 +1,13 @@
 //! `set-agent-groups` (`spec/agentdb.md` 7.12). Each element is done whole, and one that fails does not stop the others.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
-use super::{hash, id_of, id_or_new, make, names};
+use super::{
+    hash, names,
+    table::{belong, exists, id_of, id_or_new, leave_none_without, make},
+};
 use crate::{
-    agents::embedded::{Answer, Database, agents::parse, answer::Failure, fault::message},
+    agents::embedded::{Answer, Database, answer::Failure, arguments::json, fault::message},
     config::NodeType,
     logging::{debug, warn},
     sockets::json::Json,
@@ -42,7 +45,7 @@ impl Mode {
 }
 
 pub(in crate::agents::embedded) fn set(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let request = parse(arguments)?;
+    let request = json(arguments)?;
     let (Some(data), Some(mode)) = (request.get("data").and_then(Json::array), request.text_of("mode")) else {
         return Err(Failure::Text("Invalid JSON data, missing required fields".to_owned()));
     };
@@ -224,26 +227,4 @@ impl Assignment<'_> {
         }
         Ok(complete)
     }
-}
-
-/// An agent that is left without a group goes to `default`; whether that succeeded.
-pub(super) fn leave_none_without(database: &Database, agent: i64) -> rusqlite::Result<bool> {
-    if database.connection.prepare_cached("SELECT 1 FROM belongs WHERE id_agent = ?1")?.exists([agent])? {
-        return Ok(true);
-    }
-    let Some(default) = id_of(database, "default")? else { return Ok(false) };
-    if !exists(database, agent)? {
-        return Ok(false);
-    }
-    belong(database, agent, default, 0).map(|()| true)
-}
-
-fn belong(database: &Database, agent: i64, group: i64, priority: i64) -> rusqlite::Result<()> {
-    let sql = "INSERT OR REPLACE INTO belongs (id_agent, id_group, priority) VALUES (?1, ?2, ?3)";
-    database.connection.prepare_cached(sql)?.execute([agent, group, priority]).map(drop)
-}
-
-fn exists(database: &Database, agent: i64) -> rusqlite::Result<bool> {
-    let mut statement = database.connection.prepare_cached("SELECT 1 FROM agent WHERE id = ?1")?;
-    Ok(statement.query_row([agent], |_| Ok(())).optional()?.is_some())
 }

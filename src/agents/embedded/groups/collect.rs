@@ -6,10 +6,11 @@ use super::hash;
 use crate::{
     agents::embedded::{
         Answer, Database,
-        agents::parse,
-        answer::{Failure, Sized},
+        answer::{BoundedArray, Failure},
+        arguments::json,
         changes::Changed,
         rows,
+        statements::logged,
     },
     logging::error,
     sockets::json::Json,
@@ -35,7 +36,7 @@ struct Question {
 
 impl Question {
     fn parse(arguments: &str) -> Result<Self, Failure> {
-        let json = parse(arguments)?;
+        let json = json(arguments)?;
         let wrong = || Failure::Text("Invalid JSON data, invalid alternative fields data".to_owned());
         let number = |name| match json.get(name) {
             None => Ok(0),
@@ -71,7 +72,7 @@ pub(in crate::agents::embedded) fn sync(database: &Database, arguments: &str) ->
     };
     chunk.map_err(|error| {
         database.assignments.reset();
-        super::told(error, r#"[{"data":[]}]"#)
+        logged(error, r#"[{"data":[]}]"#)
     })
 }
 
@@ -117,7 +118,7 @@ fn pending(database: &Database, question: &Question) -> rusqlite::Result<Vec<Fou
 }
 
 fn fill(database: &Database, question: &Question, found: Vec<Found>) -> rusqlite::Result<Answer> {
-    let (mut array, mut complete, mut given) = (Sized::new(AROUND), true, Vec::new());
+    let (mut array, mut complete, mut given) = (BoundedArray::new(AROUND), true, Vec::new());
     for Found { id, name } in found {
         let mut element = format!("{{\"id\":{id},\"name\":");
         rows::push_text(&mut element, &name);

@@ -3,7 +3,7 @@
 
 use rusqlite::OptionalExtension;
 
-use super::{DutyFailure, Rows};
+use super::duty::{DutyFailure, Rows};
 use crate::agents::{
     embedded::{
         Database,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::PathBuf};
 
-use super::{DutyFailure, Rows};
+use super::duty::{DutyFailure, Rows};
 use crate::{
     agents::{
         GroupFolders,

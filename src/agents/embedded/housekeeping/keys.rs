@@ -13,7 +13,7 @@ use std::{
 
 use rusqlite::{Row, params};
 
-use super::{DutyFailure, Rows};
+use super::duty::{DutyFailure, Rows};
 use crate::{
     agents::{
         Covered,

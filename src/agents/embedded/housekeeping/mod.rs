@@ -13,6 +13,7 @@
 //! once a minute while agents may be silent for ten. Each duty gives the thread of the
 //! database away after a bounded number of rows.
 
+mod duty;
 mod first;
 mod folders;
 mod keys;
@@ -22,47 +23,20 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::{Database, Embedded};
+use super::Embedded;
 use crate::{
-    agents::{Covered, Error, GroupFolders},
+    agents::{Covered, GroupFolders},
     config::{Home, NodeType, settings::Choice},
     logging::{Repeats, Scope, error, log, scope},
     system::{clock::Clock, shutdown::Shutdown, thread::guard, user::Owner},
 };
+use duty::DutyFailure;
 use folders::Folders;
 use keys::Keys;
 use silent::Silent;
 
 /// From one turn to the next.
 const TURN: Duration = Duration::from_secs(1);
-
-/// Does work on the thread of the database.
-trait Rows {
-    fn with<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, Error>;
-}
-
-impl Rows for Embedded {
-    fn with<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, Error> {
-        Self::with(self, |database| work(database))
-    }
-}
-
-/// What could not be done; the next turn tries again.
-#[derive(Debug, thiserror::Error)]
-enum DutyFailure {
-    #[error("{0}")]
-    Database(#[from] Error),
-    #[error("{0}")]
-    Rows(String),
-    #[error("{path} cannot be read: {error}. Nothing is removed while it is so")]
-    File { path: std::path::PathBuf, error: std::io::Error },
-}
-
-impl From<super::answer::Failure> for DutyFailure {
-    fn from(failure: super::answer::Failure) -> Self {
-        Self::Rows(failure.to_string())
-    }
-}
 
 /// What the thread works with.
 pub struct Housekeeping {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DutyFailure, Rows};
+use super::duty::{DutyFailure, Rows};
 use crate::{
     agents::embedded::{Database, agents, answer::Failure},
     logging::{Scope, info},

@@ -1,6 +1,7 @@
 use std::{fs, path::Path, rc::Rc};
 
-use super::*;
+use super::{duty::Rows, *};
+use crate::agents::{Error, embedded::Database};
 use crate::system::{
     clock::{Clock, FakeClock},
     known::Known,

@@ -7,9 +7,8 @@ use super::{NUMBERS, RECORD, mark_sent};
 use crate::{
     agents::embedded::{
         Answer, Database,
-        agents::parse,
-        answer::{Failure, Sized},
-        command::integer,
+        answer::{BoundedArray, Failure},
+        arguments::{integer, json},
         labels, rows,
     },
     logging::error,
@@ -26,7 +25,7 @@ const KINDS: [(&str, &[&str]); 3] = [
 pub(in crate::agents::embedded) fn get(database: &Database, arguments: &str) -> Result<Answer, Failure> {
     // What was given out is not pending any more, so without a last id it goes on where it ended.
     let last = arguments.trim_start().strip_prefix("last_id ").map_or(0, integer);
-    let (mut array, mut complete) = (Sized::new(2), true);
+    let (mut array, mut complete) = (BoundedArray::new(2), true);
     for (status, columns) in KINDS {
         let columns = columns.join(", ");
         let sql = format!("SELECT {columns} FROM agent WHERE id > ?1 AND sync_status = ?2 ORDER BY id");
@@ -72,7 +71,7 @@ fn push_labels(database: &Database, record: &mut String, id: i64) -> rusqlite::R
 }
 
 pub(in crate::agents::embedded) fn set(database: &Database, arguments: &str) -> Result<Answer, Failure> {
-    let agents = parse(arguments)?;
+    let agents = json(arguments)?;
     let Some(agents) = agents.array() else { return Err(Failure::Shape(arguments.to_owned())) };
     for agent in agents {
         set_one(database, agent)?;

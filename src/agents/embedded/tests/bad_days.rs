@@ -1,7 +1,7 @@
 //! Statements that no program should send, and files that cannot be used.
 
 use super::*;
-use crate::agents::embedded::database::NO_LIMIT;
+use crate::agents::embedded::space::NO_LIMIT;
 
 #[test]
 fn what_other_programs_send_stays_in_this_file_and_leaves_nothing_open() {
