@@ -140,7 +140,7 @@ mod tests {
         let (_trigger, order) = shutdown::channel();
         for (takes, expected) in [(true, NoAnswer::Failed), (false, NoAnswer::Stopped)] {
             let (ticket, waiting) = handover::<u8>(LONG, &order);
-            assert_eq!(!takes || ticket.take(), true);
+            assert!(!takes || ticket.take());
             drop(ticket);
             assert_eq!(waiting.wait(None), Err(expected));
         }

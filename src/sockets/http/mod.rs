@@ -7,26 +7,12 @@ mod room;
 use std::{
     io::{self, BufReader, Write},
     net::Shutdown,
-    time::Duration,
 };
 
 use super::{Limits, Stream, Timed, send};
 use request::Fault;
-pub use request::Request;
+pub use request::{Request, Terms};
 pub use room::{Room, Share};
-
-/// What a program may take of a server, beside its [`Limits`].
-#[derive(Clone)]
-pub struct Terms {
-    /// Time limits.
-    pub limits: Limits,
-    /// How long a connection may wait for its next request; for ever without.
-    pub idle: Option<Duration>,
-    /// The longest body, in bytes.
-    pub body: u64,
-    /// For the bodies of all programs together.
-    pub room: Room,
-}
 
 /// An answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,28 @@
 //! Reading one HTTP request.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    time::Duration,
+};
 
-use super::{Terms, head, room::Share};
-use crate::sockets::{Stream, Timed, send};
+use super::{
+    head,
+    room::{Room, Share},
+};
+use crate::sockets::{Limits, Stream, Timed, send};
+
+/// What a program may take of a server, beside its [`Limits`].
+#[derive(Clone)]
+pub struct Terms {
+    /// Time limits.
+    pub limits: Limits,
+    /// How long a connection may wait for its next request; for ever without.
+    pub idle: Option<Duration>,
+    /// The longest body, in bytes.
+    pub body: u64,
+    /// For the bodies of all programs together.
+    pub room: Room,
+}
 
 /// A request whose body has come.
 #[derive(Debug)]
