@@ -118,9 +118,9 @@ pub(super) fn examples() -> String {
     EXAMPLES.iter().map(|(line, purpose)| format!("{purpose}\n    {line}\n")).collect::<Vec<_>>().join("\n")
 }
 
-/// One line.
+/// One line. `scripts/package/stock` knows our program by its words.
 pub(super) fn version() -> String {
-    concat!("cluster_control ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+    concat!("ThreatLockDown cluster_control ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
 }
 
 #[cfg(test)]

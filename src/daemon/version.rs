@@ -2,7 +2,8 @@
 
 use crate::config::Settings;
 
-/// The version of the protocol as the original says it, that of this program, and the licence.
+/// The version of the protocol as the original says it, that of this program, by whose words `scripts/package/stock` knows
+/// it, and the licence.
 pub fn text() -> String {
     format!(
         "\nWazuh {} - ThreatLockDown wazuh-clusterd {}\n\n{}\n",

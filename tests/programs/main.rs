@@ -36,6 +36,7 @@ mod reload;
 mod secrets;
 mod service_manager;
 mod standing;
+mod stock_programs;
 mod support;
 mod transfers;
 mod verdicts;
