@@ -9,12 +9,13 @@ const LARGEST: u8 = 2;
 /// Bytes; the installed file has about 20 KiB.
 const LIMIT: u64 = 1 << 20;
 
-/// The debug level, 0 to 2: `wazuh_clusterd.debug`. `cli`, the number of `-d` given, counts only if that option is 0. As
-/// in the original, an option that is missing or invalid means 0 and `-d` is ignored (`spec/protocol.md` 15.3).
+/// The debug level, 0 to 2: `wazuh_clusterd.debug`. `cli`, the number of `-d` given, counts if that option is 0 or, other
+/// than in the original, missing: an installation without a manager has no internal options. An option that is invalid
+/// means 0 (`spec/protocol.md` 15.3).
 pub fn debug_level(home: &Home, cli: u8) -> u8 {
-    match number(home, DEBUG) {
-        Some(0) => cli.min(LARGEST),
-        Some(level) if level <= LARGEST => level,
+    match written(home, DEBUG).map(|text| text.parse()) {
+        None | Some(Ok(0)) => cli.min(LARGEST),
+        Some(Ok(level)) if level <= LARGEST => level,
         _ => 0,
     }
 }
@@ -22,15 +23,15 @@ pub fn debug_level(home: &Home, cli: u8) -> u8 {
 /// Whether the group of a new agent is guessed from the files that it has: `remoted.guess_agent_group`, which is 0 unless
 /// somebody sets it (`spec/registration.md` 10.1).
 pub fn guesses_groups(home: &Home) -> bool {
-    number(home, GUESS) == Some(1)
+    written(home, GUESS).is_some_and(|text| text.parse() == Ok(1))
 }
 
-fn number(home: &Home, name: &str) -> Option<u8> {
-    let written = ["etc/local_internal_options.conf", "etc/internal_options.conf"].iter().find_map(|file| {
+/// The text of an option; none if neither file sets it.
+fn written(home: &Home, name: &str) -> Option<String> {
+    ["etc/local_internal_options.conf", "etc/internal_options.conf"].iter().find_map(|file| {
         let bytes = source::read(&home.path().join(file), LIMIT).ok()?;
         option(&String::from_utf8_lossy(&bytes), name).map(str::to_owned)
-    });
-    written?.parse().ok()
+    })
 }
 
 /// The text of an option in one file; the last line that sets it counts, since people append.
@@ -46,14 +47,15 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn the_rule_of_the_original() {
+    fn the_option_counts_before_the_command_line() {
         let (none, zero, one) = (None, Some("wazuh_clusterd.debug=0\n"), Some("# c\nwazuh_clusterd.debug = 1 # why\n"));
         let (two, odd) = (Some("wazuh_clusterd.debug=2"), Some("wazuh_clusterd.debug=many"));
         let (big, comment) = (Some("wazuh_clusterd.debug=3"), Some("#wazuh_clusterd.debug=2"));
         let twice = Some("wazuh_clusterd.debug=2\nwazuh_clusterd.debug=0\n");
         // internal, local, -d, level
         let cases = [
-            (none, none, 2, 0),
+            (none, none, 0, 0),
+            (none, none, 2, 2),
             (zero, none, 0, 0),
             (zero, none, 1, 1),
             (zero, none, 7, 2),
@@ -63,7 +65,7 @@ mod tests {
             (two, odd, 1, 0),
             (odd, zero, 1, 1),
             (big, none, 1, 0),
-            (comment, none, 1, 0),
+            (comment, none, 1, 1),
             (none, zero, 2, 2),
             (twice, none, 1, 1),
         ];

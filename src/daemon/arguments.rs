@@ -22,7 +22,13 @@ enum Id {
 
 const FLAGS: [Flag<Id>; 9] = [
     flag(Id::Foreground, "f", "", "", "Stay in the foreground and log to standard error too."),
-    flag(Id::Debug, "d", "", "", "Log at debug level (only where wazuh_clusterd.debug is there and 0); twice: more."),
+    flag(
+        Id::Debug,
+        "d",
+        "",
+        "",
+        "Log at debug level, unless wazuh_clusterd.debug is set to another level than 0; twice: more.",
+    ),
     flag(Id::Test, "t", "", "", "Check the configuration and end: 0 if it is good, 1 if not."),
     flag(Id::StayRoot, "r", "", "", "Stay root instead of becoming the user of the installation."),
     flag(Id::Config, "c", "", "FILE", "Read the <cluster> section of FILE instead of etc/ossec.conf."),

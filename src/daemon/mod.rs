@@ -7,6 +7,7 @@
 //! starts the daemon learns whether it runs.
 
 mod arguments;
+mod executor;
 mod own_address;
 mod pid_file;
 mod places;
@@ -102,6 +103,9 @@ fn run(arguments: &Arguments) -> ExitCode {
         );
     }
     let log = logging::install(log, debug, arguments.foreground || arguments.test);
+    if debug < arguments.debug.min(2) {
+        info!(scope, "-d has no effect: wazuh_clusterd.debug of the internal options decides, as it is not 0.");
+    }
     match start(arguments, home, &log, &scope, &hung_up) {
         Ok(code) => code,
         Err(failure) => {
@@ -147,6 +151,9 @@ fn start(
     if arguments.test {
         let _ = own_address.check(scope);
         places::check(&config, arguments.stay_root, scope)?;
+        if let Some(problem) = executor::problem(&config.settings.distributed_api.executor) {
+            return Err(problem);
+        }
         // Not on standard output: the manager's control script passes that on as part of its own, which may be JSON.
         eprintln!("The configuration is good: {}", summary(&config.cluster));
         return Ok(ExitCode::SUCCESS);
@@ -157,6 +164,10 @@ fn start(
         user::become_owner(owner)?;
         // The change of the user has undone a part of it.
         process::protect().map_err(|error| format!("the key cannot be protected: {error}"))?;
+    }
+    // Without it the node still does all else.
+    if let Some(problem) = executor::problem(&config.settings.distributed_api.executor) {
+        error!(scope, "{problem}");
     }
     process::raise_file_limit();
     let run_dir = config.home.run_dir();

@@ -2,6 +2,8 @@
 
 use std::{fs, os::unix::fs::symlink, process::Output};
 
+use serde_json::json;
+
 use crate::support::{Daemon, Home, clusterd, finish};
 
 /// Starts a daemon that must not come up; gives what it said and checks that it changed nothing.
@@ -90,6 +92,33 @@ fn all_faults_are_told_at_once() {
     let said = refused(&home, &["-t"]);
     assert!(said.contains(&format!("{}:4: found 'node 1'; write such a name", home.path("etc/ossec.conf").display())));
     assert!(!said.contains("too_short"), "a key is shown nowhere, not even a bad one: {said}");
+}
+
+/// It keeps a node from nothing but requests of the API, so the daemon starts with it.
+#[test]
+fn an_executor_that_cannot_be_run() {
+    let home = Home::master();
+    let cases = [
+        ("missing", "No such file or directory (os error 2); put the program there, or name another one"),
+        ("a_directory", "it is not a file; name the file of a program"),
+        ("plain", "Permission denied (os error 13); let the user of the daemon execute it, or name another one"),
+    ];
+    fs::create_dir(home.path("etc/a_directory")).unwrap();
+    home.write("etc/plain", "no program");
+    for (name, text) in cases {
+        let executor = home.path(&format!("etc/{name}")).display().to_string();
+        home.settings(json!({"distributed_api": {"executor": [executor]}}));
+        let said = refused(&home, &["-t"]);
+        let text = format!(
+            "distributed_api.executor in etc/cluster.json: {executor} cannot be run, and this node refuses requests of the API: {text}"
+        );
+        assert!(said.contains(&format!("ERROR: [Cluster] [Main] {text}")), "{said}");
+        fs::remove_file(home.path("logs/cluster.log")).unwrap();
+        let daemon = Daemon::start(&home);
+        home.wait_for(&text);
+        daemon.stop();
+        fs::remove_file(home.path("logs/cluster.log")).unwrap();
+    }
 }
 
 /// Case 4.12: it must not look like one that is disabled.

@@ -60,6 +60,11 @@ const FAULTS: &[(&str, Make, Says)] = &[
         &["The name of the node may only have letters", "write such a name; it must differ on every node"],
     ),
     (
+        "an address with a blank",
+        |home| home.option("node", "ma ster"),
+        &["The address of the master must not have blanks", "found 'ma ster'; write the IP address or the host name"],
+    ),
+    (
         "no <cluster>",
         |home| {
             let text = String::from_utf8(home.read("etc/ossec.conf").unwrap()).unwrap();

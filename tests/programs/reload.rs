@@ -13,7 +13,7 @@ use nix::{
 };
 use serde_json::json;
 
-use crate::support::{Daemon, Home, KEY, Peer, clusterd, until};
+use crate::support::{Daemon, Home, KEY, Peer, clusterd, finish, until};
 
 const OTHER: &str = "vutsrqponmlkjihgfedcba9876543210";
 
@@ -118,6 +118,24 @@ fn the_debug_level_changes_at_once() {
         home.write("etc/local_internal_options.conf", format!("wazuh_clusterd.debug={level}\n"));
         reload(&home, &daemon, &format!("the debug level is {level}."));
         assert_eq!(is_told(), shown, "{level}");
+    }
+}
+
+#[test]
+fn the_command_line_asks_for_debug_lines_unless_the_options_decide() {
+    let home = Home::master();
+    fs::remove_file(home.path("etc/local_internal_options.conf")).unwrap();
+    let _daemon = Daemon::start_with(&home, clusterd(&home), &["-f", "-r", "-d"]);
+    Peer::join(home.address, "w1").ask("echo", "x");
+    home.wait_for("DEBUG: [Worker w1] [Main] Command received: b'echo'");
+
+    home.write("etc/local_internal_options.conf", "wazuh_clusterd.debug=1\n");
+    for (option, is_told) in [("-t", false), ("-dt", false), ("-ddt", true)] {
+        let mut command = clusterd(&home);
+        command.arg(option);
+        let said = finish(command).stderr;
+        let note = "-d has no effect: wazuh_clusterd.debug of the internal options decides, as it is not 0.";
+        assert_eq!(String::from_utf8_lossy(&said).contains(note), is_told, "{option}");
     }
 }
 

@@ -49,7 +49,7 @@ impl<'a> Check<'a> {
         if let Some(port) = port.and_then(|port| self.port_range(port)) {
             cluster.port = port;
         }
-        let nodes = self.nodes(&cluster.nodes);
+        let nodes = self.nodes(&cluster.nodes, cluster.node_type);
         cluster.nodes = nodes;
         if let Some(name) = self.name() {
             cluster.name = name;
@@ -175,7 +175,7 @@ impl<'a> Check<'a> {
     }
 
     /// The addresses of all `<nodes>`; `default` if there are none.
-    fn nodes(&mut self, default: &[String]) -> Vec<String> {
+    fn nodes(&mut self, default: &[String], node_type: NodeType) -> Vec<String> {
         let lists = self.block.children.iter().filter(|element| element.name == "nodes");
         let elements =
             lists.flat_map(|list| &list.children).filter(|element| element.name == "node" && !is_empty(element));
@@ -197,6 +197,14 @@ impl<'a> Check<'a> {
             let remedy = "write the address of the master as <nodes><node>...</node></nodes>, on the master too";
             let fault = Fault::new(Code::Cluster, self.file, problem, remedy).line(*line);
             self.faults.push(if missing { fault.detail("no node is given") } else { fault.found(node) });
+        }
+        if let Some((master, line)) = nodes.first()
+            && node_type == NodeType::Worker
+            && master.contains(char::is_whitespace)
+        {
+            let remedy = "write the IP address or the host name of the master into <node>";
+            self.fault(*line, "The address of the master must not have blanks", remedy, master);
+            return Vec::new();
         }
         for (node, line) in nodes.iter().filter(|(node, _)| !RESERVED_NODES.contains(node)) {
             self.warn_of_placeholder("node", node, *line);

@@ -201,6 +201,11 @@ mod tests {
             ("<nodes><node></node></nodes>", "Invalid elements in node fields: NODE_IP.", "no node is given"),
             ("<name>my cluster</name>", "The name of the cluster must not have blanks", "found 'my cluster'"),
             ("<node_name>a.b</node_name>", "The name of the node", "found 'a.b'"),
+            (
+                "<node_type>worker</node_type><nodes><node>ma ster</node></nodes>",
+                "The address of the master must not have blanks",
+                "found 'ma ster'; write the IP address or the host name of the master into <node>",
+            ),
             ("<bind_addr>[::]</bind_addr>", "The bind_addr is neither", "found '[::]'"),
         ];
         for (options, problem, rest) in cases {
@@ -269,6 +274,7 @@ mod tests {
             ("<node_name>to_be_replaced_by_hostname</node_name>", "placeholder 'to_be_replaced_by_hostname'"),
             ("<nodes><node>a</node><node>b</node></nodes>", "only the first, a, is used"),
             ("<nodes><node>a:1516</node></nodes>", "'a:1516' is neither"),
+            ("<nodes><node>ma ster</node></nodes>", "'ma ster' is neither"),
             ("<interval>2m</interval>", "Unknown option <interval>"),
             ("<port>1516</port><port>1517</port>", "<port> is given more than once"),
             ("<prot>1516</prot>", "Unknown option <prot> in <cluster>; did you mean <port>? (/f:2)"),
