@@ -78,8 +78,8 @@
 //! SIGTERM drops one sender; every wait of every thread ends with that ([`system::shutdown`]), connections close
 //! themselves, and the threads are joined under one deadline. The agent database ends last, because what was taken from it
 //! and not delivered is given back to it. An update of files that has begun is carried to its end. A
-//! panic in a request or in one turn of a task is caught and logged; anywhere else it ends the process, because a node
-//! with a thread missing only looks alive.
+//! panic in a request or in one turn of a task ([`turn`]) is caught and logged; anywhere else it ends the process, because
+//! a node with a thread missing only looks alive.
 //!
 //! # The rooms
 //!
@@ -107,6 +107,7 @@
 //! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`node`] | what the rooms of one node share |
+//! | [`turn`] | one turn of a task: guarded, measured, counted and logged in one place |
 //! | [`metrics`] | counters, and their text form |
 //! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |
 //! | [`limits`] | what anybody may take of a node, in one table, and who goes when it is full |
@@ -136,6 +137,7 @@ pub mod session;
 pub mod sockets;
 pub mod system;
 pub mod tasks;
+pub mod turn;
 pub mod verdict;
 pub mod wire;
 pub mod worker;

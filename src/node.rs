@@ -12,10 +12,12 @@ use crate::{
     crypto::Fernet,
     files::Items,
     limits::Budget,
-    metrics::Metrics,
+    logging::Scope,
+    metrics::{Metrics, Task},
     redirection::Waiting,
     registration::Registrar,
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
+    turn::Turns,
 };
 
 /// One node of a cluster: its configuration, its clock and its threads. Nothing in it but the keys changes while it runs.
@@ -45,7 +47,7 @@ pub struct Node {
     /// The order to stop.
     pub shutdown: Shutdown,
     /// What it counts.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Local programs that wait for other nodes.
     pub waiting: Waiting,
     /// Requests of the API that this node executes.
@@ -69,6 +71,11 @@ impl Node {
     /// How many agents are active on each node; none if the agent database does not tell within a second.
     pub fn active_agents(&self) -> Option<Numbers> {
         self.active.now(&self.agents, &self.local_requests, &self.clock)
+    }
+
+    /// The turns of a task of this node, which logs under `scope`.
+    pub fn turns(&self, task: Task, scope: Scope) -> Turns {
+        Turns::new(task, scope, &self.metrics, &self.clock)
     }
 
     /// What this node has to write to.

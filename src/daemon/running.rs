@@ -102,7 +102,7 @@ impl Prepared {
     pub fn new(mut config: Config, clock: Clock) -> Result<Self, String> {
         let keys = config.take_keys();
         let (trigger, token) = shutdown::channel();
-        let metrics = Metrics::new(&clock);
+        let metrics = Arc::new(Metrics::new(&clock));
         let mut database = Database::new(&config, &clock, &metrics);
         let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token);
         let Config { home, cluster, settings, .. } = config;

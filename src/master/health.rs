@@ -111,10 +111,10 @@ fn worker_health(worker: &Member, active: Option<u64>) -> Value {
     let mut sync = integrity.sync.to_json();
     sync["total_extra_valid"] = json!(0);
     sync["total_files"] = total_files(integrity.files);
-    let info_status = worker.agent_info.status();
+    let info_status = worker.agent_info.last();
     let mut agent_info = info_status.span.to_json();
     agent_info["n_synced_chunks"] = json!(info_status.chunks);
-    let [groups, whole] = worker.agent_groups.status().map(|status| {
+    let [groups, whole] = worker.agent_groups.last().map(|status| {
         let (start, end) = (date(status.span.start), date(status.span.end));
         json!({"date_start": start, "date_end": end, "n_synced_chunks": status.chunks})
     });

@@ -1,6 +1,7 @@
 //! A connected worker, as the master sees it.
 
 use std::{
+    io,
     net::IpAddr,
     sync::{
         Arc,
@@ -21,6 +22,7 @@ use crate::{
         agent_groups_send::master::AgentGroups,
         agent_info::master::AgentInfo,
         integrity::master::{Integrity, Shared},
+        local_agent_groups::{LocalAgentGroups, Recipient},
     },
     wire::{Command, Hello},
 };
@@ -121,5 +123,24 @@ impl Member {
     /// When the last keep-alive came or, before the first, the hello: for deadlines, and for people.
     pub fn last_keep_alive(&self) -> (Instant, SystemTime) {
         *self.last_keep_alive.lock()
+    }
+}
+
+impl Recipient for Arc<Member> {
+    fn name(&self) -> &str {
+        &self.hello.node
+    }
+
+    fn takes_group_names(&self) -> bool {
+        self.features().groups
+    }
+
+    fn send(
+        &self,
+        local: &Arc<LocalAgentGroups>,
+        whole: Option<Arc<Vec<String>>>,
+        names: Option<Arc<Vec<String>>>,
+    ) -> io::Result<()> {
+        self.agent_groups.send_what_is_new(local, whole, names)
     }
 }

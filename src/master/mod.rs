@@ -111,7 +111,10 @@ impl Master {
         let this = self.clone();
         threads.spawn("nodes", move || this.memory.run(&this.node, &this.registry))?;
         let this = self.clone();
-        threads.spawn("local_groups", move || this.local_agent_groups.run(&this.node, &this.registry))?;
+        threads.spawn("local_groups", move || {
+            let settled = || this.registry.workers().into_iter().filter(|worker| worker.is_settled()).collect();
+            this.local_agent_groups.run(&this.node, settled);
+        })?;
         let this = self.clone();
         threads.spawn("listen", move || listener.run(&this))
     }

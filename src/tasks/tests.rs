@@ -1,6 +1,11 @@
 //! What tests of tasks share: a worker's end of a link, a master that grants everything, and a database that fails.
 
-use std::{os::unix::net::UnixStream, path::Path, time::Duration};
+use std::{
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -47,13 +52,14 @@ impl Backend for Panics {
     }
 }
 
-/// Grants everything and tells the test what it was asked.
+/// Grants everything, has the same files, and tells the test what it was asked.
 struct Master(Sender<String>);
 
 impl Handler for Master {
     fn request(&mut self, connection: &Connection, message: Message) {
-        connection.answer(message.counter, Command::Ok, "True");
-        let _ = self.0.send(format!("{} {}", message.command, String::from_utf8_lossy(&message.body)));
+        let name = message.command.to_string();
+        connection.answer(message.counter, Command::Ok, if name == "int_digest" { "same" } else { "True" });
+        let _ = self.0.send(format!("{name} {}", String::from_utf8_lossy(&message.body)));
     }
 
     fn closed(&mut self, _: &str) {}
@@ -90,6 +96,15 @@ impl Pair {
         node(&self.running)
     }
 
+    pub(super) fn shared_node(&self) -> Arc<Node> {
+        node(&self.running).clone()
+    }
+
+    /// Whether nothing was asked but what was waited for.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.heard.is_empty()
+    }
+
     /// The next request with this name.
     pub(super) fn wait(&self, name: &str) -> String {
         loop {
@@ -114,7 +129,17 @@ fn worker(home: &Path, clock: &Clock) -> Running {
     Prepared::new(config, clock.clone()).unwrap().start().unwrap()
 }
 
-fn node(running: &Running) -> &Node {
+fn node(running: &Running) -> &Arc<Node> {
     let Role::Worker(worker) = running.role() else { panic!("this is a worker") };
     &worker.node
+}
+
+/// Waits for what another thread is about to do.
+#[track_caller]
+pub(super) fn wait_until(so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !so() {
+        assert!(Instant::now() < end, "it does not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }

@@ -327,7 +327,7 @@ fn what_the_master_could_not_store_is_sent_again() {
     here.reports(1, "w1", "Wazuh v4.14.7");
     // The health needs the database too.
     let workers = || master.as_master().registry.workers();
-    let tried = || workers().iter().any(|worker| worker.agent_info.status().span.end.is_some());
+    let tried = || workers().iter().any(|worker| worker.agent_info.last().span.end.is_some());
     advance_until(&hand, SECOND, "it was tried", tried);
     eventually("it is to be sent again", || here.agent(1)["sync_status"] == "syncreq");
     // The database comes.

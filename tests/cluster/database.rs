@@ -186,7 +186,7 @@ fn a_file_that_another_process_holds_loses_nothing_that_a_worker_sends() {
     here.reports(1, "w1", "Wazuh v4.14.7");
     // The health would wait for the database, too.
     let workers = || master.as_master().registry.workers();
-    let tried = || workers().iter().any(|worker| worker.agent_info.status().span.end.is_some());
+    let tried = || workers().iter().any(|worker| worker.agent_info.last().span.end.is_some());
     advance_until(&hand, SECOND, "the master has tried to store it", tried);
     eventually("it is to be sent again", || here.agent(1)["sync_status"] == "syncreq");
     assert_eq!(there.agent(1).get("os_name"), None, "reading goes on");

@@ -3,7 +3,7 @@
 use std::{
     io,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -12,17 +12,19 @@ use parking_lot::Mutex;
 
 use super::{SET_COMMAND, SET_PAYLOAD};
 use crate::{
+    agents::Store,
     connection::{Connection, send_string},
-    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
+    logging::{debug, scope, warn},
     metrics::Task,
     node::Node,
-    system::{memory, random, thread::guard},
+    system::{memory, random},
     tasks::{
         integrity::status::Span,
         local_agent_groups::LocalAgentGroups,
         message,
         report::{Outcome, Report, outcome},
     },
+    turn::Turns,
     wire::{Command, json},
 };
 
@@ -33,6 +35,7 @@ const TRIES: u32 = 6;
 /// The agent groups of one connected worker.
 pub struct AgentGroups {
     node: Arc<Node>,
+    agents: Store,
     worker: String,
     connection: Connection,
     /// What is new, and the whole table.
@@ -41,30 +44,28 @@ pub struct AgentGroups {
     asked: Mutex<Option<Instant>>,
     /// The names of all groups that the worker was told last.
     groups: Mutex<Option<Arc<Vec<String>>>>,
-    told: Repeats,
 }
 
 /// One of the two ways, with its own commands and dates.
 struct Way {
-    task: Task,
-    scope: Scope,
+    turns: Turns,
     command: Command,
-    state: Mutex<State>,
+    state: Mutex<WayState>,
     outcomes: (Sender<Outcome>, Receiver<Outcome>),
 }
 
 #[derive(Default)]
-struct State {
+struct WayState {
     busy: bool,
     /// Messages in a row of which the worker refused something.
     refused: u32,
-    status: Status,
+    last: LastSent,
 }
 
-/// What `get_health` tells of a way.
+/// What `get_health` reports of a way.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Status {
-    /// The last time.
+pub struct LastSent {
+    /// When something was sent last.
     pub span: Span,
     /// The chunks that the worker stored then.
     pub chunks: usize,
@@ -73,9 +74,13 @@ pub struct Status {
 impl AgentGroups {
     /// For a worker that has just been accepted.
     pub fn new(node: Arc<Node>, worker: &str, connection: Connection) -> Arc<Self> {
+        let agents = node.agents.clone();
+        Self::with(node, worker, connection, agents)
+    }
+
+    fn with(node: Arc<Node>, worker: &str, connection: Connection, agents: Store) -> Arc<Self> {
         let way = |task, subtag: &str, command| Way {
-            task,
-            scope: scope(&format!("Worker {worker}"), subtag),
+            turns: node.turns(task, scope(&format!("Worker {worker}"), subtag)),
             command,
             state: Mutex::default(),
             outcomes: bounded(1),
@@ -86,18 +91,18 @@ impl AgentGroups {
         ];
         Arc::new(Self {
             node,
+            agents,
             worker: worker.to_owned(),
             connection,
             ways,
             asked: Mutex::default(),
             groups: Mutex::default(),
-            told: Repeats::default(),
         })
     }
 
     /// For `get_health`: what is new, and the whole table.
-    pub fn status(&self) -> [Status; 2] {
-        [0, 1].map(|way| self.ways[way].state.lock().status)
+    pub fn last(&self) -> [LastSent; 2] {
+        [0, 1].map(|way| self.ways[way].state.lock().last)
     }
 
     /// `syn_w_g_e` and its like: what became of a message.
@@ -119,17 +124,18 @@ impl AgentGroups {
     ) -> io::Result<()> {
         let local = local.clone();
         self.begin(false, move |this| {
-            let Some(parcel) = local.log.lock().parcel(&this.worker, whole.as_ref()) else { return };
+            let Some(parcel) = local.log.lock().parcel(&this.worker, whole.as_ref()) else { return Ok(()) };
             drop(whole);
-            let told = this.groups.lock().clone();
-            let names = names.filter(|names| told.is_none_or(|told| !Arc::ptr_eq(&told, names)));
+            let known = this.groups.lock().clone();
+            let names = names.filter(|names| known.is_none_or(|known| !Arc::ptr_eq(&known, names)));
             let chunks = parcel.parts.iter().flat_map(|part| part.iter()).collect();
-            if this.send(this.way(false), chunks, names.as_deref()) {
+            if this.send(this.way(false), chunks, names.as_deref())? {
                 local.log.lock().delivered(&this.worker, &parcel);
                 if names.is_some() {
                     *this.groups.lock() = names;
                 }
             }
+            Ok(())
         })
         .map(drop)
     }
@@ -151,29 +157,35 @@ impl AgentGroups {
         self.begin(true, |this| {
             let way = this.way(true);
             // A table with wrong hashes would never match; that the database cannot do it is not worth stopping for.
-            if let Err(error) = this.node.agents.recalculate_group_hashes() {
-                warn!(way.scope, "The group hashes were not recalculated: {error}");
+            if let Err(error) = this.agents.recalculate_group_hashes() {
+                warn!(way.turns.scope(), "The group hashes were not recalculated: {error}");
             }
-            match this.node.agents.all_groups(false) {
-                Ok(groups) if groups.chunks.is_empty() => debug!(way.scope, "There are no agents."),
-                Ok(groups) => drop(this.send(way, groups.chunks.iter().collect(), None)),
-                Err(error) => error!(way.scope, "The assignments to groups cannot be read: {error}"),
+            let groups = this.agents.all_groups(false);
+            let groups = groups.map_err(|error| format!("The assignments to groups cannot be read: {error}"))?;
+            if groups.chunks.is_empty() {
+                debug!(way.turns.scope(), "There are no agents.");
+                return Ok(());
             }
+            this.send(way, groups.chunks.iter().collect(), None).map(drop)
         })?;
         Ok(random::uuid())
     }
 
-    /// Runs `work` on a thread of its own, unless this way is busy.
-    fn begin(self: &Arc<Self>, whole: bool, work: impl FnOnce(&Self) + Send + 'static) -> io::Result<()> {
+    /// Runs `turn` on a thread of its own, unless this way is busy.
+    fn begin(
+        self: &Arc<Self>,
+        whole: bool,
+        turn: impl FnOnce(&Self) -> Result<(), String> + Send + 'static,
+    ) -> io::Result<()> {
         if std::mem::replace(&mut self.way(whole).state.lock().busy, true) {
             return Ok(());
         }
         let this = self.clone();
         let run = move || {
-            if let Err(panic) = guard(|| work(&this)) {
-                error!(this.way(whole).scope, "The sending failed: {panic}. Please report this.");
-            }
-            this.way(whole).state.lock().busy = false;
+            let way = this.way(whole);
+            // What failed does not count as delivered: the next turn of the local agent-groups thread sends it again.
+            let _ = way.turns.run(|| turn(&this));
+            way.state.lock().busy = false;
             memory::give_back();
         };
         self.node.requests.spawn("groups_send", run).inspect_err(|_| self.way(whole).state.lock().busy = false)
@@ -184,43 +196,33 @@ impl AgentGroups {
     }
 
     /// Sends chunks and waits until the worker has stored them; whether it has taken them, stored or refused.
-    fn send(&self, way: &Way, chunks: Vec<&String>, groups: Option<&Vec<String>>) -> bool {
-        info!(way.scope, "Starting.");
-        let (begun, start) = (self.node.clock.now(), self.node.clock.wall());
-        let result = self.exchange(way, &chunks, groups);
-        let took = self.node.clock.now().duration_since(begun);
-        match result {
-            Ok(Report { updated_chunks, error_messages, .. }) => {
-                self.node.metrics.done(way.task, took);
-                let took = took.as_secs_f64();
-                for error in &error_messages {
-                    let level = self.told.level(Level::Warn, error, self.node.clock.now());
-                    log!(way.scope, level, "The worker's database refused a chunk: {error}");
-                }
-                info!(way.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
-                way.finished(start, self.node.clock.wall(), updated_chunks);
-                let mut state = way.state.lock();
-                state.refused = if error_messages.is_empty() { 0 } else { state.refused + 1 };
-                let given_up = state.refused > TRIES;
-                state.refused = if given_up { 0 } else { state.refused };
-                updated_chunks >= chunks.len() || given_up
-            }
-            Err(_) if self.connection.is_closed() => false,
+    fn send(&self, way: &Way, chunks: Vec<&String>, groups: Option<&Vec<String>>) -> Result<bool, String> {
+        let (begun, start) = (way.turns.start(), self.node.clock.wall());
+        let Report { updated_chunks, error_messages, .. } = match self.exchange(way, &chunks, groups) {
+            Ok(report) => report,
+            Err(_) if self.connection.is_closed() => return Ok(false),
             Err(reason) => {
-                self.node.metrics.failed(way.task);
-                let text =
-                    format!("The worker has not stored the assignments to groups: {reason}. They are sent again.");
-                let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                log!(way.scope, level, "{text}");
-                false
+                let what = "The worker has not stored the assignments to groups";
+                return Err(format!("{what}: {reason}. They are sent again."));
             }
+        };
+        for error in &error_messages {
+            way.turns.report_as(Level::Warn, error, &format!("The worker's database refused a chunk: {error}"));
         }
+        way.turns.finish(begun, &format!("Updated {updated_chunks} chunks."));
+        let span = Span { start: Some(start), end: Some(self.node.clock.wall()) };
+        let mut state = way.state.lock();
+        state.last = LastSent { span, chunks: updated_chunks };
+        state.refused = if error_messages.is_empty() { 0 } else { state.refused + 1 };
+        let given_up = state.refused > TRIES;
+        state.refused = if given_up { 0 } else { state.refused };
+        Ok(updated_chunks >= chunks.len() || given_up)
     }
 
     fn exchange(&self, way: &Way, chunks: &[&String], groups: Option<&Vec<String>>) -> Outcome {
         // What came too late for an earlier message is not the answer to this one.
         while way.outcomes.1.try_recv().is_ok() {}
-        debug!(way.scope, "Sending chunks.");
+        debug!(way.turns.scope(), "Sending chunks.");
         let chunks = serde_json::to_string(chunks).map_err(|error| error.to_string())?;
         let message = match groups {
             None => message::write(SET_COMMAND, SET_PAYLOAD, &chunks),
@@ -243,8 +245,22 @@ impl AgentGroups {
     }
 }
 
-impl Way {
-    fn finished(&self, start: SystemTime, end: SystemTime, chunks: usize) {
-        self.state.lock().status = Status { span: Span { start: Some(start), end: Some(end) }, chunks };
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::tests::{Pair, Panics, wait_until};
+
+    /// Of case 6.9: after a panic the way is free and its worker lacks what it lacked.
+    #[test]
+    fn a_panic_is_counted_and_the_next_turn_may_send() {
+        let pair = Pair::new();
+        let groups = AgentGroups::with(pair.shared_node(), "w", pair.master.clone(), Store::new(Panics::default()));
+        for failures in 1..=2 {
+            pair.hand.advance(pair.node().settings.master.sync_agent_groups);
+            groups.send_whole().unwrap();
+            wait_until(|| !groups.way(true).state.lock().busy);
+            assert_eq!(pair.node().metrics.task(Task::AgentGroupsFull).failures.get(), failures);
+        }
+        assert!(groups.last()[1].span.end.is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! The worker's half: stores the master's assignments and compares the hash of all of them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::Level;
@@ -9,11 +9,12 @@ use crate::{
     agents::{Error, GroupFolders, Store, hash_of, texts},
     connection::Connection,
     limits::Holding,
-    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
+    logging::{debug, info, scope, warn},
     metrics::Task,
     node::Node,
-    system::{memory, thread::guard},
+    system::memory,
     tasks::{message, report::Report},
+    turn::{Failure, Turns},
     wire::Command,
 };
 
@@ -57,34 +58,37 @@ pub struct Thread<'a> {
     node: &'a Node,
     agents: Store,
     master: &'a Connection,
-    scopes: [Scope; 2],
+    /// Of what is new, and of the whole table.
+    turns: Arc<[Turns; 2]>,
     /// Times in a row that the hash was not that of the master.
     mismatches: u32,
     /// All groups of the master, if it tells.
     groups: Option<BTreeSet<String>>,
-    told: Repeats,
 }
 
 impl<'a> Thread<'a> {
     /// For one connection.
     pub fn new(node: &'a Node, master: &'a Connection) -> Self {
         let tag = format!("Worker {}", node.cluster.node_name);
-        let scopes = [scope(&tag, "Agent-groups recv"), scope(&tag, "Agent-groups recv full")];
-        let agents = node.agents.clone();
-        Self { node, agents, master, scopes, mismatches: 0, groups: None, told: Repeats::default() }
+        let turns = Arc::new([
+            node.turns(Task::AgentGroups, scope(&tag, "Agent-groups recv")),
+            node.turns(Task::AgentGroupsFull, scope(&tag, "Agent-groups recv full")),
+        ]);
+        Self { node, agents: node.agents.clone(), master, turns, mismatches: 0, groups: None }
     }
 
     /// Runs until the connection closes.
     pub fn run(mut self, messages: &Messages) {
+        let turns = self.turns.clone();
         loop {
             select! {
                 recv(self.master.closed()) -> _ => return,
                 recv(messages.0) -> received => {
                     let Ok(received) = received else { return };
                     let whole = received.whole;
-                    if let Err(panic) = guard(|| self.take(received)) {
-                        error!(self.scopes[usize::from(whole)], "The storing failed: {panic}. Please report this.");
-                        self.fail(whole, "the assignments to groups were not stored: see the log");
+                    let turns = &turns[usize::from(whole)];
+                    if let Err(failure) = turns.run(|| self.take(turns, received)) {
+                        self.failed(whole, &failure);
                     }
                     memory::give_back();
                 }
@@ -92,54 +96,43 @@ impl<'a> Thread<'a> {
         }
     }
 
-    fn take(&mut self, Received { id, content, whole }: Received) {
-        let scope = self.scopes[usize::from(whole)].clone();
-        let task = if whole { Task::AgentGroupsFull } else { Task::AgentGroups };
-        info!(scope, "Starting.");
-        let begun = self.node.clock.now();
-        let (chunks, groups) = match read(&id, content.as_ref().map(|content| &content.bytes[..])) {
-            Ok(read) => read,
-            Err(reason) => {
-                error!(scope, "{reason}");
-                return self.fail(whole, &reason);
-            }
-        };
+    fn take(&mut self, turns: &Turns, Received { id, content, whole }: Received) -> Result<(), String> {
+        let begun = turns.start();
+        let (chunks, groups) = read(&id, content.as_ref().map(|content| &content.bytes[..]))?;
         // The chunks are as long, so it keeps its share.
         let _share = content.and_then(|content| content.share);
         if let Some(groups) = groups {
             self.groups = Some(groups.into_iter().collect());
         }
-        self.make_folders(&scope, &chunks);
-        let (updated, errors) = self.store(&scope, &chunks);
-        let took = self.node.clock.now().duration_since(begun);
-        debug!(scope, "{updated}/{} chunks updated in wazuh-db in {:.3}s.", chunks.len(), took.as_secs_f64());
+        self.make_folders(turns, &chunks);
+        let (updated, errors) = self.store(turns, &chunks);
+        let took = turns.since(begun);
+        debug!(turns.scope(), "{updated}/{} chunks updated in wazuh-db in {:.3}s.", chunks.len(), took.as_secs_f64());
         let command = if whole { Command::AgentGroupsWholeEnd } else { Command::AgentGroupsEnd };
         self.tell(command, &Report::new(updated, errors, took).to_json());
         if whole {
             if let Err(error) = self.agents.recalculate_group_hashes() {
-                warn!(scope, "The group hashes were not recalculated: {error}");
+                warn!(turns.scope(), "The group hashes were not recalculated: {error}");
             }
         } else if let Some(chunk) = chunks.last() {
-            self.compare(&scope, chunk);
+            self.compare(turns, chunk);
         }
-        let took = self.node.clock.now().duration_since(begun);
-        self.node.metrics.done(task, took);
-        info!(scope, "Finished in {:.3}s. Updated {updated} chunks.", took.as_secs_f64());
+        turns.finish(begun, &format!("Updated {updated} chunks."));
+        Ok(())
     }
 
     /// The master waits for word of each message, and sends again what was not stored.
-    fn fail(&self, whole: bool, reason: &str) {
-        let (task, command) = match whole {
-            true => (Task::AgentGroupsFull, Command::AgentGroupsWholeFailed),
-            false => (Task::AgentGroups, Command::AgentGroupsFailed),
-        };
-        self.node.metrics.failed(task);
-        self.tell(command, reason);
+    fn failed(&self, whole: bool, failure: &Failure<String>) {
+        let command = if whole { Command::AgentGroupsWholeFailed } else { Command::AgentGroupsFailed };
+        match failure {
+            Failure::Error(reason) => self.tell(command, reason),
+            Failure::Panic(_) => self.tell(command, "the assignments to groups were not stored: see the log"),
+        }
     }
 
     /// Makes the folders of the groups that the master has, before agents are assigned to these, and removes what is left
     /// of groups that it has no more.
-    fn make_folders(&self, scope: &Scope, chunks: &[String]) {
+    fn make_folders(&self, turns: &Turns, chunks: &[String]) {
         let folders = GroupFolders::new(self.node.home.shared_dir(), self.node.owner);
         for chunk in chunks {
             // What cannot be read is refused by the database.
@@ -151,25 +144,23 @@ impl<'a> Thread<'a> {
         folders.make(groups.iter().map(String::as_str));
         if let Err(error) = folders.remove_others(groups) {
             let text = format!("etc/shared cannot be listed: {error}");
-            let level = self.told.level(Level::Warn, &text, self.node.clock.now());
-            log!(scope, level, "{text}. Folders of groups that the master has no more stay.");
+            let effect = "Folders of groups that the master has no more stay.";
+            turns.report_as(Level::Warn, &text, &format!("{text}. {effect}"));
         }
     }
 
-    fn store(&self, scope: &Scope, chunks: &[String]) -> (usize, Vec<String>) {
+    fn store(&self, turns: &Turns, chunks: &[String]) -> (usize, Vec<String>) {
         let (mut updated, mut errors) = (0, Vec::new());
         for chunk in chunks {
             match self.agents.set_groups(chunk) {
                 Ok(()) => updated += 1,
                 Err(Error::Refused(text)) => {
-                    let level = self.told.level(Level::Warn, &text, self.node.clock.now());
-                    log!(scope, level, "The agent database refused a chunk: {text}");
+                    turns.report_as(Level::Warn, &text, &format!("The agent database refused a chunk: {text}"));
                     errors.push(text);
                 }
                 Err(unavailable) => {
-                    let text = unavailable.to_string();
-                    let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                    log!(scope, level, "The assignments to groups were not stored: {text}");
+                    let text = format!("The assignments to groups were not stored: {unavailable}");
+                    turns.report(Level::Error, &text);
                     break;
                 }
             }
@@ -178,11 +169,12 @@ impl<'a> Thread<'a> {
     }
 
     /// Compares the hash that the last chunk brings with that of this node's database.
-    fn compare(&mut self, scope: &Scope, chunk: &str) {
+    fn compare(&mut self, turns: &Turns, chunk: &str) {
+        let scope = turns.scope();
         let begun = self.node.clock.now();
         let Ok(Some(master)) = hash_of(chunk) else { return };
         let own = self.agents.groups_hash();
-        let took = self.node.clock.now().duration_since(begun).as_secs_f64();
+        let took = turns.since(begun).as_secs_f64();
         debug!(scope, "Obtained 1 chunks of data in {took:.3}s.");
         if own.is_ok_and(|own| own == master) {
             self.mismatches = 0;
@@ -204,7 +196,7 @@ impl<'a> Thread<'a> {
             && !self.master.is_closed()
         {
             // An original master refuses the first report on a whole table of each connection (12.3).
-            debug!(self.scopes[0], "The master does not take note of it: {error}");
+            debug!(self.turns[0].scope(), "The master does not take note of it: {error}");
         }
     }
 }
@@ -240,6 +232,9 @@ mod tests {
             }
             pair.master.close("the test ends");
         });
+        let counted =
+            [Task::AgentGroups, Task::AgentGroupsFull].map(|task| pair.node().metrics.task(task).failures.get());
+        assert_eq!(counted, [1, 1]);
     }
 
     #[test]

@@ -1,40 +1,64 @@
 //! The master's half: stores what a worker knows of its agents. Only agents that exist here are stored.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use log::Level;
 use parking_lot::Mutex;
 
 use crate::{
-    agents::Stored,
+    agents::{Store, Stored},
     connection::Connection,
     limits::Holding,
-    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
+    logging::{debug, info, scope, warn},
     metrics::Task,
     node::Node,
-    system::{memory, thread::guard},
+    system::memory,
     tasks::{integrity::status::Span, message, report::Report},
+    turn::{Failure, Turns},
     wire::Command,
 };
 
-/// What a worker is told when the node holds too much for its peers.
-const NO_ROOM: &str = "error processing agent-info chunks in process pool: there is no room for them on this node";
+/// What the original says of chunks that it could not process.
+const NOT_PROCESSED: &str = "error processing agent-info chunks in process pool";
+
+/// Why agent information was not stored.
+#[derive(Debug, thiserror::Error)]
+enum NotStored {
+    /// The message cannot be read, or there is no room for it.
+    #[error("{0}")]
+    Refused(String),
+    #[error("The agent database did not store this worker's agents: {0}")]
+    Unavailable(String),
+}
+
+impl NotStored {
+    /// A worker of ours sends it again, as often as it takes; to others it is as good as fewer chunks.
+    fn for_the_worker(self) -> String {
+        match self {
+            Self::Refused(reason) => reason,
+            Self::Unavailable(reason) => format!("{NOT_PROCESSED}: {reason}"),
+        }
+    }
+}
 
 /// The agent information of one connected worker.
 pub struct AgentInfo {
     node: Arc<Node>,
+    agents: Store,
     connection: Connection,
-    scope: Scope,
-    state: Mutex<Status>,
-    told: Repeats,
+    turns: Turns,
+    last: Mutex<LastStored>,
 }
 
-/// What `get_health` tells of it.
+/// What `get_health` reports of it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Status {
+pub struct LastStored {
     /// Whether something is being stored.
     pub busy: bool,
-    /// The last time.
+    /// When something was stored last.
     pub span: Span,
     /// The chunks that were stored then.
     pub chunks: usize,
@@ -43,18 +67,23 @@ pub struct Status {
 impl AgentInfo {
     /// For a worker that has just been accepted.
     pub fn new(node: Arc<Node>, worker: &str, connection: Connection) -> Arc<Self> {
-        let scope = scope(&format!("Worker {worker}"), "Agent-info sync");
-        Arc::new(Self { node, connection, scope, state: Mutex::default(), told: Repeats::default() })
+        let agents = node.agents.clone();
+        Self::with(node, worker, connection, agents)
+    }
+
+    fn with(node: Arc<Node>, worker: &str, connection: Connection, agents: Store) -> Arc<Self> {
+        let turns = node.turns(Task::AgentInfo, scope(&format!("Worker {worker}"), "Agent-info sync"));
+        Arc::new(Self { node, agents, connection, turns, last: Mutex::default() })
     }
 
     /// `syn_a_w_m_p`: whether the worker may send now.
     pub fn permission(&self) -> bool {
-        !self.state.lock().busy
+        !self.last.lock().busy
     }
 
     /// For `get_health`.
-    pub fn status(&self) -> Status {
-        *self.state.lock()
+    pub fn last(&self) -> LastStored {
+        *self.last.lock()
     }
 
     /// `syn_a_w_m`: stores the string `id`, on a thread of its own; `content` is none if no such string has come.
@@ -62,15 +91,20 @@ impl AgentInfo {
     /// # Errors
     /// Why it cannot be stored now.
     pub fn store(self: &Arc<Self>, id: &str, content: Option<Holding>) -> Result<(), String> {
-        if std::mem::replace(&mut self.state.lock().busy, true) {
+        if std::mem::replace(&mut self.last.lock().busy, true) {
             return Err("the agent information before is still being stored".into());
         }
         let (this, id) = (self.clone(), id.to_owned());
         let run = move || {
-            if let Err(panic) = guard(|| this.run(&id, content)) {
-                error!(this.scope, "The storing failed: {panic}. Please report this.");
-                this.free();
-                this.tell(Command::AgentInfoFailed, "error processing agent-info chunks in process pool: see the log");
+            let stored = this.turns.run(|| this.turn(&id, content));
+            // Before the worker can send more.
+            this.free();
+            match stored {
+                Ok(report) => this.tell(Command::AgentInfoEnd, &report.to_json()),
+                Err(Failure::Error(reason)) => this.tell(Command::AgentInfoFailed, &reason.for_the_worker()),
+                Err(Failure::Panic(_)) => {
+                    this.tell(Command::AgentInfoFailed, &format!("{NOT_PROCESSED}: see the log"));
+                }
             }
             memory::give_back();
         };
@@ -81,71 +115,57 @@ impl AgentInfo {
     }
 
     fn free(&self) {
-        self.state.lock().busy = false;
+        self.last.lock().busy = false;
     }
 
-    fn run(&self, id: &str, content: Option<Holding>) {
-        info!(self.scope, "Starting.");
-        let clock = &self.node.clock;
-        let (begun, start) = (clock.now(), clock.wall());
-        let stored = self.stored(id, content);
-        let took = clock.now().duration_since(begun);
-        match stored {
-            Ok(stored) => {
-                self.tell_problems(&stored, took);
-                let end = Some(clock.wall());
-                *self.state.lock() =
-                    Status { busy: false, span: Span { start: Some(start), end }, chunks: stored.chunks };
-                match &stored.unavailable {
-                    None => self.node.metrics.done(Task::AgentInfo, took),
-                    Some(_) => self.node.metrics.failed(Task::AgentInfo),
-                }
-                let Stored { chunks, errors, unavailable, .. } = stored;
-                info!(self.scope, "Finished in {:.3}s. Updated {chunks} chunks.", took.as_secs_f64());
-                match unavailable {
-                    None => self.tell(Command::AgentInfoEnd, &Report::new(chunks, errors, took).to_json()),
-                    // A worker of ours sends it again, as often as it takes; to others it is as good as fewer chunks.
-                    Some(reason) => {
-                        let text = format!("error processing agent-info chunks in process pool: {reason}");
-                        self.tell(Command::AgentInfoFailed, &text);
-                    }
-                }
+    /// Stores it; gives the report for the worker.
+    fn turn(&self, id: &str, content: Option<Holding>) -> Result<Report, NotStored> {
+        let (begun, start) = (self.turns.start(), self.node.clock.wall());
+        let stored = self.stored(id, content).map_err(NotStored::Refused)?;
+        let took = self.turns.since(begun);
+        self.report_problems(&stored, took);
+        let Stored { chunks, errors, unavailable, .. } = stored;
+        self.stored_at(start, chunks);
+        let summary = format!("Updated {chunks} chunks.");
+        match unavailable {
+            None => {
+                self.turns.finish(begun, &summary);
+                Ok(Report::new(chunks, errors, took))
             }
-            Err(reason) => {
-                error!(self.scope, "{reason}");
-                self.node.metrics.failed(Task::AgentInfo);
-                self.free();
-                self.tell(Command::AgentInfoFailed, &reason);
+            Some(reason) => {
+                info!(self.turns.scope(), "Finished in {:.3}s. {summary}", took.as_secs_f64());
+                Err(NotStored::Unavailable(reason))
             }
         }
+    }
+
+    fn stored_at(&self, start: SystemTime, chunks: usize) {
+        let span = Span { start: Some(start), end: Some(self.node.clock.wall()) };
+        *self.last.lock() = LastStored { busy: true, span, chunks };
     }
 
     fn stored(&self, id: &str, content: Option<Holding>) -> Result<Stored, String> {
         let content = content.ok_or_else(|| {
             format!("error while trying to access string under task_id '{id}'. No such string has come.")
         })?;
+        let no_room = || format!("{NOT_PROCESSED}: there is no room for them on this node");
         // The agent database gets a copy.
-        let _copy = self.connection.hold(content.bytes.len()).map_err(|_| NO_ROOM)?;
+        let _copy = self.connection.hold(content.bytes.len()).map_err(|_| no_room())?;
         let wrong = |error: String| format!("error while trying to load JSON: {error}");
         let content = std::str::from_utf8(&content.bytes).map_err(|error| wrong(error.to_string()))?;
         let chunks = message::chunks(content).map_err(|error| wrong(error.to_string()))?;
-        self.node.agents.store_info(chunks).map_err(wrong)
+        self.agents.store_info(chunks).map_err(wrong)
     }
 
-    fn tell_problems(&self, stored: &Stored, took: Duration) {
+    fn report_problems(&self, stored: &Stored, took: Duration) {
         let seconds = took.as_secs_f64();
-        debug!(self.scope, "{}/{} chunks updated in wazuh-db in {seconds:.3}s.", stored.chunks, stored.of);
-        let now = self.node.clock.now();
+        debug!(self.turns.scope(), "{}/{} chunks updated in wazuh-db in {seconds:.3}s.", stored.chunks, stored.of);
         for error in &stored.errors {
-            warn!(self.scope, "The agent database refused a chunk of this worker: {error}");
-        }
-        if let Some(reason) = &stored.unavailable {
-            let level = self.told.level(Level::Error, reason, now);
-            log!(self.scope, level, "The agent database did not store this worker's agents: {reason}");
+            warn!(self.turns.scope(), "The agent database refused a chunk of this worker: {error}");
         }
         if let Some(unknown @ 1..) = stored.unknown {
             let text = format!("Left out, because they do not exist on this master: {unknown} agents.");
-            log!(self.scope, self.told.level(Level::Warn, &text, now), "{text}");
+            self.turns.report(Level::Warn, &text);
         }
     }
 
@@ -153,7 +173,29 @@ impl AgentInfo {
         if let Err(error) = self.connection.request(command, payload)
             && !self.connection.is_closed()
         {
-            debug!(self.scope, "The worker does not take note of it: {error}");
+            debug!(self.turns.scope(), "The worker does not take note of it: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::tests::{Pair, Panics, wait_until};
+
+    /// Of case 6.9: the worker is told, and may send again.
+    #[test]
+    fn after_a_panic_the_worker_is_told_and_the_next_message_is_taken() {
+        let pair = Pair::new();
+        let info = AgentInfo::with(pair.shared_node(), "w", pair.master.clone(), Store::new(Panics::default()));
+        for failures in 1..=2 {
+            assert!(info.permission());
+            let content = br#"{"set_data_command": "", "payload": {}, "chunks": ["x"]}"#.to_vec();
+            info.store("1", Some(Holding { bytes: content, share: None })).unwrap();
+            assert!(pair.wait("syn_m_a_err ").ends_with("in process pool: see the log"));
+            wait_until(|| info.permission());
+            assert_eq!(pair.node().metrics.task(Task::AgentInfo).failures.get(), failures);
+        }
+        assert!(info.last().span.end.is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! The worker's half: takes what has changed from the agent database and sends it to the master.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::Level;
@@ -9,14 +9,15 @@ use crate::{
     agents::{self, AgentInfo, Form, Store},
     config::settings::Version,
     connection::{Connection, RequestError, send_string},
-    logging::{Repeats, Scope, debug, error, info, log, scope, warn},
+    logging::{debug, info, scope, warn},
     metrics::Task,
     node::Node,
-    system::{memory, thread::guard},
+    system::memory,
     tasks::{
         message,
         report::{Outcome, Report, outcome},
     },
+    turn::Turns,
     wire::Command,
 };
 
@@ -42,7 +43,7 @@ impl Inbox {
 
 /// Why nothing, or not all, has arrived.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+enum NotSent {
     #[error("{0}")]
     Master(#[from] RequestError),
     #[error("{0}")]
@@ -66,14 +67,13 @@ pub struct Thread<'a> {
     master: &'a Connection,
     outcomes: Outcomes,
     form: Form,
-    scope: Scope,
+    turns: Arc<Turns>,
     /// What was taken and has not arrived, while the database cannot be told so.
     lost: Vec<AgentInfo>,
     /// Whether something may have been taken of which nothing is known any more.
     forgot: bool,
     /// Messages in a row that the master did not store.
     not_stored: u32,
-    told: Repeats,
 }
 
 impl<'a> Thread<'a> {
@@ -83,37 +83,25 @@ impl<'a> Thread<'a> {
         let form = form(node.settings.version);
         // A process that was killed has left it.
         let forgot = node.home.agent_info_under_way().exists();
-        let (agents, lost, told) = (node.agents.clone(), Vec::new(), Repeats::default());
-        Self { node, agents, master, outcomes, form, scope, lost, forgot, not_stored: 0, told }
+        let turns = Arc::new(node.turns(Task::AgentInfo, scope));
+        let (agents, lost) = (node.agents.clone(), Vec::new());
+        Self { node, agents, master, outcomes, form, turns, lost, forgot, not_stored: 0 }
     }
 
     /// Runs until the connection closes.
     pub fn run(mut self) {
+        let turns = self.turns.clone();
         self.note_the_way();
         loop {
             select! {
                 recv(self.master.closed()) -> _ => break,
                 recv(self.node.clock.after(self.node.settings.worker.sync_agent_info)) -> _ => (),
             }
-            let begun = self.node.clock.now();
-            match guard(|| self.turn()) {
-                Ok(Ok(())) => {
-                    self.node.metrics.done(Task::AgentInfo, self.node.clock.now() - begun);
-                    self.told.clear();
-                }
-                Ok(Err(_)) if self.master.is_closed() => break,
-                Ok(Err(failed)) => {
-                    self.node.metrics.failed(Task::AgentInfo);
-                    let text = failed.to_string();
-                    let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                    log!(self.scope, level, "The agents' information is not sent now: {text}");
-                }
-                Err(panic) => {
-                    self.node.metrics.failed(Task::AgentInfo);
-                    error!(self.scope, "The sending failed: {panic}. Please report this.");
-                    self.forgot = true;
-                }
-            }
+            // What a turn that failed has taken is in `lost`, or `forgot` is set.
+            let _ = turns.run(|| match self.turn() {
+                Err(_) if self.master.is_closed() => Ok(()),
+                sent => sent.map_err(|reason| format!("The agents' information is not sent now: {reason}")),
+            });
             memory::give_back();
         }
         self.put_back_lost();
@@ -128,7 +116,7 @@ impl<'a> Thread<'a> {
         let path = self.node.home.agent_info_under_way();
         if let Err(error) = fs::write(&path, "") {
             warn!(
-                self.scope,
+                self.turns.scope(),
                 "{} cannot be written: {error}. If this process is killed, the master may miss what is known of some \
                  agents; let the user of this daemon write to the folder.",
                 path.display()
@@ -136,7 +124,8 @@ impl<'a> Thread<'a> {
         }
     }
 
-    fn turn(&mut self) -> Result<(), Failed> {
+    fn turn(&mut self) -> Result<(), NotSent> {
+        let asked = self.node.clock.now();
         if self.forgot {
             self.agents.put_back_all(&self.node.cluster.node_name)?;
             self.forgot = false;
@@ -147,49 +136,60 @@ impl<'a> Thread<'a> {
             let answer = self.master.request(Command::AgentInfoPermission, "")?;
             if answer != b"True" {
                 debug!(
-                    self.scope,
+                    self.turns.scope(),
                     "Master didn't grant permission to start a new synchronization: b'{}'",
                     answer.escape_ascii()
                 );
+                self.turns.done(asked);
                 return Ok(());
             }
-            debug!(self.scope, "Permission to synchronize granted.");
-            info!(self.scope, "Starting.");
-            let begun = self.node.clock.now();
-            let info = self.agents.take_info(self.form)?;
-            let took = self.seconds_since(begun);
-            debug!(self.scope, "Obtained agents synchronization information in {took:.3}s.");
+            debug!(self.turns.scope(), "Permission to synchronize granted.");
+            let begun = self.turns.start();
+            let info = self.take()?;
+            let took = self.turns.since(begun).as_secs_f64();
+            debug!(self.turns.scope(), "Obtained agents synchronization information in {took:.3}s.");
             let Some(info) = info else {
                 if first {
-                    info!(self.scope, "No synchronization required, skipping.");
+                    info!(self.turns.scope(), "No synchronization required, skipping.");
+                    self.turns.done(asked);
                 }
                 return Ok(());
             };
             first = false;
-            debug!(self.scope, "Sending chunks.");
-            match self.send(&info) {
-                Ok(Report { updated_chunks, .. }) => {
-                    self.not_stored = 0;
-                    let took = self.seconds_since(begun);
-                    info!(self.scope, "Finished in {took:.3}s. Updated {updated_chunks} chunks.");
-                }
-                Err(failed) => {
-                    self.not_stored = if matches!(failed, Failed::NotStored { .. }) { self.not_stored + 1 } else { 0 };
-                    if self.not_stored <= TRIES {
-                        self.lost.push(info);
-                        self.put_back_lost();
-                    }
-                    return Err(failed);
-                }
-            }
+            let more = info.more;
+            let Report { updated_chunks, .. } = self.deliver(info)?;
+            self.turns.finish(begun, &format!("Updated {updated_chunks} chunks."));
             // More than one message holds is sent at once, not ten seconds later.
-            if !info.more {
+            if !more {
                 return Ok(());
             }
         }
     }
 
-    fn send(&self, info: &AgentInfo) -> Result<Report, Failed> {
+    /// Takes from the database what is to be sent. What it gives out counts as sent there, also when its answer is lost;
+    /// so whatever fails before the end of [`Thread::deliver`], all is sent again.
+    fn take(&mut self) -> Result<Option<AgentInfo>, NotSent> {
+        self.forgot = true;
+        let info = self.agents.take_info(self.form)?;
+        self.forgot = info.is_some();
+        Ok(info)
+    }
+
+    /// Sends what was taken, or puts it back.
+    fn deliver(&mut self, info: AgentInfo) -> Result<Report, NotSent> {
+        debug!(self.turns.scope(), "Sending chunks.");
+        let sent = self.send(&info);
+        let not_stored = matches!(sent, Err(NotSent::NotStored { .. }));
+        self.not_stored = if not_stored { self.not_stored + 1 } else { 0 };
+        if sent.is_err() && self.not_stored <= TRIES {
+            self.lost.push(info);
+            self.put_back_lost();
+        }
+        self.forgot = false;
+        sent
+    }
+
+    fn send(&self, info: &AgentInfo) -> Result<Report, NotSent> {
         // What came too late for an earlier message is not the answer to this one.
         while self.outcomes.0.try_recv().is_ok() {}
         let message = message::write("global sync-agent-info-set", "{}", &info.chunks);
@@ -199,16 +199,16 @@ impl<'a> Thread<'a> {
         let report = select! {
             recv(self.outcomes.0) -> outcome => outcome.unwrap_or_else(|_| Err("the session has ended".into())),
             recv(self.master.closed()) -> _ => Err("the connection was closed".into()),
-            recv(self.node.clock.after(self.patience())) -> _ => return Err(Failed::Silent),
+            recv(self.node.clock.after(self.patience())) -> _ => return Err(NotSent::Silent),
         };
-        let report = report.map_err(Failed::Refused)?;
+        let report = report.map_err(NotSent::Refused)?;
         for error in &report.error_messages {
-            warn!(self.scope, "The master's database refused a chunk: {error}");
+            warn!(self.turns.scope(), "The master's database refused a chunk: {error}");
         }
         // A chunk that was refused would be refused again.
         let stored = report.updated_chunks;
         if stored + report.error_messages.len() < info.count {
-            return Err(Failed::NotStored { stored, sent: info.count });
+            return Err(NotSent::NotStored { stored, sent: info.count });
         }
         Ok(report)
     }
@@ -222,16 +222,11 @@ impl<'a> Thread<'a> {
         while let Some(info) = self.lost.last() {
             if let Err(error) = self.agents.put_back(info) {
                 let text = format!("What was not sent cannot be marked for sending again yet: {error}");
-                let level = self.told.level(Level::Error, &text, self.node.clock.now());
-                log!(self.scope, level, "{text}");
+                self.turns.report(Level::Error, &text);
                 return;
             }
             self.lost.pop();
         }
-    }
-
-    fn seconds_since(&self, begun: std::time::Instant) -> f64 {
-        self.node.clock.now().duration_since(begun).as_secs_f64()
     }
 }
 
@@ -265,6 +260,7 @@ mod tests {
             pair.master.close("the test ends");
         });
         assert!(pair.node().home.agent_info_under_way().exists(), "it is still to be done");
+        assert!(pair.node().metrics.task(Task::AgentInfo).failures.get() > 0);
     }
 
     #[test]

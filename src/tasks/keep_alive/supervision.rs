@@ -1,6 +1,9 @@
 //! The server's half: closes peers that have been silent for too long.
 
-use std::time::{Duration, Instant};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::select;
 
@@ -8,6 +11,7 @@ use crate::{
     connection::Connection,
     logging::{debug, error, scope},
     node::Node,
+    turn::Turns,
 };
 
 /// A peer under supervision.
@@ -21,20 +25,25 @@ pub struct Supervised {
 /// Runs until the node stops. `peers` gives those that are connected at the time of a run; `tag` is whose they are in
 /// the log.
 pub fn run(node: &Node, tag: &str, peers: impl Fn() -> Vec<Supervised>) {
-    let scope = scope(tag, "Keep alive");
+    let turns = Turns::uncounted(scope(tag, "Keep alive"), &node.clock);
+    let scope = turns.scope();
     let (period, limit) =
         (node.settings.master.check_worker_lastkeepalive, node.settings.master.max_allowed_time_without_keepalive);
     loop {
-        debug!(scope, "Calculating.");
-        close_silent(node.clock.now(), limit, peers(), |peer, silent| {
-            error!(
-                scope,
-                "No keep alives have been received from {} in the last {} seconds. Disconnecting",
-                peer.peer(),
-                silent.as_secs()
-            );
+        // Who is silent still is so at the next turn.
+        let _ = turns.run(|| {
+            debug!(scope, "Calculating.");
+            close_silent(node.clock.now(), limit, peers(), |peer, silent| {
+                error!(
+                    scope,
+                    "No keep alives have been received from {} in the last {} seconds. Disconnecting",
+                    peer.peer(),
+                    silent.as_secs()
+                );
+            });
+            debug!(scope, "Calculated.");
+            Ok::<_, Infallible>(())
         });
-        debug!(scope, "Calculated.");
         select! {
             recv(node.shutdown.channel()) -> _ => return,
             recv(node.clock.after(period)) -> _ => (),

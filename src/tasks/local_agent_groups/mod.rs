@@ -12,20 +12,40 @@ mod log;
 
 use std::{io, sync::Arc};
 
-use ::log::Level;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 pub use self::log::{Log, Parcel};
 use crate::{
     agents::Error,
-    logging::{Repeats, Scope, debug, error, info, log, scope},
-    master::{Member, Registry},
+    logging::{debug, error, info, scope},
     metrics::Task,
     node::Node,
-    system::{memory, thread::guard},
+    system::memory,
     tasks::message,
+    turn::Turns,
 };
+
+/// A worker to which assignments go.
+pub trait Recipient {
+    /// The name of the worker.
+    fn name(&self) -> &str;
+
+    /// Whether it is to know the names of all groups.
+    fn takes_group_names(&self) -> bool;
+
+    /// Sends what it does not have yet, without waiting: `whole` is there if it may need the whole table, `names`, those of
+    /// all groups, if it takes them.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    fn send(
+        &self,
+        local: &Arc<LocalAgentGroups>,
+        whole: Option<Arc<Vec<String>>>,
+        names: Option<Arc<Vec<String>>>,
+    ) -> io::Result<()>;
+}
 
 /// What the thread shares with those who send to the workers. The lock of the log is held for the time of a copy of
 /// references only.
@@ -52,39 +72,22 @@ impl LocalAgentGroups {
         let _ = self.wake.try_send(());
     }
 
-    /// The thread: runs until the node stops.
-    pub fn run(self: &Arc<Self>, node: &Node, registry: &Registry) {
-        let scope = scope("Master", "Local agent-groups");
+    /// The thread: runs until the node stops. `connected` gives the workers that are connected and know what they speak.
+    pub fn run<W: Recipient>(self: &Arc<Self>, node: &Node, connected: impl Fn() -> Vec<W>) {
+        let turns = node.turns(Task::LocalAgentGroups, scope("Master", "Local agent-groups"));
         let delay = node.settings.master.agent_group_start_delay;
         info!(
-            scope,
+            turns.scope(),
             "Sleeping {}s before starting the agent-groups task, waiting for the workers connection.",
             delay.as_secs_f64()
         );
         if !node.shutdown.sleep(&node.clock, delay) {
             return;
         }
-        let told = Repeats::default();
         loop {
-            let workers = registry.workers();
+            let workers = connected();
             if !workers.is_empty() {
-                let begun = node.clock.now();
-                let done = self.forgetting_failures(|| self.turn(node, &workers, &scope));
-                if !matches!(done, Ok(Ok(()))) {
-                    node.metrics.failed(Task::LocalAgentGroups);
-                }
-                match done {
-                    Ok(Ok(())) => {
-                        node.metrics.done(Task::LocalAgentGroups, node.clock.now() - begun);
-                        told.clear();
-                    }
-                    Ok(Err(error)) => {
-                        let text = format!("The assignments to groups cannot be read: {error}");
-                        let level = told.level(Level::Error, &text, node.clock.now());
-                        log!(scope, level, "{text}");
-                    }
-                    Err(panic) => error!(scope, "The turn failed: {panic}. Please report this."),
-                }
+                self.forgetting_failures(&turns, || self.turn(node, &turns, &workers));
                 memory::give_back();
             }
             select! {
@@ -95,37 +98,33 @@ impl LocalAgentGroups {
         }
     }
 
-    /// Does a turn. If it fails, whether by an error or a panic, some of what the database gave out may be lost.
-    fn forgetting_failures(&self, turn: impl FnOnce() -> Result<(), Error>) -> Result<Result<(), Error>, String> {
-        let done = guard(turn);
-        if !matches!(done, Ok(Ok(()))) {
+    /// Runs a turn. If it fails, whether by an error or a panic, some of what the database gave out may be lost.
+    fn forgetting_failures(&self, turns: &Turns, turn: impl FnOnce() -> Result<(), Error>) {
+        let done = turns.run(|| turn().map_err(|error| format!("The assignments to groups cannot be read: {error}")));
+        if done.is_err() {
             self.log.lock().forget();
         }
-        done
     }
 
-    fn turn(self: &Arc<Self>, node: &Node, workers: &[Arc<Member>], scope: &Scope) -> Result<(), Error> {
-        info!(scope, "Starting.");
-        let begun = node.clock.now();
-        let seconds = || node.clock.now().duration_since(begun).as_secs_f64();
+    fn turn(self: &Arc<Self>, node: &Node, turns: &Turns, workers: &[impl Recipient]) -> Result<(), Error> {
+        let begun = turns.start();
         let changes = node.agents.take_group_changes()?;
-        debug!(scope, "Obtained {} chunks of data in {:.3}s.", changes.chunks.len(), seconds());
+        let took = turns.since(begun).as_secs_f64();
+        debug!(turns.scope(), "Obtained {} chunks of data in {took:.3}s.", changes.chunks.len());
         self.log.lock().push(changes);
         // One that knows too little gets everything, which is read once for all of these.
-        let workers: Vec<_> = workers.iter().filter(|worker| worker.is_settled()).collect();
-        let missing = |worker: &Arc<Member>| self.log.lock().lacks_history(&worker.hello.node);
-        let whole = if workers.iter().any(|worker| missing(worker)) {
-            Some(Arc::new(node.agents.all_groups(true)?.chunks))
-        } else {
-            None
+        let lacks_history = |worker: &&_| self.log.lock().lacks_history(Recipient::name(*worker));
+        let whole = match workers.iter().find(lacks_history) {
+            Some(_) => Some(Arc::new(node.agents.all_groups(true)?.chunks)),
+            None => None,
         };
         let names = self.names(node)?;
-        info!(scope, "Finished in {:.3}s.", seconds());
+        turns.finish(begun, "");
         for worker in workers {
-            let tells = worker.features().groups && names.len() <= message::GROUPS;
-            let names = tells.then(|| names.clone());
-            if let Err(error) = worker.agent_groups.send_what_is_new(self, whole.clone(), names) {
-                tell_not_started(scope, worker, &error);
+            let takes_names = worker.takes_group_names() && names.len() <= message::GROUPS;
+            if let Err(error) = worker.send(self, whole.clone(), takes_names.then(|| names.clone())) {
+                let name = worker.name();
+                error!(turns.scope(), "Nothing can be sent to {name} now: {error}. The next turn tries again.");
             }
         }
         Ok(())
@@ -142,21 +141,19 @@ impl LocalAgentGroups {
     }
 }
 
-fn tell_not_started(scope: &Scope, worker: &Member, error: &io::Error) {
-    error!(scope, "Nothing can be sent to {} now: {error}. The next turn tries again.", worker.hello.node);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agents::Groups;
+    use crate::{agents::Groups, metrics::Metrics, system::clock::Clock};
 
     /// Of case 6.9: what was given out and lost, whether by an error or a panic, is sent with the whole table.
     #[test]
     fn after_a_failed_turn_each_worker_gets_everything() {
+        let metrics = Arc::new(Metrics::new(&Clock::real()));
+        let turns = Turns::new(Task::LocalAgentGroups, scope("a", "b"), &metrics, &Clock::real());
         let failures: [fn() -> Result<(), Error>; 2] =
             [|| Err(Error::Unavailable("as ordered".into())), || panic!("as ordered")];
-        for failure in failures {
+        for (before, failure) in failures.into_iter().enumerate() {
             let local = LocalAgentGroups::default();
             let deliver = |log: &mut Log| {
                 let whole = Arc::new(Vec::new());
@@ -165,10 +162,11 @@ mod tests {
             };
             local.log.lock().push(Groups::default());
             deliver(&mut local.log.lock());
-            assert_eq!(local.forgetting_failures(|| Ok(())), Ok(Ok(())));
-            assert!(!local.log.lock().lacks_history("w"));
-            assert_ne!(local.forgetting_failures(failure), Ok(Ok(())));
-            assert!(local.log.lock().lacks_history("w"));
+            let count = || metrics.task(Task::LocalAgentGroups).failures.get();
+            local.forgetting_failures(&turns, || Ok(()));
+            assert_eq!((local.log.lock().lacks_history("w"), count()), (false, before as u64));
+            local.forgetting_failures(&turns, failure);
+            assert_eq!((local.log.lock().lacks_history("w"), count()), (true, before as u64 + 1));
         }
     }
 }

@@ -9,6 +9,7 @@ mod watch;
 
 use std::{
     collections::{HashSet, VecDeque},
+    convert::Infallible,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -21,10 +22,11 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     files::{ChecksumKind, Manifest, MemberCache, Scan, Scanner, Unreadable},
-    logging::{Scope, error, info, scope, warn},
+    logging::{scope, warn},
     metrics::Task,
     node::Node,
-    system::{memory, thread::guard},
+    system::memory,
+    turn::Turns,
 };
 use watch::Watch;
 
@@ -183,33 +185,31 @@ impl LocalIntegrity {
     /// The thread. `changed` is called after a run that published a difference, whoever found it; `classic` says whether
     /// a worker is connected whose link needs BLAKE2b-512, so that its first check finds it.
     pub fn run(&self, node: &Node, changed: impl Fn(), classic: impl Fn() -> bool) {
-        let scope = scope("Master", "Local integrity");
-        let (mut unreadable, mut told) = (HashSet::new(), 0);
-        let watch = Watch::begin(node.items.clone(), self.wake.clone(), scope.clone());
+        let turns = node.turns(Task::LocalIntegrity, scope("Master", "Local integrity"));
+        let (mut unreadable, mut announced) = (HashSet::new(), 0);
+        let watch = Watch::begin(node.items.clone(), self.wake.clone(), turns.scope().clone());
         let mut watch = watch.inspect_err(|error| {
             warn!(
-                scope,
+                turns.scope(),
                 "Changes of files are noticed at the end of each period only: {error}. Is fs.inotify.max_user_instances \
                  (sysctl) large enough?"
             );
         }).ok();
         loop {
-            if let Err(panic) = guard(|| {
+            // After one that failed the files of the run before stay in force, and its change is left to the next.
+            let _ = turns.run(|| {
                 let kind = if classic() { ChecksumKind::Blake2b } else { self.wanted() };
-                let directories = self.turn_once(node, &scope, kind, &mut unreadable);
-                // A run that failed before this leaves its change to this one.
+                let directories = self.turn_once(node, &turns, kind, &mut unreadable);
                 let generation = self.generation();
-                if told != generation {
+                if announced != generation {
                     changed();
-                    told = generation;
+                    announced = generation;
                 }
                 if let Some(watch) = &mut watch {
                     watch.follow(node.home.path(), &directories);
                 }
-            }) {
-                node.metrics.failed(Task::LocalIntegrity);
-                error!(scope, "This run failed; the files of the run before stay in force. {panic}");
-            }
+                Ok::<_, Infallible>(())
+            });
             // A file that is missing is gone when its time is over, and not at the end of a period that began later.
             let due = self.files.lock().scanner.due();
             let next = node.clock.now() + due.map_or(self.period(node), |due| due.min(self.period(node)));
@@ -239,12 +239,11 @@ impl LocalIntegrity {
     fn turn_once(
         &self,
         node: &Node,
-        scope: &Scope,
+        turns: &Turns,
         kind: ChecksumKind,
         unreadable: &mut HashSet<String>,
     ) -> Vec<String> {
-        info!(scope, "Starting.");
-        let start = node.clock.now();
+        let begun = turns.start();
         let (scan, generation) = {
             let mut files = self.files.lock();
             (files.scan(kind), files.changes)
@@ -252,7 +251,7 @@ impl LocalIntegrity {
         let now: HashSet<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
         for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
             warn!(
-                scope,
+                turns.scope(),
                 "'{path}' cannot be read and is left out: {reason}. The workers keep the copy that they have; let the \
                  user of this daemon read it."
             );
@@ -262,14 +261,44 @@ impl LocalIntegrity {
         self.began_keyless.get_or_init(|| scan.manifest.is_keyless());
         self.published.write().publish(scan.manifest, generation, node.clock.wall());
         self.turn.fetch_add(1, Ordering::AcqRel);
-        let end = node.clock.now();
-        if self.members.age(end, self.period(node)) {
+        turns.finish(begun, &format!("Calculated metadata of {count} files."));
+        if self.members.age(node.clock.now(), self.period(node)) {
             memory::give_back();
         }
-        let took = end.duration_since(start);
-        node.metrics.done(Task::LocalIntegrity, took);
-        let took = took.as_secs_f64();
-        info!(scope, "Finished in {took:.3}s. Calculated metadata of {count} files.");
         scan.directories
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::tests::{Pair, wait_until};
+
+    /// Of case 6.9: the change that a run has found is announced by the next one.
+    #[test]
+    fn a_run_that_panics_is_counted_and_its_change_is_left_to_the_next() {
+        let pair = Pair::new();
+        let (node, announced) = (pair.shared_node(), Arc::new(AtomicU64::new(0)));
+        let local = Arc::new(LocalIntegrity::new(&node));
+        std::fs::create_dir_all(node.home.path().join("etc/rules")).unwrap();
+        std::fs::write(node.home.path().join("etc/rules/a.xml"), "a").unwrap();
+        let (its, counted) = (local.clone(), announced.clone());
+        let thread = std::thread::spawn(move || {
+            let changed = || assert!(counted.fetch_add(1, Ordering::AcqRel) > 0, "as ordered");
+            its.run(&node, changed, || false);
+        });
+        let one_more = |so: &dyn Fn() -> bool| {
+            wait_until(|| {
+                local.wake();
+                pair.hand.advance(QUIET);
+                so()
+            });
+        };
+        let failures = || pair.node().metrics.task(Task::LocalIntegrity).failures.get();
+        one_more(&|| failures() == 1);
+        one_more(&|| announced.load(Ordering::Acquire) == 2);
+        assert_eq!(failures(), 1);
+        drop(pair);
+        thread.join().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! One check, from the worker's announcement to its verdict, and the synchronisation that may follow.
+//! One check, from the worker's announcement to its verdict.
 
 use std::{
     sync::Arc,
@@ -10,16 +10,11 @@ use log::Level;
 
 use super::{Arrived, Held, Integrity};
 use crate::{
-    connection::{FileSender, ReceivedFile, RequestError},
-    files::{AddError, Buckets, ChecksumKind, Difference, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
-    logging::{debug, error, info, log, warn},
-    metrics::Task,
-    system::{memory, thread::guard},
-    tasks::integrity::{
-        ARCHIVE, archive_path,
-        sending::UpdateWriter,
-        status::{Counts, Progress, Span},
-    },
+    connection::ReceivedFile,
+    files::{Buckets, ChecksumKind, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
+    logging::{debug, error, warn},
+    system::memory,
+    tasks::integrity::status::{Counts, Span},
     wire::{Class, Command, ErrorObject, NO_TASK},
 };
 
@@ -52,32 +47,41 @@ pub(super) struct Check {
 impl Integrity {
     /// The thread of one check.
     pub(super) fn run(&self, check: &Check, arrives: &Receiver<Arrived>) {
-        match guard(|| self.check(check, arrives)) {
-            Ok(Ok(())) => {}
-            Ok(Err(reason)) => self.give_up(check, &reason),
-            Err(panic) => self.give_up(check, &format!("The check failed: {panic}. Please report this.")),
+        self.carry_out(check, || self.check(check, arrives));
+        memory::give_back();
+    }
+
+    /// Whatever comes of it, the worker may ask for another check afterwards.
+    pub(super) fn carry_out(&self, check: &Check, turn: impl FnOnce() -> Result<(), String>) {
+        let checked = self.checks.run(turn);
+        if let Err(failure) = checked
+            && check.is_native
+        {
+            self.tell_given_up(&failure.to_string());
         }
         let mut state = self.state.lock();
         if state.running.as_ref().is_some_and(|running| running.task == check.task) {
             state.running = None;
         }
-        drop(state);
-        memory::give_back();
     }
 
     /// # Errors
     /// Why there is no verdict.
     fn check(&self, check: &Check, arrives: &Receiver<Arrived>) -> Result<(), String> {
-        info!(self.check_scope, "Starting.");
+        self.checks.start();
         let &Check { kind, buckets, .. } = check;
         let clock = &self.shared.node.clock;
         let start = clock.wall();
         let Some((path, file)) = self.wait_for_manifest(&check.task, arrives)? else { return Ok(()) };
-        debug!(self.check_scope, "Received file from worker: '{}'", self.shared.node.home.path().join(path).display());
+        debug!(
+            self.checks.scope(),
+            "Received file from worker: '{}'",
+            self.shared.node.home.path().join(path).display()
+        );
         let begun = clock.now();
         let Some(master) = check.about.clone().or_else(|| self.shared.local.manifest(kind)) else {
             warn!(
-                self.check_scope,
+                self.checks.scope(),
                 "The files of this node have not been calculated with this worker's kind of checksum yet; the worker \
                  is compared at its next check."
             );
@@ -117,7 +121,7 @@ impl Integrity {
             (false, _) => self.synchronise(&check.task, &mut difference),
             (true, _) if let Some((files, pause)) = pauses => {
                 let reason = format!("{files} files that it could not take are sent again in {}s", pause.as_secs());
-                debug!(self.check_scope, "Of {}: {reason}.", self.worker);
+                debug!(self.checks.scope(), "Of {}: {reason}.", self.worker);
                 if check.is_native {
                     self.tell_given_up("the files that could not be written are sent again after a pause");
                 }
@@ -136,13 +140,8 @@ impl Integrity {
     fn tell_held(&self, held: Held) {
         // How many files there are besides is no news.
         let fact = format!("{} {}", held.deletions, held.keys);
-        let level = self.told.level(Level::Error, &fact, self.shared.node.clock.now());
-        log!(
-            self.check_scope,
-            level,
-            "Of {}: {held}. If that is to be, {CONFIRM}; if not, restore the files of this node.",
-            self.worker
-        );
+        let remedy = format!("If that is to be, {CONFIRM}; if not, restore the files of this node.");
+        self.checks.report_as(Level::Error, &fact, &format!("Of {}: {held}. {remedy}", self.worker));
     }
 
     /// `int_digest`: whether the worker's files are those of this node, which ends the check; among which files to look
@@ -159,7 +158,7 @@ impl Integrity {
         let same = master.digests().are_those_of(question).ok_or_else(no_digest)?;
         if same {
             let level = self.level_of_equal(begun);
-            log!(self.check_scope, level, "Starting.");
+            self.checks.start_at(level);
             self.shared.deletions.equal(&self.worker);
             self.finish_check(level, (start, begun), master.entries().len(), Found::Equal(&master));
         } else {
@@ -204,20 +203,8 @@ impl Integrity {
             self.refused.lock().clear();
             self.tell_refused();
         }
-        let took = now.duration_since(begun);
-        self.shared.node.metrics.done(Task::IntegrityCheck, took);
         let verdict = if matches!(found, Found::Equal(_)) { "Sync not required." } else { "Sync required." };
-        let took = took.as_secs_f64();
-        log!(self.check_scope, level, "Finished in {took:.3}s. Received metadata of {files} files. {verdict}");
-    }
-
-    /// The check came to no verdict.
-    fn give_up(&self, check: &Check, reason: &str) {
-        self.shared.node.metrics.failed(Task::IntegrityCheck);
-        error!(self.check_scope, "{reason}");
-        if check.is_native {
-            self.tell_given_up(reason);
-        }
+        self.checks.finish_at(level, begun, &format!("Received metadata of {files} files. {verdict}"));
     }
 
     /// Tells a worker of ours not to wait for a verdict, and why there is none. An original one asks again all the same.
@@ -229,7 +216,7 @@ impl Integrity {
 
     fn tell_in_sync(&self) {
         if let Err(error) = self.connection.request(Command::IntegrityInSync, "") {
-            error!(self.check_scope, "The worker could not be told that it is in sync: {error}");
+            error!(self.checks.scope(), "The worker could not be told that it is in sync: {error}");
         }
     }
 
@@ -265,122 +252,6 @@ impl Integrity {
         };
         state.in_sync.as_ref().is_some_and(same)
     }
-
-    fn synchronise(&self, task: &str, difference: &mut Difference<'_>) {
-        let counts = Counts::of(difference);
-        let clock = &self.shared.node.clock;
-        let (start, begun) = (clock.wall(), clock.now());
-        info!(self.sync_scope, "Starting.");
-        info!(
-            self.sync_scope,
-            "Files to create in worker: {} | Files to update in worker: {} | Files to delete in worker: {}",
-            counts.missing,
-            counts.shared,
-            counts.extra
-        );
-        self.state.lock().status.sync = Span { start: Some(start), end: None };
-        let sent = self.send(task, difference);
-        self.state.lock().granted.sent = Some(self.shared.local.turn());
-        match sent {
-            Ok(left_out) => {
-                let mut state = self.state.lock();
-                let took = clock.now().duration_since(begun);
-                state.limit.arrived(took, clock.now(), &self.shared.node.settings.communication);
-                state.status.files = Some(counts);
-                drop(state);
-                self.shared.node.metrics.done(Task::IntegritySync, took);
-                debug!(self.sync_scope, "Zip file sent.");
-                if left_out {
-                    // What changed while it was read has another checksum now; the sooner that is known, the better.
-                    self.shared.local.wake();
-                }
-                info!(self.sync_scope, "Finished in {:.3}s.", took.as_secs_f64());
-            }
-            Err(error) => {
-                self.shared.node.metrics.failed(Task::IntegritySync);
-                error!(self.sync_scope, "Error sending files information: {error}");
-            }
-        }
-    }
-
-    /// Tells whether files come with a later archive.
-    fn send(&self, task: &str, difference: &mut Difference<'_>) -> Result<bool, RequestError> {
-        let id = self.connection.request(Command::IntegritySync, "")?;
-        let id = String::from_utf8_lossy(&id).into_owned();
-        let progress = Arc::new(Progress::new(difference.missing.len() + difference.shared.len()));
-        let limit = {
-            let mut state = self.state.lock();
-            if let Some(running) = state.running.as_mut().filter(|running| running.task == task) {
-                running.sending = Some((id.clone(), progress.clone()));
-            }
-            state.limit.bytes()
-        };
-        let result = self.send_archive(&id, difference, limit, &progress);
-        if let Err(error) = &result {
-            self.refused.lock().fail(ARCHIVE, &error.to_string());
-            // Nobody waits for the answer: the worker forgets the task, or the connection is gone.
-            let _ =
-                self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_object().to_json()));
-        }
-        result
-    }
-
-    fn send_archive(
-        &self,
-        id: &str,
-        difference: &mut Difference<'_>,
-        limit: u64,
-        progress: &Progress,
-    ) -> Result<bool, RequestError> {
-        let rules = &self.shared.node.settings.communication;
-        let path = archive_path(&self.worker, &self.shared.node.clock);
-        debug!(
-            self.sync_scope,
-            "Compressing files and 'files_metadata.json' of {} files.",
-            difference.missing.len() + difference.shared.len() + difference.extra.len()
-        );
-        debug!(self.sync_scope, "Sending zip file.");
-        let mut sender = FileSender::begin(&self.connection, &path, progress.transfer.clone())?;
-        let writer = UpdateWriter {
-            home: self.shared.node.home.path(),
-            level: rules.compress_level,
-            limit,
-            max_inflated: rules.max_zip_size,
-            members: &self.shared.local.members,
-            done: &progress.files,
-        };
-        let tell = |level: Level, reason: &str| {
-            let level = self.told.level(level, reason, self.shared.node.clock.now());
-            log!(self.sync_scope, level, "{reason}");
-        };
-        let clock = &self.shared.node.clock;
-        let written = writer.write(difference, &mut sender, tell);
-        let sent = match written {
-            Ok(left_out) => sender.finish().map(|_| left_out),
-            // A file of this node was changed while it was packed.
-            Err(error @ AddError::Changed { .. }) => return Err(not_sent(&error)),
-            Err(error) => Err(not_sent(&error)),
-        };
-        let left_out = sent.inspect_err(|_| {
-            let (mut state, bytes) = (self.state.lock(), progress.transfer.sent());
-            if progress.transfer.is_cancelled() {
-                state.limit.cancelled(bytes, rules);
-            } else {
-                state.limit.refused(bytes, clock.now(), rules);
-            }
-        })?;
-        // Before the worker can tell what became of it.
-        let first = self.shared.node.settings.worker.sync_integrity;
-        self.refused.lock().sent(difference, &left_out, clock.now(), first);
-        // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
-        self.state.lock().status.sync.end = Some(self.shared.node.clock.wall());
-        self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
-        Ok(!left_out.later.is_empty())
-    }
-}
-
-fn not_sent(error: &AddError) -> RequestError {
-    RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
 }
 
 /// Why a check is given up when the node holds too much.

@@ -5,7 +5,11 @@
 
 mod check;
 mod deletions;
+mod granted;
 mod refused;
+mod sync;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{Arc, Weak},
@@ -17,6 +21,7 @@ use parking_lot::Mutex;
 
 use check::Check;
 pub use deletions::{Deletions, Held};
+use granted::Granted;
 use refused::Refused;
 
 use super::{
@@ -27,11 +32,13 @@ use super::{
 use crate::{
     connection::{Connection, ReceivedFile},
     files::{Buckets, ChecksumKind, Manifest},
-    logging::{Repeats, Scope, error, log, scope, warn},
+    logging::{error, scope, warn},
+    metrics::Task,
     node::Node,
     session::native::Features,
     system::{clock::Clock, random},
     tasks::local_integrity::LocalIntegrity,
+    turn::Turns,
     wire::{ErrorObject, NO_TASK},
 };
 
@@ -52,10 +59,8 @@ pub struct Integrity {
     shared: Arc<Shared>,
     worker: String,
     connection: Connection,
-    check_scope: Scope,
-    sync_scope: Scope,
-    /// Why files were left out.
-    told: Repeats,
+    checks: Turns,
+    syncs: Turns,
     state: Mutex<State>,
     /// What the worker could not take.
     refused: Mutex<Refused>,
@@ -85,31 +90,6 @@ struct Running {
     sending: Option<(String, Arc<Progress>)>,
 }
 
-/// The checks that a worker is granted in a turn.
-#[derive(Clone, Copy, Debug, Default)]
-struct Granted {
-    /// The last turn with a check.
-    first: Option<u64>,
-    /// The last turn in which files were sent to it, or could not be: it may show what became of them.
-    sent: Option<u64>,
-    /// The last turn in which it has shown that.
-    shown: Option<u64>,
-}
-
-impl Granted {
-    fn may(&mut self, turn: u64) -> bool {
-        if self.first != Some(turn) {
-            self.first = Some(turn);
-            return true;
-        }
-        let again = self.sent == Some(turn) && self.shown != Some(turn);
-        if again {
-            self.shown = Some(turn);
-        }
-        again
-    }
-}
-
 /// The lock that keeps the checks of one worker apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lock {
@@ -129,14 +109,16 @@ impl Integrity {
     /// For a worker that has just been accepted.
     pub fn new(shared: Arc<Shared>, worker: &str, connection: Connection) -> Arc<Self> {
         let tag = format!("Worker {worker}");
+        let turns = |task, subtag| shared.node.turns(task, scope(&tag, subtag));
+        let (checks, syncs) =
+            (turns(Task::IntegrityCheck, "Integrity check"), turns(Task::IntegritySync, "Integrity sync"));
         let limit = ArchiveLimit::new(&shared.node.settings.communication);
         Arc::new(Self {
             shared,
             worker: worker.to_owned(),
             connection,
-            check_scope: scope(&tag, "Integrity check"),
-            sync_scope: scope(&tag, "Integrity sync"),
-            told: Repeats::default(),
+            checks,
+            syncs,
             state: Mutex::new(State {
                 granted: Granted::default(),
                 running: None,
@@ -223,7 +205,7 @@ impl Integrity {
 
     /// `syn_i_w_m_r`: the worker could not send its manifest or, without a task, could not apply what it got.
     pub fn failed(&self, task: &str, error: &ErrorObject) {
-        error!(self.check_scope, "Received error from worker: '{error}'");
+        error!(self.checks.scope(), "Received error from worker: '{error}'");
         let waiting = self.state.lock().running.as_ref().map(|running| running.task.clone());
         // Without a task it is the check that waits for its manifest that has failed, if there is one.
         self.deliver(waiting.as_deref().filter(|_| task == NO_TASK).unwrap_or(task), Arrived::Failed);
@@ -236,7 +218,7 @@ impl Integrity {
 
     /// `cancel_task`: stops the sending of this synchronisation between two chunks.
     pub fn cancel(&self, task: &str, error: &ErrorObject) {
-        error!(self.sync_scope, "The worker cancelled the task: '{error}'");
+        error!(self.syncs.scope(), "The worker cancelled the task: '{error}'");
         let state = self.state.lock();
         let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
         if let Some((_, progress)) = sending.filter(|(id, _)| id == task) {
@@ -270,8 +252,7 @@ impl Integrity {
     /// Tells which files the worker cannot take, when they are others, or for other reasons.
     fn tell_refused(&self) {
         let Some((level, news)) = self.refused.lock().news() else { return };
-        let level = self.told.level(level, &news, self.shared.node.clock.now());
-        log!(self.sync_scope, level, "{news}");
+        self.syncs.report(level, &news);
     }
 
     /// What the worker could not do with the files that it got last.
@@ -303,23 +284,7 @@ impl Integrity {
 
     fn tell_broken(&self, lock: Lock) {
         if lock == Lock::Broken {
-            warn!(self.check_scope, "The check before has been running for too long and is given up.");
+            warn!(self.checks.scope(), "The check before has been running for too long and is given up.");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_may_ask_once_in_a_turn_and_once_more_after_it_was_sent_files() {
-        let mut granted = Granted::default();
-        assert_eq!([1, 1, 2, 2].map(|turn| granted.may(turn)), [true, false, true, false]);
-        granted.sent = Some(2);
-        assert_eq!([2, 2].map(|turn| granted.may(turn)), [true, false]);
-        granted.sent = Some(2);
-        assert!(!granted.may(2), "however often it is sent some");
-        assert_eq!([3, 3].map(|turn| granted.may(turn)), [true, false]);
     }
 }

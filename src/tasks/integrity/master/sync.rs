@@ -1,0 +1,144 @@
+//! The synchronisation that follows a check which has found differences.
+
+use std::sync::Arc;
+
+use super::Integrity;
+use crate::{
+    connection::{FileSender, RequestError},
+    files::{AddError, Difference},
+    logging::{debug, info},
+    tasks::integrity::{
+        ARCHIVE, archive_path,
+        sending::UpdateWriter,
+        status::{Counts, Progress, Span},
+    },
+    turn::Failure,
+    wire::{Command, ErrorObject},
+};
+
+/// Why the files did not go out.
+#[derive(Debug, thiserror::Error)]
+#[error("Error sending files information: {0}")]
+struct NotSent(#[from] RequestError);
+
+impl Integrity {
+    /// Sends what differs, and what the worker is to delete.
+    pub(super) fn synchronise(&self, task: &str, difference: &mut Difference<'_>) {
+        let counts = Counts::of(difference);
+        let clock = &self.shared.node.clock;
+        let (start, begun) = (clock.wall(), self.syncs.start());
+        info!(
+            self.syncs.scope(),
+            "Files to create in worker: {} | Files to update in worker: {} | Files to delete in worker: {}",
+            counts.missing,
+            counts.shared,
+            counts.extra
+        );
+        self.state.lock().status.sync = Span { start: Some(start), end: None };
+        let mut id = None;
+        let sent = self.syncs.run(|| self.send(task, difference, &mut id).map_err(NotSent));
+        let mut state = self.state.lock();
+        state.granted.sent = Some(self.shared.local.turn());
+        let left_out = match sent {
+            Ok(left_out) => left_out,
+            Err(failure) => {
+                drop(state);
+                return self.sync_failed(id, &failure);
+            }
+        };
+        state.limit.arrived(self.syncs.since(begun), clock.now(), &self.shared.node.settings.communication);
+        state.status.files = Some(counts);
+        drop(state);
+        debug!(self.syncs.scope(), "Zip file sent.");
+        if left_out {
+            // What changed while it was read has another checksum now; the sooner that is known, the better.
+            self.shared.local.wake();
+        }
+        self.syncs.finish(begun, "");
+    }
+
+    /// The worker is not to wait for the synchronisation `id` that it was told of.
+    fn sync_failed(&self, id: Option<String>, failure: &Failure<NotSent>) {
+        let Some(id) = id else { return };
+        let (reason, error) = match failure {
+            Failure::Error(NotSent(error)) => (error.to_string(), error.to_object()),
+            Failure::Panic(_) => (failure.to_string(), ErrorObject::cluster(3000, failure.to_string())),
+        };
+        self.refused.lock().fail(ARCHIVE, &reason);
+        // Nobody waits for the answer: the worker forgets the task, or the connection is gone.
+        let _ = self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_json()));
+    }
+
+    /// Sends the archive, and sets the `announced` id of the synchronisation as soon as the worker knows it. Gives whether
+    /// files come with a later archive.
+    fn send(
+        &self,
+        task: &str,
+        difference: &mut Difference<'_>,
+        announced: &mut Option<String>,
+    ) -> Result<bool, RequestError> {
+        let id = self.connection.request(Command::IntegritySync, "")?;
+        let id = &*announced.insert(String::from_utf8_lossy(&id).into_owned());
+        let progress = Arc::new(Progress::new(difference.missing.len() + difference.shared.len()));
+        let mut state = self.state.lock();
+        if let Some(running) = state.running.as_mut().filter(|running| running.task == task) {
+            running.sending = Some((id.clone(), progress.clone()));
+        }
+        let limit = state.limit.bytes();
+        drop(state);
+        self.send_archive(id, difference, limit, &progress)
+    }
+
+    fn send_archive(
+        &self,
+        id: &str,
+        difference: &mut Difference<'_>,
+        limit: u64,
+        progress: &Progress,
+    ) -> Result<bool, RequestError> {
+        let rules = &self.shared.node.settings.communication;
+        let path = archive_path(&self.worker, &self.shared.node.clock);
+        debug!(
+            self.syncs.scope(),
+            "Compressing files and 'files_metadata.json' of {} files.",
+            difference.missing.len() + difference.shared.len() + difference.extra.len()
+        );
+        debug!(self.syncs.scope(), "Sending zip file.");
+        let mut sender = FileSender::begin(&self.connection, &path, progress.transfer.clone())?;
+        let writer = UpdateWriter {
+            home: self.shared.node.home.path(),
+            level: rules.compress_level,
+            limit,
+            max_inflated: rules.max_zip_size,
+            members: &self.shared.local.members,
+            done: &progress.files,
+        };
+        let clock = &self.shared.node.clock;
+        let written = writer.write(difference, &mut sender, |level, reason| self.syncs.report(level, reason));
+        let sent = match written {
+            Ok(left_out) => sender.finish().map(|_| left_out),
+            // A file of this node was changed while it was packed.
+            Err(error @ AddError::Changed { .. }) => return Err(not_sent(&error)),
+            Err(error) => Err(not_sent(&error)),
+        };
+        let left_out = sent.inspect_err(|_| {
+            let (mut state, bytes) = (self.state.lock(), progress.transfer.sent());
+            if progress.transfer.is_cancelled() {
+                state.limit.cancelled(bytes, rules);
+            } else {
+                state.limit.refused(bytes, clock.now(), rules);
+            }
+        })?;
+        // Before the worker can tell what became of it.
+        let first = self.shared.node.settings.worker.sync_integrity;
+        self.refused.lock().sent(difference, &left_out, clock.now(), first);
+        // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
+        self.state.lock().status.sync.end = Some(self.shared.node.clock.wall());
+        self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
+        Ok(!left_out.later.is_empty())
+    }
+}
+
+fn not_sent(error: &AddError) -> RequestError {
+    RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
+}

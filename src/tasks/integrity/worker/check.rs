@@ -1,0 +1,164 @@
+//! One check of this worker's files: asks for it, shows the master what there is, and takes its verdict.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Integrity;
+use crate::{
+    connection::{FileSender, RequestError},
+    files::{Buckets, ChecksumKind, Manifest, Unreadable},
+    logging::{debug, warn},
+    tasks::integrity::{Applied, archive_path, sending::write_manifest},
+    turn::Failure,
+    wire::{Command, ErrorObject},
+};
+
+/// How soon it is asked again for a check that the master refused though it had said that its files changed: the check
+/// before is coming to its end there.
+const SOON: Duration = Duration::from_millis(50);
+
+/// How often a part of the files is offered for comparison while those of the master change; then it is all of them.
+const PARTS: usize = 3;
+
+/// Why a check came to no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotChecked {
+    #[error("The check could not be made: {0}")]
+    NotMade(#[from] RequestError),
+    #[error("The master did not find these files equal to its own: {0}")]
+    ByTheMaster(ErrorObject),
+}
+
+impl Integrity<'_> {
+    /// Runs a step of a check; none after a failure.
+    pub(super) fn check_turn<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, NotChecked>) -> Option<T> {
+        let checks = self.checks.clone();
+        let done = checks.run(|| step(self));
+        done.inspect_err(|failure| match failure {
+            // A master that refuses is not to be asked without a pause.
+            Failure::Error(NotChecked::NotMade(_)) => (self.checking, self.sooner) = (None, None),
+            Failure::Error(NotChecked::ByTheMaster(_)) => self.checking = None,
+            Failure::Panic(panic) => self.forget_all(panic),
+        })
+        .ok()
+    }
+
+    /// Asks for a check, and makes it if it is granted.
+    pub(super) fn check(&mut self) -> Result<(), NotChecked> {
+        match self.try_check() {
+            // The session tells why; every task of a connection need not.
+            Err(RequestError::Closed { .. }) if self.master.is_closed() => Ok(()),
+            checked => checked.map_err(NotChecked::NotMade),
+        }
+    }
+
+    fn try_check(&mut self) -> Result<(), RequestError> {
+        let answer = self.master.request(Command::IntegrityPermission, "")?;
+        if answer != b"True" {
+            let soon = self.node.clock.now() + SOON;
+            self.sooner = self.sooner.filter(|(_, tries)| *tries > 1).map(|(_, tries)| (soon, tries - 1));
+            debug!(
+                self.checks.scope(),
+                "Master didn't grant permission to start a new synchronization: b'{}'",
+                answer.escape_ascii()
+            );
+            return Ok(());
+        }
+        debug!(self.checks.scope(), "Permission to synchronize granted.");
+        self.sooner = None;
+        self.checking = Some(self.checks.start());
+        let manifest = self.scan();
+        let Some((task, buckets)) = self.announce(&manifest)? else {
+            self.in_sync();
+            return Ok(());
+        };
+        self.send_manifest(&task, &manifest, buckets).inspect_err(|error| {
+            let payload = format!("{task} {}", error.to_object().to_json());
+            // If this does not arrive either, the master gives the check up by itself.
+            let _ = self.master.request(Command::IntegrityCheckFailed, payload);
+        })
+    }
+
+    /// Announces a check of the files that differ, and gives its task; none if there are no such files.
+    fn announce(&self, manifest: &Manifest) -> Result<Option<(String, Buckets)>, RequestError> {
+        let mut refused = 0;
+        loop {
+            let buckets = if refused < PARTS { self.differing(manifest)? } else { Buckets::ALL };
+            if buckets == Buckets::NONE {
+                return Ok(None);
+            }
+            match self.master.request(Command::IntegrityCheck, buckets.text()) {
+                Ok(task) => return Ok(Some((String::from_utf8_lossy(&task).into_owned(), buckets))),
+                // The files of the master have changed since it told where they differ.
+                Err(RequestError::Refused(_)) if buckets != Buckets::ALL => refused += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Shows the master by one question that the files are the same now; whether they are.
+    pub(super) fn confirm(&mut self) -> bool {
+        let begun = self.node.clock.now();
+        let manifest = self.scan();
+        // If it is not so, or cannot be known, the next check sees to it.
+        let equal = self.differing(&manifest).is_ok_and(|buckets| buckets == Buckets::NONE);
+        if equal {
+            self.checks.start();
+            self.checking = Some(begun);
+            self.in_sync();
+        }
+        equal
+    }
+
+    fn scan(&mut self) -> Arc<Manifest> {
+        let scan = self.files.scanner.lock().scan(self.kind == ChecksumKind::Blake2b);
+        if scan.unreadable.len() != self.unreadable {
+            for Unreadable { path, reason } in &scan.unreadable {
+                warn!(self.checks.scope(), "'{path}' cannot be read: {reason}; the master's copy will replace it.");
+            }
+            self.unreadable = scan.unreadable.len();
+        }
+        scan.manifest
+    }
+
+    /// Where the files of the master may differ from these.
+    fn differing(&self, manifest: &Manifest) -> Result<Buckets, RequestError> {
+        if !self.features.digest {
+            return Ok(Buckets::ALL);
+        }
+        let digests = manifest.digests();
+        Ok(digests.differing(&self.master.request(Command::IntegrityDigest, digests.question())?))
+    }
+
+    fn send_manifest(&self, task: &str, manifest: &Manifest, buckets: Buckets) -> Result<(), RequestError> {
+        let path = archive_path(&self.node.cluster.node_name, &self.node.clock);
+        let entries = manifest.within(buckets);
+        let count = entries.len();
+        debug!(self.checks.scope(), "Compressing 'files_metadata.json' of {count} files.");
+        debug!(self.checks.scope(), "Sending zip file.");
+        let mut sender = FileSender::begin(self.master, &path, Arc::default())?;
+        write_manifest(manifest, &entries, self.kind, self.node.settings.communication.compress_level, &mut sender)
+            .map_err(|error| RequestError::Closed { reason: format!("the manifest could not be sent: {error}") })?;
+        sender.finish()?;
+        self.master.request(Command::IntegrityCheckEnd, format!("{task} {path}"))?;
+        debug!(self.checks.scope(), "Zip file sent.");
+        Ok(())
+    }
+
+    /// The files are those of the master.
+    pub(super) fn in_sync(&mut self) {
+        self.finish_check("Sync not required.");
+        (self.looked_again, self.failing) = (false, 0);
+        let (now, wall) = (self.node.clock.now(), self.node.clock.wall());
+        let mut state = self.files.state.lock();
+        state.standing.equal(now, wall);
+        state.applied = Applied::default();
+        drop(state);
+        self.files.reload.carry_out(self.checks.scope());
+    }
+
+    /// The master has come to this verdict.
+    pub(super) fn finish_check(&mut self, verdict: &str) {
+        let begun = self.checking.take().unwrap_or_else(|| self.node.clock.now());
+        self.checks.finish(begun, verdict);
+    }
+}
