@@ -3,7 +3,7 @@
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
 # make bench   how long, and how much memory
-# make lint    format, clippy, documentation
+# make lint    format, clippy, documentation, and the crates (cargo-deny, where it is installed)
 # make build   the two programs, in target/release
 #
 # make install        puts them, service files and man pages where they belong; DESTDIR, PREFIX, USER, GROUP
@@ -62,6 +62,7 @@ lint:
 	$(CARGO) fmt --check -- --config-path etc/lint
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+	@CARGO='$(CARGO)' scripts/deny
 
 # The first leaves nothing deleted behind that could slow the file system down for the second.
 bench: build
