@@ -10,7 +10,7 @@ use super::{
     failure::Failure,
     report::{self, visible},
 };
-use crate::{local::client::LocalClient, tasks::integrity::master::Held, wire::Command};
+use crate::{local::client::LocalClient, tasks::integrity::Held, wire::Command};
 
 /// The answer to `confirm_del`.
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::select;
 use log::Level;
 
 use super::{MAIN, Repeats, archive::Closed, flood::QUIET};
@@ -18,6 +18,7 @@ use crate::{
         shutdown::{self, Shutdown, Trigger},
         thread::Group,
         user::Owner,
+        wakeup::Wakeup,
     },
 };
 
@@ -34,12 +35,12 @@ pub struct Archiver {
 }
 
 impl Archiver {
-    /// Archives what waits in `logs`, now and each time when `woken` brings something. `tell` is called then, too, and
+    /// Archives what waits in `logs`, now and at each `wakeup`. `tell` is called then, too, and
     /// every [`QUIET`] as long as it gives true.
     pub(super) fn start(
         logs: PathBuf,
         owner: Option<Owner>,
-        woken: Receiver<()>,
+        wakeup: Wakeup,
         tell: impl Fn() -> bool + Send + 'static,
     ) -> io::Result<Self> {
         let (trigger, stop) = shutdown::channel();
@@ -54,7 +55,7 @@ impl Archiver {
                 }
                 let pause = if tell() { QUIET } else { again.saturating_duration_since(Instant::now()) };
                 select! {
-                    recv(woken) -> _ => again = Instant::now(),
+                    recv(wakeup.channel()) -> _ => again = Instant::now(),
                     recv(stop.channel()) -> _ => return,
                     default(pause) => (),
                 }

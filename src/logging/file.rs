@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Mutex, RwLock};
 use time::Date;
 
@@ -20,7 +19,7 @@ use super::{
     archiver::Archiver,
     room,
 };
-use crate::system::{clock::local_day, user::Owner};
+use crate::system::{clock::local_day, user::Owner, wakeup::Wakeup};
 
 /// Mode of the file (`spec/protocol.md` 15.3).
 const MODE: u32 = 0o660;
@@ -40,7 +39,7 @@ struct Inner {
     owner: Option<Owner>,
     state: Mutex<State>,
     /// Wakes the archiver. Before it is set nothing is rotated: the file may be that of a daemon that runs.
-    wake: OnceLock<Sender<()>>,
+    wakeup: OnceLock<Wakeup>,
 }
 
 #[derive(Default)]
@@ -75,7 +74,7 @@ impl LogFile {
     /// has more bytes than that. `owner` gets the files.
     pub fn new(logs: PathBuf, settings: LogSettings, owner: Option<Owner>) -> Self {
         let (path, settings, state) = (logs.join(LOG), RwLock::new(settings), Mutex::default());
-        Self(Arc::new(Inner { directory: logs, path, settings, owner, state, wake: OnceLock::new() }))
+        Self(Arc::new(Inner { directory: logs, path, settings, owner, state, wakeup: OnceLock::new() }))
     }
 
     /// How it is written.
@@ -112,9 +111,9 @@ impl LogFile {
     /// # Errors
     /// When no thread can be started.
     pub(super) fn rotate(&self, tell: impl Fn() -> bool + Send + 'static) -> io::Result<Archiver> {
-        let (wake, woken) = bounded(1);
-        let archiver = Archiver::start(self.0.directory.clone(), self.0.owner, woken, tell)?;
-        let _ = self.0.wake.set(wake);
+        let wakeup = Wakeup::default();
+        let archiver = Archiver::start(self.0.directory.clone(), self.0.owner, wakeup.clone(), tell)?;
+        let _ = self.0.wakeup.set(wakeup);
         Ok(archiver)
     }
 
@@ -133,7 +132,7 @@ impl LogFile {
         let length = about.as_ref().map_or(0, Metadata::len);
         if state.open.as_ref().map(|open| open.identity) != about.as_ref().map(identity) || state.open.is_none() {
             state.follow(log, now, &mut news);
-        } else if log.wake.get().is_some() {
+        } else if log.wakeup.get().is_some() {
             state.rotate_if_due(log, max_size, length, line.len(), now, &mut news);
         }
         state.write(log, line, urgent, &mut news);
@@ -158,7 +157,7 @@ impl Inner {
 
     fn wake_archiver(&self) {
         // One that is awake already looks once more when it is done.
-        let _ = self.wake.get().map(|wake| wake.try_send(()));
+        let _ = self.wakeup.get().map(Wakeup::wake);
     }
 
     fn problem(&self, what: &str, error: &io::Error, then: &str) -> String {

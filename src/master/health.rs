@@ -8,9 +8,12 @@ use super::{Known, Master, Member};
 use crate::{
     logging::{scope, warn},
     system::clock::iso_utc,
-    tasks::integrity::{
-        Applied,
-        status::{Counts, Sending, Status, date},
+    tasks::{
+        integrity::{
+            Applied,
+            status::{Counts, IntegrityStatus, Sending},
+        },
+        span::date,
     },
     wire::{ErrorObject, json},
 };
@@ -136,7 +139,7 @@ fn worker_health(worker: &Member, active: Option<u64>) -> Value {
 }
 
 /// What only our programs ask for, while there is something to tell. Those of the original take members by their names.
-fn add_ours(status: &mut Value, integrity: &Status, applied: &Applied) {
+fn add_ours(status: &mut Value, integrity: &IntegrityStatus, applied: &Applied) {
     if let Some(Sending { files, of, bytes }) = integrity.sending {
         status["sync_progress"] = json!({"files": files, "of_files": of, "bytes": bytes});
     }
@@ -153,7 +156,7 @@ fn add_ours(status: &mut Value, integrity: &Status, applied: &Applied) {
 
 fn total_files(files: Option<Counts>) -> Value {
     match files {
-        Some(Counts { missing, shared, extra }) => json!({"missing": missing, "extra": extra, "shared": shared}),
+        Some(Counts { create, update, delete }) => json!({"missing": create, "extra": delete, "shared": update}),
         None => json!({"missing": 0, "shared": 0, "extra": 0, "extra_valid": 0}),
     }
 }

@@ -3,19 +3,19 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::Receiver;
 use parking_lot::RwLock;
 
 use super::{
     Member,
     away::{Away, Left},
 };
-use crate::limits::AWAY;
+use crate::{limits::AWAY, system::wakeup::Wakeup};
 
 /// Names are unique in it.
 pub struct Registry {
     workers: RwLock<Workers>,
-    changed: (Sender<()>, Receiver<()>),
+    changed: Wakeup,
 }
 
 #[derive(Default)]
@@ -45,17 +45,12 @@ pub enum NotForgotten {
 impl Registry {
     /// With the workers that an earlier run has known, the longest gone first.
     pub fn new(away: Vec<Away>) -> Self {
-        Self { workers: RwLock::new(Workers { connected: Vec::new(), away: away.into() }), changed: bounded(1) }
+        Self { workers: RwLock::new(Workers { connected: Vec::new(), away: away.into() }), changed: Wakeup::default() }
     }
 
     /// Becomes ready when what is known of the workers has changed.
     pub fn changed(&self) -> &Receiver<()> {
-        &self.changed.1
-    }
-
-    fn change(&self) {
-        // One that was told already, and has not been heard yet, is as good.
-        let _ = self.changed.0.try_send(());
+        self.changed.channel()
     }
 
     /// Registers `worker`.
@@ -74,7 +69,7 @@ impl Registry {
         workers.away.retain(|away| away.name != *name);
         workers.connected.push(worker.clone());
         drop(workers);
-        self.change();
+        self.changed.wake();
         Ok(())
     }
 
@@ -91,7 +86,7 @@ impl Registry {
         let forgotten = if workers.away.len() >= AWAY { workers.away.pop_front() } else { None };
         workers.away.push_back(away);
         drop(workers);
-        self.change();
+        self.changed.wake();
         Some(forgotten)
     }
 
@@ -100,7 +95,7 @@ impl Registry {
         let mut workers = self.workers.write();
         if workers.away.iter_mut().find(|away| away.name == name).is_some_and(|away| away.refuse(reason)) {
             drop(workers);
-            self.change();
+            self.changed.wake();
         }
     }
 
@@ -116,7 +111,7 @@ impl Registry {
         let at = workers.away.iter().position(|away| away.name == name);
         let forgotten = at.and_then(|at| workers.away.remove(at)).ok_or(NotForgotten::Unknown)?;
         drop(workers);
-        self.change();
+        self.changed.wake();
         Ok(forgotten)
     }
 

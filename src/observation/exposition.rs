@@ -97,7 +97,7 @@ fn files(text: &mut Text, view: &View) {
     text.family("wazuh_cluster_files", Kind::Gauge, help);
     for (name, files) in &workers {
         let behind = files.standing.behind;
-        for (state, count) in [("shared", behind.shared), ("missing", behind.missing), ("extra", behind.extra)] {
+        for (state, count) in [("shared", behind.update), ("missing", behind.create), ("extra", behind.delete)] {
             text.sample(&[("name", name), ("state", state)], count);
         }
     }

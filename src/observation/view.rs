@@ -12,7 +12,7 @@ use crate::{
     master::{Known, Master, Member},
     metrics::Task,
     node::Node,
-    tasks::integrity::{Applied, master::Held, status::Standing},
+    tasks::integrity::{Applied, Held, status::Standing},
     verdict::Verdict,
     worker::Worker,
 };

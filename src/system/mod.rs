@@ -30,3 +30,4 @@ pub mod thread;
 pub mod unix_socket;
 pub mod user;
 pub mod visible;
+pub mod wakeup;

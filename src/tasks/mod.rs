@@ -8,6 +8,7 @@ pub mod local_agent_groups;
 pub mod local_integrity;
 mod message;
 mod report;
+pub mod span;
 
 #[cfg(test)]
 mod tests;

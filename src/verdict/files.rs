@@ -6,8 +6,8 @@ use super::{State, Verdict};
 use crate::{
     system::human,
     tasks::integrity::{
-        Applied, Failed,
-        status::{Sending, Status},
+        Applied, FailedFile,
+        status::{IntegrityStatus, Sending},
     },
 };
 
@@ -23,8 +23,14 @@ pub const NOT_CHECKED: &str = "no integrity check has ended yet";
 pub const NOT_SHOWN: &str = "the files of the master have changed, and it has not shown yet that it has them";
 
 /// Of the worker `name`, which joined at `joined`: its checks, and what it could not take. `now` is by the same wall clock.
-pub fn of_files(name: &str, joined: SystemTime, status: &Status, applied: &Applied, now: SystemTime) -> Verdict {
-    let &Status { standing, sending, behind_since, held, .. } = status;
+pub fn of_files(
+    name: &str,
+    joined: SystemTime,
+    status: &IntegrityStatus,
+    applied: &Applied,
+    now: SystemTime,
+) -> Verdict {
+    let &IntegrityStatus { standing, sending, behind_since, held, .. } = status;
     let since = behind_since.into_iter().chain(standing.differs_since).min();
     if let Some(held) = held {
         return behind(since, held.to_string()).with_remedy(
@@ -64,7 +70,7 @@ fn behind(since: Option<SystemTime>, reason: impl Into<String>) -> Verdict {
 }
 
 fn failures(applied: &Applied) -> String {
-    let first = |Failed { path, reason }: &Failed| format!(", the first {path}: {reason}");
+    let first = |FailedFile { path, reason }: &FailedFile| format!(", the first {path}: {reason}");
     let first = applied.failures.first().map(first).unwrap_or_default();
     format!("{} could not be written there{first}", human::files(applied.failed))
 }
@@ -74,9 +80,12 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::tasks::integrity::{
-        master::Held,
-        status::{Counts, Span, Standing},
+    use crate::tasks::{
+        integrity::{
+            Held,
+            status::{Counts, Standing},
+        },
+        span::Span,
     };
 
     fn at(seconds: u64) -> SystemTime {
@@ -91,7 +100,7 @@ mod tests {
 
     fn differs(files: usize, seconds: u64) -> Standing {
         let mut standing = equal(1);
-        standing.differs(Counts { shared: files, ..Counts::default() }, at(seconds));
+        standing.differs(Counts { update: files, ..Counts::default() }, at(seconds));
         standing
     }
 
@@ -103,21 +112,28 @@ mod tests {
     /// remedy if a person is needed.
     #[test]
     fn each_reason_has_its_words() {
-        let status = Status { free: true, check: checked(90), ..Status::default() };
-        let equal_status = Status { standing: equal(20), ..status };
+        let status = IntegrityStatus { free: true, check: checked(90), ..IntegrityStatus::default() };
+        let equal_status = IntegrityStatus { standing: equal(20), ..status };
         let held = Held { deletions: 37, of: 40, keys: false };
         let lost = Applied {
             failed: 2,
-            failures: vec![Failed { path: "etc/rules/a.xml".into(), reason: "Permission denied".into() }],
+            failures: vec![FailedFile { path: "etc/rules/a.xml".into(), reason: "Permission denied".into() }],
             ..Applied::default()
         };
         let none = Applied::default();
         let cases = [
-            (Status::default(), &none, State::Joining, 10, NOT_CHECKED, false),
+            (IntegrityStatus::default(), &none, State::Joining, 10, NOT_CHECKED, false),
             (equal_status, &none, State::InSync, 20, "", false),
-            (Status { behind_since: Some(at(95)), ..equal_status }, &none, State::Behind, 95, NOT_SHOWN, false),
             (
-                Status { standing: differs(1, 91), ..status },
+                IntegrityStatus { behind_since: Some(at(95)), ..equal_status },
+                &none,
+                State::Behind,
+                95,
+                NOT_SHOWN,
+                false,
+            ),
+            (
+                IntegrityStatus { standing: differs(1, 91), ..status },
                 &none,
                 State::Behind,
                 91,
@@ -125,7 +141,7 @@ mod tests {
                 false,
             ),
             (
-                Status { standing: differs(3, 91), behind_since: Some(at(89)), ..status },
+                IntegrityStatus { standing: differs(3, 91), behind_since: Some(at(89)), ..status },
                 &none,
                 State::Behind,
                 89,
@@ -133,7 +149,7 @@ mod tests {
                 false,
             ),
             (
-                Status { standing: differs(3, 91), sync: checked(91), ..status },
+                IntegrityStatus { standing: differs(3, 91), sync: checked(91), ..status },
                 &none,
                 State::Behind,
                 91,
@@ -141,7 +157,7 @@ mod tests {
                 false,
             ),
             (
-                Status {
+                IntegrityStatus {
                     standing: differs(3, 91),
                     sending: Some(Sending { files: 1, of: 3, bytes: 5000 }),
                     sync: Span { start: Some(at(92)), end: None },
@@ -154,7 +170,7 @@ mod tests {
                 false,
             ),
             (
-                Status { standing: differs(2, 91), sync: checked(92), ..status },
+                IntegrityStatus { standing: differs(2, 91), sync: checked(92), ..status },
                 &lost,
                 State::Behind,
                 91,
@@ -162,7 +178,7 @@ mod tests {
                 true,
             ),
             (
-                Status { standing: differs(37, 91), held: Some(held), ..status },
+                IntegrityStatus { standing: differs(37, 91), held: Some(held), ..status },
                 &none,
                 State::Behind,
                 91,
@@ -180,13 +196,14 @@ mod tests {
 
     #[test]
     fn who_makes_no_progress_is_to_be_looked_at() {
-        let remedy = |status: &Status, now| of_files("w1", at(10), status, &Applied::default(), at(now)).remedy;
-        let slow = Status { standing: equal(20), behind_since: Some(at(30)), ..Status::default() };
-        for (status, since) in [(Status::default(), 10), (slow, 30)] {
+        let remedy =
+            |status: &IntegrityStatus, now| of_files("w1", at(10), status, &Applied::default(), at(now)).remedy;
+        let slow = IntegrityStatus { standing: equal(20), behind_since: Some(at(30)), ..IntegrityStatus::default() };
+        for (status, since) in [(IntegrityStatus::default(), 10), (slow, 30)] {
             assert_eq!(remedy(&status, since + 300), None);
             assert!(remedy(&status, since + 301).unwrap().starts_with("logs/cluster.log on w1 "));
         }
-        let sending = Status { sending: Some(Sending { files: 1, of: 3, bytes: 5000 }), ..slow };
+        let sending = IntegrityStatus { sending: Some(Sending { files: 1, of: 3, bytes: 5000 }), ..slow };
         assert_eq!(remedy(&sending, 5000), None, "it gets on");
     }
 }

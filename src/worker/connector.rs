@@ -58,7 +58,7 @@ pub fn run(worker: &Arc<Worker>) {
         }
         crossbeam_channel::select! {
             recv(node.shutdown.channel()) -> _ => return,
-            recv(worker.hurry.1) -> _ => {
+            recv(worker.hurry.channel()) -> _ => {
                 backoff.reset();
                 // What fails now is news to whoever has ordered it.
                 told.clear();

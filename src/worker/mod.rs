@@ -9,7 +9,6 @@ mod verdict;
 
 use std::{io, sync::Arc, time::SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::RwLock;
 
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
     files::Scanner,
     node::Node,
     sockets::Endpoint,
-    system::thread,
+    system::{thread, wakeup::Wakeup},
     tasks::integrity::worker::{Files, Reload},
 };
 
@@ -34,7 +33,7 @@ pub struct Worker {
     /// Since when there is none, if there is none.
     lost: RwLock<SystemTime>,
     /// Ends the pause before the next attempt to connect.
-    hurry: (Sender<()>, Receiver<()>),
+    hurry: Wakeup,
 }
 
 impl Worker {
@@ -44,7 +43,14 @@ impl Worker {
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
         let files = Files::new(scanner, Reload::new(analysis));
         let lost = RwLock::new(node.metrics.started);
-        Arc::new(Self { node, files, master: RwLock::default(), failure: RwLock::default(), lost, hurry: bounded(1) })
+        Arc::new(Self {
+            node,
+            files,
+            master: RwLock::default(),
+            failure: RwLock::default(),
+            lost,
+            hurry: Wakeup::default(),
+        })
     }
 
     /// Starts its thread `connect`, which starts those of each connection.
@@ -72,8 +78,7 @@ impl Worker {
     pub fn keys_changed(&self) {
         match self.master() {
             Some(master) => self.node.check_key(&master),
-            // One that was told already, and has not gone yet, is as good.
-            None => _ = self.hurry.0.try_send(()),
+            None => self.hurry.wake(),
         }
     }
 

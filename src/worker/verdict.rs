@@ -2,7 +2,7 @@
 
 use super::Worker;
 use crate::{
-    tasks::integrity::status::Status,
+    tasks::integrity::status::IntegrityStatus,
     verdict::{State, Verdict, of_files},
 };
 
@@ -20,7 +20,7 @@ impl Worker {
             return Verdict::bad(State::Away, Some(*self.lost.read()), reason).with_remedy(remedy);
         };
         let state = self.files.state.lock().clone();
-        let status = Status { standing: state.standing, ..Status::default() };
+        let status = IntegrityStatus { standing: state.standing, ..IntegrityStatus::default() };
         of_files(&self.node.cluster.node_name, joined, &status, &state.applied, self.node.clock.wall())
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::html::{Column, NOTHING, Row, ago, ago_of, date, escape, table};
 use crate::{
     observation::view::{Files, Seen, View},
-    tasks::integrity::Failed,
+    tasks::integrity::FailedFile,
     verdict::{Verdict, order},
 };
 
@@ -95,7 +95,7 @@ fn below(verdict: &Verdict, files: Option<&Files>) -> String {
 
 /// Files that could not be written, but the first, which the reason names.
 fn other_failures(Files { applied, .. }: &Files) -> String {
-    let line = |Failed { path, reason }: &Failed| format!("<li>{}: {}</li>", escape(path), escape(reason));
+    let line = |FailedFile { path, reason }: &FailedFile| format!("<li>{}: {}</li>", escape(path), escape(reason));
     let mut lines: String = applied.failures.iter().take(NAMED).skip(1).map(line).collect();
     if applied.failed > NAMED {
         // As above.

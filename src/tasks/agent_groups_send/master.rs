@@ -19,10 +19,10 @@ use crate::{
     node::Node,
     system::{memory, random},
     tasks::{
-        integrity::status::Span,
         local_agent_groups::LocalAgentGroups,
         message,
         report::{Outcome, Report, outcome},
+        span::Span,
     },
     turn::Turns,
     wire::{Command, json},

@@ -16,7 +16,7 @@ use crate::{
     metrics::Task,
     node::Node,
     system::memory,
-    tasks::{integrity::status::Span, message, report::Report},
+    tasks::{message, report::Report, span::Span},
     turn::{Failure, Turns},
     wire::Command,
 };
@@ -26,7 +26,7 @@ const NOT_PROCESSED: &str = "error processing agent-info chunks in process pool"
 
 /// Why agent information was not stored.
 #[derive(Debug, thiserror::Error)]
-enum NotStored {
+enum InfoNotStored {
     /// The message cannot be read, or there is no room for it.
     #[error("{0}")]
     Refused(String),
@@ -34,7 +34,7 @@ enum NotStored {
     Unavailable(String),
 }
 
-impl NotStored {
+impl InfoNotStored {
     /// A worker of ours sends it again, as often as it takes; to others it is as good as fewer chunks.
     fn for_the_worker(self) -> String {
         match self {
@@ -119,9 +119,9 @@ impl AgentInfo {
     }
 
     /// Stores it; gives the report for the worker.
-    fn turn(&self, id: &str, content: Option<Holding>) -> Result<Report, NotStored> {
+    fn turn(&self, id: &str, content: Option<Holding>) -> Result<Report, InfoNotStored> {
         let (begun, start) = (self.turns.start(), self.node.clock.wall());
-        let stored = self.stored(id, content).map_err(NotStored::Refused)?;
+        let stored = self.stored(id, content).map_err(InfoNotStored::Refused)?;
         let took = self.turns.since(begun);
         self.report_problems(&stored, took);
         let Stored { chunks, errors, unavailable, .. } = stored;
@@ -134,7 +134,7 @@ impl AgentInfo {
             }
             Some(reason) => {
                 info!(self.turns.scope(), "Finished in {:.3}s. {summary}", took.as_secs_f64());
-                Err(NotStored::Unavailable(reason))
+                Err(InfoNotStored::Unavailable(reason))
             }
         }
     }

@@ -43,7 +43,7 @@ impl Inbox {
 
 /// Why nothing, or not all, has arrived.
 #[derive(Debug, thiserror::Error)]
-enum NotSent {
+enum InfoNotSent {
     #[error("{0}")]
     Master(#[from] RequestError),
     #[error("{0}")]
@@ -124,7 +124,7 @@ impl<'a> Thread<'a> {
         }
     }
 
-    fn turn(&mut self) -> Result<(), NotSent> {
+    fn turn(&mut self) -> Result<(), InfoNotSent> {
         let asked = self.node.clock.now();
         if self.forgot {
             self.agents.put_back_all(&self.node.cluster.node_name)?;
@@ -168,7 +168,7 @@ impl<'a> Thread<'a> {
 
     /// Takes from the database what is to be sent. What it gives out counts as sent there, also when its answer is lost;
     /// so whatever fails before the end of [`Thread::deliver`], all is sent again.
-    fn take(&mut self) -> Result<Option<AgentInfo>, NotSent> {
+    fn take(&mut self) -> Result<Option<AgentInfo>, InfoNotSent> {
         self.forgot = true;
         let info = self.agents.take_info(self.form)?;
         self.forgot = info.is_some();
@@ -176,10 +176,10 @@ impl<'a> Thread<'a> {
     }
 
     /// Sends what was taken, or puts it back.
-    fn deliver(&mut self, info: AgentInfo) -> Result<Report, NotSent> {
+    fn deliver(&mut self, info: AgentInfo) -> Result<Report, InfoNotSent> {
         debug!(self.turns.scope(), "Sending chunks.");
         let sent = self.send(&info);
-        let not_stored = matches!(sent, Err(NotSent::NotStored { .. }));
+        let not_stored = matches!(sent, Err(InfoNotSent::NotStored { .. }));
         self.not_stored = if not_stored { self.not_stored + 1 } else { 0 };
         if sent.is_err() && self.not_stored <= TRIES {
             self.lost.push(info);
@@ -189,7 +189,7 @@ impl<'a> Thread<'a> {
         sent
     }
 
-    fn send(&self, info: &AgentInfo) -> Result<Report, NotSent> {
+    fn send(&self, info: &AgentInfo) -> Result<Report, InfoNotSent> {
         // What came too late for an earlier message is not the answer to this one.
         while self.outcomes.0.try_recv().is_ok() {}
         let message = message::write("global sync-agent-info-set", "{}", &info.chunks);
@@ -199,16 +199,16 @@ impl<'a> Thread<'a> {
         let report = select! {
             recv(self.outcomes.0) -> outcome => outcome.unwrap_or_else(|_| Err("the session has ended".into())),
             recv(self.master.closed()) -> _ => Err("the connection was closed".into()),
-            recv(self.node.clock.after(self.patience())) -> _ => return Err(NotSent::Silent),
+            recv(self.node.clock.after(self.patience())) -> _ => return Err(InfoNotSent::Silent),
         };
-        let report = report.map_err(NotSent::Refused)?;
+        let report = report.map_err(InfoNotSent::Refused)?;
         for error in &report.error_messages {
             warn!(self.turns.scope(), "The master's database refused a chunk: {error}");
         }
         // A chunk that was refused would be refused again.
         let stored = report.updated_chunks;
         if stored + report.error_messages.len() < info.count {
-            return Err(NotSent::NotStored { stored, sent: info.count });
+            return Err(InfoNotSent::NotStored { stored, sent: info.count });
         }
         Ok(report)
     }

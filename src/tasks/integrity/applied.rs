@@ -26,12 +26,12 @@ pub struct Applied {
     /// Files that could not be dealt with.
     pub failed: usize,
     /// The first of these.
-    pub failures: Vec<Failed>,
+    pub failures: Vec<FailedFile>,
 }
 
 /// A file that could not be dealt with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
+pub struct FailedFile {
     /// Relative to the home of the worker.
     pub path: String,
     /// Why, as a sentence without its end.
@@ -44,7 +44,7 @@ impl Applied {
 
     /// Of an update that was carried out.
     pub fn new(outcome: &Outcome) -> Self {
-        let failed = |Failure { path, reason, .. }: &Failure| Failed { path: path.clone(), reason: reason.clone() };
+        let failed = |Failure { path, reason, .. }: &Failure| FailedFile { path: path.clone(), reason: reason.clone() };
         Self {
             created: outcome.created,
             updated: outcome.updated,
@@ -57,7 +57,7 @@ impl Applied {
 
     /// Of an archive of which nothing could be used.
     pub fn refused(error: &ArchiveError) -> Self {
-        let whole = Failed { path: ARCHIVE.to_owned(), reason: error.to_string() };
+        let whole = FailedFile { path: ARCHIVE.to_owned(), reason: error.to_string() };
         Self { failed: 1, failures: vec![whole], ..Self::default() }.bounded()
     }
 
@@ -90,7 +90,7 @@ impl Applied {
 
     fn bounded(mut self) -> Self {
         self.failures.truncate(Self::SHOWN);
-        for Failed { path, reason } in &mut self.failures {
+        for FailedFile { path, reason } in &mut self.failures {
             path.truncate(path.floor_char_boundary(LONGEST));
             reason.truncate(reason.floor_char_boundary(LONGEST));
         }
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_report_is_bounded() {
-        let failed = |length| Failed { path: "é".repeat(length), reason: "r".repeat(length) };
+        let failed = |length| FailedFile { path: "é".repeat(length), reason: "r".repeat(length) };
         let many = Applied { failed: 1000, failures: vec![failed(1000); 100], ..Applied::default() };
         let kept = Applied::parse(many.to_json().as_bytes()).unwrap();
         assert_eq!((kept.failed, kept.failures.len()), (1000, Applied::SHOWN));

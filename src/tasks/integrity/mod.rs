@@ -14,12 +14,14 @@
 
 mod applied;
 pub mod archive_limit;
+mod held;
 pub mod master;
 mod sending;
 pub mod status;
 pub mod worker;
 
-pub use applied::{ARCHIVE, Applied, Failed};
+pub use applied::{ARCHIVE, Applied, FailedFile};
+pub use held::Held;
 
 use crate::system::{
     clock::{Clock, seconds_with_fraction},

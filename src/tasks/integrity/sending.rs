@@ -66,7 +66,7 @@ pub struct UpdateWriter<'a> {
 
 impl UpdateWriter<'_> {
     /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
-    /// that the worker keeps what it has; `tell` gets the reasons, with how much they matter. The keys of the agents come
+    /// that the worker keeps what it has; `report` gets the reasons, with how much they matter. The keys of the agents come
     /// first, so that they are in whatever else there is. Gives the files left out.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl UpdateWriter<'_> {
         &self,
         difference: &Difference<'_>,
         mut out: impl Write,
-        tell: impl Fn(Level, &str),
+        report: impl Fn(Level, &str),
     ) -> Result<LeftOut, AddError> {
         // With every file that is left out the metadata only becomes shorter.
         let mut metadata = Vec::new();
@@ -97,24 +97,24 @@ impl UpdateWriter<'_> {
                 Ok(Added::TooLarge) => {
                     let reason =
                         format!("it is larger than {} bytes, the most that is sent to this worker", self.limit);
-                    tell(Level::Warn, &format!("'{path}' is left out: {reason} (cluster.json, max_zip_size)."));
+                    report(Level::Warn, &format!("'{path}' is left out: {reason} (cluster.json, max_zip_size)."));
                     left_out.too_large.push((path.to_string(), reason));
                     continue;
                 }
                 // While agents register, that is so with many archives, and the next check sees to it.
                 Ok(Added::Changed) => {
-                    tell(Level::Debug, &format!("'{path}' comes with a later archive: it has just been changed."));
+                    report(Level::Debug, &format!("'{path}' comes with a later archive: it has just been changed."));
                 }
                 Err(error) if error.spoils() => return Err(error),
                 Err(error) => {
-                    tell(Level::Warn, &format!("{error}. It is left out, and the worker keeps its own."));
+                    report(Level::Warn, &format!("{error}. It is left out, and the worker keeps its own."));
                 }
             }
             left_out.later.insert(path.to_string());
         }
         if full > 0 {
             let text = format!("{full} files come with a later archive: this one is full ({} bytes).", self.limit);
-            tell(Level::Warn, &text);
+            report(Level::Warn, &text);
         }
         if !left_out.is_empty() {
             metadata.clear();
@@ -156,7 +156,7 @@ mod tests {
         let nothing = RemoteManifest::parse(b"{}", kind).unwrap();
         let difference = compare(&manifest, &nothing, kind, Buckets::ALL).unwrap();
         fs::write(home.path().join(KEYS), "another length").unwrap();
-        let (members, done, told) = (MemberCache::new(1 << 20), AtomicUsize::new(0), Mutex::new(Vec::new()));
+        let (members, done, reasons) = (MemberCache::new(1 << 20), AtomicUsize::new(0), Mutex::new(Vec::new()));
         let writer = UpdateWriter {
             home: home.path(),
             level: 1,
@@ -166,9 +166,12 @@ mod tests {
             done: &done,
         };
         let left_out =
-            writer.write(&difference, Vec::new(), |level, text| told.lock().push((level, text.to_owned()))).unwrap();
+            writer.write(&difference, Vec::new(), |level, text| reasons.lock().push((level, text.to_owned()))).unwrap();
         assert_eq!(left_out.later.into_iter().collect::<Vec<_>>(), [KEYS]);
-        let told = told.into_inner();
-        assert!(told.len() == 1 && told[0].0 == Level::Debug && told[0].1.contains("later archive"), "{told:?}");
+        let reasons = reasons.into_inner();
+        assert!(
+            reasons.len() == 1 && reasons[0].0 == Level::Debug && reasons[0].1.contains("later archive"),
+            "{reasons:?}"
+        );
     }
 }

@@ -1,5 +1,4 @@
-//! When the last check and the last synchronisation of a worker were, for `get_health` (`spec/protocol.md` 13.6), and how
-//! its files stand.
+//! How the files of a worker stand, and what `get_health` reports of its checks (`spec/protocol.md` 13.6).
 
 use std::{
     sync::{
@@ -9,46 +8,23 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use serde_json::{Value, json};
-
-use super::master::Held;
-use crate::{connection::Transfer, files::Difference, system::clock::iso_utc};
-
-/// When something began and ended last.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Span {
-    /// Wall clock of the master.
-    pub start: Option<SystemTime>,
-    /// Wall clock of the master.
-    pub end: Option<SystemTime>,
-}
-
-impl Span {
-    /// The members of a health object, `n/a` for what has never been.
-    pub fn to_json(self) -> Value {
-        json!({"date_start_master": date(self.start), "date_end_master": date(self.end)})
-    }
-}
-
-/// The text of a date; `n/a` for what has never been.
-pub fn date(moment: Option<SystemTime>) -> String {
-    moment.map_or_else(|| "n/a".to_owned(), iso_utc)
-}
+use super::Held;
+use crate::{connection::Transfer, files::Difference, tasks::span::Span};
 
 /// How many files a synchronisation was about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// To create in the worker.
-    pub missing: usize,
+    pub create: usize,
     /// To update in the worker.
-    pub shared: usize,
+    pub update: usize,
     /// To delete in the worker.
-    pub extra: usize,
+    pub delete: usize,
 }
 
 /// What the master tells of a worker's integrity.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Status {
+pub struct IntegrityStatus {
     /// Whether no check or synchronisation of this worker is running.
     pub free: bool,
     /// The last check.
@@ -71,13 +47,13 @@ pub struct Status {
 impl Counts {
     /// Of what a comparison found.
     pub fn of(difference: &Difference<'_>) -> Self {
-        let [missing, shared] = [&difference.missing, &difference.shared].map(Vec::len);
-        Self { missing, shared, extra: difference.extra.len() }
+        let [create, update] = [&difference.missing, &difference.shared].map(Vec::len);
+        Self { create, update, delete: difference.extra.len() }
     }
 
     /// All of them.
     pub fn sum(self) -> usize {
-        self.missing + self.shared + self.extra
+        self.create + self.update + self.delete
     }
 }
 
@@ -151,8 +127,8 @@ mod tests {
         standing.equal(now, wall);
         standing.equal(later(9).0, later(9).1);
         assert_eq!((standing.verified, standing.since), (Some(later(9).0), Some(wall)));
-        standing.differs(Counts { missing: 2, ..Counts::default() }, later(10).1);
-        standing.differs(Counts { missing: 2, ..Counts::default() }, later(11).1);
+        standing.differs(Counts { create: 2, ..Counts::default() }, later(10).1);
+        standing.differs(Counts { create: 2, ..Counts::default() }, later(11).1);
         assert_eq!((standing.verified, standing.since, standing.behind.sum()), (Some(later(9).0), None, 2));
         assert_eq!(standing.differs_since, Some(later(10).1));
         standing.equal(later(20).0, later(20).1);

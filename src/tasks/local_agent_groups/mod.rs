@@ -12,7 +12,7 @@ mod log;
 
 use std::{io, sync::Arc};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::select;
 use parking_lot::Mutex;
 
 pub use self::log::{Log, Parcel};
@@ -21,7 +21,7 @@ use crate::{
     logging::{debug, error, info, scope},
     metrics::Task,
     node::Node,
-    system::memory,
+    system::{memory, wakeup::Wakeup},
     tasks::message,
     turn::Turns,
 };
@@ -49,27 +49,19 @@ pub trait Recipient {
 
 /// What the thread shares with those who send to the workers. The lock of the log is held for the time of a copy of
 /// references only.
+#[derive(Default)]
 pub struct LocalAgentGroups {
     /// What was read, and who has it.
     pub log: Mutex<Log>,
     /// The names of all groups; the same memory as long as they are the same.
     names: Mutex<Arc<Vec<String>>>,
-    wake: Sender<()>,
-    woken: Receiver<()>,
-}
-
-impl Default for LocalAgentGroups {
-    fn default() -> Self {
-        let (wake, woken) = bounded(1);
-        Self { log: Mutex::default(), names: Mutex::default(), wake, woken }
-    }
+    wakeup: Wakeup,
 }
 
 impl LocalAgentGroups {
     /// Begins a turn at once: a worker has connected.
     pub fn wake(&self) {
-        // One that is waiting already is enough.
-        let _ = self.wake.try_send(());
+        self.wakeup.wake();
     }
 
     /// The thread: runs until the node stops. `connected` gives the workers that are connected and know what they speak.
@@ -92,7 +84,7 @@ impl LocalAgentGroups {
             }
             select! {
                 recv(node.shutdown.channel()) -> _ => return,
-                recv(self.woken) -> _ => (),
+                recv(self.wakeup.channel()) -> _ => (),
                 recv(node.clock.after(node.settings.master.sync_agent_groups)) -> _ => (),
             }
         }

@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::select;
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     logging::{scope, warn},
     metrics::Task,
     node::Node,
-    system::memory,
+    system::{memory, wakeup::Wakeup},
     turn::Turns,
 };
 use watch::Watch;
@@ -53,8 +53,7 @@ pub struct LocalIntegrity {
     blake2b_asked: AtomicU64,
     /// Whether there was no key of an agent when the files were first looked at.
     began_keyless: OnceLock<bool>,
-    wake: Sender<()>,
-    woken: Receiver<()>,
+    wakeup: Wakeup,
     /// One walk over the files at a time; held by nobody who holds another lock.
     files: Mutex<Files>,
 }
@@ -105,7 +104,6 @@ impl Files {
 impl LocalIntegrity {
     /// Nothing published yet.
     pub fn new(node: &Node) -> Self {
-        let (wake, woken) = bounded(1);
         // Those who wake this thread must not shorten the time that a file may be missing.
         let scanner = Scanner::new(node.home.path(), node.items.clone())
             .with_grace(node.clock.clone(), node.settings.master.recalculate_integrity);
@@ -115,8 +113,7 @@ impl LocalIntegrity {
             turn: AtomicU64::new(0),
             blake2b_asked: AtomicU64::new(0),
             began_keyless: OnceLock::new(),
-            wake,
-            woken,
+            wakeup: Wakeup::default(),
             files: Mutex::new(Files { scanner, changes: 0 }),
         }
     }
@@ -169,8 +166,7 @@ impl LocalIntegrity {
 
     /// Lets a run begin now instead of at the end of the period, for files that are known to have changed.
     pub fn wake(&self) {
-        // A full channel means that a run has been ordered already.
-        let _ = self.wake.try_send(());
+        self.wakeup.wake();
     }
 
     /// Calculates now, with the cache of the thread; for `get_hash`. What it finds is published by the thread, at once.
@@ -187,7 +183,7 @@ impl LocalIntegrity {
     pub fn run(&self, node: &Node, changed: impl Fn(), classic: impl Fn() -> bool) {
         let turns = node.turns(Task::LocalIntegrity, scope("Master", "Local integrity"));
         let (mut unreadable, mut announced) = (HashSet::new(), 0);
-        let watch = Watch::begin(node.items.clone(), self.wake.clone(), turns.scope().clone());
+        let watch = Watch::begin(node.items.clone(), self.wakeup.clone(), turns.scope().clone());
         let mut watch = watch.inspect_err(|error| {
             warn!(
                 turns.scope(),
@@ -218,7 +214,7 @@ impl LocalIntegrity {
             }
             select! {
                 recv(node.shutdown.channel()) -> _ => return,
-                recv(self.woken) -> _ => (),
+                recv(self.wakeup.channel()) -> _ => (),
                 recv(node.clock.after(next.saturating_duration_since(node.clock.now()))) -> _ => (),
             }
         }

@@ -68,9 +68,10 @@ impl Folders {
         } else if !self.missing.is_empty() {
             self.turns += 1;
             if self.turns >= MISSING {
-                let gone = std::mem::take(&mut self.missing);
+                let gone = self.missing.clone();
                 info!("[Cluster] [Agent database]", "Groups without a folder are removed: {gone:?}");
                 database.with(move |database| remove(database, &gone))??;
+                self.missing.clear();
             }
         }
         self.done = stamp.map(|stamp| Seen::new(stamp, now, self.done.as_ref()));

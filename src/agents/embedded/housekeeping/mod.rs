@@ -21,14 +21,13 @@ mod silent;
 
 use std::time::{Duration, Instant};
 
-use log::Level;
-
 use super::Embedded;
 use crate::{
     agents::{Covered, GroupFolders},
     config::{Home, NodeType, settings::Choice},
-    logging::{Repeats, Scope, error, log, scope},
-    system::{clock::Clock, shutdown::Shutdown, thread::guard, user::Owner},
+    logging::{Scope, scope},
+    system::{clock::Clock, shutdown::Shutdown, user::Owner},
+    turn::{Failure, Turns},
 };
 use duty::DutyFailure;
 use folders::Folders;
@@ -60,18 +59,18 @@ impl Housekeeping {
     /// The thread: runs until the order to stop.
     pub fn run(self, database: &Embedded, order: &Shutdown) {
         let (clock, mut duties) = (self.clock.clone(), self.duties());
-        let (scope, told) = (scope("Cluster", "Agent database"), Repeats::default());
+        let turns = Turns::uncounted(scope("Cluster", "Agent database"), &clock);
         loop {
-            match guard(|| duties.turn(database, clock.now(), &scope)) {
-                Ok(Ok(())) => told.clear(),
-                // The owner of the file has told why.
-                Ok(Err(DutyFailure::Database(_))) => (),
-                Ok(Err(failure)) => {
-                    let text = failure.to_string();
-                    log!(scope, told.level(Level::Error, &text, clock.now()), "{text}.");
+            let begun = clock.now();
+            duties.run(&turns, |duties| {
+                match duties.turn(database, begun, turns.scope()) {
+                    Ok(()) => _ = turns.done(begun),
+                    // The owner of the file has told why.
+                    Err(DutyFailure::Database(_)) => (),
+                    Err(failure) => return Err(format!("{failure}.")),
                 }
-                Err(panic) => error!(scope, "Housekeeping failed: {panic}. Please report this."),
-            }
+                Ok(())
+            });
             if !order.sleep(&clock, TURN) {
                 return;
             }
@@ -109,6 +108,13 @@ struct Duties {
 }
 
 impl Duties {
+    /// Runs a turn. After a panic it is not known what was done, so the next one does all of it.
+    fn run(&mut self, turns: &Turns, turn: impl FnOnce(&mut Self) -> Result<(), String>) {
+        if let Err(Failure::Panic(_)) = turns.run(|| turn(self)) {
+            self.instance = None;
+        }
+    }
+
     fn turn(&mut self, database: &Embedded, now: Instant, scope: &Scope) -> Result<(), DutyFailure> {
         let instance = Some(database.with(|database| database.instance)?);
         if std::mem::replace(&mut self.instance, instance) != instance {

@@ -1,4 +1,4 @@
-use std::{fs, path::Path, rc::Rc};
+use std::{cell::Cell, fs, path::Path, rc::Rc};
 
 use super::{duty::Rows, *};
 use crate::agents::{Error, embedded::Database};
@@ -14,6 +14,16 @@ struct Here(Database);
 impl Rows for Here {
     fn with<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, Error> {
         Ok(work(&self.0))
+    }
+}
+
+/// A database that is away after so many pieces of work.
+struct Ends(Here, Cell<usize>);
+
+impl Rows for Ends {
+    fn with<T: Send + 'static>(&self, work: impl FnOnce(&Database) -> T + Send + 'static) -> Result<T, Error> {
+        self.1.set(self.1.get().checked_sub(1).ok_or_else(|| Error::Unavailable("as ordered".into()))?);
+        self.0.with(work)
     }
 }
 
@@ -465,4 +475,34 @@ fn agents_that_are_silent_for_too_long_are_disconnected() {
     ] {
         assert_eq!(row(&mut database, id), expected, "{id}");
     }
+}
+
+#[test]
+fn a_group_that_could_not_be_removed_when_its_folder_was_gone_is_removed_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("shared");
+    fs::create_dir_all(shared.join("default")).unwrap();
+    // A look at the folders is one piece of work, the removal another.
+    let mut database = Ends(Here::new(folder.path(), NodeType::Master), Cell::new(11));
+    database.0.ask("global insert-agent-group web");
+    let mut duty = Folders::new(shared, None);
+    for _ in 0..10 {
+        duty.turn(&database).unwrap();
+    }
+    assert!(duty.turn(&database).is_err());
+    assert!(database.0.ask("global select-groups").contains("web"));
+    database.1.set(2);
+    duty.turn(&database).unwrap();
+    assert_eq!(database.0.ask("global select-groups"), r#"ok [{"name":"default"}]"#);
+}
+
+#[test]
+fn after_a_panic_all_is_done_anew() {
+    let (clock, _hand) = FakeClock::new();
+    let turns = Turns::uncounted(scope("a", "b"), &clock);
+    let mut duties = Duties { instance: Some(1), folders: None, keys: None, assigns: false, silent: None };
+    duties.run(&turns, |_| Err("as ordered".into()));
+    assert_eq!(duties.instance, Some(1));
+    duties.run(&turns, |_| panic!("as ordered"));
+    assert_eq!(duties.instance, None);
 }

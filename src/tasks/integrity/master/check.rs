@@ -8,13 +8,16 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use log::Level;
 
-use super::{Arrived, Held, Integrity};
+use super::{Arrived, Integrity};
 use crate::{
     connection::ReceivedFile,
     files::{Buckets, ChecksumKind, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
     logging::{debug, error, warn},
     system::memory,
-    tasks::integrity::status::{Counts, Span},
+    tasks::{
+        integrity::{Held, status::Counts},
+        span::Span,
+    },
     wire::{Class, Command, ErrorObject, NO_TASK},
 };
 
@@ -171,11 +174,11 @@ impl Integrity {
     /// those of an original worker, which asks every `worker.sync_integrity`.
     fn level_of_equal(&self, now: Instant) -> Level {
         let period = self.shared.node.settings.worker.sync_integrity;
-        let told = &mut self.state.lock().told_equal;
-        if told.is_some_and(|told| now.saturating_duration_since(told) < period) {
+        let logged = &mut self.state.lock().equal_logged;
+        if logged.is_some_and(|logged| now.saturating_duration_since(logged) < period) {
             return Level::Debug;
         }
-        *told = Some(now);
+        *logged = Some(now);
         Level::Info
     }
 

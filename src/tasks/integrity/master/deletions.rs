@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashSet};
 
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
 
-use crate::files::{Checksum, ChecksumKind, Difference, KEYS, Manifest, Proof, RemoteManifest};
+use crate::{
+    files::{Checksum, ChecksumKind, Difference, KEYS, Manifest, Proof, RemoteManifest},
+    tasks::integrity::Held,
+};
 
 /// Deletions of so many files are never held back.
 const FEW: usize = 10;
@@ -24,51 +26,6 @@ pub struct Deletions(Mutex<Workers>);
 struct Workers {
     released: HashSet<String>,
     held: BTreeMap<String, Held>,
-}
-
-/// What is held back from one worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Held {
-    /// Files that would be deleted.
-    pub deletions: usize,
-    /// All files of the worker.
-    pub of: usize,
-    /// Whether it has keys of agents, and this master started without any.
-    pub keys: bool,
-}
-
-impl Held {
-    fn is_nothing(self) -> bool {
-        self.deletions == 0 && !self.keys
-    }
-
-    /// What happens when it is let go, as a sentence without its end.
-    pub fn consequence(self) -> String {
-        let Self { deletions, of, keys } = self;
-        match (deletions, keys) {
-            (0, _) => "it takes the agent keys of the master now".to_owned(),
-            (_, false) => format!("{deletions} of its {of} files are deleted now"),
-            (_, true) => {
-                format!("{deletions} of its {of} files are deleted now, and it takes the agent keys of the master")
-            }
-        }
-    }
-}
-
-impl std::fmt::Display for Held {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { deletions, of, keys } = self;
-        match (deletions, keys) {
-            (0, _) => write!(f, "its agent keys are left alone, because this master started without any"),
-            (_, false) => write!(f, "the deletion of {deletions} of its {of} files is held back"),
-            (_, true) => write!(
-                f,
-                "the deletion of {deletions} of its {of} files is held back, and its agent keys are left alone, because this \
-                 master started without any"
-            ),
-        }
-    }
 }
 
 impl Deletions {

@@ -20,14 +20,14 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 use check::Check;
-pub use deletions::{Deletions, Held};
+pub use deletions::Deletions;
 use granted::Granted;
 use refused::Refused;
 
 use super::{
     Applied,
     archive_limit::ArchiveLimit,
-    status::{Progress, Status},
+    status::{IntegrityStatus, Progress},
 };
 use crate::{
     connection::{Connection, ReceivedFile},
@@ -61,12 +61,12 @@ pub struct Integrity {
     connection: Connection,
     checks: Turns,
     syncs: Turns,
-    state: Mutex<State>,
+    state: Mutex<CheckState>,
     /// What the worker could not take.
     refused: Mutex<Refused>,
 }
 
-struct State {
+struct CheckState {
     /// The turns in which this worker was granted a check.
     granted: Granted,
     running: Option<Running>,
@@ -75,11 +75,11 @@ struct State {
     /// The archive, what it is about, and the manifest of the last check that found no difference: the same cannot differ.
     in_sync: Option<([u8; 32], Buckets, Arc<Manifest>)>,
     limit: ArchiveLimit,
-    status: Status,
+    status: IntegrityStatus,
     /// The generation of the master's files that the worker has shown to have.
     shown: Option<u64>,
     /// When the log last had that the digests are the same.
-    told_equal: Option<Instant>,
+    equal_logged: Option<Instant>,
 }
 
 struct Running {
@@ -119,15 +119,15 @@ impl Integrity {
             connection,
             checks,
             syncs,
-            state: Mutex::new(State {
+            state: Mutex::new(CheckState {
                 granted: Granted::default(),
                 running: None,
                 digested: Weak::new(),
                 in_sync: None,
                 limit,
-                status: Status::default(),
+                status: IntegrityStatus::default(),
                 shown: None,
-                told_equal: None,
+                equal_logged: None,
             }),
             refused: Mutex::default(),
         })
@@ -232,10 +232,10 @@ impl Integrity {
     }
 
     /// For `get_health`.
-    pub fn status(&self) -> Status {
+    pub fn status(&self) -> IntegrityStatus {
         let state = self.state.lock();
         let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
-        Status {
+        IntegrityStatus {
             free: state.running.is_none(),
             sending: sending.map(|(_, progress)| progress.now()),
             behind_since: state.shown.and_then(|shown| self.shared.local.changed_after(shown)),
@@ -245,7 +245,7 @@ impl Integrity {
 
     /// `int_applied`.
     pub fn applied(&self, applied: Applied) {
-        self.refused.lock().told(applied);
+        self.refused.lock().reported(applied);
         self.tell_refused();
     }
 
@@ -269,7 +269,7 @@ impl Integrity {
     }
 
     /// Who may begin a check. One that has been running for too long is given up.
-    fn lock_of(&self, state: &mut State) -> Lock {
+    fn lock_of(&self, state: &mut CheckState) -> Lock {
         let now = self.shared.node.clock.now();
         let limit = self.shared.node.settings.master.max_locked_integrity_time;
         match &state.running {

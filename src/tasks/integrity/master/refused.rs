@@ -14,7 +14,7 @@ use log::Level;
 
 use crate::{
     files::{Checksum, Difference},
-    tasks::integrity::{ARCHIVE, Applied, Failed, sending::LeftOut},
+    tasks::integrity::{ARCHIVE, Applied, FailedFile, sending::LeftOut},
 };
 
 /// The longest pause.
@@ -40,7 +40,7 @@ pub(super) struct Refused {
     /// What is known of the reasons.
     applied: Applied,
     /// What the log was told of that.
-    logged: (usize, Vec<Failed>),
+    logged: (usize, Vec<FailedFile>),
 }
 
 /// A content that was sent.
@@ -59,14 +59,15 @@ impl Refused {
     pub(super) fn hold(&mut self, difference: &mut Difference<'_>, now: Instant) -> Option<(usize, Duration)> {
         let before = std::mem::take(&mut self.tried);
         let known = std::mem::take(&mut self.applied).failures;
-        let mut failures: Vec<Failed> = known.into_iter().filter(|failed| differs(difference, &failed.path)).collect();
+        let mut failures: Vec<FailedFile> =
+            known.into_iter().filter(|failed| differs(difference, &failed.path)).collect();
         let (mut held, mut soonest) = (0, None);
         for_each(difference, |path, checksum| {
             let key = self.hasher.hash_one((path, checksum));
             let Some(tried) = before.get(&key) else { return true };
             self.tried.insert(key, *tried);
             if failures.len() < Applied::SHOWN && !failures.iter().any(|failed| failed.path == path) {
-                failures.push(Failed { path: path.to_owned(), reason: SILENT.to_owned() });
+                failures.push(FailedFile { path: path.to_owned(), reason: SILENT.to_owned() });
             }
             let waits = tried.again > now;
             if waits {
@@ -98,7 +99,7 @@ impl Refused {
     }
 
     /// What the worker told of the last sending.
-    pub(super) fn told(&mut self, applied: Applied) {
+    pub(super) fn reported(&mut self, applied: Applied) {
         if applied.failed == 0 {
             self.tried.retain(|_, tried| tried.sending != self.sending);
         }
@@ -110,8 +111,8 @@ impl Refused {
 
     /// Nothing could be sent at all.
     pub(super) fn fail(&mut self, path: &str, reason: &str) {
-        let failed = Failed { path: path.to_owned(), reason: reason.to_owned() };
-        self.told(Applied { failed: 1, failures: vec![failed], ..Applied::default() });
+        let failed = FailedFile { path: path.to_owned(), reason: reason.to_owned() };
+        self.reported(Applied { failed: 1, failures: vec![failed], ..Applied::default() });
     }
 
     /// The worker has all files.
@@ -121,7 +122,7 @@ impl Refused {
 
     /// What the log is to be told, if that is something else than the last time. Of an archive as a whole it knows.
     pub(super) fn news(&mut self) -> Option<(Level, String)> {
-        let files: Vec<Failed> =
+        let files: Vec<FailedFile> =
             self.applied.failures.iter().filter(|failed| failed.path != ARCHIVE).cloned().collect();
         let others = self.applied.failed.saturating_sub(self.applied.failures.len());
         let now = (files.len() + others, files);
@@ -134,7 +135,7 @@ impl Refused {
             return Some((Level::Info, "No file stays as it is on the worker any more.".to_owned()));
         }
         let named: Vec<_> =
-            files.iter().take(NAMED).map(|Failed { path, reason }| format!("'{path}' ({reason})")).collect();
+            files.iter().take(NAMED).map(|FailedFile { path, reason }| format!("'{path}' ({reason})")).collect();
         let more = match count - named.len() {
             0 => String::new(),
             more => format!(", and {more} more"),
@@ -170,32 +171,32 @@ fn for_each(difference: &mut Difference<'_>, mut keep: impl FnMut(&str, Option<&
 mod tests {
     use super::*;
 
-    fn failed(path: &str, reason: &str) -> Failed {
-        Failed { path: path.to_owned(), reason: reason.to_owned() }
+    fn failed(path: &str, reason: &str) -> FailedFile {
+        FailedFile { path: path.to_owned(), reason: reason.to_owned() }
     }
 
     #[test]
     fn the_log_is_told_of_files_and_reasons_when_they_are_others() {
         let mut refused = Refused::default();
-        let report = |failures: &[Failed]| Applied {
+        let report = |failures: &[FailedFile]| Applied {
             failed: failures.len(),
             failures: failures.iter().take(Applied::SHOWN).cloned().collect(),
             ..Applied::default()
         };
         assert_eq!(refused.news(), None);
         let full = failed("etc/lists/a", "No space left on device");
-        refused.told(report(std::slice::from_ref(&full)));
+        refused.reported(report(std::slice::from_ref(&full)));
         let (level, text) = refused.news().unwrap();
         assert_eq!(level, Level::Warn);
         assert_eq!(text, "Files that stay as they are on the worker: 'etc/lists/a' (No space left on device).");
-        refused.told(report(&[full]));
+        refused.reported(report(&[full]));
         assert_eq!(refused.news(), None, "the same again");
-        refused.told(report(&[failed("etc/lists/a", "Permission denied")]));
+        refused.reported(report(&[failed("etc/lists/a", "Permission denied")]));
         assert!(refused.news().is_some_and(|(_, text)| text.ends_with("'etc/lists/a' (Permission denied).")));
         refused.fail(ARCHIVE, "the archive could not be sent");
         assert_eq!(refused.news(), None, "it has a line of its own");
         let many: Vec<_> = (0..30).map(|n| failed(&format!("etc/lists/{n:02}"), "why")).collect();
-        refused.told(report(&many));
+        refused.reported(report(&many));
         let (_, text) = refused.news().unwrap();
         assert!(text.contains("'etc/lists/04' (why), and ") && !text.contains("'etc/lists/05'"), "{text}");
         refused.clear();

@@ -7,10 +7,13 @@ use crate::{
     connection::{FileSender, RequestError},
     files::{AddError, Difference},
     logging::{debug, info},
-    tasks::integrity::{
-        ARCHIVE, archive_path,
-        sending::UpdateWriter,
-        status::{Counts, Progress, Span},
+    tasks::{
+        integrity::{
+            ARCHIVE, archive_path,
+            sending::UpdateWriter,
+            status::{Counts, Progress},
+        },
+        span::Span,
     },
     turn::Failure,
     wire::{Command, ErrorObject},
@@ -19,7 +22,7 @@ use crate::{
 /// Why the files did not go out.
 #[derive(Debug, thiserror::Error)]
 #[error("Error sending files information: {0}")]
-struct NotSent(#[from] RequestError);
+struct ArchiveNotSent(#[from] RequestError);
 
 impl Integrity {
     /// Sends what differs, and what the worker is to delete.
@@ -30,13 +33,13 @@ impl Integrity {
         info!(
             self.syncs.scope(),
             "Files to create in worker: {} | Files to update in worker: {} | Files to delete in worker: {}",
-            counts.missing,
-            counts.shared,
-            counts.extra
+            counts.create,
+            counts.update,
+            counts.delete
         );
         self.state.lock().status.sync = Span { start: Some(start), end: None };
         let mut id = None;
-        let sent = self.syncs.run(|| self.send(task, difference, &mut id).map_err(NotSent));
+        let sent = self.syncs.run(|| self.send(task, difference, &mut id).map_err(ArchiveNotSent));
         let mut state = self.state.lock();
         state.granted.sent = Some(self.shared.local.turn());
         let left_out = match sent {
@@ -58,10 +61,10 @@ impl Integrity {
     }
 
     /// The worker is not to wait for the synchronisation `id` that it was told of.
-    fn sync_failed(&self, id: Option<String>, failure: &Failure<NotSent>) {
+    fn sync_failed(&self, id: Option<String>, failure: &Failure<ArchiveNotSent>) {
         let Some(id) = id else { return };
         let (reason, error) = match failure {
-            Failure::Error(NotSent(error)) => (error.to_string(), error.to_object()),
+            Failure::Error(ArchiveNotSent(error)) => (error.to_string(), error.to_object()),
             Failure::Panic(_) => (failure.to_string(), ErrorObject::cluster(3000, failure.to_string())),
         };
         self.refused.lock().fail(ARCHIVE, &reason);

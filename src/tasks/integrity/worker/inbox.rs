@@ -2,7 +2,11 @@
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::{connection::ReceivedFile, system::random, wire::ErrorObject};
+use crate::{
+    connection::ReceivedFile,
+    system::{random, wakeup::Wakeup},
+    wire::ErrorObject,
+};
 
 /// What the master says, in the order in which it says it.
 pub(super) enum Event {
@@ -17,7 +21,7 @@ pub(super) enum Event {
 /// The session's end: takes what the master says of integrity.
 pub struct Inbox {
     events: Sender<Event>,
-    changed: Sender<()>,
+    changed: Wakeup,
     task: Option<String>,
 }
 
@@ -26,13 +30,13 @@ pub struct Events {
     /// What the master says of a check or a synchronisation.
     pub(super) events: Receiver<Event>,
     /// The master's files have changed. However often that is said, it is one word, and takes no other's place.
-    pub(super) changed: Receiver<()>,
+    pub(super) changed: Wakeup,
 }
 
 /// A line between the session and the thread. It holds more than a master can have to say at a time.
 pub fn channel() -> (Inbox, Events) {
-    let ((events, inbox), (changed, change)) = (bounded(16), bounded(1));
-    (Inbox { events, changed, task: None }, Events { events: inbox, changed: change })
+    let ((events, inbox), changed) = (bounded(16), Wakeup::default());
+    (Inbox { events, changed: changed.clone(), task: None }, Events { events: inbox, changed })
 }
 
 /// More was said than the thread has taken; the master is at fault.
@@ -43,8 +47,7 @@ pub struct Busy;
 impl Inbox {
     /// `int_changed`.
     pub fn changed(&self) {
-        // A full channel means that the thread is to be told already.
-        let _ = self.changed.try_send(());
+        self.changed.wake();
     }
 
     /// `syn_m_c_ok`.
@@ -118,6 +121,6 @@ mod tests {
         (0..1000).for_each(|_| inbox.changed());
         let task = inbox.sync_begins().unwrap();
         assert!(inbox.knows(&task));
-        assert_eq!((events.changed.len(), events.events.len()), (1, 1));
+        assert_eq!((events.changed.channel().len(), events.events.len()), (1, 1));
     }
 }

@@ -49,13 +49,13 @@ pub struct Files {
     /// Whether the ruleset is to be loaded anew.
     pub reload: Reload,
     /// What the last check and the last synchronisation came to.
-    pub state: Mutex<State>,
+    pub state: Mutex<FileState>,
     disk: Disk,
 }
 
 /// How the files of this worker stand.
 #[derive(Clone, Default)]
-pub struct State {
+pub struct FileState {
     /// What the last check found.
     pub standing: Standing,
     /// What was done with the files that came last, until a check finds no difference.
@@ -127,10 +127,7 @@ impl<'a> Integrity<'a> {
                     Ok(event) => self.take(event),
                     Err(_) => return,
                 },
-                recv(events.changed) -> changed => match changed {
-                    Ok(()) => self.hurry(),
-                    Err(_) => return,
-                },
+                recv(events.changed.channel()) -> _ => self.hurry(),
                 recv(late) -> _ => self.sync_fails(NotSynchronised::Late),
                 recv(self.due()) -> _ => {
                     if self.receiving.is_none() {

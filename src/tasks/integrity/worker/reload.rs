@@ -28,7 +28,7 @@ pub struct Reload {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct ReloadAnswer {
     error: i64,
     #[serde(default)]
     message: String,
@@ -76,7 +76,7 @@ impl Reload {
     /// What the program remarks.
     fn ask(&self) -> Result<Option<String>, String> {
         let answer = self.analysis.ask(MESSAGE, PATIENCE).map_err(|unanswered| unanswered.reason)?;
-        let Answer { error, message, data } = serde_json::from_slice(&answer)
+        let ReloadAnswer { error, message, data } = serde_json::from_slice(&answer)
             .map_err(|error| format!("wazuh-analysisd gave no answer of its form: {error}"))?;
         let remarks = match &data {
             Value::Array(lines) if !lines.is_empty() => Some(data.to_string()),

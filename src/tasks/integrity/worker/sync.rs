@@ -123,11 +123,16 @@ impl Integrity<'_> {
         let update = Update::open(file.file, &self.node.items, self.kind, contents, limit);
         let update = update.map_err(NotSynchronised::Refused)?;
         let counts =
-            Counts { missing: update.missing_count(), shared: update.shared_count(), extra: update.extra_count() };
+            Counts { create: update.missing_count(), update: update.shared_count(), delete: update.extra_count() };
         self.files.state.lock().standing.differs(counts, self.node.clock.wall());
-        let Counts { missing, shared, extra } = counts;
         let scope = self.syncs.scope();
-        info!(scope, "Files to create: {missing} | Files to update: {shared} | Files to delete: {extra}");
+        info!(
+            scope,
+            "Files to create: {} | Files to update: {} | Files to delete: {}",
+            counts.create,
+            counts.update,
+            counts.delete
+        );
         debug!(scope, "Worker does not meet integrity checks. Actions required.");
         debug!(scope, "Updating local files: Start.");
         let earlier = std::mem::take(&mut self.files.state.lock().applied).without(|path| update.names(path));
