@@ -1,12 +1,12 @@
-# make demo    a master and two workers become and stay equal, before your eyes
+# make demo    shows a master and two workers synchronising files, agents and groups
 # make test    everything: unit, property, whole clusters, the two programs, an independent peer
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
-# make bench   how long, and how much memory
+# make bench   time and memory
 # make lint    format, clippy, documentation, and the crates (cargo-deny, where it is installed)
 # make build   the two programs, in target/release
 #
-# make install        puts them, service files and man pages where they belong; DESTDIR, PREFIX, USER, GROUP
+# make install        installs them, service files, man pages and documents; DESTDIR, PREFIX, USER, GROUP
 # make uninstall      removes these again
 # make deb, make rpm  a package for this system and newer ones, in target/package
 # make packages       both for Debian 11 and newer ones, whatever this system is; as root

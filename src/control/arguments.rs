@@ -77,10 +77,10 @@ pub(super) enum Id {
 }
 
 pub(super) const FLAGS: [Flag<Id>; 23] = [
-    flag(Id::ListNodes, "l", "list-nodes", "", "List the nodes that are known, and how each stands."),
-    flag(Id::Health, "i", "health", "[more]", "Show when the workers were last synchronized; with 'more', everything."),
+    flag(Id::ListNodes, "l", "list-nodes", "", "List the known nodes, with the state of each."),
+    flag(Id::Health, "i", "health", "[more]", "Show when workers were last synchronised; with 'more', all details."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
-    flag(Id::KeyStatus, "", "key-status", "", "Show which key each node has and uses, by its fingerprint."),
+    flag(Id::KeyStatus, "", "key-status", "", "Show which key each node has and uses, by fingerprint."),
     flag(
         Id::ConfigDiff,
         "",
@@ -93,30 +93,24 @@ pub(super) const FLAGS: [Flag<Id>; 23] = [
         "",
         "confirm-deletions",
         "",
-        "On the master: delete on workers what is held back since its start.",
+        "On the master: permit deletions on workers that it holds back.",
     ),
-    flag(Id::Forget, "", "forget", "NODE", "On the master: do not miss a node any more that is gone for good."),
+    flag(Id::Forget, "", "forget", "NODE", "On the master: remove a node that is gone for good from the list."),
     flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with the options above."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
-    flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its id and its key."),
-    flag(Id::Ip, "", "ip", "IP", "Its address or network, with --add-agent; any without this."),
-    flag(Id::Groups, "", "groups", "A,B", "Its groups, with --add-agent; the folders must be in etc/shared."),
+    flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its ID and its key."),
+    flag(Id::Ip, "", "ip", "IP", "Its address or network, with --add-agent; the default is any."),
+    flag(Id::Groups, "", "groups", "A,B", "Its groups, with --add-agent; their directories must be in etc/shared."),
     flag(Id::Force, "", "force", "", "Replace an agent of that name or address, with --add-agent."),
     flag(Id::RemoveAgent, "", "remove-agent", "ID", "Remove an agent from the cluster."),
-    flag(Id::Purge, "", "purge", "", "Keep no line of it in client.keys, with --remove-agent."),
-    flag(Id::AgentKey, "", "agent-key", "ID", "Show the key that an agent imports."),
-    flag(
-        Id::Watch,
-        "",
-        "watch",
-        "[SECONDS]",
-        "Renew it every 2 seconds, or so many, until Ctrl-C; with what shows a state.",
-    ),
+    flag(Id::Purge, "", "purge", "", "Remove its line from client.keys too, with --remove-agent."),
+    flag(Id::AgentKey, "", "agent-key", "ID", "Show the key of an agent, as the agent imports it."),
+    flag(Id::Watch, "", "watch", "[SECONDS]", "Refresh the output every 2 seconds, or at this interval, until Ctrl-C."),
     flag(Id::Json, "", "json", "", "Print one JSON document instead of a table."),
-    flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
+    flag(Id::Home, "", "home", "DIR", "The Wazuh home."),
     flag(Id::Debug, "d", "debug", "", "Show on stderr what is sent and received, and the causes of an error."),
     flag(Id::Usage, "u", "usage", "", "Show examples."),
-    flag(Id::Version, "V", "version", "", "Show the version."),
+    flag(Id::Version, "V", "version", "", "Show the versions."),
     flag(Id::Help, "h", "help", "", "Show this help."),
 ];
 
@@ -130,25 +124,25 @@ const WATCHES: RangeInclusive<f64> = 0.1..=86_400.0;
 pub(super) enum Fault {
     #[error("{}", options::unknown(.0, &FLAGS))]
     UnknownOption(String),
-    #[error("'{0}' belongs to no option")]
+    #[error("unexpected argument '{0}'")]
     Stray(String),
-    #[error("-i takes nothing but 'more', not '{0}'")]
+    #[error("-i accepts only 'more', not '{0}'")]
     NotMore(String),
-    #[error("--watch takes seconds from {least} to {most}, not '{0}'", least = WATCHES.start(), most = WATCHES.end())]
+    #[error("--watch accepts seconds from {least} to {most}, not '{0}'", least = WATCHES.start(), most = WATCHES.end())]
     NoSeconds(String),
     #[error("-fn needs the name of at least one node")]
     NoNode,
     #[error("-fs needs at least one of {}", STATUSES.join(", "))]
     NoStatus,
-    #[error("'{0}' is no status of an agent; known are {known}", known = STATUSES.join(", "))]
+    #[error("unknown agent status '{0}': expected {known}", known = STATUSES.join(", "))]
     UnknownStatus(String),
-    #[error("'{0}' is no number of an agent: one to eight digits, as in 'cluster_control -a'")]
+    #[error("invalid agent ID '{0}': expected 1 to 8 digits (see 'cluster_control -a')")]
     NoAgent(String),
-    #[error("{0} and {1} do not go together; choose one")]
+    #[error("{0} and {1} cannot be combined; choose one")]
     TwoActions(String, String),
-    #[error("{0} is given twice, and not alike; choose one")]
+    #[error("{0} is given twice with different values; choose one")]
     UnlikeActions(String),
-    #[error("{0} goes with {1} only")]
+    #[error("{0} can be used with {1} only")]
     NothingToApplyTo(&'static str, &'static str),
     #[error("{0}")]
     Other(String),
@@ -258,7 +252,7 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
     }
     let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
     if !asks && !registers && !confirms && !forgets && request.json {
-        return Err(Fault::NothingToApplyTo("--json", "what asks, confirms, forgets or registers"));
+        return Err(Fault::NothingToApplyTo("--json", "an option that queries, confirms, forgets or registers"));
     }
     let Wishes { ip, groups, force } = &request.wishes;
     let wishes = [("--ip", ip.is_some()), ("--groups", groups.is_some()), ("--force", *force)];

@@ -17,12 +17,13 @@ pub enum Exit {
 
 /// The exit codes as the help explains them.
 pub(super) const TABLE: [(Exit, &str); 4] = [
-    (Exit::InSync, "it was done; or every node that was asked for is connected and in sync, or has the master's key"),
-    (Exit::CannotAsk, "the daemon does not run, cannot be asked, or answered with an error; or it was refused"),
+    (Exit::InSync, "done; or every requested node is connected and in sync, has the master's key, or does not differ"),
+    (Exit::CannotAsk, "the daemon is not running, cannot be asked, or answered with an error; or the master refused"),
     (Exit::WrongUsage, "wrong usage of cluster_control"),
     (
         Exit::NotInSync,
-        "some node is not, or differs from the master, or has not loaded its ruleset; or this worker has no master",
+        "at least one node is disconnected, unknown, out of sync, has another key or configuration, could not be compared,
+     or has not loaded its ruleset; or this worker is not connected to the master",
     ),
 ];
 

@@ -3,56 +3,56 @@
 use std::fmt::Write;
 
 use super::{arguments::FLAGS, exit};
-use crate::options;
+use crate::{config::Settings, options};
 
 const COLUMNS: &str = "\
 Columns of -l, the worst nodes first, then the master:
-  STATE    in sync; behind: it has not shown that it has the present files of the master; joining: no check of its files
-           has ended yet; away: it was connected once, is not now, and was not forgotten. Standard error has the sum
-           and, for each that is not in sync, the reason and what to do, if somebody is to do something.
+  STATE    in sync; behind: has not proved that it has the present files of the master; joining: its first check has not
+           finished; away: connected once, not connected now, not forgotten. Standard error has a summary and, for each
+           node that is not in sync, the reason and the remedy.
   NAME     Name of the node, unique in the cluster.
   TYPE     master (one per cluster) or worker.
-  VERSION  Version the node runs; all nodes of a cluster run the same.
-  ADDRESS  The master's address from its configuration; a worker's as the master sees it, or saw it last.
-  SINCE    Since when it is in this state.
+  VERSION  Wazuh version that the node advertises; all nodes of a cluster have the same minor version.
+  ADDRESS  The master's address from its configuration; a worker's as last seen by the master.
+  SINCE    Since when the node is in this state.
 
-Parts of a line of -i, behind state, name and address (dates in UTC, 'n/a' if it never happened):
+Parts of a line of -i, after state, name and address (dates in UTC, 'n/a' for never):
   Integrity check    End of the last comparison of the worker's files with the master's.
   Integrity sync     End of the last transfer of files that differed.
   Agents-info        End of the last transfer of agent states to the master.
   Agent-groups       End of the last transfer of changed agent groups to the worker.
   Agent-groups full  End of the last transfer of all agent groups to the worker.
-  Last keep alive    When the worker last said that it is there.
-  Sending            While files are sent to it: how many of them, and the bytes so far.
+  Last keep alive    Time of the worker's last keep-alive.
+  Sending            During a transfer: the number of files, and the bytes so far.
 
 Columns of -a:
-  ID         Number of the agent; 000 is the manager itself.
+  ID         ID of the agent; 000 is the manager itself.
   NAME       Its name.
   IP         Its address, or that of its registration.
   STATUS     active, disconnected, never_connected or pending.
-  VERSION    Version of the agent, 'unknown' before it has connected.
-  NODE NAME  The node that it reports to.
+  VERSION    Version of the agent, 'unknown' before its first connection.
+  NODE NAME  The node to which it reports.
 
-Columns of --key-status (fingerprints, never keys; 'unknown' of a node that does not tell, or is away):
-  LINK      The key of the link between a worker and the master; it changes when the worker connects anew.
-  KEY       The <key> of the node's ossec.conf, as it was read last.
-  ACCEPTED  The further keys that the node accepts (link.accept_keys in cluster.json).
-  LEFT      When the link ended (UTC), if the worker is away; until somebody forgets it.
+Columns of --key-status (fingerprints, never keys; 'unknown' for a node that does not report them, or is away):
+  LINK      The key of the connection between a worker and the master; it changes when the worker reconnects.
+  KEY       The <key> in the node's ossec.conf, as last read.
+  ACCEPTED  Further keys that the node accepts (link.accept_keys in cluster.json).
+  LEFT      End of the last connection (UTC), if the worker is away; until someone forgets the node.
 
 Columns of --add-agent and --agent-key:
-  KEY TO IMPORT  What 'manage_agents -i' on the agent takes: whoever has it can be that agent.
+  KEY TO IMPORT  The text for 'manage_agents -i' on the agent. Whoever has it can act as that agent.
 
-Columns of --config-diff (no value leaves its node: what travels is a hash of each, the names of options, and lines):
-  OPTION OF ETC/OSSEC.CONF  Where to find it, without <cluster>; in brackets the name, file or command of its block.
-  DIFFERENCE                Another value, or one side has not got it. The order of options does not count.
-  RULESET                   'loaded', or 'only copied': changed since wazuh-analysisd started, and since this daemon had
-                            it load the rules anew. What another program had it load is not known.
-  LOADED, CHANGED, NEWEST   When it was loaded, when one of its files was changed last, and which.
+Columns of --config-diff (no value leaves its node: a node sends a hash of each option, its name and its line):
+  OPTION OF ETC/OSSEC.CONF  The option, outside <cluster>; in brackets the name, file or command of its block.
+  DIFFERENCE                Another value, or missing on one side. The order of options does not count.
+  RULESET                   'loaded', or 'only copied': synced, not loaded; it has changed since wazuh-analysisd started
+                            and since this daemon had it reload the rules. Reloads by other programs are not known.
+  LOADED, CHANGED, NEWEST   When it was loaded, when one of its files last changed, and which one.
 
-Deletions are held back where the first comparison since the master's start would take more than half of a worker's
-files (and more than ten), or where the worker has agent keys and the master started without any.
+The master holds deletions back if the first comparison since its start would delete more than half of a worker's files
+(and more than ten), or if the worker has agent keys and the master started without any.
 
-A worker is in sync when its last integrity check found no difference, and the master's files have not changed since.
+A worker is in sync when its last integrity check found no difference and the master's files have not changed since.
 The master always is.
 ";
 
@@ -60,11 +60,11 @@ const JSON: &str = "\
 JSON (indented by two blanks):
   -l --json                 an array of nodes: name, type, version, ip, in_sync, state, since, reason, remedy (the last
                             three null if there is none)
-  -i --json                 the health as the daemon gives it, with in_sync, state, since, reason and remedy for each
+  -i --json                 the health as the daemon reports it, with in_sync, state, since, reason and remedy for each
                             node, also for those that are away, and in_sync for all; 'more' changes nothing
-  -a --json                 an array of agents: id, name, ip, status, version, node_name (null if it is not known)
-  --key-status --json       an object: nodes (name, type, link, key, accepted; null if it is not known; left, if it is
-                            away) and same_key; where the master cannot be asked: this node alone, and error
+  -a --json                 an array of agents: id, name, ip, status, version, node_name (null if unknown)
+  --key-status --json       an object: nodes (name, type, link, key, accepted; null if unknown; left, if away) and
+                            same_key; if the master cannot be asked: this node alone, and error
   --config-diff --json      an object of nodes: error, differences (option, difference, master_line, node_line), more,
                             ruleset (verdict, changed, newest, loaded)
   --confirm-deletions       an object: confirmed, an object of nodes: deletions, of (all its files), keys
@@ -72,13 +72,13 @@ JSON (indented by two blanks):
   --add-agent, --agent-key  an object: id, name, ip, key, import (what the agent imports, in base64)
   --remove-agent            an object: id, removed, purged
   --watch --json            one such document after the other, each in one line
-  on an error               {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; faults of the command line stay plain
+  on an error               {\"error\": {\"code\": NUMBER, \"message\": TEXT}}; errors in the command line are plain
                             text on stderr
 ";
 
 const HOME: &str = "\
-The installation is sought in --home, then $WAZUH_HOME, then above the directory of this program if etc/ossec.conf is
-there, then in /var/ossec. Run as root or as a member of the group wazuh.
+The Wazuh home is --home, then $WAZUH_HOME, then the directory above this program's own if it contains etc/ossec.conf,
+then /var/ossec. Run as root or as a member of the group wazuh.
 ";
 
 /// The help: options, columns, JSON, exit codes.
@@ -96,19 +96,19 @@ pub(super) fn help() -> String {
 }
 
 const EXAMPLES: [(&str, &str); 15] = [
-    ("cluster_control -l", "Which nodes are there, and how do they stand?"),
-    ("cluster_control -l -fn w1 w2", "The same of two nodes only."),
-    ("cluster_control -i", "When was each worker last synchronized?"),
-    ("cluster_control -i more -fn w1", "Everything that is known about one worker."),
-    ("cluster_control -i --json", "The same of all nodes, for programs."),
-    ("cluster_control -i --watch 5", "How far is a big synchronization? Renewed every 5 seconds."),
-    ("cluster_control -a -fs disconnected -fn w1", "Which agents has one worker lost?"),
-    ("cluster_control --key-status", "Has every node the new key?"),
-    ("cluster_control --config-diff", "Why does a worker behave in another way than the master?"),
-    ("cluster_control --confirm-deletions -fn w1", "Are most files of this worker to be deleted?"),
-    ("cluster_control --forget w3", "The node w3 is gone for good."),
+    ("cluster_control -l", "Which nodes are there, and in which state?"),
+    ("cluster_control -l -fn w1 w2", "The same for two nodes only."),
+    ("cluster_control -i", "When was each worker last synchronised?"),
+    ("cluster_control -i more -fn w1", "All details of one worker."),
+    ("cluster_control -i --json", "The same for all nodes, for programs."),
+    ("cluster_control -i --watch 5", "What is the progress of a big transfer? Refreshed every 5 seconds."),
+    ("cluster_control -a -fs disconnected -fn w1", "Which agents of one worker are disconnected?"),
+    ("cluster_control --key-status", "Does every node have the new key?"),
+    ("cluster_control --config-diff", "Why does a worker behave differently from the master?"),
+    ("cluster_control --confirm-deletions -fn w1", "Permit the deletion of most files of this worker."),
+    ("cluster_control --forget w3", "Remove the node w3, which is gone for good, from the list."),
     ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
-    ("cluster_control --add-agent web01 --groups web", "Register an agent, on whatever node this is."),
+    ("cluster_control --add-agent web01 --groups web", "Register an agent, from any node."),
     ("cluster_control --remove-agent 7", "Remove it again."),
     ("cluster_control -d -l", "Why does it not work?"),
 ];
@@ -118,9 +118,9 @@ pub(super) fn examples() -> String {
     EXAMPLES.iter().map(|(line, purpose)| format!("{purpose}\n    {line}\n")).collect::<Vec<_>>().join("\n")
 }
 
-/// One line. `scripts/package/stock` knows our program by its words.
+/// The version of this program, by whose words `scripts/package/stock` knows it, and that of Wazuh for which it is made.
 pub(super) fn version() -> String {
-    concat!("ThreatLockDown cluster_control ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+    format!("ThreatLockDown cluster_control {}, for Wazuh {}\n", env!("CARGO_PKG_VERSION"), Settings::default().version)
 }
 
 #[cfg(test)]

@@ -21,39 +21,33 @@ enum Id {
 }
 
 const FLAGS: [Flag<Id>; 9] = [
-    flag(Id::Foreground, "f", "", "", "Stay in the foreground and log to standard error too."),
-    flag(
-        Id::Debug,
-        "d",
-        "",
-        "",
-        "Log at debug level, unless wazuh_clusterd.debug is set to another level than 0; twice: more.",
-    ),
-    flag(Id::Test, "t", "", "", "Check the configuration and end: 0 if it is good, 1 if not."),
-    flag(Id::StayRoot, "r", "", "", "Stay root instead of becoming the user of the installation."),
+    flag(Id::Foreground, "f", "", "", "Stay in the foreground, and log to standard error as well."),
+    flag(Id::Debug, "d", "", "", "Log at debug level, twice: more; wazuh_clusterd.debug overrides it if it is not 0."),
+    flag(Id::Test, "t", "", "", "Check the configuration and exit: 0 if it has no errors, 1 otherwise."),
+    flag(Id::StayRoot, "r", "", "", "Stay root instead of becoming the user wazuh."),
     flag(Id::Config, "c", "", "FILE", "Read the <cluster> section of FILE instead of etc/ossec.conf."),
-    flag(Id::Home, "", "home", "DIR", "The directory of the installation."),
-    flag(Id::GenerateKey, "", "generate-key", "", "Print a new key for a cluster."),
-    flag(Id::Version, "V", "version", "", "Show the version and the licence."),
+    flag(Id::Home, "", "home", "DIR", "The Wazuh home."),
+    flag(Id::GenerateKey, "", "generate-key", "", "Print a new cluster key."),
+    flag(Id::Version, "V", "version", "", "Show the versions and the licence."),
     flag(Id::Help, "h", "help", "", "Show this help."),
 ];
 
 const REST: &str = "\
-The installation is sought in --home, then $WAZUH_HOME, then above the directory of this program if etc/ossec.conf is
-there, then in /var/ossec.
+The Wazuh home is --home, then $WAZUH_HOME, then the directory above this program's own if it contains etc/ossec.conf,
+then /var/ossec.
 
 Exit codes:
-  0    it was stopped by SIGINT, the cluster is disabled, or the check was good
-  1    the configuration is wrong, or the daemon could not start; logs/cluster.log and standard error say why
+  0    stopped by SIGINT, the cluster is disabled, or the configuration has no errors
+  1    the configuration is wrong, or the daemon could not start; see logs/cluster.log and standard error
   2    the command line is wrong
-  70   a thread failed: please report it
-  143  it was stopped by SIGTERM
+  70   a thread failed: please report it, with the log
+  143  stopped by SIGTERM
 ";
 
 /// What `-h` shows.
 pub fn help() -> String {
     format!(
-        "Keep this node equal to the other nodes of its cluster.\n\nUsage: wazuh-clusterd [OPTION]...\n\n\
+        "Keep this node in sync with its cluster.\n\nUsage: wazuh-clusterd [OPTION]...\n\n\
          Options:\n{}\n{REST}",
         options::help(&FLAGS)
     )

@@ -2,13 +2,13 @@
 
 use crate::config::Settings;
 
-/// The version of the protocol as the original says it, that of this program, by whose words `scripts/package/stock` knows
-/// it, and the licence.
+/// The version of this program, by whose words `scripts/package/stock` knows it, that of Wazuh which it advertises, and the
+/// licence.
 pub fn text() -> String {
     format!(
-        "\nWazuh {} - ThreatLockDown wazuh-clusterd {}\n\n{}\n",
-        Settings::default().version,
+        "\nThreatLockDown wazuh-clusterd {}, advertises Wazuh {}\n\n{}\n",
         env!("CARGO_PKG_VERSION"),
+        Settings::default().version,
         include_str!("../../LICENSE").trim_end()
     )
 }

@@ -163,16 +163,16 @@ fn what_is_missing_is_named() {
     }
 
     service.home.option("disabled", "yes");
-    service.expect("start", 0, "it did not start: the cluster is disabled");
+    service.expect("start", 0, "not started: the cluster is disabled");
     service.expect("status", 3, "not running");
     service.home.option("port", "80");
     service.home.option("disabled", "no");
     service.expect("start", 1, "Port must be higher than 1024");
 
     fs::remove_file(service.home.path("etc/ossec.conf")).unwrap();
-    service.expect("start", 6, "there is no");
+    service.expect("start", 6, "no file");
     fs::remove_file(service.home.path("bin/wazuh-clusterd")).unwrap();
-    service.expect("start", 5, "there is no program");
+    service.expect("start", 5, "no program");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn one_that_does_not_end_is_killed() {
     let pid = service.pid();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.parse().unwrap()), nix::sys::signal::Signal::SIGSTOP)
         .unwrap();
-    service.expect("stop", 0, "does not end and is killed");
+    service.expect("stop", 0, "does not exit and is killed");
     until("its end", || (!runs(&pid)).then_some(()));
     service.expect("status", 1, "dead, but its pid file is there");
 }

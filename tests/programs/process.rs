@@ -41,7 +41,9 @@ fn version_help_and_wrong_options() {
     let home = Home::master();
     fs::remove_dir_all(home.path("")).unwrap();
     let (code, out, _) = says(&home, &["-V"]);
-    assert!(code == Some(0) && out.starts_with("\nWazuh 4.14.7 - "), "{out}");
+    let versions =
+        concat!("\nThreatLockDown wazuh-clusterd ", env!("CARGO_PKG_VERSION"), ", advertises Wazuh 4.14.7\n");
+    assert!(code == Some(0) && out.starts_with(versions), "{out}");
     let (code, out, _) = says(&home, &["-h"]);
     assert!(code == Some(0) && out.contains("Usage: wazuh-clusterd") && out.contains("Exit codes:"), "{out}");
     for (options, what) in [(&["-x"][..], "the option -x is not known"), (&["-c"], "-c"), (&["start"], "start")] {

@@ -92,7 +92,7 @@ fn wrong_command_lines_are_named() {
         ("-i -i more", Fault::UnlikeActions("-i".into())),
         ("--forget a --forget b", Fault::UnlikeActions("--forget".into())),
         ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions")),
-        ("-u --json", Fault::NothingToApplyTo("--json", "what asks, confirms, forgets or registers")),
+        ("-u --json", Fault::NothingToApplyTo("--json", "an option that queries, confirms, forgets or registers")),
         ("--agent-key w1", Fault::NoAgent("w1".into())),
         ("--remove-agent 123456789", Fault::NoAgent("123456789".into())),
         ("--agent-key 1 --purge", Fault::NothingToApplyTo("--purge", "--remove-agent")),
@@ -110,9 +110,9 @@ fn wrong_command_lines_are_named() {
 #[test]
 fn messages_name_what_was_typed() {
     let cases = [
-        ("-l -a", "-l and -a do not go together; choose one"),
-        ("--forget a --forget b", "--forget is given twice, and not alike; choose one"),
-        ("-l --groups a", "--groups goes with --add-agent only"),
+        ("-l -a", "-l and -a cannot be combined; choose one"),
+        ("--forget a --forget b", "--forget is given twice with different values; choose one"),
+        ("-l --groups a", "--groups can be used with --add-agent only"),
         ("--list-node", "the option --list-node is not known; did you mean --list-nodes?"),
         ("-x", "the option -x is not known"),
     ];

@@ -1,11 +1,11 @@
-//! The documents as a whole: their length, their links, where they are installed.
+//! The documents as a whole: their length, their links, where they are installed, their words.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-use super::root;
+use super::{PROGRAMS, etc, root, run};
 
 /// Markdown below the root of the repository, by its relative path.
 fn documents(folders: &[&str]) -> Vec<PathBuf> {
@@ -108,4 +108,59 @@ fn every_error_code_has_its_fix() {
     assert!(given.len() > 40, "{given:?}");
     let missing: Vec<_> = given.iter().filter(|code| !page.contains(code)).collect();
     assert!(missing.is_empty(), "docs/troubleshooting.md lacks {missing:?}");
+}
+
+/// Words that have another word here, and are never right.
+const WORDS: [&str; 16] = [
+    "classic",
+    "drift",
+    "enrolment",
+    "enrolments",
+    "fault",
+    "faults",
+    "folder",
+    "folders",
+    "house",
+    "original",
+    "originals",
+    "ours",
+    "synchronization",
+    "synchronize",
+    "synchronized",
+    "synchronizes",
+];
+
+#[test]
+fn texts_for_users_have_one_word_for_each_thing() {
+    let mut texts: Vec<(String, String)> = Vec::new();
+    for name in documents(&["docs"]) {
+        texts.push((name.display().to_string(), read(&name)));
+    }
+    for name in [
+        "man/cluster.json.5",
+        "man/cluster_control.8",
+        "man/wazuh-clusterd.8",
+        "Containerfile",
+        "alerts.yml",
+        "ossec-cluster-master.conf",
+        "ossec-cluster-worker.conf",
+        "service/wazuh-clusterd.default",
+        "service/wazuh-clusterd.service",
+    ] {
+        texts.push((name.to_owned(), etc(name)));
+    }
+    for (name, program, _) in PROGRAMS {
+        texts.push((format!("{name} -h"), run(std::process::Command::new(program), &["-h"])));
+    }
+    texts.push(("cluster_control -u".into(), run(std::process::Command::new(PROGRAMS[1].1), &["-u"])));
+    let mut found = Vec::new();
+    for (name, text) in &texts {
+        for (number, line) in text.lines().enumerate() {
+            // What is between backticks is the name of something.
+            let prose = line.split('`').step_by(2).collect::<Vec<_>>().join(" ").to_lowercase();
+            let mut words = prose.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+            found.extend(words.find(|word| WORDS.contains(word)).map(|word| format!("{name}:{}: {word}", number + 1)));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }
