@@ -151,11 +151,14 @@ fn start(
     if arguments.test {
         let _ = own_address.check(scope);
         places::check(&config, arguments.stay_root, scope)?;
-        if let Some(problem) = executor::problem(&config.settings.distributed_api.executor) {
-            return Err(problem);
-        }
-        // Not on standard output: the manager's control script passes that on as part of its own, which may be JSON.
-        eprintln!("The configuration is good: {}", summary(&config.cluster));
+        // The manager's control script starts nothing of the manager where this fails, so it fails only for what keeps
+        // the daemon from starting.
+        let verdict = match tell_of_executor(&config, scope) {
+            true => "The configuration is good",
+            false => "The daemon starts with this configuration, but requests of the API fail",
+        };
+        // Not on standard output: that script passes it on as part of its own, which may be JSON.
+        eprintln!("{verdict}: {}", summary(&config.cluster));
         return Ok(ExitCode::SUCCESS);
     }
     if user::is_root() && !arguments.stay_root {
@@ -165,10 +168,7 @@ fn start(
         // The change of the user has undone a part of it.
         process::protect().map_err(|error| format!("the key cannot be protected: {error}"))?;
     }
-    // Without it the node still does all else.
-    if let Some(problem) = executor::problem(&config.settings.distributed_api.executor) {
-        error!(scope, "{problem}");
-    }
+    tell_of_executor(&config, scope);
     process::raise_file_limit();
     let run_dir = config.home.run_dir();
     let about = about(&config);
@@ -246,6 +246,15 @@ fn tell(notes: &[Note], scope: &Scope) {
             NoteLevel::Info => info!(scope, "{}", note.text),
         }
     }
+}
+
+/// Whether requests of the API can be executed here, or are not to be; says it if not. A node without still does all else.
+fn tell_of_executor(config: &Config, scope: &Scope) -> bool {
+    let problem = executor::problem(&config.settings.distributed_api.executor);
+    if let Some(problem) = &problem {
+        error!(scope, "{problem}");
+    }
+    problem.is_none()
 }
 
 /// Serves signals and the service manager until a signal orders to stop; gives that one. SIGHUP orders `hang_up`, which

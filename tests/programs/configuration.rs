@@ -94,7 +94,8 @@ fn all_faults_are_told_at_once() {
     assert!(!said.contains("too_short"), "a key is shown nowhere, not even a bad one: {said}");
 }
 
-/// It keeps a node from nothing but requests of the API, so the daemon starts with it.
+/// It keeps a node from nothing but requests of the API, so the daemon starts with it, and `-t` does not keep the manager's
+/// control script from starting it.
 #[test]
 fn an_executor_that_cannot_be_run() {
     let home = Home::master();
@@ -108,11 +109,18 @@ fn an_executor_that_cannot_be_run() {
     for (name, text) in cases {
         let executor = home.path(&format!("etc/{name}")).display().to_string();
         home.settings(json!({"distributed_api": {"executor": [executor]}}));
-        let said = refused(&home, &["-t"]);
+        let mut command = clusterd(&home);
+        command.arg("-t");
+        let Output { status, stderr, .. } = finish(command);
+        let said = String::from_utf8_lossy(&stderr);
         let text = format!(
             "distributed_api.executor in etc/cluster.json: {executor} cannot be run, and this node refuses requests of the API: {text}"
         );
-        assert!(said.contains(&format!("ERROR: [Cluster] [Main] {text}")), "{said}");
+        assert!(status.success() && said.contains(&format!("ERROR: [Cluster] [Main] {text}")), "{said}");
+        assert!(
+            said.contains("\nThe daemon starts with this configuration, but requests of the API fail: master"),
+            "{said}"
+        );
         fs::remove_file(home.path("logs/cluster.log")).unwrap();
         let daemon = Daemon::start(&home);
         home.wait_for(&text);
