@@ -26,7 +26,7 @@ const CONFIRM: &str = "confirm it on the master with 'cluster_control --confirm-
 
 /// What a check has found.
 #[derive(Clone, Copy)]
-enum Found<'a> {
+pub(super) enum Found<'a> {
     /// The worker has the files of this manifest.
     Equal(&'a Arc<Manifest>),
     /// It differs in these, of which some may be held back.
@@ -73,15 +73,14 @@ impl Integrity {
     fn check(&self, check: &Check, arrives: &Receiver<Arrived>) -> Result<(), String> {
         self.checks.start();
         let &Check { kind, buckets, .. } = check;
-        let clock = &self.shared.node.clock;
-        let start = clock.wall();
+        let start = self.shared.node.clock.wall();
         let Some((path, file)) = self.wait_for_manifest(&check.task, arrives)? else { return Ok(()) };
         debug!(
             self.checks.scope(),
             "Received file from worker: '{}'",
             self.shared.node.home.path().join(path).display()
         );
-        let begun = clock.now();
+        let begun = (start, self.shared.node.clock.now());
         let Some(master) = check.about.clone().or_else(|| self.shared.local.manifest(kind)) else {
             warn!(
                 self.checks.scope(),
@@ -92,7 +91,7 @@ impl Integrity {
         };
         let sum = file.sha256;
         if self.known_in_sync(&sum, buckets, &master) {
-            self.finish_check(Level::Info, (start, begun), master.entries().len(), Found::Equal(&master));
+            self.finish_check(Level::Info, begun, master.entries().len(), Found::Equal(&master));
             self.tell_in_sync();
             return Ok(());
         }
@@ -101,24 +100,43 @@ impl Integrity {
             read_manifest(file, kind).map_err(|reason| format!("The worker's manifest is refused: {reason}"))?;
         let _room = self.connection.hold(remote.size()).map_err(|_| NO_ROOM)?;
         drop(reading);
-        let mut difference =
-            compare(&master, &remote, kind, buckets).map_err(|error| format!("The comparison failed: {error}"))?;
+        if self.compare(check, begun, &master, &remote)? {
+            self.state.lock().in_sync = Some((sum, buckets, master));
+            self.tell_in_sync();
+        }
+        Ok(())
+    }
+
+    /// Compares the worker's files with those of `master`, and sends what differs. Gives whether they are the same; then
+    /// nobody was told yet.
+    ///
+    /// # Errors
+    /// Why there is no verdict.
+    fn compare(
+        &self,
+        check: &Check,
+        begun: (SystemTime, Instant),
+        master: &Arc<Manifest>,
+        remote: &RemoteManifest,
+    ) -> Result<bool, String> {
+        let mut difference = compare(master, remote, check.kind, check.buckets)
+            .map_err(|error| format!("The comparison failed: {error}"))?;
         // What has come since is not surplus any more.
-        if let Some(now) = self.shared.local.manifest(kind).filter(|now| !Arc::ptr_eq(now, &master)) {
+        if let Some(now) = self.shared.local.manifest(check.kind).filter(|now| !Arc::ptr_eq(now, master)) {
             difference.extra.retain(|entry| now.find(&entry.path).is_none());
         }
         // What is in no bucket of this check is there too, and known to be the same.
         let files = difference.others + remote.entries().len();
         let behind = Counts::of(&difference);
         let keyless = self.shared.local.began_keyless();
-        let held = self.shared.deletions.hold(&self.worker, &mut difference, (&master, &remote), keyless);
+        let held = self.shared.deletions.hold(&self.worker, &mut difference, (master, remote), keyless);
         if let Some(held) = held {
             self.tell_held(held);
         }
-        let found =
-            if behind.sum() == 0 && held.is_none() { Found::Equal(&master) } else { Found::Behind(behind, held) };
-        self.finish_check(Level::Info, (start, begun), files, found);
-        let pauses = self.refused.lock().hold(&mut difference, clock.now());
+        let is_equal = behind.sum() == 0 && held.is_none();
+        let found = if is_equal { Found::Equal(master) } else { Found::Behind(behind, held) };
+        self.finish_check(Level::Info, begun, files, found);
+        let pauses = self.refused.lock().hold(&mut difference, self.shared.node.clock.now());
         self.tell_refused();
         match (difference.is_empty(), held) {
             (false, _) => self.synchronise(&check.task, &mut difference),
@@ -132,12 +150,9 @@ impl Integrity {
             // An original worker has no word for this, and is not to compare itself for ever.
             (true, Some(held)) if check.is_native => self.tell_given_up(&format!("{held}; {CONFIRM}")),
             (true, Some(_)) => self.tell_in_sync(),
-            (true, None) => {
-                self.state.lock().in_sync = Some((sum, buckets, master.clone()));
-                self.tell_in_sync();
-            }
+            (true, None) => return Ok(true),
         }
-        Ok(())
+        Ok(false)
     }
 
     fn tell_held(&self, held: Held) {
@@ -147,42 +162,13 @@ impl Integrity {
         self.checks.report_as(Level::Error, &fact, &format!("Of {}: {held}. {remedy}", self.worker));
     }
 
-    /// `int_digest`: whether the worker's files are those of this node, which ends the check; among which files to look
-    /// for the difference otherwise.
-    ///
-    /// # Errors
-    /// When this is no digest; the worker is at fault. When this node has not looked at its own files yet.
-    pub fn digest(&self, question: &[u8], kind: ChecksumKind) -> Result<Vec<u8>, ErrorObject> {
-        let clock = &self.shared.node.clock;
-        let (start, begun) = (clock.wall(), clock.now());
-        let unknown = || ErrorObject::unexpected("the files of this node have not been calculated yet");
-        let master = self.shared.local.manifest(kind).ok_or_else(unknown)?;
-        let no_digest = || ErrorObject::unexpected("the payload is to be a digest of 32 hexadecimal digits");
-        let same = master.digests().are_those_of(question).ok_or_else(no_digest)?;
-        if same {
-            let level = self.level_of_equal(begun);
-            self.checks.start_at(level);
-            self.shared.deletions.equal(&self.worker);
-            self.finish_check(level, (start, begun), master.entries().len(), Found::Equal(&master));
-        } else {
-            self.state.lock().digested = Arc::downgrade(&master);
-        }
-        Ok(master.digests().answer(same))
-    }
-
-    /// Where files change all the time, each change is confirmed by digests. The log has such checks no more often than
-    /// those of an original worker, which asks every `worker.sync_integrity`.
-    fn level_of_equal(&self, now: Instant) -> Level {
-        let period = self.shared.node.settings.worker.sync_integrity;
-        let logged = &mut self.state.lock().equal_logged;
-        if logged.is_some_and(|logged| now.saturating_duration_since(logged) < period) {
-            return Level::Debug;
-        }
-        *logged = Some(now);
-        Level::Info
-    }
-
-    fn finish_check(&self, level: Level, (start, begun): (SystemTime, Instant), files: usize, found: Found<'_>) {
+    pub(super) fn finish_check(
+        &self,
+        level: Level,
+        (start, begun): (SystemTime, Instant),
+        files: usize,
+        found: Found<'_>,
+    ) {
         let clock = &self.shared.node.clock;
         let (now, end) = (clock.now(), clock.wall());
         let mut state = self.state.lock();

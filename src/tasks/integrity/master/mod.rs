@@ -5,6 +5,7 @@
 
 mod check;
 mod deletions;
+mod digest;
 mod granted;
 mod refused;
 mod sync;
@@ -185,12 +186,6 @@ impl Integrity {
             ErrorObject::unexpected(format!("no thread can be started: {error}"))
         })?;
         Ok(task)
-    }
-
-    /// The manifest whose digests the worker has, if it is still that with which workers are compared.
-    fn digested(&self) -> Option<Arc<Manifest>> {
-        let digested = self.state.lock().digested.upgrade()?;
-        self.shared.local.generation_of(&digested).is_some().then_some(digested)
     }
 
     /// Whether the manifest of a check is on its way, so that a file may be received.
