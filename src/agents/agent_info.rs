@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde::{Deserialize, de::IgnoredAny};
 
 use super::{
-    Error, Pending, Store,
+    Error, Store, TakenInfo,
     store::{PARTS, parse},
 };
 use crate::system::at_most::AtMost;
@@ -62,9 +62,9 @@ impl Store {
     pub fn take_info(&self, form: Form) -> Result<Option<AgentInfo>, Error> {
         match form {
             Form::Object => {
-                let Pending { object, more } = self.0.take_pending()?;
-                let count = parse::<Lists<IgnoredAny>>(&object)?.count();
-                Ok((count > 0).then_some(AgentInfo { chunks: object, count, more }))
+                let TakenInfo { info, more } = self.0.take_info()?;
+                let count = parse::<Lists<IgnoredAny>>(&info)?.count();
+                Ok((count > 0).then_some(AgentInfo { chunks: info, count, more }))
             }
             Form::Texts => {
                 let request = "global sync-agent-info-get {}";
@@ -125,7 +125,7 @@ impl Store {
         if chunks.starts_with('{') {
             let of = parse::<Lists<IgnoredAny>>(chunks).map_err(|error| error.to_string())?.count();
             let mut stored = Stored { of, ..Stored::default() };
-            match self.0.store(chunks) {
+            match self.0.store_info(chunks) {
                 Ok(unknown) => (stored.chunks, stored.unknown) = (of, unknown),
                 Err(Error::Refused(text)) => stored.errors.push(text),
                 Err(Error::Unavailable(text)) => stored.unavailable = Some(text),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Backend, Error, Pending, Reply};
+use super::{Backend, Error, Reply, TakenInfo};
 use crate::metrics::Database;
 
 /// A database, and the record of its answers.
@@ -37,12 +37,12 @@ impl<B: Backend> Backend for Measured<B> {
         self.measure(|backend| backend.command(request))
     }
 
-    fn take_pending(&self) -> Result<Pending, Error> {
-        self.measure(Backend::take_pending)
+    fn take_info(&self) -> Result<TakenInfo, Error> {
+        self.measure(Backend::take_info)
     }
 
-    fn store(&self, object: &str) -> Result<Option<usize>, Error> {
-        self.measure(|backend| backend.store(object))
+    fn store_info(&self, info: &str) -> Result<Option<usize>, Error> {
+        self.measure(|backend| backend.store_info(info))
     }
 }
 
@@ -57,11 +57,11 @@ mod tests {
             (self.0)()
         }
 
-        fn take_pending(&self) -> Result<Pending, Error> {
-            Ok(Pending { object: "{}".into(), more: false })
+        fn take_info(&self) -> Result<TakenInfo, Error> {
+            Ok(TakenInfo { info: "{}".into(), more: false })
         }
 
-        fn store(&self, _: &str) -> Result<Option<usize>, Error> {
+        fn store_info(&self, _: &str) -> Result<Option<usize>, Error> {
             Ok(None)
         }
     }
@@ -73,7 +73,7 @@ mod tests {
         let away = measured(|| Err(Error::Unavailable("x".into())));
         assert!(away.query("").is_err() && seen.away.get());
         assert!(measured(|| Err(Error::Refused("x".into()))).query("").is_err() && !seen.away.get());
-        assert!(away.query("").is_err() && away.take_pending().is_ok() && !seen.away.get());
+        assert!(away.query("").is_err() && away.take_info().is_ok() && !seen.away.get());
         assert_eq!(seen.failures.get(), 2);
         assert_eq!(seen.seconds.cumulative().last(), Some(&4));
     }

@@ -54,21 +54,21 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error`].
-    fn take_pending(&self) -> Result<Pending, Error>;
+    fn take_info(&self) -> Result<TakenInfo, Error>;
 
-    /// Stores what [`Backend::take_pending`] gave on another node. Gives the number of agents that do not exist here and
+    /// Stores what [`Backend::take_info`] gave on another node. Gives the number of agents that do not exist here and
     /// were left out, if the database tells.
     ///
     /// # Errors
     /// [`Error`].
-    fn store(&self, object: &str) -> Result<Option<usize>, Error>;
+    fn store_info(&self, info: &str) -> Result<Option<usize>, Error>;
 }
 
 /// What the master must know of the agents of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pending {
+pub struct TakenInfo {
     /// A JSON object with up to three lists (section 9.1), `{}` if there is nothing.
-    pub object: String,
+    pub info: String,
     /// Whether there is more to take at once.
     pub more: bool,
 }

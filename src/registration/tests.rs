@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     agents::{
-        Backend, Covered, Error, Pending, Reply, Store,
+        Backend, Covered, Error, Reply, Store, TakenInfo,
         embedded::{self, server::Servers},
         wazuh_db::WazuhDb,
     },
@@ -164,10 +164,10 @@ impl Backend for Away {
     fn query(&self, _: &str) -> Result<Reply, Error> {
         Err(Error::Unavailable("as ordered".to_owned()))
     }
-    fn take_pending(&self) -> Result<Pending, Error> {
+    fn take_info(&self) -> Result<TakenInfo, Error> {
         Err(Error::Unavailable("as ordered".to_owned()))
     }
-    fn store(&self, _: &str) -> Result<Option<usize>, Error> {
+    fn store_info(&self, _: &str) -> Result<Option<usize>, Error> {
         Err(Error::Unavailable("as ordered".to_owned()))
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{
-    agents::{Backend, Error, Pending, Reply},
+    agents::{Backend, Error, Reply, TakenInfo},
     config::{Auth, Cluster, ClusterKey, Config, Global, Home, NodeType, Settings},
     connection::{Connection, Handler, Socket},
     daemon::{Prepared, Running},
@@ -43,12 +43,12 @@ impl Backend for Panics {
         self.fail(request)
     }
 
-    fn take_pending(&self) -> Result<Pending, Error> {
+    fn take_info(&self) -> Result<TakenInfo, Error> {
         self.fail("take")
     }
 
-    fn store(&self, object: &str) -> Result<Option<usize>, Error> {
-        self.fail(object)
+    fn store_info(&self, info: &str) -> Result<Option<usize>, Error> {
+        self.fail(info)
     }
 }
 

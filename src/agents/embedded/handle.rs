@@ -14,7 +14,7 @@ use super::{
     work::hand,
 };
 use crate::{
-    agents::{Backend, Error, Pending, Reply},
+    agents::{Backend, Error, Reply, TakenInfo},
     config::NodeType,
     sockets::frame::LONGEST,
     system::{clock::Clock, shutdown::Shutdown},
@@ -99,13 +99,13 @@ impl Backend for Embedded {
         reply(self.ask(short(request)?)??)
     }
 
-    fn take_pending(&self) -> Result<Pending, Error> {
-        Ok(self.with(|database| database.take_pending(LONGEST_OBJECT))??)
+    fn take_info(&self) -> Result<TakenInfo, Error> {
+        Ok(self.with(|database| database.take_info(LONGEST_OBJECT))??)
     }
 
-    fn store(&self, object: &str) -> Result<Option<usize>, Error> {
-        let object = object.to_owned();
-        Ok(Some(self.with(move |database| database.store(&object))??))
+    fn store_info(&self, info: &str) -> Result<Option<usize>, Error> {
+        let info = info.to_owned();
+        Ok(Some(self.with(move |database| database.store_info(&info))??))
     }
 }
 

@@ -23,7 +23,7 @@ pub fn route(database: &Database, method: &str, path: &str, body: &str) -> (u16,
         ("GET", ["v1", "agents", "ids", "groups", name]) => ids_of_group(database, name),
         ("GET", ["v1", "agents", "sync"]) => pending(database),
         ("GET", ["v1", "agents", id, "groups"]) => groups_of(database, id),
-        ("POST", ["v1", "agents", "sync"]) => database.store(body).map(|_| String::new()),
+        ("POST", ["v1", "agents", "sync"]) => database.store_info(body).map(|_| String::new()),
         ("POST", ["v1", "agents", "summary"]) => summary(database, body),
         ("POST", ["v1", "agents", "restartinfo"]) => restart_info(database, body),
         _ => return (404, String::new()),
@@ -39,7 +39,7 @@ pub fn route(database: &Database, method: &str, path: &str, body: &str) -> (u16,
 
 fn pending(database: &Database) -> Result<String, Failure> {
     // Whoever asks here has no way to ask for the rest at once, and gets it the next time.
-    database.take_pending(LONGEST_OBJECT).map(|pending| pending.object)
+    database.take_info(LONGEST_OBJECT).map(|taken| taken.info)
 }
 
 fn numbers(database: &Database, sql: &str, value: &[&dyn rusqlite::ToSql]) -> Result<String, Failure> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  query ──────────────────► queue/db/wdb                 connections that stay, one for each caller at a time
-//!  take_pending, store ────► queue/sockets/wdb-http.sock  a connection for each call; since 4.13
+//!  take_info, store_info ──► queue/sockets/wdb-http.sock  a connection for each call; since 4.13
 //! ```
 
 mod http;
@@ -12,7 +12,7 @@ mod tests;
 
 use std::time::{Duration, Instant};
 
-use super::{Backend, Error, Pending, Reply};
+use super::{Backend, Error, Reply, TakenInfo};
 use crate::{
     config::Home,
     sockets::{Endpoint, frame::LONGEST},
@@ -69,17 +69,17 @@ impl Backend for WazuhDb {
         answer.map_err(|error| Error::Unavailable(self.wdb.endpoint.explain(&error, self.limit)))?
     }
 
-    fn take_pending(&self) -> Result<Pending, Error> {
+    fn take_info(&self) -> Result<TakenInfo, Error> {
         let text = self.ask("GET", "", self.limit.min(READING))?;
         if text.trim_start().starts_with('{') {
             // It gives everything at once.
-            return Ok(Pending { object: text, more: false });
+            return Ok(TakenInfo { info: text, more: false });
         }
         Err(Error::Unavailable(format!("wazuh-db answered GET {SYNC} with no JSON object: '{text:.32}'")))
     }
 
-    fn store(&self, object: &str) -> Result<Option<usize>, Error> {
-        self.ask("POST", object, self.limit).map(|_| None)
+    fn store_info(&self, info: &str) -> Result<Option<usize>, Error> {
+        self.ask("POST", info, self.limit).map(|_| None)
     }
 }
 

@@ -73,16 +73,16 @@ fn agents_are_taken_and_stored_over_http() {
     fake.pending = format!("{{\"syncreq\":[{}]}}", "1,".repeat(500_000));
     let (client, _trigger) = client(&directory, LONG);
     let run = Run::start(&directory, &fake);
-    let pending = client.take_pending().unwrap().object;
+    let pending = client.take_info().unwrap().info;
     assert!(pending == fake.pending);
-    assert_eq!(client.store(&pending), Ok(None));
+    assert_eq!(client.store_info(&pending), Ok(None));
     assert!(*fake.stored.lock() == [pending]);
-    match client.store("bad") {
+    match client.store_info("bad") {
         Err(Error::Refused(text)) => assert!(text.contains("500") && text.contains("ossec.log"), "{text}"),
         other => panic!("{other:?}"),
     }
     run.stop();
-    assert!(unavailable(client.store("{}")).contains("wdb-http.sock does not exist"));
+    assert!(unavailable(client.store_info("{}")).contains("wdb-http.sock does not exist"));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn garbage_over_http_is_no_answer() {
         }
     });
     for (_, word) in answers {
-        let text = unavailable(client.take_pending());
+        let text = unavailable(client.take_info());
         assert!(text.contains(word), "{text}");
     }
     server.join().unwrap();
@@ -215,8 +215,8 @@ fn silence_over_http_has_a_limit() {
     let directory = tempfile::tempdir().unwrap();
     let _listener = listen(Home::new(directory.path()).agent_database_http_socket());
     let (client, _trigger) = client(&directory, Duration::from_millis(100));
-    assert!(unavailable(client.take_pending()).contains("within 0.1 s"));
-    assert!(unavailable(client.store("{}")).contains("within 0.1 s"));
+    assert!(unavailable(client.take_info()).contains("within 0.1 s"));
+    assert!(unavailable(client.store_info("{}")).contains("within 0.1 s"));
 }
 
 #[test]
@@ -228,8 +228,8 @@ fn the_order_to_stop_ends_every_wait() {
     scope(|scope| {
         let waits = [
             scope.spawn(|| unavailable(client.query("x"))),
-            scope.spawn(|| unavailable(client.take_pending())),
-            scope.spawn(|| unavailable(client.store("{}"))),
+            scope.spawn(|| unavailable(client.take_info())),
+            scope.spawn(|| unavailable(client.store_info("{}"))),
         ];
         drop(trigger);
         for wait in waits {

@@ -166,13 +166,13 @@ impl<'a> Thread<'a> {
         }
     }
 
-    /// Takes from the database what is to be sent. What it gives out counts as sent there, also when its answer is lost;
-    /// so whatever fails before the end of [`Thread::deliver`], all is sent again.
+    /// Takes from the database what is to be sent. What it gives out counts as sent there, so after a panic before the end
+    /// of [`Thread::deliver`] all is sent again.
     fn take(&mut self) -> Result<Option<AgentInfo>, InfoNotSent> {
         self.forgot = true;
-        let info = self.agents.take_info(self.form)?;
-        self.forgot = info.is_some();
-        Ok(info)
+        let info = self.agents.take_info(self.form);
+        self.forgot = matches!(info, Ok(Some(_)));
+        Ok(info?)
     }
 
     /// Sends what was taken, or puts it back.

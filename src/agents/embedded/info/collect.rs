@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Row, types::ValueRef};
 
 use super::{NUMBERS, RECORD};
 use crate::agents::{
-    Pending,
+    TakenInfo,
     embedded::{Database, answer::Failure, changes::Changed, rows},
 };
 
@@ -30,16 +30,16 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be read; nothing counts as sent then.
-    pub(in crate::agents::embedded) fn take_pending(&self, longest: usize) -> Result<Pending, Failure> {
+    pub(in crate::agents::embedded) fn take_info(&self, longest: usize) -> Result<TakenInfo, Failure> {
         let read = || {
             let reading = self.connection.unchecked_transaction()?;
             let collected = self.collect(longest)?;
             reading.commit()?;
             Ok(collected)
         };
-        let (pending, told) = read().inspect_err(|_: &rusqlite::Error| self.info.reset())?;
+        let (taken, told) = read().inspect_err(|_: &rusqlite::Error| self.info.reset())?;
         self.told.replace(told);
-        Ok(pending)
+        Ok(taken)
     }
 
     /// Makes what was given out count as sent: once whoever asked has it, because writing takes as long as reading. If it
@@ -59,7 +59,7 @@ impl Database {
     }
 
     /// What the master must know, and the agents that this is about.
-    fn collect(&self, longest: usize) -> rusqlite::Result<(Pending, Vec<i64>)> {
+    fn collect(&self, longest: usize) -> rusqlite::Result<(TakenInfo, Vec<i64>)> {
         let members = LISTS.map(|(_, names)| names.iter().copied().map(member).collect::<Vec<_>>());
         let mut lists = LISTS.map(|_| String::new());
         let sql = format!("SELECT {}, sync_status FROM agent WHERE id = ?1 AND id > 0", RECORD.join(", "));
@@ -93,7 +93,7 @@ impl Database {
         let later: Vec<i64> = ids.collect();
         let more = !later.is_empty();
         self.info.replace(later);
-        Ok((Pending { object: join(lists), more }, told))
+        Ok((TakenInfo { info: join(lists), more }, told))
     }
 
     /// Agents that may have something to tell.

@@ -110,13 +110,13 @@ struct Status<'a> {
 }
 
 impl Database {
-    /// Stores an object; gives the number of agents that do not exist here.
+    /// Stores what another node has taken; gives the number of agents that do not exist here.
     ///
     /// # Errors
     /// What is wrong with the object, or why the file cannot be written. What stands before that is stored, as by the
     /// original.
-    pub(in crate::agents::embedded) fn store(&self, object: &str) -> Result<usize, Failure> {
-        let object: Object<'_> = read(object)?;
+    pub(in crate::agents::embedded) fn store_info(&self, info: &str) -> Result<usize, Failure> {
+        let object: Object<'_> = read(info)?;
         let work = |database: &Self| {
             let mut unknown = 0;
             let mut records = Records::new(database)?;

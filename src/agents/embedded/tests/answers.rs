@@ -62,9 +62,9 @@ fn agent_information_comes_in_parts_that_name_every_change() {
     let mut fixture = fixture();
     fixture.fill(25);
     let take = |fixture: &Fixture, longest| {
-        let pending = fixture.database.take_pending(longest).unwrap();
+        let pending = fixture.database.take_info(longest).unwrap();
         fixture.database.mark_told().unwrap();
-        let object: Value = serde_json::from_str(&pending.object).unwrap();
+        let object: Value = serde_json::from_str(&pending.info).unwrap();
         let count = |list: &str| object[list].as_array().map_or(0, Vec::len);
         (count("syncreq"), count("syncreq_keepalive"), pending.more, object)
     };
@@ -79,7 +79,7 @@ fn agent_information_comes_in_parts_that_name_every_change() {
     let (rest, alive, more, object) = take(&fixture, 1_000_000);
     assert_eq!((rest, alive, more), (24 - first, 1, false));
     assert_eq!(object["syncreq_keepalive"], serde_json::json!([{"id": 3, "version": "v"}]));
-    assert_eq!(fixture.database.take_pending(1_000_000).unwrap().object, "{}");
+    assert_eq!(fixture.database.take_info(1_000_000).unwrap().info, "{}");
 }
 
 #[test]

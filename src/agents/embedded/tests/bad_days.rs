@@ -98,10 +98,10 @@ fn a_locked_file_and_a_full_one_are_told_and_heal() {
     let full = answers.find(|answer| answer != "ok").unwrap();
     assert_eq!(full, "err Cannot execute Global database query; database or disk is full");
     let keepalive = format!(r#"{{"syncreq_keepalive":[{{"id":1,"version":"{}"}}]}}"#, "v".repeat(100_000));
-    let unavailable = Error::from(fixture.database.store(&keepalive).unwrap_err());
+    let unavailable = Error::from(fixture.database.store_info(&keepalive).unwrap_err());
     assert_eq!(unavailable, Error::Unavailable("database or disk is full".into()), "it may be sent again");
     let bad = r#"{"syncreq_status":[{"id":1}]}"#;
-    assert!(matches!(Error::from(fixture.database.store(bad).unwrap_err()), Error::Refused(_)));
+    assert!(matches!(Error::from(fixture.database.store_info(bad).unwrap_err()), Error::Refused(_)));
     assert_eq!(fixture.rows("global get-agent-info 1")[0]["id"], 1);
     limit(&fixture, 1_000_000);
     fixture.tell(&insert(100));
@@ -112,7 +112,7 @@ fn a_locked_file_and_a_full_one_are_told_and_heal() {
     let trigger = "CREATE TEMP TRIGGER broken BEFORE UPDATE ON agent WHEN old.id = 100
         BEGIN SELECT raise(ABORT, 'as ordered'); END";
     fixture.database.connection.execute_batch(trigger).unwrap();
-    assert!(fixture.database.take_pending(usize::MAX).is_ok());
+    assert!(fixture.database.take_info(usize::MAX).is_ok());
     assert!(fixture.database.mark_told().is_err());
     let groups = r#"global sync-agent-groups-get {"condition":"sync_status","set_synced":true}"#;
     assert!(fixture.ask(groups).starts_with("err "));
@@ -122,7 +122,7 @@ fn a_locked_file_and_a_full_one_are_told_and_heal() {
     let all = fixture.rows("global sql SELECT count(*) AS n FROM agent WHERE id > 0");
     assert_eq!(fixture.rows(pending), all);
     fixture.database.connection.execute_batch("DROP TRIGGER broken").unwrap();
-    let taken = fixture.database.take_pending(usize::MAX).unwrap().object;
+    let taken = fixture.database.take_info(usize::MAX).unwrap().info;
     let taken: Value = serde_json::from_str(&taken).unwrap();
     assert_eq!(taken["syncreq"].as_array().unwrap().len() as u64, all[0]["n"].as_u64().unwrap());
 }

@@ -59,13 +59,13 @@ fn work_whose_caller_has_given_up_is_not_done() {
         });
         begins.recv().unwrap();
         let short = Duration::from_millis(50);
-        let late = embedded.within(short, |database| database.take_pending(usize::MAX));
+        let late = embedded.within(short, |database| database.take_info(usize::MAX));
         assert!(matches!(late, Err(Error::Unavailable(text)) if text.contains("0.05 s")));
         drop(release);
         assert!(slow.join().unwrap().is_ok());
     });
     // Nobody would have got what was given out, so it is still there.
-    assert!(embedded.take_pending().unwrap().object.contains("syncreq"));
+    assert!(embedded.take_info().unwrap().info.contains("syncreq"));
 }
 
 #[test]
