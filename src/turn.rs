@@ -87,7 +87,7 @@ impl Turns {
         Err(failure)
     }
 
-    /// The work of a turn begins: says so, and gives the time for [`Turns::finish`].
+    /// The work of a turn begins: logs "Starting.", and gives the time for [`Turns::finish`].
     pub fn start(&self) -> Instant {
         self.start_at(Level::Info)
     }

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::system::at_most::AtMost;
 
-/// The most groups of a master that are told; each becomes a folder.
+/// The most groups whose names are sent; each becomes a directory.
 pub const GROUPS: usize = 10_000;
 
 /// The text of a message. `payload` and `chunks` are JSON.
@@ -13,7 +13,7 @@ pub fn write(command: &str, payload: &str, chunks: &str) -> String {
     format!(r#"{{"set_data_command": "{command}", "payload": {payload}, "chunks": {chunks}}}"#)
 }
 
-/// [`write`] of agent groups between two nodes of ours: with the names of all groups of the master, JSON.
+/// [`write`] of agent groups between two nodes running this daemon: with the names of all groups of the master, JSON.
 pub fn write_with_groups(command: &str, payload: &str, chunks: &str, groups: &str) -> String {
     format!(r#"{{"set_data_command": "{command}", "payload": {payload}, "chunks": {chunks}, "groups": {groups}}}"#)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::json;
 
-/// Bytes of the errors that a report tells: written as JSON they must fit into one request of 64 KiB.
+/// Bytes of the errors in a report: written as JSON they must fit into one request of 64 KiB.
 const ERRORS: usize = 16 * 1024;
 
 /// The payload of `syn_m_a_e`, `syn_w_g_e` and `syn_wgc_e`.

@@ -42,7 +42,7 @@ pub struct AgentGroups {
     ways: [Way; 2],
     /// When the whole table was asked for last.
     asked: Mutex<Option<Instant>>,
-    /// The names of all groups that the worker was told last.
+    /// The names of all groups that were sent to the worker last.
     groups: Mutex<Option<Arc<Vec<String>>>>,
 }
 
@@ -107,7 +107,7 @@ impl AgentGroups {
 
     /// `syn_w_g_e` and its like: what became of a message.
     pub fn outcome(&self, whole: bool, payload: &[u8], failed: bool) {
-        // Nobody waits for more than one.
+        // The thread waits for one at a time.
         let _ = self.way(whole).outcomes.0.try_send(outcome(payload, failed));
     }
 

@@ -62,7 +62,7 @@ pub struct Thread<'a> {
     turns: Arc<[Turns; 2]>,
     /// Times in a row that the hash was not that of the master.
     mismatches: u32,
-    /// All groups of the master, if it tells.
+    /// All groups of the master, if it sends their names.
     groups: Option<BTreeSet<String>>,
 }
 
@@ -195,7 +195,7 @@ impl<'a> Thread<'a> {
         if let Err(error) = self.master.request(command, payload)
             && !self.master.is_closed()
         {
-            // An original master refuses the first report on a whole table of each connection (12.3).
+            // A stock master refuses the first report on a whole table of each connection (12.3).
             debug!(self.turns[0].scope(), "The master does not take note of it: {error}");
         }
     }

@@ -21,7 +21,7 @@ use crate::{
     wire::Command,
 };
 
-/// What the original says of chunks that it could not process.
+/// The words of the stock daemon for chunks that it could not process.
 const NOT_PROCESSED: &str = "error processing agent-info chunks in process pool";
 
 /// Why agent information was not stored.
@@ -35,7 +35,7 @@ enum InfoNotStored {
 }
 
 impl InfoNotStored {
-    /// A worker of ours sends it again, as often as it takes; to others it is as good as fewer chunks.
+    /// A worker running this daemon sends it again, as often as it takes; to a stock one it is as good as fewer chunks.
     fn for_the_worker(self) -> String {
         match self {
             Self::Refused(reason) => reason,

@@ -8,8 +8,9 @@
 //!               ◄────────────────────────── syn_m_a_e or syn_m_a_err
 //!  not arrived? mark it for sending again
 //! ```
-//! What is taken counts as sent in the database. So that a kill between that and the master's answer loses nothing, a file
-//! `queue/cluster-state/agent-info-under-way` is there as long as the link; one that is found says that all is to be sent again.
+//! What is taken counts as sent in the database. A kill between that and the master's answer is to lose nothing, so a file
+//! `queue/cluster-state/agent-info-under-way` is there as long as the link: one that is found means that all is to be sent
+//! again.
 //!
 //! Neither half holds a lock while it waits, and the thread that reads the connection never asks the database.
 

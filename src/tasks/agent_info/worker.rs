@@ -21,7 +21,7 @@ use crate::{
     wire::Command,
 };
 
-/// The session's end: takes what the master says of agent information.
+/// The session's end: takes the master's answers on agent information.
 pub struct Inbox(Sender<Outcome>);
 
 /// The thread's end.
@@ -36,7 +36,7 @@ pub fn channel() -> (Inbox, Outcomes) {
 impl Inbox {
     /// `syn_m_a_e` or, if it has `failed`, `syn_m_a_err`.
     pub fn outcome(&self, payload: &[u8], failed: bool) {
-        // Nobody waits for more than one.
+        // The thread waits for one at a time.
         let _ = self.0.try_send(outcome(payload, failed));
     }
 }
@@ -56,8 +56,8 @@ enum InfoNotSent {
     Silent,
 }
 
-/// How often in a row what the master did not store is sent again. An original master does not tell a database that is
-/// away from one that refuses a record for good.
+/// How often in a row what the master did not store is sent again. A stock master does not distinguish a
+/// database that is away from one that refuses a record for good.
 const TRIES: u32 = 3;
 
 /// The agent info thread of a worker, as long as it is connected.
@@ -68,7 +68,7 @@ pub struct Thread<'a> {
     outcomes: Outcomes,
     form: Form,
     turns: Arc<Turns>,
-    /// What was taken and has not arrived, while the database cannot be told so.
+    /// What was taken and has not arrived, while the database cannot take that note.
     lost: Vec<AgentInfo>,
     /// Whether something may have been taken of which nothing is known any more.
     forgot: bool,

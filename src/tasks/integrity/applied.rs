@@ -1,4 +1,5 @@
-//! What became of the files of a synchronisation on the worker, which a master of ours is told (`spec/native.md` 2).
+//! What became of the files of a synchronisation: the report of a worker to a master running this daemon
+//! (`spec/native.md` 2).
 
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +40,7 @@ pub struct FailedFile {
 }
 
 impl Applied {
-    /// Failures that are told one by one.
+    /// Failures that are reported one by one.
     pub const SHOWN: usize = 20;
 
     /// Of an update that was carried out.
@@ -61,7 +62,7 @@ impl Applied {
         Self { failed: 1, failures: vec![whole], ..Self::default() }.bounded()
     }
 
-    /// The same without the failures of files of which there is something newer to say, and those that have no name.
+    /// The same without the failures of files for which there is a newer outcome, and those that name no file.
     pub fn without(mut self, newer: impl Fn(&str) -> bool) -> Self {
         self.failures.retain(|failed| failed.path != ARCHIVE && !newer(&failed.path));
         self.failed = self.failures.len();
@@ -80,7 +81,7 @@ impl Applied {
         json::text(self)
     }
 
-    /// What a worker tells.
+    /// The report of a worker.
     ///
     /// # Errors
     /// What is wrong with it; the worker is at fault.

@@ -7,8 +7,8 @@
 //!                      ◄── syn_m_c_ok ──────────────────── equal, or
 //!   stage, apply       ◄── syn_m_c, file, syn_m_c_e ────── the files that differ
 //! ```
-//! Between two nodes of ours a check begins with `int_digest`, and ends there if the files are the same; if not, it is
-//! about some of them only ([`crate::files::digest`]).
+//! Between two nodes running this daemon a check begins with `int_digest`, and ends there if the files are the same; if
+//! not, it is about some of them only ([`crate::files::digest`]).
 //!
 //! The master is the authority: what differs on a worker is overwritten, what the master lacks is deleted there.
 

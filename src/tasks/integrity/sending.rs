@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::files::{Buckets, Items, RemoteManifest, Scanner, compare};
 
-    /// Case 4.16: with registrations in bursts this is so all the time, and nobody need act on it.
+    /// Case 4.16: with registrations in bursts this is so all the time, and needs no action.
     #[test]
     fn a_file_that_has_just_been_changed_is_told_to_those_who_debug() {
         let home = tempfile::tempdir().unwrap();

@@ -22,7 +22,7 @@ pub struct Counts {
     pub delete: usize,
 }
 
-/// What the master tells of a worker's integrity.
+/// What the master reports of a worker's integrity.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IntegrityStatus {
     /// Whether no check or synchronisation of this worker is running.

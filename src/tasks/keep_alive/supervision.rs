@@ -30,7 +30,7 @@ pub fn run(node: &Node, tag: &str, peers: impl Fn() -> Vec<Supervised>) {
     let (period, limit) =
         (node.settings.master.check_worker_lastkeepalive, node.settings.master.max_allowed_time_without_keepalive);
     loop {
-        // Who is silent still is so at the next turn.
+        // A peer that is still silent is closed at the next turn.
         let _ = turns.run(|| {
             debug!(scope, "Calculating.");
             close_silent(node.clock.now(), limit, peers(), |peer, silent| {
@@ -54,7 +54,7 @@ pub fn run(node: &Node, tag: &str, peers: impl Fn() -> Vec<Supervised>) {
 fn close_silent(now: Instant, limit: Duration, peers: Vec<Supervised>, tell: impl Fn(&Connection, Duration)) {
     for Supervised { connection, last } in peers {
         let silent = now.saturating_duration_since(last);
-        // One that has ended is expected to say nothing; its owner may take it off the list later.
+        // A closed connection is expected to be silent; its owner may take it off the list later.
         if silent > limit && !connection.is_closed() {
             tell(&connection, silent);
             connection.close("no keep-alive came in time");

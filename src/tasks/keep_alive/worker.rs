@@ -1,4 +1,4 @@
-//! The worker's half: says that it lives, and notices when the master does not.
+//! The worker's half: sends keep-alives, and notices when the master does not answer them.
 
 use crossbeam_channel::select;
 

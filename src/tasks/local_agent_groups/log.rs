@@ -1,4 +1,4 @@
-//! What was read from the database, turn by turn, and which worker has how much of it.
+//! What was read from the database, turn by turn, and how much of it each worker has.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,7 +28,7 @@ pub struct Log {
     forgotten: u64,
     /// The turn up to which a worker has everything, by its name.
     delivered: HashMap<String, u64>,
-    /// How often all of that was forgotten: what was given out before says nothing of what a worker has.
+    /// How often all of that was forgotten: a parcel that was given out before does not show what a worker has.
     generation: u64,
 }
 

@@ -47,11 +47,11 @@ pub trait Recipient {
     ) -> io::Result<()>;
 }
 
-/// What the thread shares with those who send to the workers. The lock of the log is held for the time of a copy of
+/// What the thread shares with the threads that send to the workers. The lock of the log is held for the time of a copy of
 /// references only.
 #[derive(Default)]
 pub struct LocalAgentGroups {
-    /// What was read, and who has it.
+    /// What was read, and which worker has it.
     pub log: Mutex<Log>,
     /// The names of all groups; the same memory as long as they are the same.
     names: Mutex<Arc<Vec<String>>>,
@@ -64,7 +64,7 @@ impl LocalAgentGroups {
         self.wakeup.wake();
     }
 
-    /// The thread: runs until the node stops. `connected` gives the workers that are connected and know what they speak.
+    /// The thread: runs until the node stops. `connected` gives the workers whose link is settled.
     pub fn run<W: Recipient>(self: &Arc<Self>, node: &Node, connected: impl Fn() -> Vec<W>) {
         let turns = node.turns(Task::LocalAgentGroups, scope("Master", "Local agent-groups"));
         let delay = node.settings.master.agent_group_start_delay;

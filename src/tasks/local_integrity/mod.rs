@@ -1,7 +1,7 @@
 //! The local integrity thread of the master: which files there are and what their checksums are, once for all workers.
 //!
-//! Period: `master.recalculate_integrity` (8 s) after the end of the run before, the first at start; sooner when somebody
-//! who has changed a file wakes it, or when one is seen to change (thread `file_watch`). It publishes an
+//! Period: `master.recalculate_integrity` (8 s) after the end of the run before, the first at start; sooner when a
+//! thread that has changed a file wakes it, or when `file_watch` sees a file change. It publishes an
 //! `Arc<Manifest>`; readers clone the `Arc` and hold no lock. A worker may ask for one check in each turn, so the end of
 //! a run is also what opens the next turn (`spec/protocol.md` 10.5).
 
@@ -33,10 +33,10 @@ use watch::Watch;
 /// From the end of a run to the next, at least: many registrations are to be seen by one.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// Generations whose time is remembered. A worker that is further behind is said to be so since the first of these.
+/// Generations whose time is remembered. A worker that is further behind counts as behind since the first of these.
 const HISTORY: usize = 64;
 
-/// Turns for which the whole BLAKE2b-512 goes on being kept after somebody asked for it. A connected worker asks in nearly
+/// Turns for which the whole BLAKE2b-512 goes on being kept after a worker asked for it. A connected worker asks in nearly
 /// every turn.
 const CLASSIC_TURNS: u64 = 64;
 
@@ -49,12 +49,12 @@ pub struct LocalIntegrity {
     /// Those of the published files that were compressed lately, for the next worker that needs them.
     pub members: MemberCache,
     turn: AtomicU64,
-    /// The turn after which somebody last asked for BLAKE2b-512; 0 for never.
+    /// The turn after which a worker last asked for BLAKE2b-512; 0 for never.
     blake2b_asked: AtomicU64,
     /// Whether there was no key of an agent when the files were first looked at.
     began_keyless: OnceLock<bool>,
     wakeup: Wakeup,
-    /// One walk over the files at a time; held by nobody who holds another lock.
+    /// One walk over the files at a time; its holder holds no other lock.
     files: Mutex<Files>,
 }
 
@@ -104,7 +104,7 @@ impl Files {
 impl LocalIntegrity {
     /// Nothing published yet.
     pub fn new(node: &Node) -> Self {
-        // Those who wake this thread must not shorten the time that a file may be missing.
+        // A wake-up must not shorten the time that a file may be missing.
         let scanner = Scanner::new(node.home.path(), node.items.clone())
             .with_grace(node.clock.clone(), node.settings.master.recalculate_integrity);
         Self {
@@ -178,8 +178,8 @@ impl LocalIntegrity {
         scan
     }
 
-    /// The thread. `changed` is called after a run that published a difference, whoever found it; `classic` says whether
-    /// a worker is connected whose link needs BLAKE2b-512, so that its first check finds it.
+    /// The thread. `changed` is called after a run that published a difference, whichever scan found it; `classic` gives
+    /// whether a worker is connected whose link needs BLAKE2b-512, so that its first check finds it.
     pub fn run(&self, node: &Node, changed: impl Fn(), classic: impl Fn() -> bool) {
         let turns = node.turns(Task::LocalIntegrity, scope("Master", "Local integrity"));
         let (mut unreadable, mut announced) = (HashSet::new(), 0);
@@ -220,7 +220,7 @@ impl LocalIntegrity {
         }
     }
 
-    /// The whole BLAKE2b-512 is kept while somebody asks for it, that is while a classic worker is connected.
+    /// The whole BLAKE2b-512 is kept while workers ask for it, that is while a stock worker is connected.
     fn wanted(&self) -> ChecksumKind {
         let asked = self.blake2b_asked.load(Ordering::Acquire);
         let wanted = asked > 0 && self.turn() - asked.min(self.turn()) < CLASSIC_TURNS;

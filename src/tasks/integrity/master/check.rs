@@ -39,11 +39,11 @@ pub(super) struct Check {
     pub(super) task: String,
     /// The checksum of the link.
     pub(super) kind: ChecksumKind,
-    /// Whether the worker is one of ours, and knows what it means that a check was given up.
+    /// Whether the worker runs this daemon, and understands that a check was given up.
     pub(super) is_native: bool,
     /// The files.
     pub(super) buckets: Buckets,
-    /// What they are compared with; if it is not said, what is in force when the worker's manifest has come.
+    /// What they are compared with; if none, the manifest in force when the worker's has come.
     pub(super) about: Option<Arc<Manifest>>,
 }
 
@@ -107,8 +107,8 @@ impl Integrity {
         Ok(())
     }
 
-    /// Compares the worker's files with those of `master`, and sends what differs. Gives whether they are the same; then
-    /// nobody was told yet.
+    /// Compares the worker's files with those of `master`, and sends what differs. Gives whether they are the same; the
+    /// worker does not know it yet then.
     ///
     /// # Errors
     /// Why there is no verdict.
@@ -147,7 +147,7 @@ impl Integrity {
                     self.tell_given_up("the files that could not be written are sent again after a pause");
                 }
             }
-            // An original worker has no word for this, and is not to compare itself for ever.
+            // A stock worker has no word for this, and is not to compare itself for ever.
             (true, Some(held)) if check.is_native => self.tell_given_up(&format!("{held}; {CONFIRM}")),
             (true, Some(_)) => self.tell_in_sync(),
             (true, None) => return Ok(true),
@@ -175,7 +175,7 @@ impl Integrity {
         state.status.check = Span { start: Some(start), end: Some(end) };
         match found {
             Found::Equal(master) => {
-                // If these are not the files of this node any more, the next check tells how the worker stands.
+                // If these are not the files of this node any more, the next check shows how the worker stands.
                 if let Some(generation) = self.shared.local.generation_of(master) {
                     state.status.standing.equal(now, end);
                     state.shown = Some(generation);
@@ -196,7 +196,7 @@ impl Integrity {
         self.checks.finish_at(level, begun, &format!("Received metadata of {files} files. {verdict}"));
     }
 
-    /// Tells a worker of ours not to wait for a verdict, and why there is none. An original one asks again all the same.
+    /// Reports to a worker running this daemon that there is no verdict, and why. A stock one asks again all the same.
     fn tell_given_up(&self, reason: &str) {
         let error = ErrorObject::cluster(3000, reason).to_json();
         // A worker that does not take it asks again at its next turn.

@@ -29,7 +29,7 @@ struct Workers {
 }
 
 impl Deletions {
-    /// Takes out of `difference` what is held back from `worker`; gives what that is. `keyless` tells whether this
+    /// Takes out of `difference` what is held back from `worker`; gives what that is. `keyless` is whether this
     /// master started without keys of agents.
     pub(super) fn hold(
         &self,
@@ -49,7 +49,7 @@ impl Deletions {
             keys: keyless && has_other_keys(remote, master, difference.kind()),
         };
         if held.is_nothing() {
-            // What this master cannot look at now may be gone when it can.
+            // Files that this master cannot read now may be gone when it can.
             if difference.protected == 0 {
                 workers.release(worker);
             }

@@ -1,4 +1,4 @@
-//! The question with which a check between two nodes of ours begins: are the files the same? (`spec/native.md` 2)
+//! The question that begins a check between two nodes running this daemon: are the files the same? (`spec/native.md` 2)
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,11 +11,11 @@ use crate::{
 };
 
 impl Integrity {
-    /// `int_digest`: whether the worker's files are those of this node, which ends the check; among which files to look
-    /// for the difference otherwise.
+    /// `int_digest`: whether the worker's files are those of this node, which ends the check; otherwise, in which buckets
+    /// they may differ.
     ///
     /// # Errors
-    /// When this is no digest; the worker is at fault. When this node has not looked at its own files yet.
+    /// When this is no digest; the worker is at fault. When this node has not scanned its own files yet.
     pub fn digest(&self, question: &[u8], kind: ChecksumKind) -> Result<Vec<u8>, ErrorObject> {
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), clock.now());
@@ -35,7 +35,7 @@ impl Integrity {
     }
 
     /// Where files change all the time, each change is confirmed by digests. The log has such checks no more often than
-    /// those of an original worker, which asks every `worker.sync_integrity`.
+    /// those of a stock worker, which asks every `worker.sync_integrity`.
     fn level_of_equal(&self, now: Instant) -> Level {
         let period = self.shared.node.settings.worker.sync_integrity;
         let logged = &mut self.state.lock().equal_logged;

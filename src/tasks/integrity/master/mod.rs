@@ -51,7 +51,7 @@ pub struct Shared {
     pub local: Arc<LocalIntegrity>,
     /// What a person is to confirm.
     pub deletions: Deletions,
-    /// Held by who reads a manifest, which may take much memory while that is done: [`COMPARISONS`](crate::limits::COMPARISONS).
+    /// Held while a manifest is read, which may take much memory: [`COMPARISONS`](crate::limits::COMPARISONS).
     pub reading: Mutex<()>,
 }
 
@@ -71,7 +71,7 @@ struct CheckState {
     /// The turns in which this worker was granted a check.
     granted: Granted,
     running: Option<Running>,
-    /// The manifest by whose digests the worker was told where its files differ.
+    /// The manifest whose digests showed the worker where its files differ.
     digested: Weak<Manifest>,
     /// The archive, what it is about, and the manifest of the last check that found no difference: the same cannot differ.
     in_sync: Option<([u8; 32], Buckets, Arc<Manifest>)>,
@@ -193,7 +193,7 @@ impl Integrity {
         self.state.lock().running.as_ref().is_some_and(|running| running.sending.is_none())
     }
 
-    /// `syn_i_w_m_e`: the manifest of this check has come, unless no such check is waiting.
+    /// `syn_i_w_m_e`: the manifest of this check has come. Ignored if no check of this id waits for one.
     pub fn arrived(&self, task: &str, path: String, file: ReceivedFile) {
         self.deliver(task, Arrived::File(path, file));
     }
@@ -258,12 +258,12 @@ impl Integrity {
     fn deliver(&self, task: &str, arrived: Arrived) {
         let state = self.state.lock();
         if let Some(running) = state.running.as_ref().filter(|running| running.task == task) {
-            // The channel has room for one; a second end of the same task says nothing new.
+            // The channel has room for one; a second end of the same task is no news.
             let _ = running.arrived.try_send(arrived);
         }
     }
 
-    /// Who may begin a check. One that has been running for too long is given up.
+    /// Whether a check may begin. One that has been running for too long is given up.
     fn lock_of(&self, state: &mut CheckState) -> Lock {
         let now = self.shared.node.clock.now();
         let limit = self.shared.node.settings.master.max_locked_integrity_time;

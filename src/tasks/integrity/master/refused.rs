@@ -26,7 +26,7 @@ const FILES: usize = 1 << 16;
 /// Files of a worker that a line of the log names.
 const NAMED: usize = 5;
 
-/// What there is to say of a file if the worker tells nothing.
+/// The reason for a file of which the worker reports nothing.
 const SILENT: &str = "it was sent, and is not there";
 
 /// What one worker could not take.
@@ -39,7 +39,7 @@ pub(super) struct Refused {
     sending: u32,
     /// What is known of the reasons.
     applied: Applied,
-    /// What the log was told of that.
+    /// What the log has of that.
     logged: (usize, Vec<FailedFile>),
 }
 
@@ -98,7 +98,7 @@ impl Refused {
         }
     }
 
-    /// What the worker told of the last sending.
+    /// What the worker reports of the last archive.
     pub(super) fn reported(&mut self, applied: Applied) {
         if applied.failed == 0 {
             self.tried.retain(|_, tried| tried.sending != self.sending);
@@ -120,7 +120,7 @@ impl Refused {
         *self = Self { logged: std::mem::take(&mut self.logged), ..Self::default() };
     }
 
-    /// What the log is to be told, if that is something else than the last time. Of an archive as a whole it knows.
+    /// The line for the log, if it differs from the last one. That an archive as a whole failed has a line of its own.
     pub(super) fn news(&mut self) -> Option<(Level, String)> {
         let files: Vec<FailedFile> =
             self.applied.failures.iter().filter(|failed| failed.path != ARCHIVE).cloned().collect();

@@ -60,7 +60,7 @@ impl Integrity {
         self.syncs.finish(begun, "");
     }
 
-    /// The worker is not to wait for the synchronisation `id` that it was told of.
+    /// Lets the worker wait no longer for the synchronisation that was announced to it as `id`.
     fn sync_failed(&self, id: Option<String>, failure: &Failure<ArchiveNotSent>) {
         let Some(id) = id else { return };
         let (reason, error) = match failure {
@@ -68,7 +68,7 @@ impl Integrity {
             Failure::Panic(_) => (failure.to_string(), ErrorObject::cluster(3000, failure.to_string())),
         };
         self.refused.lock().fail(ARCHIVE, &reason);
-        // Nobody waits for the answer: the worker forgets the task, or the connection is gone.
+        // The answer does not matter: the worker forgets the task, or the connection is gone.
         let _ = self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_json()));
     }
 
@@ -132,7 +132,7 @@ impl Integrity {
                 state.limit.refused(bytes, clock.now(), rules);
             }
         })?;
-        // Before the worker can tell what became of it.
+        // Before the worker can report what became of it.
         let first = self.shared.node.settings.worker.sync_integrity;
         self.refused.lock().sent(difference, &left_out, clock.now(), first);
         // A check that confirms it comes after this, and the worker may make one before it is heard of here again.

@@ -12,8 +12,8 @@ use crate::{
     wire::{Command, ErrorObject},
 };
 
-/// How soon it is asked again for a check that the master refused though it had said that its files changed: the check
-/// before is coming to its end there.
+/// After which pause the worker asks again for a check that the master refused although it had announced that its files
+/// changed: the check before is coming to its end there.
 const SOON: Duration = Duration::from_millis(50);
 
 /// How often a part of the files is offered for comparison while those of the master change; then it is all of them.
@@ -45,7 +45,7 @@ impl Integrity<'_> {
     /// Asks for a check, and makes it if it is granted.
     pub(super) fn check(&mut self) -> Result<(), NotChecked> {
         match self.try_check() {
-            // The session tells why; every task of a connection need not.
+            // The session logs why; every task of a connection need not.
             Err(RequestError::Closed { .. }) if self.master.is_closed() => Ok(()),
             checked => checked.map_err(NotChecked::NotMade),
         }
@@ -88,7 +88,7 @@ impl Integrity<'_> {
             }
             match self.master.request(Command::IntegrityCheck, buckets.text()) {
                 Ok(task) => return Ok(Some((String::from_utf8_lossy(&task).into_owned(), buckets))),
-                // The files of the master have changed since it told where they differ.
+                // The files of the master have changed since it answered where they differ.
                 Err(RequestError::Refused(_)) if buckets != Buckets::ALL => refused += 1,
                 Err(error) => return Err(error),
             }

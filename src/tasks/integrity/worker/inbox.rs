@@ -8,7 +8,7 @@ use crate::{
     wire::ErrorObject,
 };
 
-/// What the master says, in the order in which it says it.
+/// The messages of the master, in their order.
 pub(super) enum Event {
     InSync,
     /// The check came to no verdict.
@@ -18,7 +18,7 @@ pub(super) enum Event {
     SyncFailed(ErrorObject),
 }
 
-/// The session's end: takes what the master says of integrity.
+/// The session's end: takes the messages of the master that concern integrity.
 pub struct Inbox {
     events: Sender<Event>,
     changed: Wakeup,
@@ -27,19 +27,19 @@ pub struct Inbox {
 
 /// The thread's end.
 pub struct Events {
-    /// What the master says of a check or a synchronisation.
+    /// Its messages on a check or a synchronisation.
     pub(super) events: Receiver<Event>,
-    /// The master's files have changed. However often that is said, it is one word, and takes no other's place.
+    /// The master's files have changed. However often that comes, it takes no place of an event.
     pub(super) changed: Wakeup,
 }
 
-/// A line between the session and the thread. It holds more than a master can have to say at a time.
+/// A line between the session and the thread. It holds more than a master has reason to send at a time.
 pub fn channel() -> (Inbox, Events) {
     let ((events, inbox), changed) = (bounded(16), Wakeup::default());
     (Inbox { events, changed: changed.clone(), task: None }, Events { events: inbox, changed })
 }
 
-/// More was said than the thread has taken; the master is at fault.
+/// More has come than the thread has taken; the master is at fault.
 #[derive(Debug, thiserror::Error)]
 #[error("the integrity thread is busy with what came before")]
 pub struct Busy;
@@ -114,7 +114,7 @@ impl Inbox {
 mod tests {
     use super::*;
 
-    /// Case 6.9: what is pushed takes no place of what the master has to say of a synchronisation.
+    /// Case 6.9: what is pushed takes no place of the messages on a synchronisation.
     #[test]
     fn any_number_of_pushes_leaves_room_for_the_order_to_synchronise() {
         let (mut inbox, events) = channel();

@@ -1,7 +1,7 @@
 //! The worker's half: asks for a check every 9 s, and applies what the master sends.
 //!
-//! One thread does all of it, so nothing is checked while something is applied. The session only hands it what the
-//! master says.
+//! One thread does all of it, so nothing is checked while something is applied. The session only hands over the
+//! messages of the master.
 
 use std::{
     sync::Arc,
@@ -38,13 +38,13 @@ use sync::NotSynchronised;
 /// How often in a row it is asked again for a check that was refused, at most.
 const TRIES: u32 = 20;
 
-/// The longest pause between two checks while a master of the original sends what fails here.
+/// The longest pause between two checks while a stock master sends files that fail here.
 const RARELY: Duration = Duration::from_secs(60);
 
-/// What outlives connections, and what others want to know.
+/// What outlives connections, and what the rest of the node shows of it.
 pub struct Files {
-    /// The scanner of the worker's own files and its cache. Held by one walk at a time, and by nobody who holds another
-    /// lock.
+    /// The scanner of the worker's own files and its cache. Held by one walk at a time, whose thread holds no
+    /// other lock.
     pub scanner: Mutex<Scanner>,
     /// Whether the ruleset is to be loaded anew.
     pub reload: Reload,
@@ -82,7 +82,7 @@ pub struct Integrity<'a> {
     checking: Option<Instant>,
     /// The synchronisation whose archive is on its way, and when it must have come.
     receiving: Option<(String, Receiver<Instant>)>,
-    /// When a check is asked for at the latest, whatever the master says.
+    /// When a check is asked for at the latest; no message of the master changes it.
     next: Instant,
     /// When it is asked for before that, and how often still, because the master's files have changed since the last one.
     sooner: Option<(Instant, u32)>,
@@ -175,7 +175,7 @@ impl<'a> Integrity<'a> {
         period.saturating_mul(1 << self.failing.min(16)).min(period.max(RARELY))
     }
 
-    /// When the next check is to be asked for. Nothing that the master says makes it later.
+    /// When the next check is to be asked for. No message of the master makes it later.
     fn due(&self) -> Receiver<Instant> {
         // After the end of what is under way this is called again; if that never comes, the period goes on.
         let busy = self.checking.is_some() || self.receiving.is_some();

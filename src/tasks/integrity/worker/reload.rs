@@ -37,7 +37,7 @@ struct ReloadAnswer {
 }
 
 impl Reload {
-    /// Not wanted yet; `analysis` is who loads it.
+    /// Not wanted yet; `analysis` is the program that loads it.
     pub fn new(analysis: Endpoint) -> Self {
         Self { wanted: AtomicBool::new(false), done: Mutex::default(), analysis }
     }

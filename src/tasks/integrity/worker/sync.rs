@@ -59,7 +59,7 @@ impl Integrity<'_> {
         match failure {
             Failure::Error(NotSynchronised::Late) => {
                 let Some((task, _)) = under_way else { return };
-                // A master that does not hear this goes on sending what nobody waits for, and then stops.
+                // A master that does not get this sends the rest for nothing.
                 let _ = self.master.request(Command::CancelTask, format!("{task} {}", timeout().to_json()));
             }
             // An archive that has no room here is followed by a smaller one, with the keys.
@@ -118,7 +118,7 @@ impl Integrity<'_> {
             disk: &self.files.disk,
         };
         let limit = self.node.settings.communication.max_zip_size;
-        // A node of ours sends nothing but what it has scanned.
+        // A master running this daemon sends nothing but what it has scanned.
         let contents = if self.features.any() { Contents::AsScanned } else { Contents::OrNewer { home: target.home } };
         let update = Update::open(file.file, &self.node.items, self.kind, contents, limit);
         let update = update.map_err(NotSynchronised::Refused)?;
@@ -178,7 +178,7 @@ impl Integrity<'_> {
         }
     }
 
-    /// Nobody need act on it.
+    /// These are for information: the next check brings them.
     fn report_unsettled(&self, paths: &[String]) {
         for path in paths.iter().take(NAMED) {
             let text = format!("'{path}' was being changed on the master when it was sent; the next check brings it.");

@@ -1,7 +1,7 @@
-//! Notices changes of the master's files when they happen (`inotify(7)`), so that nobody waits for the next period.
+//! Watches the master's files (`inotify(7)`), so that a change is noticed before the end of the period.
 //!
-//! It only wakes the local integrity thread, which finds out what has changed. What the kernel does not tell of, such as
-//! a change that another machine makes on a network file system, is found at the end of the period as ever.
+//! The watch only wakes the local integrity thread, which finds out what has changed. A change that the kernel does not
+//! report, such as one that another machine makes on a network file system, is found at the end of the period.
 
 mod watched;
 
@@ -27,10 +27,10 @@ use crate::{
 };
 use watched::Watched;
 
-/// How long nothing must happen before the files are looked at: who copies a ruleset is to have done it.
+/// How long nothing must happen before the files are scanned: the copying of a ruleset is to be finished.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// After which time they are looked at all the same.
+/// After which time they are scanned all the same.
 const LONGEST: Duration = Duration::from_secs(1);
 
 /// The thread `file_watch` and what it watches; dropping this ends it.
@@ -72,7 +72,7 @@ impl Watch {
         for directory in directories.iter().filter(is_new) {
             match self.watched.add(home, directory) {
                 Ok(is_new) => added |= is_new,
-                // It has just gone, or may not be read; the scan tells of the latter.
+                // It has just gone, or may not be read; the scan reports the latter.
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES) => {}
                 Err(error) => {
                     failed = Some(error);
@@ -81,7 +81,7 @@ impl Watch {
             }
         }
         if added && !is_first {
-            // What was put there between the look at it and this.
+            // Files may have been put there between the scan and this.
             self.wakeup.wake();
         }
         let warned = std::mem::replace(&mut self.warned, failed.is_some());

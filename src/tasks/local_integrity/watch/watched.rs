@@ -105,7 +105,7 @@ impl Watched {
         known
     }
 
-    /// Gives a directory this name, and nobody else; whether it did not have it.
+    /// Gives this name to a directory, and takes it from any other; whether the directory did not have it.
     fn note(&self, descriptor: WatchDescriptor, name: &str) -> bool {
         if self.directories.lock().get(&descriptor).is_some_and(|names| names.iter().any(|known| known == name)) {
             return false;
