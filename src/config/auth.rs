@@ -1,7 +1,7 @@
 //! The part of the `<auth>` block that decides who is registered.
 
 /// The `<auth>` block of `ossec.conf` (`spec/registration.md` 4, 5).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Auth {
     /// Whether client.keys forgets agents that are removed.
     pub purge: bool,
@@ -10,7 +10,7 @@ pub struct Auth {
 }
 
 /// When a new agent replaces one that has its name, address or id.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Force {
     /// Whether it ever does.
     pub enabled: bool,

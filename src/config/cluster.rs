@@ -1,9 +1,10 @@
 //! The `<cluster>` block as the daemon uses it.
 
-use super::ClusterKey;
-use super::settings::Version;
-use serde_json::{Map, Value};
 use std::fmt;
+
+use serde_json::{Map, Value};
+
+use super::{ClusterKey, settings::Version};
 
 /// Options of the block in the order in which [`Cluster::to_json`] shows those that the file leaves out.
 pub(super) const OPTIONS: [&str; 10] =
@@ -13,7 +14,7 @@ pub(super) const OPTIONS: [&str; 10] =
 const MASK: &str = "*****";
 
 /// What a node is in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeType {
     /// The authority, to which workers connect.
     Master,
@@ -154,8 +155,9 @@ pub fn is_node_name(text: &str, version: Version) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
+
+    use super::*;
 
     fn cluster() -> Cluster {
         Cluster::new(ClusterKey::new("c98b62a9b6169ac5f67dae55ae4a9088").expect("a key"))

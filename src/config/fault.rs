@@ -3,15 +3,17 @@
 //! The first part of every sentence is the text of the original daemon, where it has one: log readers know it. What
 //! follows in parentheses is ours: the place, what stands there, and what to write instead.
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use crate::system::visible::is_hidden;
 
 /// One thing that is wrong, with its place and its remedy. Always the fault of the configuration, never of a peer.
 ///
 /// A fault about the key never holds the key's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     code: Code,
     problem: String,
@@ -22,7 +24,7 @@ pub struct Fault {
 }
 
 /// The original's error codes for configuration (`spec/protocol.md` 5.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     /// A value of the `<cluster>` block is not acceptable.
     Cluster = 3004,
@@ -94,7 +96,7 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {}
 
 /// All faults of a configuration, so that they can be mended in one go. Its text has one line for each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
 
 impl fmt::Display for Faults {

@@ -1,10 +1,11 @@
 //! The part of the `<global>` block that decides when an agent counts as disconnected.
 
-use super::settings::Version;
 use std::time::Duration;
 
+use super::settings::Version;
+
 /// The `<global>` blocks of `ossec.conf`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Global {
     /// `agents_disconnection_time`; none if it is not written.
     pub agents_disconnection_time: Option<Duration>,

@@ -1,11 +1,12 @@
 //! Where things stand on this node.
 
-use std::env;
-use std::fmt;
-use std::path::{self, Path, PathBuf};
+use std::{
+    env, fmt,
+    path::{self, Path, PathBuf},
+};
 
 /// The directory of the installation, always absolute, and the paths in it that the daemon and its tools use.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home(PathBuf);
 
 impl Home {
@@ -174,8 +175,9 @@ impl fmt::Display for Home {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
+
+    use super::*;
 
     #[test]
     fn the_most_explicit_wins() {

@@ -1,7 +1,6 @@
 //! `etc/internal_options.conf`, overridden by `etc/local_internal_options.conf`.
 
-use super::Home;
-use super::source;
+use super::{Home, source};
 
 const DEBUG: &str = "wazuh_clusterd.debug";
 const GUESS: &str = "remoted.guess_agent_group";
@@ -43,8 +42,9 @@ fn option<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
+
+    use super::*;
 
     #[test]
     fn the_option_counts_before_the_command_line() {

@@ -2,9 +2,10 @@
 
 use std::{fmt, io};
 
+use zeroize::Zeroizing;
+
 use super::published::is_placeholder;
 use crate::{crypto::Fernet, system::random};
-use zeroize::Zeroizing;
 
 /// The 32 characters that all nodes of a cluster share. All clones, and the ciphers of all links, have them at one place
 /// in memory, which is wiped with the last of them; its `Debug` text shows nothing of it.

@@ -1,15 +1,17 @@
 //! The keys that a node has at a time: one, and more while the key of its cluster is being changed.
 
-use std::iter;
-use std::path::Path;
+use std::{iter, path::Path};
 
-use super::fault::{Code, Fault};
-use super::published::is_published_key;
-use super::{ClusterKey, Config, Note, privacy};
+use super::{
+    ClusterKey, Config, Note,
+    fault::{Code, Fault},
+    privacy,
+    published::is_published_key,
+};
 use crate::crypto::Fernet;
 
 /// The keys of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     /// `<key>` of ossec.conf. A worker connects with it.
     pub current: ClusterKey,

@@ -43,12 +43,13 @@ pub use places::{Lack, Need, Places};
 pub use secret::Secret;
 pub use settings::Settings;
 
-use crate::logging::LogSettings;
-use ossec_conf::OssecConf;
 use std::path::Path;
 
+use crate::logging::LogSettings;
+use ossec_conf::OssecConf;
+
 /// All that the daemon and its tools are told.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Where the installation stands.
     pub home: Home,
@@ -63,7 +64,7 @@ pub struct Config {
 }
 
 /// A configuration without faults, and what is worth a log line about it.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
@@ -72,7 +73,7 @@ pub struct Loaded {
 }
 
 /// Something that works, but that a person should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// How much it matters.
     pub level: NoteLevel,
@@ -81,7 +82,7 @@ pub struct Note {
 }
 
 /// How much a [`Note`] matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoteLevel {
     /// Should be changed.
     Warning,
@@ -166,10 +167,10 @@ pub fn logging_settings(home: &Home) -> LogSettings {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
     use super::*;
     use crate::logging::LogFormat;
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     fn home(ossec_conf: &str, cluster_json: &str) -> (tempfile::TempDir, Home) {
         let directory = tempfile::tempdir().expect("a directory");

@@ -1,8 +1,10 @@
 //! Who may read a file that holds the key: root and the installation, and nobody else.
 
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
 use super::Note;
 use crate::system::user::{self, Owner};
@@ -50,8 +52,10 @@ fn may_read(Owner { uid, gid }: Owner, about: &Metadata) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{Permissions, set_permissions};
-    use std::os::unix::fs::{PermissionsExt, chown};
+    use std::{
+        fs::{Permissions, set_permissions},
+        os::unix::fs::{PermissionsExt, chown},
+    };
 
     use super::*;
 

@@ -1,8 +1,11 @@
 //! Reading a configuration file into memory.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
-use std::path::Path;
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
 use zeroize::Zeroizing;
 
 /// Reads the regular file `path`, which may hold up to `limit` bytes. The bytes are wiped when dropped: they may hold

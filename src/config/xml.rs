@@ -4,9 +4,12 @@
 //! expressions with bare `<` and `&`. Both are read here; a tag that does not match is not, because then nobody knows
 //! where the block ends.
 
+use quick_xml::{
+    Reader,
+    events::{BytesRef, BytesStart, Event, attributes::Attribute},
+};
+
 use super::Secret;
-use quick_xml::Reader;
-use quick_xml::events::{BytesRef, BytesStart, Event, attributes::Attribute};
 
 const ROOT: &str = "ossec_config";
 const CLUSTER: &str = "cluster";
@@ -286,8 +289,9 @@ fn begins_markup(rest: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     /// The block's children as `name=text@line`.
     fn read(text: &str) -> Option<Vec<String>> {

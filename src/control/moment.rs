@@ -16,7 +16,7 @@ pub(super) fn utc(date: &str) -> String {
 }
 
 /// A date of the health, kept as it came.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Moment(String);
 

@@ -1,7 +1,6 @@
 //! The checksums of a file: MD5, which is the system's, and BLAKE2b-512, which original nodes exchange.
 
-use std::fmt;
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use md5::{Digest, Md5};
 
@@ -13,7 +12,7 @@ use crate::system::hex::unhex;
 pub type ContentSum = [u8; 32];
 
 /// Which checksum a link uses (`spec/protocol.md` 10.2, `spec/native.md` 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChecksumKind {
     /// 16 bytes; between two nodes of ours of which one does not take the next.
     Md5,
@@ -77,7 +76,7 @@ impl fmt::Display for Checksum {
 
 /// What a content is compared with a checksum by: the BLAKE2b-512 of it, and its MD5 only where the checksum is nothing
 /// else. Of a [`ContentSum`] the second half alone tells contents apart, at half the cost of both.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// 16 bytes.
     Md5([u8; 16]),

@@ -1,13 +1,17 @@
 //! What a worker's files lack against the master's (`spec/protocol.md` 10.5).
 
-use std::cmp::Ordering;
-use std::io::{self, Write};
+use std::{
+    cmp::Ordering,
+    io::{self, Write},
+};
 
-use super::checksum::{Checksum, ChecksumKind};
-use super::digest::Buckets;
-use super::json;
-use super::manifest::{Entry, Manifest, NoChecksum};
-use super::remote::{RemoteEntry, RemoteManifest};
+use super::{
+    checksum::{Checksum, ChecksumKind},
+    digest::Buckets,
+    json,
+    manifest::{Entry, Manifest, NoChecksum},
+    remote::{RemoteEntry, RemoteManifest},
+};
 
 /// The differences between a master and one worker, each list in path order.
 #[derive(Debug)]
@@ -107,15 +111,16 @@ impl Difference<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::files::items::{ItemId, Items};
-    use crate::files::manifest::Protected;
-    use crate::files::remote::RemoteUpdate;
+    use crate::files::{
+        items::{ItemId, Items},
+        manifest::Protected,
+        remote::RemoteUpdate,
+    };
 
     fn manifest(files: &BTreeMap<String, u8>, protected: Protected) -> Manifest {
         let entries = files.iter().map(|(path, content)| Entry {

@@ -6,10 +6,10 @@
 
 use md5::{Digest as _, Md5};
 
-use super::{checksum::md5_of, manifest::Manifest};
+use super::checksum::{ContentSum, md5_of};
 use crate::system::hex::{hex, unhex};
 
-/// MD5 over the files in path order, each as path, zero, item key, zero, [`ContentSum`](super::ContentSum).
+/// MD5 over the files in path order, each as path, zero, item key, zero, [`ContentSum`].
 pub type Digest = [u8; 16];
 
 const COUNT: usize = 256;
@@ -28,13 +28,13 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// Of the files of `manifest`.
-    pub(super) fn of(manifest: &Manifest) -> Self {
+    /// Of files in path order, each with its path, the key of its item and what its content is known by.
+    pub(super) fn of<'f>(files: impl Iterator<Item = (&'f str, &'f str, &'f ContentSum)>) -> Self {
         let (mut tree, mut buckets) = (Md5::new(), vec![Md5::new(); COUNT]);
-        for entry in manifest.entries() {
-            for part in [entry.path.as_bytes(), b"\0", manifest.key_of(entry).as_bytes(), b"\0", &entry.sum] {
+        for (path, key, sum) in files {
+            for part in [path.as_bytes(), b"\0", key.as_bytes(), b"\0", sum] {
                 tree.update(part);
-                buckets[bucket(&entry.path)].update(part);
+                buckets[bucket(path)].update(part);
             }
         }
         Self { tree: tree.finalize().into(), buckets: buckets.into_iter().map(|one| one.finalize().into()).collect() }
@@ -115,7 +115,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::files::{Entry, checksum::sum_of, items::ItemId, items::Items, manifest::Protected};
+    use crate::files::{
+        Entry,
+        checksum::sum_of,
+        items::{ItemId, Items},
+        manifest::{Manifest, Protected},
+    };
 
     type Files = BTreeMap<String, (u8, u8)>;
 

@@ -3,14 +3,14 @@
 use super::path::{self, PathFault};
 
 /// Directories below an item's own are followed, and made, this deep: each level holds a file descriptor.
-pub const MAX_DEPTH: usize = 64;
+pub const DEEPEST: usize = 64;
 
 /// Index of an [`Item`] in its [`Items`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ItemId(pub u8);
 
 /// Which file names of a directory belong to an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Names {
     /// Every name that is not excluded.
     All,
@@ -19,7 +19,7 @@ pub enum Names {
 }
 
 /// One directory of the cluster's file set (`spec/protocol.md` 10.1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
     /// Directory relative to the home, with a final slash: `etc/shared/`. On the wire: `cluster_item_key`.
     pub key: String,
@@ -34,7 +34,7 @@ pub struct Item {
 }
 
 /// All items of a node and what is excluded from every one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Items {
     items: Vec<Item>,
     excluded_files: Vec<String>,
@@ -42,7 +42,7 @@ pub struct Items {
 }
 
 /// Why a set of items cannot be used. The configuration is at fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ItemsFault {
     /// The key is no directory below the home.
     #[error("file set '{key}' must be a relative directory that ends with a slash: {fault}")]
@@ -61,7 +61,7 @@ pub enum ItemsFault {
 }
 
 /// Why a path does not belong to an item. Whoever named the path is at fault: a peer, or a file on this node.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("path '{path}' is not permitted: {rule}")]
 pub struct Refusal {
     /// The path as it was given.
@@ -71,7 +71,7 @@ pub struct Refusal {
 }
 
 /// The rules of [`Items::permits`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rule {
     /// The spelling is wrong.
     #[error("{0}")]
@@ -83,7 +83,7 @@ pub enum Rule {
     #[error("subdirectories of '{0}' are not synchronised")]
     Subdirectory(String),
     /// It lies deeper than any node looks: what were made there could never be removed again.
-    #[error("it is more than {MAX_DEPTH} directories deep")]
+    #[error("it is more than {DEEPEST} directories deep")]
     Deep,
     /// The item takes other names only.
     #[error("only certain files of '{0}' are synchronised")]
@@ -209,7 +209,7 @@ impl Items {
         let (directory, name) = path::split(inside);
         if !directory.is_empty() && !item.recursive {
             Some(Rule::Subdirectory(item.key.clone()))
-        } else if directory.bytes().filter(|byte| *byte == b'/').count() > MAX_DEPTH {
+        } else if directory.bytes().filter(|byte| *byte == b'/').count() > DEEPEST {
             Some(Rule::Deep)
         } else if self.excludes(name) {
             Some(Rule::Excluded)
@@ -279,7 +279,7 @@ mod tests {
             ("etc/shared/", "etc/shared/a.tmp", Rule::Excluded),
             ("var/multigroups/", "var/multigroups/a/other", Rule::Name(key("var/multigroups/"))),
             ("bin/", "bin/x", Rule::UnknownKey(key("bin/"))),
-            ("etc/rules/", &format!("etc/rules/{}x", "d/".repeat(MAX_DEPTH + 1)), Rule::Deep),
+            ("etc/rules/", &format!("etc/rules/{}x", "d/".repeat(DEEPEST + 1)), Rule::Deep),
         ] {
             assert_eq!(rule(item, path), Some(expected), "{path}");
         }

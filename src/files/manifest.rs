@@ -1,15 +1,19 @@
 //! The manifest: every synchronised file of this node with its checksums, in path order.
 
-use std::io::{self, Write};
-use std::sync::{Arc, OnceLock};
+use std::{
+    io::{self, Write},
+    sync::{Arc, OnceLock},
+};
 
-use super::checksum::{ChecksumKind, ContentSum, sum_of};
-use super::digest::{Buckets, Digests};
-use super::items::{ItemId, Items, KEYS};
-use super::json;
+use super::{
+    checksum::{ChecksumKind, ContentSum, sum_of},
+    digest::{Buckets, Digests},
+    items::{ItemId, Items, KEYS},
+    json,
+};
 
 /// One file of this node.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Relative to the home, without a leading slash. Shared between successive manifests.
     pub path: Arc<str>,
@@ -42,7 +46,7 @@ impl Entry {
 /// What could not be looked at: it may exist, so nobody may be told to delete it.
 ///
 /// The original master tells its workers to delete a file that it cannot read (`spec/protocol.md` 18.11).
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Protected {
     /// Files, sorted.
     pub files: Vec<String>,
@@ -64,7 +68,7 @@ impl Protected {
 }
 
 /// All synchronised files of this node, as one scan found them. Never changed once made.
-#[derive(Debug, Clone)]
+#[derive(Clone, Debug)]
 pub struct Manifest {
     pub(super) items: Arc<Items>,
     pub(super) entries: Vec<Entry>,
@@ -74,7 +78,7 @@ pub struct Manifest {
 }
 
 /// An entry lacks the checksum that was asked for: the scan was made without BLAKE2b. A fault of the program.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the BLAKE2b checksum of '{0}' has not been computed")]
 pub struct NoChecksum(pub String);
 
@@ -133,7 +137,9 @@ impl Manifest {
 
     /// By what two manifests are compared without their entries.
     pub fn digests(&self) -> &Digests {
-        self.digests.get_or_init(|| Digests::of(self))
+        self.digests.get_or_init(|| {
+            Digests::of(self.entries.iter().map(|entry| (&*entry.path, self.key_of(entry), &entry.sum)))
+        })
     }
 
     /// The entries of the files in these buckets.
@@ -172,8 +178,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::files::checksum::Checksum;
-    use crate::files::remote::RemoteManifest;
+    use crate::files::{checksum::Checksum, remote::RemoteManifest};
 
     fn entry(path: &str, blake2b: bool) -> Entry {
         Entry {

@@ -31,7 +31,7 @@ pub mod scan;
 
 pub use self::{
     apply::{Contents, Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
-    archive::{AddError, Added, ArchiveError, ArchiveWriter, MAX_METADATA, MemberCache, survey},
+    archive::{AddError, Added, ArchiveError, ArchiveWriter, LONGEST_METADATA, MemberCache, survey},
     checksum::{Checksum, ChecksumKind, ContentSum, Proof, Prover, md5_of, sum_of},
     compare::{Difference, compare},
     digest::{Buckets, Digests},

@@ -1,12 +1,12 @@
 //! Lexical rules for paths relative to the home directory. Nothing here looks at a disk.
 
 /// Longest relative path that is taken, in bytes: the limit of Linux without its final zero.
-pub const MAX_PATH: usize = 4095;
+pub const LONGEST_PATH: usize = 4095;
 /// Longest name of a file or directory, in bytes.
-pub const MAX_COMPONENT: usize = 255;
+pub const LONGEST_COMPONENT: usize = 255;
 
 /// What is wrong with the spelling of a relative path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PathFault {
     /// No characters at all.
     #[error("it is empty")]
@@ -24,11 +24,11 @@ pub enum PathFault {
     /// A NUL byte, which no file name can have.
     #[error("it contains a NUL byte")]
     Nul,
-    /// One component is longer than [`MAX_COMPONENT`].
-    #[error("one of its components is longer than {MAX_COMPONENT} bytes")]
+    /// One component is longer than [`LONGEST_COMPONENT`].
+    #[error("one of its components is longer than {LONGEST_COMPONENT} bytes")]
     LongComponent,
-    /// The whole is longer than [`MAX_PATH`].
-    #[error("it is longer than {MAX_PATH} bytes")]
+    /// The whole is longer than [`LONGEST_PATH`].
+    #[error("it is longer than {LONGEST_PATH} bytes")]
     Long,
 }
 
@@ -37,7 +37,7 @@ pub fn check(path: &str) -> Result<(), PathFault> {
     if path.is_empty() {
         return Err(PathFault::Empty);
     }
-    if path.len() > MAX_PATH {
+    if path.len() > LONGEST_PATH {
         return Err(PathFault::Long);
     }
     if path.starts_with('/') {
@@ -50,7 +50,7 @@ pub fn check(path: &str) -> Result<(), PathFault> {
         match component {
             "" => return Err(PathFault::EmptyComponent),
             "." | ".." => return Err(PathFault::DotComponent),
-            long if long.len() > MAX_COMPONENT => return Err(PathFault::LongComponent),
+            long if long.len() > LONGEST_COMPONENT => return Err(PathFault::LongComponent),
             _ => {}
         }
     }

@@ -3,24 +3,25 @@
 //! Everything in it is the peer's claim. Paths and keys are kept as they came and checked where they are used
 //! ([`Items::permits_key`](super::items::Items::permits_key)), so that one bad entry spoils only itself.
 
-use std::borrow::Cow;
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::checksum::{Checksum, ChecksumKind};
-use super::path::MAX_PATH;
+use super::{
+    checksum::{Checksum, ChecksumKind},
+    path::LONGEST_PATH,
+};
 
 /// Most entries that are taken from one peer, in all lists of an update: more than its longest metadata can hold of real
 /// ones, each of which has a checksum and some words.
-pub const MAX_ENTRIES: usize = 400_000;
+pub const MOST_ENTRIES: usize = 400_000;
 /// Most bytes of all their paths.
-pub const MAX_PATHS: usize = 32 << 20;
+pub const LONGEST_PATHS: usize = 32 << 20;
 /// Most different item keys that are taken from one peer.
-const MAX_KEYS: usize = 1000;
+const MOST_KEYS: usize = 1000;
 
 /// One file of a peer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RemoteEntry {
     /// As the peer spelt it: unchecked.
     pub path: Box<str>,
@@ -32,7 +33,7 @@ pub struct RemoteEntry {
 }
 
 /// A peer's files in path order.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoteManifest {
     entries: Vec<RemoteEntry>,
     keys: Vec<Box<str>>,
@@ -40,7 +41,7 @@ pub struct RemoteManifest {
 }
 
 /// The three lists of a master's archive (`spec/protocol.md` 10.6).
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoteUpdate {
     /// Files that the worker lacks.
     pub missing: RemoteManifest,
@@ -90,12 +91,12 @@ impl RemoteManifest {
     }
 
     fn intern(&mut self, key: &str) -> Option<u16> {
-        if key.len() > MAX_PATH {
+        if key.len() > LONGEST_PATH {
             return None;
         }
         let at = self.keys.iter().position(|known| **known == *key).unwrap_or(self.keys.len());
         if at == self.keys.len() {
-            if at == MAX_KEYS {
+            if at == MOST_KEYS {
                 return None;
             }
             self.keys.push(key.into());
@@ -154,9 +155,9 @@ impl Visitor<'_> for PathBytes {
         f.write_str("a path")
     }
     fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
-        if bytes.len() > MAX_PATH {
+        if bytes.len() > LONGEST_PATH {
             let start = String::from_utf8_lossy(&bytes[..60]);
-            return Err(E::custom(format_args!("the path '{start}…' is longer than {MAX_PATH} bytes")));
+            return Err(E::custom(format_args!("the path '{start}…' is longer than {LONGEST_PATH} bytes")));
         }
         Ok(std::str::from_utf8(bytes).map(Box::from).map_err(|_| String::from_utf8_lossy(bytes).into_owned()))
     }
@@ -173,11 +174,11 @@ impl Room {
     fn take<E: serde::de::Error>(&mut self, path: &str) -> Result<(), E> {
         self.entries += 1;
         self.paths += path.len();
-        if self.entries > MAX_ENTRIES {
-            return Err(E::custom(format_args!("more than {MAX_ENTRIES} files")));
+        if self.entries > MOST_ENTRIES {
+            return Err(E::custom(format_args!("more than {MOST_ENTRIES} files")));
         }
-        if self.paths > MAX_PATHS {
-            return Err(E::custom(format_args!("the paths are longer than {MAX_PATHS} bytes in all")));
+        if self.paths > LONGEST_PATHS {
+            return Err(E::custom(format_args!("the paths are longer than {LONGEST_PATHS} bytes in all")));
         }
         Ok(())
     }
@@ -209,7 +210,7 @@ impl<'de> Visitor<'de> for Files<'_> {
                 map.next_value().map_err(|error| A::Error::custom(format_args!("file '{name}': {error}")))?;
             let Some(key) = manifest.intern(&object.cluster_item_key) else {
                 return Err(A::Error::custom(format_args!(
-                    "more than {MAX_KEYS} different keys of directories, or a longer one than {MAX_PATH} bytes"
+                    "more than {MOST_KEYS} different keys of directories, or a longer one than {LONGEST_PATH} bytes"
                 )));
             };
             match path {
@@ -300,7 +301,7 @@ mod tests {
         assert!(parse("[]").is_err());
         assert!(parse(r#"{"etc/a": 5}"#).unwrap_err().contains("file 'etc/a'"));
         assert!(parse(r#"{"etc/a": {"hash": 5}}"#).unwrap_err().contains("file 'etc/a'"));
-        let long = format!(r#"{{"{}": {{}}}}"#, "a".repeat(MAX_PATH + 1));
+        let long = format!(r#"{{"{}": {{}}}}"#, "a".repeat(LONGEST_PATH + 1));
         assert!(parse(&long).unwrap_err().contains("longer than 4095 bytes"));
         assert!(parse(&"[".repeat(100_000)).is_err());
     }
@@ -317,7 +318,7 @@ mod tests {
         let error = RemoteUpdate::parse(update.as_bytes(), ChecksumKind::Md5).unwrap_err().to_string();
         assert!(error.contains("the paths are longer than 33554432 bytes in all"), "{error}");
         assert_eq!(parse(&one).unwrap().entries().len(), 3000);
-        let long = format!(r#"{{"etc/a": {{"cluster_item_key": "{}/"}}}}"#, "k".repeat(MAX_PATH));
+        let long = format!(r#"{{"etc/a": {{"cluster_item_key": "{}/"}}}}"#, "k".repeat(LONGEST_PATH));
         assert!(parse(&long).unwrap_err().contains("a longer one than 4095 bytes"));
     }
 

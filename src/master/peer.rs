@@ -11,7 +11,7 @@ use super::{Master, Member, join::Join, strangers::Place};
 use crate::{
     config::settings::Native,
     connection::{Connection, FileLimits, Handler, IncomingFiles, PEER_CLOSED},
-    files::{ChecksumKind, MAX_METADATA},
+    files::{ChecksumKind, LONGEST_METADATA},
     limits::FILES,
     logging::{Scope, debug, info, log, scope, warn},
     metrics::Rejection,
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The longest archive with the manifest of a worker: never longer than what it holds, but for its name.
-const ARCHIVE_LIMIT: u64 = MAX_METADATA as u64 + 1024;
+const ARCHIVE_LIMIT: u64 = LONGEST_METADATA as u64 + 1024;
 
 /// Handles the requests of one connection, first of a stranger, then of a worker.
 pub struct Peer {

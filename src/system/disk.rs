@@ -14,7 +14,7 @@ use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, ftruncate, syncfs, unlinkat};
 
 /// What a file system has left for this process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Bytes.
     pub bytes: u64,
@@ -188,7 +188,7 @@ pub(crate) mod faults {
     use super::Space;
 
     /// What happens at an operation.
-    #[derive(Debug, Clone, Copy, PartialEq)]
+    #[derive(Clone, Copy, Debug, PartialEq)]
     pub(crate) enum Fault {
         /// This one operation fails.
         Once(Errno),

@@ -1,11 +1,16 @@
 //! The rules for the `<auth>` block, of which only a few options concern this daemon. Its other options are those of the
 //! original's enrolment daemon and are not looked at.
 
-use crate::config::auth::{Auth, Force, seconds};
-use crate::config::fault::{Code, Fault};
-use crate::config::xml::Element;
-use crate::system::spelling;
 use std::path::Path;
+
+use crate::{
+    config::{
+        auth::{Auth, Force, seconds},
+        fault::{Code, Fault},
+        xml::Element,
+    },
+    system::spelling,
+};
 
 /// The options of `<force>`.
 const OF_FORCE: [&str; 4] = ["enabled", "key_mismatch", "disconnected_time", "after_registration_time"];

@@ -2,17 +2,23 @@
 
 mod haproxy;
 
-use super::{is_empty, to_json};
-use crate::config::address::is_address;
-use crate::config::cluster::{OPTIONS, is_node_name};
-use crate::config::fault::{Code, Fault, printable};
-use crate::config::published::{is_placeholder, is_published_key};
-use crate::config::settings::Version;
-use crate::config::xml::Element;
-use crate::config::{Cluster, ClusterKey, NodeType, Note};
-use crate::system::spelling;
-use serde_json::Value;
 use std::path::Path;
+
+use serde_json::Value;
+
+use super::{is_empty, to_json};
+use crate::{
+    config::{
+        Cluster, ClusterKey, NodeType, Note,
+        address::is_address,
+        cluster::{OPTIONS, is_node_name},
+        fault::{Code, Fault, printable},
+        published::{is_placeholder, is_published_key},
+        settings::Version,
+        xml::Element,
+    },
+    system::spelling,
+};
 
 /// Addresses that no master of a cluster has.
 const RESERVED_NODES: [&str; 4] = ["localhost", "NODE_IP", "0.0.0.0", "127.0.1.1"];

@@ -1,11 +1,13 @@
 //! The rules for the `<global>` blocks, of which one option concerns this daemon.
 
-use crate::config::auth::seconds;
-use crate::config::fault::{Code, Fault};
-use crate::config::global::Global;
-use crate::config::xml::Element;
-use std::path::Path;
-use std::time::Duration;
+use std::{path::Path, time::Duration};
+
+use crate::config::{
+    auth::seconds,
+    fault::{Code, Fault},
+    global::Global,
+    xml::Element,
+};
 
 const OPTION: &str = "agents_disconnection_time";
 const WEEK: i64 = 7 * 24 * 3600;

@@ -7,14 +7,19 @@ mod auth;
 mod check;
 mod global;
 
-use super::fault::{Code, Fault, printable};
-use super::settings::Version;
-use super::xml::{self, Element};
-use super::{Auth, Cluster, Global, Note, Secret, source};
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::{
+    Auth, Cluster, Global, Note, Secret,
+    fault::{Code, Fault, printable},
+    settings::Version,
+    source,
+    xml::{self, Element},
+};
 use crate::system::spelling;
 use check::Check;
-use serde_json::{Map, Value};
-use std::path::Path;
 
 /// Bytes that an `ossec.conf` may have.
 pub(super) const LIMIT: u64 = 16 << 20;
@@ -133,11 +138,12 @@ fn to_json(element: &Element) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::NodeType;
-    use crate::config::cluster::OPTIONS;
-    use proptest::prelude::*;
     use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{NodeType, cluster::OPTIONS};
 
     const FILE: &str = "/f";
     const KEY: &str = "0123456789abcdefghijklmnopqrstu_";

@@ -4,7 +4,7 @@ use super::section::Section;
 use crate::config::Home;
 
 /// Who does the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// The manager's program if it is installed in `bin/` of the home, else this daemon.
     Auto,

@@ -1,7 +1,8 @@
 //! Which files a cluster keeps equal, as written (`spec/protocol.md` 10.1). The room `files` makes its rules of these.
 
-use super::section::Section;
 use serde_json::{Value, json};
+
+use super::section::Section;
 
 /// Most directories that may be named.
 const MOST_ITEMS: usize = 255;
@@ -16,7 +17,7 @@ pub const RULESET_KEYS: [&str; 3] = ["etc/rules/", "etc/decoders/", "etc/lists/"
 const NEVER_SENT: &str = "ossec.conf";
 
 /// All rules.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRules {
     /// The directories, ordered by key.
     pub items: Vec<FileRule>,
@@ -27,7 +28,7 @@ pub struct FileRules {
 }
 
 /// The rule of one directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileRule {
     /// The directory below the home, with a slash at its end; a safe relative path without `.` and `..`.
     pub key: String,

@@ -1,10 +1,11 @@
 //! `intervals`: times and limits of the documented threads.
 
-use super::section::Section;
 use std::time::Duration;
 
+use super::section::Section;
+
 /// `intervals` > `worker`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct WorkerIntervals {
     /// From one integrity check to the next.
     pub sync_integrity: Duration,
@@ -25,7 +26,7 @@ pub struct WorkerIntervals {
 }
 
 /// `intervals` > `master`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MasterIntervals {
     /// Not used, as there are no helper processes; accepted because the original has it.
     pub process_pool_size: u32,
@@ -48,7 +49,7 @@ pub struct MasterIntervals {
 }
 
 /// `intervals` > `communication`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Communication {
     /// For the answer to a request.
     pub timeout_cluster_request: Duration,

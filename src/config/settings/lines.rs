@@ -64,8 +64,9 @@ fn path(open: &[Container]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn members_have_lines() {

@@ -1,10 +1,12 @@
 //! `distributed_api`, `link` and `local`: who may talk to the daemon, and how.
 
+use std::time::Duration;
+
+use serde_json::Value;
+use zeroize::Zeroize;
+
 use super::section::Section;
 use crate::config::ClusterKey;
-use serde_json::Value;
-use std::time::Duration;
-use zeroize::Zeroize;
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
 const FEATURES: [&str; 8] =
@@ -14,7 +16,7 @@ const FEATURES: [&str; 8] =
 pub const MOST_KEYS: usize = 4;
 
 /// `distributed_api`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DistributedApi {
     /// Whether a worker passes requests of the API to the master; otherwise it executes them itself.
     pub enabled: bool,
@@ -24,7 +26,7 @@ pub struct DistributedApi {
 }
 
 /// `link`: ours.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Link {
     /// Whether two nodes of ours speak more than the classic protocol.
     pub native: Native,
@@ -49,7 +51,7 @@ pub struct Link {
 }
 
 /// `link` > `native` (`spec/native.md` 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Native {
     /// If the other end can.
     Auto,
@@ -60,7 +62,7 @@ pub enum Native {
 }
 
 /// `local`: ours.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Local {
     /// Clients of the control socket at the same time.
     pub max_clients: u32,

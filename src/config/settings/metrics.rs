@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::section::Section;
 
 /// `metrics`.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Metrics {
     /// Where those who watch this node find it; none for nowhere.
     pub listen: Option<Listen>,
 }
 
 /// A place that only programs of this machine can reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// A loopback address.
     Address(SocketAddr),

@@ -14,6 +14,17 @@ pub mod reference;
 mod section;
 mod version;
 
+use std::{io, path::Path};
+
+use serde_json::{Map, Value};
+
+use super::{
+    fault::{Code, Fault, Faults},
+    source,
+};
+use crate::logging::LogSettings;
+use section::{Section, Sink};
+
 pub use choice::Choice;
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
@@ -21,20 +32,12 @@ pub use link::{DistributedApi, Link, Local, MOST_KEYS, Native};
 pub use metrics::{Listen, Metrics};
 pub use version::{Version, VersionError};
 
-use super::fault::{Code, Fault, Faults};
-use super::source;
-use crate::logging::LogSettings;
-use section::{Section, Sink};
-use serde_json::{Map, Value};
-use std::io;
-use std::path::Path;
-
 const EMBEDDED: &str = include_str!("../../../etc/cluster.json");
 /// Bytes that an override may have.
 const LIMIT: u64 = 1 << 20;
 
 /// How the daemon works.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The version that this node states in `hello`.
     pub version: Version,
@@ -189,10 +192,12 @@ fn merge_members(base: &mut Map<String, Value>, over: Map<String, Value>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::logging::LogFormat;
-    use proptest::prelude::*;
-    use std::time::Duration;
 
     fn parse(text: &str) -> Result<Settings, Faults> {
         Settings::parse(text.as_bytes(), Path::new("/c.json"))

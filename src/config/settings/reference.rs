@@ -347,8 +347,10 @@ mod tests {
 
     use serde_json::{Value, json};
 
-    use super::super::{ALL_FILES, EMBEDDED, FileRule, Settings};
-    use super::*;
+    use super::{
+        super::{ALL_FILES, EMBEDDED, FileRule, Settings},
+        *,
+    };
 
     fn embedded() -> Value {
         serde_json::from_str(EMBEDDED).expect("JSON")

@@ -3,15 +3,15 @@
 //! A value that does not fit yields some value of its type, so that reading goes on; the faults tell that it must not
 //! be used.
 
-use super::super::fault::{Code, Fault};
-use super::lines::{self, SEPARATOR};
-use crate::system::spelling;
+use std::{cell::RefCell, collections::HashMap, ops::RangeInclusive, path::Path, time::Duration};
+
 use serde_json::{Map, Value};
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::ops::RangeInclusive;
-use std::path::Path;
-use std::time::Duration;
+
+use super::{
+    super::fault::{Code, Fault},
+    lines::{self, SEPARATOR},
+};
+use crate::system::spelling;
 
 /// Collects the faults of one file.
 pub(super) struct Sink<'a> {

@@ -1,10 +1,9 @@
 //! The release that a node states in `hello`.
 
-use std::fmt;
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 /// A release in the form that nodes exchange: three numbers with dots, without `v`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version {
     /// The first number.
     pub major: u16,
@@ -28,7 +27,7 @@ impl fmt::Display for Version {
 }
 
 /// A text is not three numbers with dots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a version is three numbers with dots, like 4.14.7")]
 pub struct VersionError;
 

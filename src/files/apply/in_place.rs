@@ -3,13 +3,17 @@
 //! The promise is weaker than elsewhere: for an instant others see a mixture, and after a crash it is there until the next
 //! start. But the journal and the staged content stay until all of it is on the disk, so that start does it again.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek};
-use std::os::fd::OwnedFd;
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read, Seek},
+    os::fd::OwnedFd,
+};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
+};
 
 use crate::system::disk::Disk;
 

@@ -5,22 +5,21 @@
 //! It is believed no more than a peer: every path is checked again when it is read, because others may write into
 //! `queue/cluster` too.
 
-use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::{borrow::Cow, fs::File, io::Read, os::fd::OwnedFd};
 
 use md5::{Digest, Md5};
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{Mode, fstatat};
+use nix::{
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, openat},
+    sys::stat::{Mode, fstatat},
+};
 use serde::{Deserialize, Serialize};
 
-use super::execute::Step;
-use super::plan::Part;
-use super::tree::Tree;
-use crate::files::checksum::Checksum;
-use crate::files::items::{ItemId, Items};
+use super::{plan::Part, step::Step, tree::Tree};
+use crate::files::{
+    checksum::Checksum,
+    items::{ItemId, Items},
+};
 
 /// Where the journal stands, relative to the home.
 pub(super) const PATH: &str = "queue/cluster/apply.journal";
@@ -30,7 +29,7 @@ pub const NAME: &str = "apply.journal";
 /// Under this name it is written.
 const UNFINISHED: &str = "apply.journal.tmp";
 /// A journal of a million steps with long paths is below this.
-const MAX_SIZE: u64 = 1 << 29;
+const LONGEST: u64 = 1 << 29;
 
 /// Bytes of a line besides its path.
 const LINE: u64 = 64;
@@ -152,11 +151,11 @@ pub(super) fn read(tree: &Tree<'_>) -> Result<Option<Journal>, String> {
         Err(error) => return Err(error.desc().to_owned()),
     };
     match file.metadata() {
-        Ok(about) if about.is_file() && about.len() <= MAX_SIZE => {}
+        Ok(about) if about.is_file() && about.len() <= LONGEST => {}
         _ => return Err("it is no file of a reasonable size".to_owned()),
     }
     let mut bytes = Vec::new();
-    file.take(MAX_SIZE).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     parse(&bytes, tree.items).map(Some)
 }
 

@@ -14,22 +14,21 @@
 //!
 //! An empty content is never whole: most writing begins with that.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::{fs::File, io::Read, path::Path};
 
-use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::{Reader, events::Event};
 
-use crate::files::archive::{ArchiveError, Inflater, Member, Positioned, Window};
-use crate::files::items::KEYS;
-use crate::files::scan::open_file;
+use crate::files::{
+    archive::{ArchiveError, Inflater, Member, Positioned, Window},
+    items::KEYS,
+    scan::open_file,
+};
 
 /// The longest content that is judged, in bytes: `client.keys` of half a million agents. A longer one waits.
 const LONGEST: u64 = 64 << 20;
 
 /// Which contents of an archive are taken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub enum Contents<'a> {
     /// Those that have the checksum that the metadata gives.
     AsScanned,

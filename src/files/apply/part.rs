@@ -1,16 +1,21 @@
 //! Applying one part of an update: all steps, in their order.
 
-use std::fs::File;
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use nix::errno::Errno;
 
-use super::execute::{Did, Mounts, Step, execute};
-use super::plan::Part;
-use super::share::How;
-use super::stage::{self, Refused, Stage};
-use super::tree::Tree;
-use super::{Failure, Outcome, What, journal, recover, space};
+use super::{
+    execute::Execution,
+    journal,
+    outcome::{Failure, Outcome, What},
+    plan::Part,
+    recover::recover,
+    share::How,
+    space,
+    stage::{Refused, Source, Stage},
+    step::{Did, Mounts, Step},
+    tree::Tree,
+};
 use crate::files::checksum::ChecksumKind;
 
 /// A part that is being applied.
@@ -33,13 +38,12 @@ impl<'p> Applying<'_, 'p> {
         }
         self.tree.sync_made = self.how.sync_each;
         let mut refused = space::check(&mut self.tree, part);
-        let failures = &mut self.outcome.failures;
-        let staged =
-            stage::run(&mut self.tree, self.archive, self.kind, &part.writes, self.how, &mut refused, failures);
-        let stage = match staged {
-            Ok(stage) => stage,
+        let source = Source { archive: self.archive, kind: self.kind };
+        let (stage, failures) = match source.stage(&mut self.tree, &part.writes, self.how, &mut refused) {
+            Ok(staged) => staged,
             Err(error) => return self.outcome.fail(part.all(), error.desc()),
         };
+        self.outcome.failures.extend(failures);
         self.tell_refused(&refused);
         let mut steps = Vec::with_capacity(part.count());
         steps.extend(stage.alive().map(|at| Step::put(&part.writes[at], at)));
@@ -103,7 +107,8 @@ impl<'p> Applying<'_, 'p> {
     fn execute(&mut self, stage: &Stage, steps: &[Step<'p>], mounts: Mounts) -> Vec<Step<'p>> {
         let (writes, outcome) = (&self.part.writes, &mut *self.outcome);
         let mut left = Vec::new();
-        execute(&mut self.tree, stage.token, steps, self.how, mounts, &mut |did, path, done| {
+        let execution = Execution { token: stage.token, how: self.how, mounts };
+        execution.run(&mut self.tree, steps, &mut |did, path, done| {
             let (what, size) = match did {
                 Did::Put(at) if done == Err(Errno::EBUSY) && mounts == Mounts::Leave => {
                     return left.push(Step::put(&writes[at], at));

@@ -1,15 +1,18 @@
 //! Which entries of an update may be carried out: every claim of the master is checked before anything is touched.
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::{collections::HashMap, fs::File};
 
-use super::newer::Contents;
-use super::{Failure, What};
-use crate::files::archive::Member;
-use crate::files::checksum::Proof;
-use crate::files::items::{ItemId, Items, KEYS};
-use crate::files::path;
-use crate::files::remote::{RemoteEntry, RemoteManifest, RemoteUpdate};
+use super::{
+    newer::Contents,
+    outcome::{Failure, What},
+};
+use crate::files::{
+    archive::Member,
+    checksum::Proof,
+    items::{ItemId, Items, KEYS},
+    path,
+    remote::{RemoteEntry, RemoteManifest, RemoteUpdate},
+};
 
 /// One file to be written.
 #[derive(Debug)]

@@ -1,22 +1,28 @@
 //! At the start: finishing or dropping what a crash left.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::{os::fd::OwnedFd, path::Path};
 
-use nix::dir::{Dir, Type};
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::{
+    dir::{Dir, Type},
+    errno::Errno,
+    fcntl::{OFlag, openat},
+    sys::stat::Mode,
+};
 
-use super::execute::{Did, Mounts, Step, execute};
-use super::share::How;
-use super::tree::Tree;
-use super::{FEW, MANY, journal};
-use crate::files::items::{Items, MAX_DEPTH, is_staged};
-use crate::system::disk::Disk;
+use super::{
+    execute::Execution,
+    journal,
+    share::{FEW, How, MANY},
+    step::{Did, Mounts, Step},
+    tree::Tree,
+};
+use crate::{
+    files::items::{DEEPEST, Items, is_staged},
+    system::disk::Disk,
+};
 
 /// What was found at the start.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Replacements and deletions of an interrupted update that were carried out now.
     pub finished: usize,
@@ -54,7 +60,8 @@ pub fn recover(home: &Path, items: &Items, disk: &Disk) -> Recovery {
                     recovery.problems.push(format!("'{path}' of an interrupted update failed: {}", error.desc()));
                 }
             };
-            execute(&mut tree, journal.token, &steps, how, Mounts::Overwrite, report);
+            let execution = Execution { token: journal.token, how, mounts: Mounts::Overwrite };
+            execution.run(&mut tree, &steps, report);
         }
         Err(reason) => {
             recovery.dropped = true;
@@ -66,7 +73,7 @@ pub fn recover(home: &Path, items: &Items, disk: &Disk) -> Recovery {
     }
     for (id, item) in items.iter() {
         if let Ok(root) = tree.directory(id, &item.key, false) {
-            sweep(root, disk, if item.recursive { MAX_DEPTH } else { 0 }, &mut recovery);
+            sweep(root, disk, if item.recursive { DEEPEST } else { 0 }, &mut recovery);
         }
     }
     recovery

@@ -4,14 +4,22 @@
 //! that for two threads at once, even in one directory. No thread relies on the order in which the files come: each
 //! file is staged and renamed by itself, and between staging, journal and renaming all threads have ended.
 
-use std::ops::Range;
-use std::panic::resume_unwind;
-use std::thread::{Builder, scope};
+use std::{
+    ops::Range,
+    panic::resume_unwind,
+    thread::{Builder, scope},
+};
 
 use parking_lot::Mutex;
 
+/// Up to this many files each is synced by itself; beyond, whole file systems are.
+pub(super) const FEW: usize = 64;
+
+/// From this many files on two threads write them.
+pub(super) const MANY: usize = 256;
+
 /// How an update of some size is carried out.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct How {
     /// Whether every file and directory is synced by itself; else whole file systems are.
     pub(super) sync_each: bool,

@@ -1,12 +1,8 @@
 //! Whether there is room for all new contents beside the old ones.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, hash_map::Entry};
 
-use super::journal;
-use super::plan::Part;
-use super::stage::Refused;
-use super::tree::Tree;
+use super::{journal, plan::Part, stage::Refused, tree::Tree};
 use crate::system::disk::Space;
 
 /// What a file system has left.

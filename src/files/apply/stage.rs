@@ -1,20 +1,24 @@
 //! Writing every new content beside its destination, durably, before anything is replaced.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::{collections::HashMap, fs::File, ops::Range, os::fd::OwnedFd};
 
 use nix::errno::Errno;
 use parking_lot::Mutex;
 
-use super::Failure;
-use super::plan::{Directory, Write};
-use super::share::{How, Pile, on_threads};
-use super::tree::Tree;
-use crate::files::archive::{ArchiveError, Inflater, Positioned, Window};
-use crate::files::checksum::{ChecksumKind, Prover};
-use crate::files::items::{Items, STAGED_PREFIX, STAGED_SUFFIX};
-use crate::system::disk::Disk;
+use super::{
+    outcome::Failure,
+    plan::{Directory, Write},
+    share::{How, Pile, on_threads},
+    tree::Tree,
+};
+use crate::{
+    files::{
+        archive::{ArchiveError, Inflater, Positioned, Window},
+        checksum::{ChecksumKind, Prover},
+        items::{Items, STAGED_PREFIX, STAGED_SUFFIX},
+    },
+    system::disk::Disk,
+};
 
 /// Directories that stay as they are, each with the reason as a sentence without its end.
 pub(super) type Refused<'p> = HashMap<Directory<'p>, String>;
@@ -55,46 +59,57 @@ fn is_no_room(error: Errno) -> bool {
     matches!(error, Errno::ENOSPC | Errno::EDQUOT)
 }
 
-/// Stages all writes durably, but for those of refused directories. A file that fails is reported and the others go on;
-/// a directory for which there is no room, or that cannot be made durable, joins the refused ones.
-pub(super) fn run<'w>(
-    tree: &mut Tree<'_>,
-    archive: &File,
-    kind: ChecksumKind,
-    writes: &'w [Write],
-    how: How,
-    refused: &mut Refused<'w>,
-    failures: &mut Vec<Failure>,
-) -> Result<Stage, Errno> {
-    let token = getrandom::u32().map_err(|_| Errno::EIO)?;
-    let mut stage = Stage { token, alive: vec![false; writes.len()] };
-    let (disk, items, owner) = (tree.disk, tree.items, tree.owner);
-    let pile = Pile::new(writes, how);
-    let sync_each = how.sync_each;
-    let (tree, so_far) = (Mutex::new(tree), Mutex::new(std::mem::take(refused)));
-    let stager = Stager { tree, refused: so_far, disk, items, owner, archive, kind, token, sync_each, pile };
-    let shares = on_threads(how, || stager.run());
-    let tree = stager.tree.into_inner();
-    *refused = stager.refused.into_inner();
+/// Where the contents come from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    /// The archive, which was surveyed.
+    pub(super) archive: &'a File,
+    /// By what its contents are known.
+    pub(super) kind: ChecksumKind,
+}
 
-    for share in shares {
-        share.staged.iter().for_each(|at| stage.alive[*at] = true);
-        failures.extend(share.failures);
-        // One of every thread: only a directory that was opened before a write is sure to tell that it has failed.
-        for Written { directory, groups } in share.written.into_values() {
-            if let Err(error) = disk.sync_file_system(&directory) {
-                refused.extend(groups.into_iter().map(|group| (group, not_durable(group, error))));
+impl Source<'_> {
+    /// Stages all writes durably, but for those of refused directories. A file that fails is among the failures and the
+    /// others go on; a directory for which there is no room, or that cannot be made durable, joins the refused ones.
+    ///
+    /// # Errors
+    /// When there is no randomness for the names; nothing was touched.
+    pub(super) fn stage<'w>(
+        self,
+        tree: &mut Tree<'_>,
+        writes: &'w [Write],
+        how: How,
+        refused: &mut Refused<'w>,
+    ) -> Result<(Stage, Vec<Failure>), Errno> {
+        let token = getrandom::u32().map_err(|_| Errno::EIO)?;
+        let (mut stage, mut failures) = (Stage { token, alive: vec![false; writes.len()] }, Vec::new());
+        let (disk, items, owner) = (tree.disk, tree.items, tree.owner);
+        let pile = Pile::new(writes, how);
+        let (tree, so_far, sync_each) = (Mutex::new(tree), Mutex::new(std::mem::take(refused)), how.sync_each);
+        let stager = Stager { tree, refused: so_far, disk, items, owner, source: self, token, sync_each, pile };
+        let shares = on_threads(how, || Hand::new(&stager).run());
+        let tree = stager.tree.into_inner();
+        *refused = stager.refused.into_inner();
+
+        for share in shares {
+            share.staged.iter().for_each(|at| stage.alive[*at] = true);
+            failures.extend(share.failures);
+            // One of every thread: only a directory that was opened before a write is sure to tell that it has failed.
+            for Written { directory, groups } in share.written.into_values() {
+                if let Err(error) = disk.sync_file_system(&directory) {
+                    refused.extend(groups.into_iter().map(|group| (group, not_durable(group, error))));
+                }
             }
         }
+        if !refused.is_empty() {
+            stage.undo(tree, writes, |directory| refused.contains_key(&directory));
+        }
+        if stage.alive.contains(&false) {
+            let alive = &stage.alive;
+            tree.unmake(|made| writes.iter().zip(alive).any(|(write, alive)| *alive && write.path.starts_with(made)));
+        }
+        Ok((stage, failures))
     }
-    if !refused.is_empty() {
-        stage.undo(tree, writes, |directory| refused.contains_key(&directory));
-    }
-    if stage.alive.contains(&false) {
-        let alive = &stage.alive;
-        tree.unmake(|made| writes.iter().zip(alive).any(|(write, alive)| *alive && write.path.starts_with(made)));
-    }
-    Ok(stage)
 }
 
 impl Stage {
@@ -150,103 +165,113 @@ struct Stager<'t, 'b, 'w> {
     disk: &'b Disk,
     items: &'b Items,
     owner: Option<(u32, u32)>,
-    archive: &'t File,
-    kind: ChecksumKind,
+    source: Source<'t>,
     token: u32,
     sync_each: bool,
     pile: Pile<'w, Write>,
 }
 
 impl<'w> Stager<'_, '_, 'w> {
-    fn run(&self) -> Share<'w> {
-        let mut share = Share::default();
-        let mut inflater = Inflater::new();
-        let mut window = Window::at_start(Positioned::new(self.archive));
-        while let Some((numbers, group)) = self.pile.take(|a, b| a.directory() == b.directory()) {
-            let (item, path) = group[0].directory();
-            if self.refused.lock().contains_key(&(item, path)) {
+    fn refuse(&self, group: Directory<'w>, reason: String) {
+        self.refused.lock().insert(group, reason);
+    }
+
+    fn is_refused(&self, group: Directory<'w>) -> bool {
+        self.refused.lock().contains_key(&group)
+    }
+
+    fn remove(&self, directory: &OwnedFd, at: usize) {
+        // What cannot be removed now is removed by the next start.
+        self.disk.remove_file(directory, &staged_name(self.token, at)).ok();
+    }
+}
+
+/// One thread that stages.
+struct Hand<'s, 't, 'b, 'w> {
+    stager: &'s Stager<'t, 'b, 'w>,
+    window: Window<Positioned<'t>>,
+    inflater: Inflater,
+    share: Share<'w>,
+}
+
+impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
+    fn new(stager: &'s Stager<'t, 'b, 'w>) -> Self {
+        let window = Window::at_start(Positioned::new(stager.source.archive));
+        Self { stager, window, inflater: Inflater::new(), share: Share::default() }
+    }
+
+    fn run(mut self) -> Share<'w> {
+        let stager = self.stager;
+        while let Some((numbers, writes)) = stager.pile.take(|a, b| a.directory() == b.directory()) {
+            let group = writes[0].directory();
+            if stager.is_refused(group) {
                 continue;
             }
-            let opened = self.tree.lock().directory(item, path, true);
-            let directory = match opened {
-                Ok(directory) => directory,
-                Err(error) if is_no_room(error) => {
-                    self.refuse(&group[0], no_room(group[0].directory(), error));
-                    continue;
-                }
+            let opened = stager.tree.lock().directory(group.0, group.1, true);
+            match opened {
+                Ok(directory) => self.group(directory, group, numbers, writes),
+                Err(error) if is_no_room(error) => stager.refuse(group, no_room(group, error)),
                 Err(error) => {
                     let reason = format!("its directory cannot be opened: {}", error.desc());
-                    share.failures.extend(group.iter().map(|write| failure(write, reason.clone())));
-                    continue;
+                    self.share.failures.extend(writes.iter().map(|write| failure(write, reason.clone())));
                 }
-            };
-            let first = share.staged.len();
-            for (at, write) in numbers.zip(group) {
-                let reason = match self.stage(&directory, at, write, &mut window, &mut inflater, &mut share.staged) {
-                    Ok(()) => continue,
-                    Err(Fault::Disk(error)) if is_no_room(error) => {
-                        self.refuse(write, no_room(write.directory(), error));
-                        break;
-                    }
-                    Err(Fault::Disk(error)) => error.desc().to_owned(),
-                    Err(Fault::Archive(error)) => format!("the archive was changed while it was applied: {error}"),
-                };
-                if share.staged.pop_if(|last| *last == at).is_some() {
-                    self.disk.remove_file(&directory, &staged_name(self.token, at)).ok();
-                }
-                share.failures.push(failure(write, reason));
-            }
-            if self.refused.lock().contains_key(&(item, path)) {
-                // At once, and not when all have ended: there is room for others then.
-                share.staged.drain(first..).for_each(|at| {
-                    self.disk.remove_file(&directory, &staged_name(self.token, at)).ok();
-                });
-            } else if share.staged.len() > first {
-                self.settle(directory, (item, path), &mut share);
             }
         }
-        share
+        self.share
+    }
+
+    /// The writes of one directory, with their numbers.
+    fn group(&mut self, directory: OwnedFd, group: Directory<'w>, numbers: Range<usize>, writes: &[Write]) {
+        let (stager, first) = (self.stager, self.share.staged.len());
+        for (at, write) in numbers.zip(writes) {
+            let reason = match self.stage(&directory, at, write) {
+                Ok(()) => continue,
+                Err(Fault::Disk(error)) if is_no_room(error) => {
+                    stager.refuse(group, no_room(group, error));
+                    break;
+                }
+                Err(Fault::Disk(error)) => error.desc().to_owned(),
+                Err(Fault::Archive(error)) => format!("the archive was changed while it was applied: {error}"),
+            };
+            if self.share.staged.pop_if(|last| *last == at).is_some() {
+                stager.remove(&directory, at);
+            }
+            self.share.failures.push(failure(write, reason));
+        }
+        if stager.is_refused(group) {
+            // At once, and not when all have ended: there is room for others then.
+            self.share.staged.drain(first..).for_each(|at| stager.remove(&directory, at));
+        } else if self.share.staged.len() > first {
+            self.settle(directory, group);
+        }
     }
 
     /// Makes the names in a directory durable, or remembers to.
-    fn settle(&self, directory: OwnedFd, group: Directory<'w>, share: &mut Share<'w>) {
-        if self.sync_each {
-            if let Err(error) = self.disk.sync(&directory) {
-                self.refused.lock().insert(group, not_durable(group, error));
+    fn settle(&mut self, directory: OwnedFd, group: Directory<'w>) {
+        if self.stager.sync_each {
+            if let Err(error) = self.stager.disk.sync(&directory) {
+                self.stager.refuse(group, not_durable(group, error));
             }
             return;
         }
         match Tree::device(&directory) {
             Ok(device) => {
-                let written = share.written.entry(device).or_insert(Written { directory, groups: Vec::new() });
+                let written = self.share.written.entry(device).or_insert(Written { directory, groups: Vec::new() });
                 written.groups.push(group);
             }
-            Err(error) => _ = self.refused.lock().insert(group, not_durable(group, error)),
+            Err(error) => self.stager.refuse(group, not_durable(group, error)),
         }
     }
 
-    fn refuse(&self, write: &'w Write, reason: String) {
-        self.refused.lock().insert(write.directory(), reason);
-    }
-
-    fn stage(
-        &self,
-        directory: &OwnedFd,
-        at: usize,
-        write: &Write,
-        window: &mut Window<Positioned<'_>>,
-        inflater: &mut Inflater,
-        staged: &mut Vec<usize>,
-    ) -> Result<(), Fault> {
-        let disk = self.disk;
-        let name = staged_name(self.token, at);
-        let file = disk.create(directory, &name)?;
-        staged.push(at);
+    fn stage(&mut self, directory: &OwnedFd, at: usize, write: &Write) -> Result<(), Fault> {
+        let Stager { disk, items, owner, source, token, sync_each, .. } = self.stager;
+        let file = disk.create(directory, &staged_name(*token, at))?;
+        self.share.staged.push(at);
         // The survey verified this content, but it is read a second time here, and the file may lie where others can
         // write: what counts is what is written now.
-        let mut prover = Prover::new(self.kind);
-        window.seek(write.offset).map_err(ArchiveError::Io)?;
-        inflater.run(window, &write.path, write.size, &mut |bytes| {
+        let mut prover = Prover::new(source.kind);
+        self.window.seek(write.offset).map_err(ArchiveError::Io)?;
+        self.inflater.run(&mut self.window, &write.path, write.size, &mut |bytes| {
             prover.update(bytes);
             if bytes.is_empty() { Ok(()) } else { disk.write(&file, bytes).map_err(Fault::Disk) }
         })?;
@@ -254,11 +279,11 @@ impl<'w> Stager<'_, '_, 'w> {
             let reason = "its checksum is not what it was".to_owned();
             return Err(ArchiveError::Corrupt { name: write.path.to_string(), reason }.into());
         }
-        disk.set_mode(&file, self.items.item(write.item).mode)?;
-        if let Some(owner) = self.owner {
-            disk.set_owner(&file, owner)?;
+        disk.set_mode(&file, items.item(write.item).mode)?;
+        if let Some(owner) = owner {
+            disk.set_owner(&file, *owner)?;
         }
-        if self.sync_each {
+        if *sync_each {
             disk.sync(&file)?;
         }
         Ok(())

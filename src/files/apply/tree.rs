@@ -3,15 +3,18 @@
 //! This is what `openat2` with `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` gives on newer kernels. An item's own directory
 //! may be reached over links: where it is, is the administrator's decision.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::{os::fd::OwnedFd, path::Path};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::{Mode, fstat};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open, openat},
+    sys::stat::{Mode, fstat},
+};
 
-use crate::files::items::{ItemId, Items};
-use crate::system::disk::Disk;
+use crate::{
+    files::items::{ItemId, Items},
+    system::disk::Disk,
+};
 
 /// Mode of directories that an update makes (10.7).
 const DIRECTORY_MODE: u32 = 0o770;

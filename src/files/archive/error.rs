@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{MAX_MEMBERS, MAX_METADATA, MAX_NAME, MAX_NAMES};
+use super::{LONGEST_METADATA, LONGEST_NAME, LONGEST_NAMES, MOST_MEMBERS};
 
 /// An archive cannot be used. The peer that made it is at fault, except for [`ArchiveError::Io`].
 #[derive(Debug, thiserror::Error)]
@@ -13,11 +13,11 @@ pub enum ArchiveError {
     /// A member has no name: an empty archive, or one that ends with a separator.
     #[error("the archive has a member without a name")]
     NoName,
-    /// A name is longer than [`MAX_NAME`].
-    #[error("the archive has a name that is longer than {MAX_NAME} bytes")]
+    /// A name is longer than [`LONGEST_NAME`].
+    #[error("the archive has a name that is longer than {LONGEST_NAME} bytes")]
     LongName,
-    /// All names together are longer than [`MAX_NAMES`].
-    #[error("the names in the archive are longer than {MAX_NAMES} bytes in all")]
+    /// All names together are longer than [`LONGEST_NAMES`].
+    #[error("the names in the archive are longer than {LONGEST_NAMES} bytes in all")]
     LongNames,
     /// A name is not UTF-8.
     #[error("the archive has the name '{0}', which is not UTF-8")]
@@ -42,11 +42,11 @@ pub enum ArchiveError {
         /// The bound, in bytes.
         limit: u64,
     },
-    /// More than [`MAX_MEMBERS`] members.
-    #[error("the archive has more than {MAX_MEMBERS} members")]
+    /// More than [`MOST_MEMBERS`] members.
+    #[error("the archive has more than {MOST_MEMBERS} members")]
     TooMany,
-    /// The metadata is larger than [`MAX_METADATA`].
-    #[error("the metadata of the archive is larger than {MAX_METADATA} bytes")]
+    /// The metadata is larger than [`LONGEST_METADATA`].
+    #[error("the metadata of the archive is larger than {LONGEST_METADATA} bytes")]
     LargeMetadata,
     /// The metadata is not what it should be.
     #[error(transparent)]

@@ -4,8 +4,7 @@ use std::io::{Read, Seek};
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::error::ArchiveError;
-use super::source::Window;
+use super::{error::ArchiveError, source::Window};
 
 /// Bytes inflated at a time.
 const CHUNK: usize = 64 * 1024;
@@ -23,7 +22,7 @@ impl Inflater {
     }
 
     /// Inflates the zlib stream at the window's place, of the member `name`, passing the content to `sink` piece by
-    /// piece. Leaves the window just after the stream. Returns the size of the content.
+    /// piece. Leaves the window just after the stream. Gives the size of the content.
     ///
     /// `limit`: most bytes of content. The stream must be complete and its check sum right.
     pub fn run<R: Read + Seek, E: From<ArchiveError>>(

@@ -19,13 +19,13 @@ mod stored;
 mod survey;
 mod writer;
 
-pub use self::cache::MemberCache;
-pub use self::error::{AddError, ArchiveError};
-pub use self::survey::{Member, Survey, survey};
-pub use self::writer::{Added, ArchiveWriter};
+pub use cache::MemberCache;
+pub use error::{AddError, ArchiveError};
+pub use survey::{Member, Survey, survey};
+pub use writer::{Added, ArchiveWriter};
 
-pub(super) use self::inflate::Inflater;
-pub(super) use self::source::{Positioned, Window};
+pub(super) use inflate::Inflater;
+pub(super) use source::{Positioned, Window};
 
 /// Stands between the name of a member and its content.
 pub const PATH_SEP: &[u8; 8] = b"|//@@//|";
@@ -36,15 +36,15 @@ pub const METADATA_NAME: &str = "files_metadata.json";
 /// Compression level of original writers.
 pub const LEVEL: u32 = 1;
 /// Default bound for the sum of all inflated contents (`max_zip_size`), in bytes.
-pub const MAX_INFLATED: u64 = 1 << 30;
+pub const MOST_INFLATED: u64 = 1 << 30;
 /// Most bytes of inflated metadata that are held in memory.
-pub const MAX_METADATA: usize = 64 << 20;
+pub const LONGEST_METADATA: usize = 64 << 20;
 /// Most members that are taken from one archive.
-pub const MAX_MEMBERS: usize = 1_000_000;
+pub const MOST_MEMBERS: usize = 1_000_000;
 /// Most bytes of all names of one archive: what is held in memory of each besides is of one size.
-pub const MAX_NAMES: usize = 32 << 20;
+pub const LONGEST_NAMES: usize = 32 << 20;
 /// Longest name of a member as it stands in an archive, before it is normalised.
-pub const MAX_NAME: usize = 8192;
+pub const LONGEST_NAME: usize = 8192;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! A buffered reader that knows its place and moves cheaply inside its buffer.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
+};
 
 /// Bytes read at a time.
 const CHUNK: usize = 64 * 1024;

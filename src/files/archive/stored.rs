@@ -93,8 +93,7 @@ mod tests {
     use flate2::read::ZlibDecoder;
     use proptest::prelude::*;
 
-    use super::super::separator::collides;
-    use super::*;
+    use super::{super::separator::collides, *};
 
     fn stream(mut content: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();

@@ -1,19 +1,22 @@
 //! The first reading of a received archive: verifies all of it and learns where each content stands and how large it
 //! is, before a single byte is written anywhere.
 
-use std::collections::HashMap;
-use std::io::{self, Read, Seek};
+use std::{
+    collections::HashMap,
+    io::{self, Read, Seek},
+};
 
-use super::error::ArchiveError;
-use super::inflate::Inflater;
-use super::separator::Finder;
-use super::source::Window;
-use super::{FILE_SEP, MAX_MEMBERS, MAX_METADATA, MAX_NAME, MAX_NAMES, METADATA_NAME, PATH_SEP};
-use crate::files::checksum::{ChecksumKind, Proof, Prover};
-use crate::files::path;
+use super::{
+    FILE_SEP, LONGEST_METADATA, LONGEST_NAME, LONGEST_NAMES, METADATA_NAME, MOST_MEMBERS, PATH_SEP,
+    error::ArchiveError, inflate::Inflater, separator::Finder, source::Window,
+};
+use crate::files::{
+    checksum::{ChecksumKind, Proof, Prover},
+    path,
+};
 
 /// One content of an archive.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     /// Where its zlib stream begins.
     pub offset: u64,
@@ -46,7 +49,7 @@ pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u
     loop {
         let name = read_name(&mut window)?;
         names += name.len();
-        if names > MAX_NAMES {
+        if names > LONGEST_NAMES {
             return Err(ArchiveError::LongNames);
         }
         let offset = window.offset();
@@ -59,7 +62,7 @@ pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u
             let mut metadata = Vec::new();
             found.inflated += inflater
                 .run(&mut window, &name, left, &mut |bytes| {
-                    if metadata.len() + bytes.len() > MAX_METADATA {
+                    if metadata.len() + bytes.len() > LONGEST_METADATA {
                         return Err(ArchiveError::LargeMetadata);
                     }
                     metadata.extend_from_slice(bytes);
@@ -79,7 +82,7 @@ pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u
             found.members.insert(name.into(), Member { offset, size, proof: prover.finish() });
         }
         count += 1;
-        if count > MAX_MEMBERS {
+        if count > MOST_MEMBERS {
             return Err(ArchiveError::TooMany);
         }
         if !skip_separator(&mut window)? {
@@ -98,7 +101,7 @@ fn read_name<R: Read + Seek>(window: &mut Window<R>) -> Result<String, ArchiveEr
         if raw.ends_with(FILE_SEP) {
             return Err(ArchiveError::NoName);
         }
-        if raw.len() > MAX_NAME + PATH_SEP.len() {
+        if raw.len() > LONGEST_NAME + PATH_SEP.len() {
             return Err(ArchiveError::LongName);
         }
     }

@@ -1,13 +1,10 @@
-use std::collections::HashMap;
-use std::io::Cursor;
+use std::{collections::HashMap, io::Cursor};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::separator::collides;
-use super::*;
+use super::{separator::collides, *};
 use crate::files::checksum::{Checksum, ChecksumKind, Proof, one_md5, sum_of};
 
 fn vector(name: &str) -> Value {
@@ -21,7 +18,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 
 /// All contents of an archive by name, read back through their offsets.
 fn extract(archive: &[u8], kind: ChecksumKind) -> Result<HashMap<String, Vec<u8>>, ArchiveError> {
-    let found = survey(&mut Cursor::new(archive), kind, MAX_INFLATED)?;
+    let found = survey(&mut Cursor::new(archive), kind, MOST_INFLATED)?;
     let mut window = Window::new(Cursor::new(archive))?;
     let mut inflater = Inflater::new();
     let mut contents = HashMap::new();
@@ -102,7 +99,7 @@ fn captured_archives_are_read_and_contents_have_their_checksums() {
     for name in ["archive_master_to_worker", "archive_worker_to_master", "archive_worker_to_master_insync"] {
         let vector = vector(name);
         let found =
-            survey(&mut Cursor::new(bytes(&vector["archive_b64"])), ChecksumKind::Blake2b, MAX_INFLATED).unwrap();
+            survey(&mut Cursor::new(bytes(&vector["archive_b64"])), ChecksumKind::Blake2b, MOST_INFLATED).unwrap();
         for member in vector["members_in_order"].as_array().unwrap() {
             let path = member["name"].as_str().unwrap();
             if path == METADATA_NAME {
@@ -118,7 +115,7 @@ fn captured_archives_are_read_and_contents_have_their_checksums() {
 #[test]
 fn our_archive_has_the_form_of_the_original() {
     let vector = vector("archive_master_to_worker");
-    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     let mut metadata = Vec::new();
     for member in vector["members_in_order"].as_array().unwrap() {
         let content = bytes(&member["content_b64"]);
@@ -156,7 +153,7 @@ fn hostile(length: usize) -> Vec<u8> {
 
 #[test]
 fn separators_in_incompressible_content_do_no_harm() {
-    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     let (small, large) = (hostile(100_000), hostile(5 << 20));
     writer.add("small", &small).unwrap();
     writer.add_file("large", &mut Cursor::new(&large), Some(&sum_of(&large)), None).unwrap();
@@ -170,7 +167,7 @@ fn separators_in_incompressible_content_do_no_harm() {
 
 #[test]
 fn the_contents_have_a_limit_of_their_own() {
-    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED).with_contents_limit(5);
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED).with_contents_limit(5);
     assert!(matches!(writer.add("a", b"abc").unwrap(), Added::Written { .. }));
     assert_eq!(writer.add("b", b"abc").unwrap(), Added::Full);
     assert_eq!(writer.add("c", b"abcdef").unwrap(), Added::TooLarge);
@@ -197,7 +194,7 @@ fn the_limit_counts_whole_members() {
 fn a_changed_file_is_not_added_and_the_cache_is_used() {
     let cache = MemberCache::new(1 << 20);
     let sum = sum_of(b"content");
-    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     assert_eq!(writer.add_cached("a", &sum, &cache).unwrap(), None);
     let changed = writer.add_file("a", &mut Cursor::new(b"other"), Some(&sum), Some(&cache)).unwrap();
     assert_eq!((changed, cache.bytes()), (Added::Changed, 0));
@@ -214,7 +211,7 @@ fn what_has_the_same_md5_is_not_sent_for_another() {
     for length in [0, 5 << 20] {
         let [old, new] = one_md5().map(|content| [content, vec![b'x'; length]].concat());
         let (cache, sum) = (MemberCache::new(1 << 20), sum_of(&new));
-        let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+        let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
         assert!(matches!(
             writer.add_file("a", &mut Cursor::new(&old), Some(&sum_of(&old)), Some(&cache)),
             Ok(Added::Written { .. })
@@ -245,7 +242,7 @@ impl std::io::Seek for Shifting {
 
 #[test]
 fn a_large_file_that_changes_between_its_readings_spoils_the_archive() {
-    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     let error = writer.add_file("big", &mut Shifting(Cursor::new(vec![0; 5 << 20])), None, None).unwrap_err();
     assert!(error.spoils());
     assert!(error.to_string().contains("'big'"));
@@ -264,7 +261,7 @@ fn a_source_that_fails_leaves_the_archive_whole() {
             Ok(3)
         }
     }
-    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     writer.add("a", b"a").unwrap();
     assert!(!writer.add_file("b", &mut Broken, None, None).unwrap_err().spoils());
     assert!(!writer.add("../b", b"b").unwrap_err().spoils());
@@ -273,7 +270,7 @@ fn a_source_that_fails_leaves_the_archive_whole() {
 
 #[test]
 fn the_sum_of_contents_is_bounded() {
-    let mut writer = ArchiveWriter::new(Vec::new(), 9, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(Vec::new(), 9, MOST_INFLATED);
     for name in ["a", "b"] {
         writer.add(name, &vec![0; 600_000]).unwrap();
     }
@@ -298,15 +295,15 @@ fn names_are_bounded_in_all() {
         let member = |n: usize| [format!("{n:0>8000}").as_bytes(), PATH_SEP, &content, FILE_SEP].concat();
         let mut archive: Vec<u8> = (0..count).flat_map(member).collect();
         archive.truncate(archive.len() - FILE_SEP.len());
-        survey(&mut Cursor::new(archive), ChecksumKind::Md5, MAX_INFLATED)
+        survey(&mut Cursor::new(archive), ChecksumKind::Md5, MOST_INFLATED)
     };
-    assert_eq!(archive(MAX_NAMES / 8000).unwrap().members.len(), MAX_NAMES / 8000);
-    assert!(matches!(archive(MAX_NAMES / 8000 + 1), Err(ArchiveError::LongNames)));
+    assert_eq!(archive(LONGEST_NAMES / 8000).unwrap().members.len(), LONGEST_NAMES / 8000);
+    assert!(matches!(archive(LONGEST_NAMES / 8000 + 1), Err(ArchiveError::LongNames)));
 }
 
 #[test]
 fn endless_names_are_refused() {
-    let error = survey(&mut Cursor::new(vec![b'a'; 100_000]), ChecksumKind::Md5, MAX_INFLATED).unwrap_err();
+    let error = survey(&mut Cursor::new(vec![b'a'; 100_000]), ChecksumKind::Md5, MOST_INFLATED).unwrap_err();
     assert!(matches!(error, ArchiveError::LongName));
 }
 
@@ -315,7 +312,7 @@ proptest! {
     fn what_is_written_is_read(contents in proptest::collection::vec(
         prop_oneof!["[|@/x]{0,60}".prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..400)], 0..8),
         level in 0u32..10, metadata in "[|@/{}]{0,30}") {
-        let mut writer = ArchiveWriter::new(Vec::new(), level, MAX_INFLATED);
+        let mut writer = ArchiveWriter::new(Vec::new(), level, MOST_INFLATED);
         let mut wanted = HashMap::new();
         for (at, content) in contents.iter().enumerate() {
             let name = format!("etc/shared/{at}|@@/");
@@ -333,7 +330,7 @@ proptest! {
     #[test]
     fn any_bytes_end_in_an_answer(mut bytes in proptest::collection::vec(any::<u8>(), 0..600), at in 0usize..600, start in any::<bool>()) {
         if start {
-            let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MAX_INFLATED);
+            let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
             writer.add("a/b", &bytes).unwrap();
             let mut archive = writer.finish(b"{}").unwrap();
             let at = at % archive.len();

@@ -2,14 +2,18 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use super::cache::MemberCache;
-use super::deflate::Packer;
-use super::error::AddError;
-use super::separator::{Finder, collides};
-use super::stored::store;
-use super::{FILE_SEP, METADATA_NAME, PATH_SEP};
-use crate::files::checksum::{ChecksumKind, ContentSum, Proof, Prover};
-use crate::files::path;
+use super::{
+    FILE_SEP, METADATA_NAME, PATH_SEP,
+    cache::MemberCache,
+    deflate::Packer,
+    error::AddError,
+    separator::{Finder, collides},
+    stored::store,
+};
+use crate::files::{
+    checksum::{ChecksumKind, ContentSum, Proof, Prover},
+    path,
+};
 
 /// Contents above this size are read twice instead of being held in memory.
 const LARGE: u64 = 4 << 20;
@@ -19,7 +23,7 @@ const SECOND_LEVEL: u32 = 6;
 const SUMS: ChecksumKind = ChecksumKind::Md5Blake2b;
 
 /// Whether a file is in the archive now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
     /// It is.
     Written {

@@ -1,19 +1,27 @@
 //! Reading files for their checksums, on two threads when there are many.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
-use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, open},
+    sys::stat::{FileStat, Mode, SFlag, fstat},
+};
 
-use super::{MAX_FILE, TOO_LARGE};
-use crate::files::checksum::{ContentHasher, ContentSum};
-use crate::system::stamp::{Moment, Seen, Stamp, step};
+use super::problems::{LONGEST_FILE, TOO_LARGE};
+use crate::{
+    files::checksum::{ContentHasher, ContentSum},
+    system::stamp::{Moment, Seen, Stamp, step},
+};
 
 /// Bytes read at a time.
 const CHUNK: usize = 128 * 1024;
@@ -100,7 +108,7 @@ fn hash(path: &Path, before: Option<&Seen>, want_blake2b: bool, buffer: &mut [u8
         hasher.update(&buffer[..count]);
         step();
         length = length.saturating_add(i64::try_from(count).unwrap_or(i64::MAX));
-        if length > MAX_FILE {
+        if length > LONGEST_FILE {
             return Err(io::Error::other(TOO_LARGE));
         }
     }

@@ -1,18 +1,20 @@
 //! A test that changes files at every instant of a scan, on file systems with coarse time stamps and another clock: what a
 //! scan without a change meanwhile says is what is there, byte by byte, and what did not change is not read.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::fs;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::rc::Rc;
+use std::{
+    cell::RefCell, collections::HashMap, fs, io::Write, os::unix::fs::MetadataExt, path::PathBuf, rc::Rc, sync::Arc,
+};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::files::checksum::sum_of;
-use crate::system::stamp::fake::{self, Machine};
+use crate::{
+    files::{checksum::sum_of, items::Items},
+    system::stamp::{
+        Moment, Stamp,
+        fake::{self, Machine},
+    },
+};
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -20,7 +22,7 @@ const SECOND: i64 = 1_000_000_000;
 const FILES: [(&str, usize); 3] = [("a", 8), ("b", 8), ("c", 140_000)];
 
 /// What somebody does to a file, always without changing its size.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Change {
     Write,
     /// And gives it the modification time that it had.

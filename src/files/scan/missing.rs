@@ -24,7 +24,7 @@ impl Missing {
         Self { clock, grace, since: BTreeMap::new() }
     }
 
-    /// Notes what has `vanished` since the scan before, and forgets what is gone now, or `back`. Returns what is
+    /// Notes what has `vanished` since the scan before, and forgets what is gone now, or `back`. Gives what is
     /// missing and not gone, in path order.
     pub(super) fn update<'a>(
         &'a mut self,
@@ -32,7 +32,7 @@ impl Missing {
         back: impl Fn(&str) -> bool,
     ) -> impl Iterator<Item = &'a Arc<str>> {
         let now = self.clock.now();
-        self.since.extend(vanished.map(|path| (Arc::clone(path), now)));
+        self.since.extend(vanished.map(|path| (path.clone(), now)));
         self.since.retain(|path, since| now.duration_since(*since) < self.grace && !back(path));
         self.since.keys()
     }

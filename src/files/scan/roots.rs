@@ -1,6 +1,6 @@
 //! The items' own directories: one that is missing, or not mounted, is no order to delete its files everywhere.
 
-use super::walk::Problems;
+use super::problems::Problems;
 use crate::files::items::{ItemId, Items};
 
 /// What is remembered of the items' own directories, by number of the item.

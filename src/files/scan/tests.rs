@@ -1,16 +1,23 @@
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::rc::Rc;
-use std::time::UNIX_EPOCH;
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use nix::sys::stat::Mode;
 use tempfile::TempDir;
 
 use super::*;
-use crate::files::checksum::{ChecksumKind, md5_of, one_md5, sum_of};
-use crate::files::items::MAX_DEPTH;
-use crate::system::clock::FakeClock;
-use crate::system::stamp::fake;
+use crate::{
+    files::{
+        checksum::{ChecksumKind, md5_of, one_md5, sum_of},
+        items::{DEEPEST, Items},
+    },
+    system::{clock::FakeClock, stamp::fake},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -229,11 +236,11 @@ fn what_cannot_be_read_is_reported_and_protected() {
     assert!(home.later().unreadable.is_empty());
     symlink("/proc/self/mem", home.path("etc/rules/io")).unwrap();
     let endless = fs::File::create(home.path("etc/rules/endless")).unwrap();
-    endless.set_len(MAX_FILE.unsigned_abs() + 1).unwrap();
+    endless.set_len(LONGEST_FILE.unsigned_abs() + 1).unwrap();
     symlink("loop", home.path("etc/rules/loop")).unwrap();
     symlink("nothing", home.path("etc/rules/dangling")).unwrap();
     fs::write(home.path("etc/lists"), "no directory").unwrap();
-    let deep = format!("etc/rules{}", "/d".repeat(MAX_DEPTH + 1));
+    let deep = format!("etc/rules{}", "/d".repeat(DEEPEST + 1));
     fs::create_dir_all(home.path(&deep)).unwrap();
     home.write(&format!("{deep}/x"), "too deep");
     let scan = home.later();

@@ -1,41 +1,22 @@
 //! Walking the directories of the items.
 
-use std::ffi::CString;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::{ffi::CString, os::fd::OwnedFd, path::Path};
 
-use nix::dir::{Dir, Type};
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::{
+    dir::{Dir, Type},
+    errno::Errno,
+    fcntl::{AtFlags, OFlag, open, openat},
+    sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
+};
 
-use super::{MAX_FILE, TOO_LARGE, Unreadable};
-use crate::files::items::{ItemId, Items, MAX_DEPTH};
-use crate::files::manifest::Protected;
-use crate::files::path::MAX_PATH;
-use crate::system::stamp::{Stamp, step};
-
-/// What a walk could not look at.
-#[derive(Default)]
-pub(super) struct Problems {
-    pub(super) unreadable: Vec<Unreadable>,
-    pub(super) protected: Protected,
-    /// The items' own directories: the device that each is on, none for one that is not there.
-    pub(super) roots: Vec<(ItemId, Option<u64>)>,
-}
-
-impl Problems {
-    pub(super) fn file(&mut self, path: &str, reason: String) {
-        self.protected.files.push(path.to_owned());
-        self.unreadable.push(Unreadable { path: path.to_owned(), reason });
-    }
-
-    /// `path` with its final slash.
-    pub(super) fn directory(&mut self, path: &str, reason: String) {
-        self.protected.directories.push(path.to_owned());
-        self.unreadable.push(Unreadable { path: path.to_owned(), reason });
-    }
-}
+use super::problems::{LONGEST_FILE, Problems, TOO_LARGE, Unreadable};
+use crate::{
+    files::{
+        items::{DEEPEST, ItemId, Items},
+        path::LONGEST_PATH,
+    },
+    system::stamp::{Stamp, step},
+};
 
 /// One walk over all items. Calls `found` for every regular file that belongs to one, in path order within an item.
 pub(super) struct Walk<'a> {
@@ -110,8 +91,8 @@ impl<'a> Walk<'a> {
             if kind == Kind::Directory {
                 self.path.push('/');
                 self.subdirectory(&dir, &name, id, depth + 1);
-            } else if self.path.len() > MAX_PATH {
-                self.problems.file(&self.path, format!("its path is longer than {MAX_PATH} bytes"));
+            } else if self.path.len() > LONGEST_PATH {
+                self.problems.file(&self.path, format!("its path is longer than {LONGEST_PATH} bytes"));
             } else {
                 self.file(&dir, &name, id, kind);
             }
@@ -175,8 +156,8 @@ impl<'a> Walk<'a> {
         if self.items.id_of_key(&self.path).is_some() {
             return; // an item of its own, which is walked by itself
         }
-        if depth > MAX_DEPTH {
-            return self.problems.directory(&self.path, format!("it is more than {MAX_DEPTH} directories deep"));
+        if depth > DEEPEST {
+            return self.problems.directory(&self.path, format!("it is more than {DEEPEST} directories deep"));
         }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match openat(dir, name.as_c_str(), flags, Mode::empty()) {
@@ -191,7 +172,7 @@ impl<'a> Walk<'a> {
         step();
         match fstatat(dir, name.as_c_str(), flags) {
             Ok(stat) if kind_of(&stat) == SFlag::S_IFREG => {
-                if stat.st_size > MAX_FILE {
+                if stat.st_size > LONGEST_FILE {
                     self.problems.file(&self.path, TOO_LARGE.to_owned());
                 } else {
                     (self.found)(&self.path, id, Stamp::of_stat(&stat));

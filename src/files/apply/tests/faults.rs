@@ -1,7 +1,9 @@
 //! A fault or a crash at any operation of the disk: every file keeps its old content or has its new one.
 
-use std::collections::BTreeSet;
-use std::io::{Read, Seek, Write};
+use std::{
+    collections::BTreeSet,
+    io::{Read, Seek, Write},
+};
 
 use super::*;
 

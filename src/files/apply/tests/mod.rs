@@ -1,22 +1,31 @@
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::BufWriter;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::BufWriter,
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use nix::errno::Errno;
 use tempfile::TempDir;
 
-use super::*;
-use crate::files::archive::{ArchiveWriter, LEVEL, MAX_INFLATED};
-use crate::files::checksum::sum_of;
-use crate::files::compare::compare;
-use crate::files::digest::Buckets;
-use crate::files::items::is_staged;
-use crate::files::remote::RemoteManifest;
-use crate::files::scan::{Scanner, open_file};
-use crate::system::disk::Space;
-use crate::system::disk::faults::Fault;
+use super::{
+    share::{FEW, MANY},
+    *,
+};
+use crate::{
+    files::{
+        archive::{ArchiveWriter, LEVEL, MOST_INFLATED},
+        checksum::{ChecksumKind, sum_of},
+        compare::compare,
+        digest::Buckets,
+        items::{Items, is_staged},
+        remote::RemoteManifest,
+        scan::{Scanner, open_file},
+    },
+    system::disk::{Disk, Space, faults::Fault},
+};
 
 mod faults;
 mod newer;
@@ -66,13 +75,13 @@ fn only_files(home: &Path) -> Files {
 /// An archive that makes `worker` equal to `master`, as the master would make it.
 fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
     let items = Arc::new(Items::standard());
-    let scan = |home: &Path| Scanner::new(home, Arc::clone(&items)).scan(true).manifest;
+    let scan = |home: &Path| Scanner::new(home, items.clone()).scan(true).manifest;
     let (ours, theirs) = (scan(master), scan(worker));
     let mut json = Vec::new();
     theirs.to_json(&theirs.within(Buckets::ALL), kind, &mut json).unwrap();
     let theirs = RemoteManifest::parse(&json, kind).unwrap();
     let difference = compare(&ours, &theirs, kind, Buckets::ALL).unwrap();
-    let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MOST_INFLATED);
     for entry in difference.missing.iter().chain(&difference.shared) {
         let mut file = open_file(master, &entry.path).unwrap().unwrap();
         writer.add_file(&entry.path, &mut file, Some(&entry.sum), None).unwrap();
@@ -83,7 +92,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
 }
 
 fn open(file: File) -> Update {
-    Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5Blake2b, Contents::AsScanned, MAX_INFLATED)
+    Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5Blake2b, Contents::AsScanned, MOST_INFLATED)
         .unwrap()
 }
 
@@ -161,7 +170,7 @@ fn an_update_makes_the_worker_equal() {
         let pair = Pair::new(&new, &old);
         let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Blake2b);
         let items = Arc::new(Items::standard());
-        let update = Update::open(file, &items, ChecksumKind::Blake2b, Contents::AsScanned, MAX_INFLATED).unwrap();
+        let update = Update::open(file, &items, ChecksumKind::Blake2b, Contents::AsScanned, MOST_INFLATED).unwrap();
         assert_eq!((update.missing_count(), update.shared_count(), update.extra_count()), (4, 3, 6));
         let disk = Disk::new();
         let owner = nix::unistd::geteuid().is_root().then_some((1, 2));

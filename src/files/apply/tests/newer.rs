@@ -7,7 +7,7 @@ fn later(scanned: &Files, worker: &Path, contents: &Files) -> File {
     let master = home();
     put(master.path(), scanned);
     let items = Arc::new(Items::standard());
-    let scan = |home: &Path| Scanner::new(home, Arc::clone(&items)).scan(true).manifest;
+    let scan = |home: &Path| Scanner::new(home, items.clone()).scan(true).manifest;
     let kind = ChecksumKind::Blake2b;
     let (ours, theirs) = (scan(master.path()), scan(worker));
     let mut json = Vec::new();
@@ -15,7 +15,7 @@ fn later(scanned: &Files, worker: &Path, contents: &Files) -> File {
     let theirs = RemoteManifest::parse(&json, kind).unwrap();
     let difference = compare(&ours, &theirs, kind, Buckets::ALL).unwrap();
     put(master.path(), contents);
-    let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MOST_INFLATED);
     for entry in difference.missing.iter().chain(&difference.shared) {
         let mut file = open_file(master.path(), &entry.path).unwrap().unwrap();
         writer.add_file(&entry.path, &mut file, None, None).unwrap();
@@ -51,7 +51,7 @@ fn a_newer_content_is_taken_when_it_is_whole_and_only_from_an_original_master() 
         let archive = later(&scanned, worker.path(), &sent);
         let contents = if newer { Contents::OrNewer { home: worker.path() } } else { Contents::AsScanned };
         let items = Arc::new(Items::standard());
-        let update = Update::open(archive, &items, ChecksumKind::Blake2b, contents, MAX_INFLATED).unwrap();
+        let update = Update::open(archive, &items, ChecksumKind::Blake2b, contents, MOST_INFLATED).unwrap();
         let outcome = update.apply(&Target { home: worker.path(), owner: None, disk: &Disk::new() });
         let mut wanted = old.clone();
         if newer {

@@ -4,7 +4,7 @@ use super::*;
 
 /// An archive with this metadata and these contents, whatever they are.
 fn raw(metadata: &str, contents: &[(&str, &str)]) -> File {
-    let mut writer = ArchiveWriter::new(tempfile::tempfile().unwrap(), LEVEL, MAX_INFLATED);
+    let mut writer = ArchiveWriter::new(tempfile::tempfile().unwrap(), LEVEL, MOST_INFLATED);
     for (name, content) in contents {
         writer.add(name, content.as_bytes()).unwrap();
     }
@@ -107,10 +107,10 @@ fn hostile_entries_fail_by_name_and_the_others_go_on() {
 /// Case 5.7: what is too deep for a scan would never be removed, so it is not made.
 #[test]
 fn no_directory_is_made_deeper_than_a_scan_looks() {
-    use crate::files::items::MAX_DEPTH;
+    use crate::files::items::DEEPEST;
     let pair = Pair::new(&Files::new(), &Files::new());
     let path = |depth| format!("etc/rules/{}x", "d/".repeat(depth));
-    let [deep, deeper, deepest] = [path(MAX_DEPTH), path(MAX_DEPTH + 1), path(2000)];
+    let [deep, deeper, deepest] = [path(DEEPEST), path(DEEPEST + 1), path(2000)];
     let objects = [&deep, &deeper, &deepest].map(|path| object(path, "etc/rules/", "x")).join(", ");
     let metadata = format!(r#"{{"missing": {{{objects}}}, "shared": {{}}, "extra": {{}}}}"#);
     let file = raw(&metadata, &[(&deep, "x"), (&deeper, "x"), (&deepest, "x")]);
@@ -118,7 +118,7 @@ fn no_directory_is_made_deeper_than_a_scan_looks() {
     assert_eq!((outcome.created, outcome.failures.len()), (1, 2));
     assert!(outcome.failures.iter().all(|failure| failure.reason == "it is more than 64 directories deep"));
     assert_eq!(only_files(pair.worker.path()), files(&[(&deep, "x")]));
-    assert!(!pair.path(&format!("etc/rules/{}", "d/".repeat(MAX_DEPTH + 1))).exists());
+    assert!(!pair.path(&format!("etc/rules/{}", "d/".repeat(DEEPEST + 1))).exists());
     assert_eq!(pair.sync(&Disk::new()).deleted, 1, "a scan finds what is there");
 }
 

@@ -11,7 +11,7 @@ use log::Level;
 use super::{Arrived, Integrity};
 use crate::{
     connection::ReceivedFile,
-    files::{Buckets, ChecksumKind, MAX_METADATA, Manifest, RemoteManifest, compare, survey},
+    files::{Buckets, ChecksumKind, LONGEST_METADATA, Manifest, RemoteManifest, compare, survey},
     logging::{debug, error, warn},
     system::memory,
     tasks::{
@@ -248,7 +248,7 @@ const NO_ROOM: &str = "There is no room for the worker's manifest: this node hol
 
 /// The manifest in a worker's archive, which may hold nothing else: a worker never sends files.
 fn read_manifest(mut file: ReceivedFile, kind: ChecksumKind) -> Result<RemoteManifest, String> {
-    let found = survey(&mut file.file, kind, MAX_METADATA as u64).map_err(|error| error.to_string())?;
+    let found = survey(&mut file.file, kind, LONGEST_METADATA as u64).map_err(|error| error.to_string())?;
     if let Some(name) = found.members.keys().next() {
         return Err(ErrorObject::cluster(3007, format!("'{name}'")).to_string());
     }

@@ -1,0 +1,107 @@
+//! A received update: checked when it is opened, then applied in its parts.
+
+use std::{fs::File, path::Path, sync::Arc};
+
+use super::{
+    newer::Contents,
+    outcome::Outcome,
+    part::Applying,
+    plan::Plan,
+    share::{FEW, How, MANY},
+    tree::Tree,
+};
+use crate::{
+    files::{
+        archive::{ArchiveError, survey},
+        checksum::ChecksumKind,
+        items::Items,
+        remote::RemoteUpdate,
+    },
+    system::disk::Disk,
+};
+
+/// Where and as whom an update is applied.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The home directory.
+    pub home: &'a Path,
+    /// User and group of new files and directories; `None` leaves those of the process.
+    pub owner: Option<(u32, u32)>,
+    /// The disk.
+    pub disk: &'a Disk,
+}
+
+/// A received update, verified and ready to be applied.
+pub struct Update {
+    items: Arc<Items>,
+    kind: ChecksumKind,
+    file: File,
+    plan: Plan,
+    counts: [usize; 3],
+}
+
+impl Update {
+    /// Surveys the archive and checks every entry of its metadata. Entries that are at fault become failures of the
+    /// outcome; an archive that cannot be read is an error (the master's fault).
+    ///
+    /// `file` is open for reading. `kind` is the link's checksum, `contents` says which contents are taken, `max_inflated`
+    /// bounds all of them in bytes ([`MOST_INFLATED`](crate::files::archive::MOST_INFLATED)).
+    pub fn open(
+        mut file: File,
+        items: &Arc<Items>,
+        kind: ChecksumKind,
+        contents: Contents<'_>,
+        max_inflated: u64,
+    ) -> Result<Update, ArchiveError> {
+        let mut survey = survey(&mut file, kind, max_inflated)?;
+        let lists = RemoteUpdate::parse(&std::mem::take(&mut survey.metadata), kind)?;
+        let counts = [&lists.missing, &lists.shared, &lists.extra].map(|list| list.entries().len());
+        let plan = Plan::new(&lists, &file, &survey.members, items, contents);
+        Ok(Update { items: items.clone(), kind, file, plan, counts })
+    }
+
+    /// How many files the worker lacks.
+    pub fn missing_count(&self) -> usize {
+        self.counts[0]
+    }
+
+    /// How many files have another content.
+    pub fn shared_count(&self) -> usize {
+        self.counts[1]
+    }
+
+    /// How many files are surplus.
+    pub fn extra_count(&self) -> usize {
+        self.counts[2]
+    }
+
+    /// Whether the outcome of the update says something of this path.
+    pub fn names(&self, path: &str) -> bool {
+        let Plan { keys, others, failures, .. } = &self.plan;
+        failures.iter().any(|failure| failure.path == path) || keys.names(path) || others.names(path)
+    }
+
+    /// Replaces and deletes what can be replaced and deleted; all else is in the outcome, by name.
+    pub fn apply(self, target: &Target<'_>) -> Outcome {
+        self.apply_with(target, FEW, MANY)
+    }
+
+    pub(super) fn apply_with(self, target: &Target<'_>, few: usize, many: usize) -> Outcome {
+        let Update { items, kind, file, plan, .. } = self;
+        let Plan { keys, others, failures, unsettled } = plan;
+        let mut outcome = Outcome { failures, unsettled, ..Outcome::default() };
+        for part in [keys, others].iter().filter(|part| part.count() > 0) {
+            let tree = match Tree::open(target.home, &items, target.owner, target.disk) {
+                Ok(tree) => tree,
+                Err(error) => {
+                    let reason = format!("the home directory cannot be opened: {}", error.desc());
+                    outcome.fail(part.all(), &reason);
+                    continue;
+                }
+            };
+            let how = How::new(part.count(), few, many);
+            Applying { tree, home: target.home, archive: &file, kind, part, how, outcome: &mut outcome }.run();
+        }
+        outcome
+    }
+}

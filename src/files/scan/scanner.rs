@@ -1,0 +1,291 @@
+//! Scanning one home again and again.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    hash,
+    missing::Missing,
+    problems::{Problems, Unreadable},
+    roots::Roots,
+    walk::Walk,
+};
+use crate::{
+    files::{
+        items::{ItemId, Items, KEYS},
+        manifest::{Entry, Manifest, Protected},
+    },
+    system::{
+        clock::Clock,
+        stamp::{Moment, Seen, Stamp},
+    },
+};
+
+/// How old a checksum may grow before the file is read again although nothing seems to have changed.
+pub const FULL_EVERY: Duration = Duration::from_secs(3600);
+
+/// What one scan found.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The files. The same allocation as before if not even a modification time has changed.
+    pub manifest: Arc<Manifest>,
+    /// How many files were read.
+    pub hashed: usize,
+    /// What could not be read; the manifest protects it.
+    pub unreadable: Vec<Unreadable>,
+    /// The directories that were looked into, relative to the home, each with a final slash.
+    pub directories: Vec<String>,
+    /// Whether a path, its item, a content or what is protected differs from the last scan.
+    pub changed: bool,
+}
+
+/// Scans one home again and again. Holds the last manifest and 48 bytes per file besides.
+pub struct Scanner {
+    home: PathBuf,
+    full_every: Duration,
+    manifest: Arc<Manifest>,
+    /// Parallel to the manifest's entries.
+    seen: Vec<Seen>,
+    roots: Roots,
+    missing: Missing,
+    /// Whether the keys of the agents were there, and are not now.
+    keys_lost: bool,
+}
+
+/// A file that must be read.
+struct Candidate {
+    path: Arc<str>,
+    item: ItemId,
+    /// Its place in the last manifest.
+    known: Option<usize>,
+}
+
+/// What a walk found.
+struct Walked {
+    /// Of the last manifest's entries: those that need not be read again.
+    same: Vec<bool>,
+    candidates: Vec<Candidate>,
+    /// Which items have files, by their number.
+    has: Vec<bool>,
+    directories: Vec<String>,
+}
+
+/// A file that was read and is not what it was.
+struct Fresh {
+    entry: Entry,
+    seen: Seen,
+    /// The place of its path in the last manifest.
+    known: Option<usize>,
+}
+
+impl Scanner {
+    /// A scanner that knows nothing yet: its first scan reads every file.
+    pub fn new(home: &Path, items: Arc<Items>) -> Scanner {
+        let manifest = Manifest::new(items, Vec::new(), Protected::default());
+        Scanner {
+            home: home.to_owned(),
+            full_every: FULL_EVERY,
+            manifest: Arc::new(manifest),
+            seen: Vec::new(),
+            roots: Roots::default(),
+            missing: Missing::default(),
+            keys_lost: false,
+        }
+    }
+
+    /// Sets how old a checksum may grow (default [`FULL_EVERY`]).
+    pub fn with_full_every(mut self, period: Duration) -> Scanner {
+        self.full_every = period;
+        self
+    }
+
+    /// Lets the manifest protect a file that has vanished until it has been missing for `grace` by `clock`, however many
+    /// scans there are meanwhile (default: not at all).
+    pub fn with_grace(mut self, clock: Clock, grace: Duration) -> Scanner {
+        self.missing = Missing::with_grace(clock, grace);
+        self
+    }
+
+    /// In which time a scan will find a file gone that was only missing in the last one; none if nothing was missing.
+    pub fn due(&self) -> Option<Duration> {
+        self.missing.due()
+    }
+
+    /// The manifest of the last scan; empty before the first.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Looks at every file and reads those that may have changed. With `want_blake2b` every entry gets a whole
+    /// BLAKE2b-512; without, entries keep one that they have until they change.
+    ///
+    /// Cannot fail: what cannot be read is in the result, by name.
+    pub fn scan(&mut self, want_blake2b: bool) -> Scan {
+        let last = self.manifest.clone();
+        let items = last.items().clone();
+        let mut problems = Problems::default();
+        let Walked { mut same, candidates, has, directories } = self.walk(&items, want_blake2b, &mut problems);
+        self.roots.check(
+            &items,
+            &mut problems,
+            |id| last.entries.iter().any(|entry| entry.item == id),
+            |id| has.get(usize::from(id.0)).copied().unwrap_or(false),
+        );
+        let hashed = candidates.len();
+        let fresh = self.read(&candidates, want_blake2b, &mut problems, &mut same);
+        self.protect(&fresh, &same, &mut problems);
+        let Problems { unreadable, protected, .. } = problems;
+
+        let gone = same.iter().filter(|same| !**same).count();
+        let protection_changed = protected != last.protected;
+        if fresh.is_empty() && gone == 0 && !protection_changed {
+            return Scan { manifest: last, hashed, unreadable, directories, changed: false };
+        }
+        let replaced = fresh.iter().filter(|fresh| fresh.known.is_some()).count();
+        let differs = |fresh: &Fresh| {
+            let before = fresh.known.map(|at| &last.entries[at]);
+            before.is_none_or(|before| before.sum != fresh.entry.sum || before.item != fresh.entry.item)
+        };
+        let changed = protection_changed || replaced < gone || fresh.iter().any(differs);
+        self.merge(fresh, &same, protected);
+        Scan { manifest: self.manifest.clone(), hashed, unreadable, directories, changed }
+    }
+
+    /// Looks at every file.
+    fn walk(&self, items: &Items, want_blake2b: bool, problems: &mut Problems) -> Walked {
+        let last = &self.manifest;
+        let (mut same, mut candidates) = (vec![false; last.entries.len()], Vec::new());
+        let mut has = vec![false; items.iter().count()];
+        let mut expected = 0;
+        let directories = Walk::run(&self.home, items, problems, &mut |path, item, stamp| {
+            has[usize::from(item.0)] = true;
+            let known = place(&last.entries, path, expected);
+            expected = known.map_or(expected, |at| at + 1);
+            match known {
+                Some(at) if self.is_current(at, item, &stamp, want_blake2b) => same[at] = true,
+                _ => {
+                    let path = known.map_or_else(|| path.into(), |at| last.entries[at].path.clone());
+                    candidates.push(Candidate { path, item, known });
+                }
+            }
+        });
+        Walked { same, candidates, has, directories }
+    }
+
+    /// Protects what has vanished for as long as it is given grace, and the keys of the agents as long as they are not
+    /// there.
+    fn protect(&mut self, fresh: &[Fresh], same: &[bool], problems: &mut Problems) {
+        let last = &self.manifest;
+        let Problems { unreadable, protected, .. } = problems;
+        let mut back = vec![false; last.entries.len()];
+        fresh.iter().filter_map(|fresh| fresh.known).for_each(|at| back[at] = true);
+        let vanished = last.entries.iter().enumerate().filter(|(at, _)| !same[*at] && !back[*at]);
+        let is_fresh = |path: &str| fresh.binary_search_by(|fresh| (*fresh.entry.path).cmp(path)).is_ok();
+        let missing = self.missing.update(vanished.map(|(_, entry)| &entry.path), is_fresh);
+        protected.files.extend(missing.map(ToString::to_string));
+        // No agent could report any more if it went everywhere; to take all keys from the workers it must be emptied.
+        let keys_there = is_fresh(KEYS) || place(&last.entries, KEYS, 0).is_some_and(|at| same[at]);
+        self.keys_lost = !keys_there && (self.keys_lost || last.find(KEYS).is_some());
+        if !keys_there && !protected.files.iter().any(|path| path == KEYS) {
+            if self.keys_lost {
+                unreadable.push(Unreadable { path: KEYS.to_owned(), reason: "it is not there any more".to_owned() });
+            }
+            protected.files.push(KEYS.to_owned());
+        }
+        protected.files.sort_unstable();
+        protected.directories.sort_unstable();
+        protected.files.dedup();
+        protected.directories.dedup();
+    }
+
+    fn is_current(&self, at: usize, item: ItemId, stamp: &Stamp, want_blake2b: bool) -> bool {
+        let (entry, seen, now) = (&self.manifest.entries[at], &self.seen[at], Moment::now());
+        entry.item == item
+            && (!want_blake2b || entry.blake2b.is_some())
+            && seen.holds(stamp, now)
+            && seen.age(now) < self.full_every
+    }
+
+    /// Reads the candidates. Those that turn out as they were are marked in `same`; the others are returned, in path
+    /// order, with their place in the last manifest.
+    fn read(
+        &mut self,
+        candidates: &[Candidate],
+        want_blake2b: bool,
+        problems: &mut Problems,
+        same: &mut [bool],
+    ) -> Vec<Fresh> {
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        let before = |candidate: &Candidate| candidate.known.map(|at| &self.seen[at]);
+        let jobs: Vec<_> = candidates.iter().map(|candidate| (&*candidate.path, before(candidate))).collect();
+        let outcomes = hash::hash_all(&self.home, &jobs, want_blake2b);
+        let mut fresh = Vec::new();
+        for (candidate, outcome) in candidates.iter().zip(outcomes) {
+            let read = match outcome {
+                Ok(Some(read)) => read,
+                Ok(None) => continue,
+                Err(error) => {
+                    problems.file(&candidate.path, error.to_string());
+                    continue;
+                }
+            };
+            let mut entry = Entry {
+                path: candidate.path.clone(),
+                item: candidate.item,
+                mod_time: read.seen.stamp().mod_time(),
+                sum: read.sum,
+                blake2b: read.blake2b,
+            };
+            if let Some(at) = candidate.known {
+                let before = &self.manifest.entries[at];
+                if entry.blake2b.is_none() && before.sum == entry.sum {
+                    entry.blake2b.clone_from(&before.blake2b);
+                }
+                if *before == entry {
+                    self.seen[at] = read.seen;
+                    same[at] = true;
+                    continue;
+                }
+            }
+            fresh.push(Fresh { entry, seen: read.seen, known: candidate.known });
+        }
+        fresh.sort_by(|a, b| a.entry.path.cmp(&b.entry.path));
+        fresh
+    }
+
+    /// Makes the new manifest from what stayed the same and what is fresh, both in path order.
+    fn merge(&mut self, fresh: Vec<Fresh>, same: &[bool], protected: Protected) {
+        let stayed = same.iter().filter(|same| **same).count();
+        let mut entries = Vec::with_capacity(stayed + fresh.len());
+        let mut seen = Vec::with_capacity(stayed + fresh.len());
+        let mut fresh = fresh.into_iter().peekable();
+        for (at, old) in self.manifest.entries.iter().enumerate().filter(|(at, _)| same[*at]) {
+            while let Some(new) = fresh.next_if(|new| new.entry.path < old.path) {
+                entries.push(new.entry);
+                seen.push(new.seen);
+            }
+            entries.push(old.clone());
+            seen.push(self.seen[at]);
+        }
+        for new in fresh {
+            entries.push(new.entry);
+            seen.push(new.seen);
+        }
+        let items = self.manifest.items().clone();
+        self.manifest = Arc::new(Manifest::of_sorted(items, entries, protected));
+        self.seen = seen;
+    }
+}
+
+/// The place of `path` among the entries. `expected` is where it is if nothing has changed.
+fn place(entries: &[Entry], path: &str, expected: usize) -> Option<usize> {
+    if entries.get(expected).is_some_and(|entry| *entry.path == *path) {
+        return Some(expected);
+    }
+    entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok()
+}
