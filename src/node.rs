@@ -1,12 +1,10 @@
-//! What all rooms of one node share.
+//! What all modules of one node share: its configuration, its clock and its threads.
 
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 
 use crate::{
-    agents::{Active, Numbers, Store},
-    api::Api,
     config::{Cluster, Home, Keys, Places, Settings},
     connection::{Connection, Known, Options},
     crypto::Fernet,
@@ -14,8 +12,6 @@ use crate::{
     limits::Budget,
     logging::Scope,
     metrics::{Metrics, Task},
-    redirection::Waiting,
-    registration::Registrar,
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
     turn::Turns,
 };
@@ -32,12 +28,6 @@ pub struct Node {
     pub settings: Settings,
     /// The files that are kept equal.
     pub items: Arc<Items>,
-    /// The agent database. Asking it may take long: never on the reader of a connection.
-    pub agents: Store,
-    /// How many agents are active on each node; see [`Node::active_agents`].
-    pub active: Active,
-    /// Who registers agents. Asking may take long, like the agent database.
-    pub registrar: Registrar,
     /// Who is to own the files that are written; none if this process cannot give files away.
     pub owner: Option<Owner>,
     /// Why this master may be none, for people; nothing is set if all is well.
@@ -48,10 +38,6 @@ pub struct Node {
     pub shutdown: Shutdown,
     /// What it counts.
     pub metrics: Arc<Metrics>,
-    /// Local programs that wait for other nodes.
-    pub waiting: Waiting,
-    /// Requests of the API that this node executes.
-    pub api: Api,
     /// The room for the messages of all connections.
     pub budget: Budget,
     /// Readers and writers of connections.
@@ -66,11 +52,6 @@ impl Node {
     /// The keys that are in force now.
     pub fn keys(&self) -> Arc<Keys> {
         self.keys.read().clone()
-    }
-
-    /// How many agents are active on each node; none if the agent database does not tell within a second.
-    pub fn active_agents(&self) -> Option<Numbers> {
-        self.active.now(&self.agents, &self.local_requests, &self.clock)
     }
 
     /// The turns of a task of this node, which logs under `scope`.

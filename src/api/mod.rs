@@ -12,6 +12,7 @@
 //! `distributed_api.executor`; without one, who asks is told so.
 
 mod executor;
+pub mod peer;
 mod queue;
 
 use std::{
@@ -130,6 +131,21 @@ impl Api {
         refused.into_iter().map(|Job { asker, .. }| (asker, full())).collect()
     }
 
+    /// Starts the threads, if there is an executor.
+    ///
+    /// # Errors
+    /// When one cannot be started.
+    pub fn start(self: &Arc<Self>, node: &Arc<Node>, threads: &Group) -> io::Result<()> {
+        if node.settings.distributed_api.executor.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..limits::API_EXECUTIONS {
+            let (api, node) = (self.clone(), node.clone());
+            threads.spawn("dapi", move || run(&api, &node))?;
+        }
+        Ok(())
+    }
+
     fn next(&self) -> Option<((Party, Party), Job)> {
         let mut queue = self.queue.lock();
         let forgotten = queue.forget(has_gone);
@@ -144,32 +160,17 @@ fn has_gone(peer: &Party) -> bool {
     peer.0.as_ref().is_some_and(Connection::is_closed)
 }
 
-/// Starts the threads, if there is an executor.
-///
-/// # Errors
-/// When one cannot be started.
-pub fn start(node: &Arc<Node>, threads: &Group) -> io::Result<()> {
-    if node.settings.distributed_api.executor.is_empty() {
-        return Ok(());
-    }
-    for _ in 0..limits::API_EXECUTIONS {
-        let node = node.clone();
-        threads.spawn("dapi", move || run(&node))?;
-    }
-    Ok(())
-}
-
-fn run(node: &Node) {
+fn run(api: &Api, node: &Node) {
     loop {
         select! {
-            recv(node.api.wake.1) -> _ => (),
+            recv(api.wake.1) -> _ => (),
             recv(node.shutdown.channel()) -> _ => return,
         }
-        while let Some((names, job)) = node.api.next() {
+        while let Some((names, job)) = api.next() {
             if let Err(panic) = guard(|| execute(node, job)) {
                 error!("[Cluster] [Main]", "A request of the API failed: {panic}. Please report this.");
             }
-            node.api.queue.lock().done(&names);
+            api.queue.lock().done(&names);
             if node.shutdown.ordered() {
                 return;
             }

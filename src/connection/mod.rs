@@ -17,6 +17,7 @@ mod life;
 mod outgoing;
 mod pending;
 mod reader;
+mod reply;
 mod socket;
 mod strings;
 mod writer;
@@ -50,6 +51,7 @@ use life::Life;
 pub use life::Work;
 pub use outgoing::{FileSender, Transfer, send_string};
 use pending::{Pending, Waiting};
+pub use reply::Reply;
 pub use socket::Socket;
 pub use strings::IncomingStrings;
 
@@ -102,8 +104,8 @@ pub enum Known {
 /// Takes the requests of a peer, in the order of arrival, on the reader's thread: it must not wait for an answer of the
 /// same peer.
 pub trait Handler: Send + 'static {
-    /// A request has arrived; `message.body` is its decrypted payload.
-    fn request(&mut self, connection: &Connection, message: Message);
+    /// A request has arrived, with the way to answer it; `message.body` is its decrypted payload.
+    fn request(&mut self, reply: Reply, message: Message);
 
     /// The connection has ended, for the given reason; the last call.
     fn closed(&mut self, reason: &str);
@@ -384,7 +386,7 @@ impl Connection {
     }
 
     /// Sends the answer to the request with this counter, or error 3050 if there is no room for it.
-    pub fn answer(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>) {
+    fn answer(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>) {
         let (command, payload) = match self.holding(payload.into(), |bytes| self.hold(bytes)) {
             Ok(payload) => (command, payload),
             Err(full) => {
@@ -402,19 +404,6 @@ impl Connection {
         let room = if matches!(self.0.cipher, Cipher::Plain) { 2 * length } else { length + length / 3 };
         let share = if length > limits::UNCOUNTED { Some(take(room)?) } else { None };
         Ok(Holding { bytes, share })
-    }
-
-    /// Refuses the request with this counter.
-    pub fn refuse(&self, counter: u32, error: &ErrorObject) {
-        self.answer(counter, Command::Err, error.to_json());
-    }
-
-    /// Sends what a request came to.
-    pub fn answer_with(&self, counter: u32, result: Result<String, ErrorObject>) {
-        match result {
-            Ok(text) => self.answer(counter, Command::Ok, text),
-            Err(error) => self.refuse(counter, &error),
-        }
     }
 
     /// Closes the connection at once. The first reason given is the one that is told.
@@ -481,9 +470,9 @@ fn no_room(full: Full) -> RequestError {
 
 /// What an answer means (`spec/protocol.md` 4.2).
 fn interpret(answer: Message) -> Answer {
-    match answer.command.name() {
-        b"ok" | b"ok-m" | b"ok-c" => Ok(answer.body),
-        b"err" => Err(RequestError::Refused(ErrorObject::from_payload(&answer.body))),
+    match Command::named(answer.command.name()) {
+        Some(Command::Ok | Command::OkFile | Command::OkMaster | Command::OkClient) => Ok(answer.body),
+        Some(Command::Err) => Err(RequestError::Refused(ErrorObject::from_payload(&answer.body))),
         _ => Err(RequestError::Unexpected(answer.command.to_string())),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use log::Level;
 
-use super::{Connection, Handler, Known, PEER_CLOSED, Socket, cipher::Candidates, has_left};
+use super::{Connection, Handler, Known, PEER_CLOSED, Reply, Socket, cipher::Candidates, has_left};
 use crate::{
     crypto::TokenError,
     limits::HELD_BY_ONE,
@@ -184,7 +184,8 @@ impl<H: Handler> Reader<H> {
             return Ok(());
         }
         // A request that breaks our own program ends its connection, not the node.
-        guard(|| self.handler.request(&self.connection, message)).map_err(|panic| {
+        let reply = Reply::new(&self.connection, message.counter, message.command);
+        guard(|| self.handler.request(reply, message)).map_err(|panic| {
             let peer = self.connection.peer();
             error!("[Cluster] [Main]", "A request of {peer} failed: {panic}. Please report this.");
             "one of its requests failed on this node".to_owned()
@@ -196,7 +197,7 @@ impl<H: Handler> Reader<H> {
         if self.handshake.is_some() {
             return Err(format!("there is no room for the message '{}' of a stranger", message.command));
         }
-        let most = longest(message.command.name());
+        let most = longest(message.command);
         let error = ErrorObject::cluster(
             3050,
             format!(
@@ -211,7 +212,7 @@ impl<H: Handler> Reader<H> {
             message.body = error.to_json().into_bytes();
             self.connection.0.pending.deliver(message);
         } else {
-            self.connection.refuse(message.counter, &error);
+            Reply::new(&self.connection, message.counter, message.command).refuse(&error);
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     session::Transfers,
     system::{clock::FakeClock, shutdown},
-    wire::{Request, frame},
+    wire::{self, Asker, Link, Request, frame},
 };
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -25,17 +25,18 @@ struct TestHandler {
 }
 
 impl Handler for TestHandler {
-    fn request(&mut self, connection: &Connection, message: Message) {
-        let Message { counter, command, body, .. } = message;
-        let request = Request::parse(command, &body).unwrap();
-        if self.transfers.request(connection, counter, &request, true) {
-            if let Request::FileEnd { path, .. } = request
-                && let Some(file) = self.transfers.files.take(path)
-            {
-                self.files.send(file).unwrap();
+    fn request(&mut self, reply: Reply, message: Message) {
+        let Message { command, body, .. } = message;
+        match Request::parse(Asker::Worker, command, &body) {
+            Ok(Request::Transfer(transfer)) => {
+                let ended = if let wire::Transfer::FileEnd(end) = &transfer { Some(end.path) } else { None };
+                self.transfers.request(reply, transfer, true);
+                if let Some(file) = ended.and_then(|path| self.transfers.files.take(path)) {
+                    self.files.send(file).unwrap();
+                }
             }
-        } else if request == Request::Echo {
-            connection.answer(counter, Command::Ok, body.clone());
+            Ok(Request::Link(Link::Echo)) => reply.ok(body),
+            _ => reply.leave(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Output, failure::Failure, report, table};
 use crate::{
     agents::listing::{Agent, Filter},
     local::client::LocalClient,
-    session::agents::{Page, Question},
+    questions::agents::{Page, Question},
     wire::Command,
 };
 

@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::{Exit, Output, failure::Failure, report, table};
 use crate::{
-    drift::{Answer, Difference, Kind, NodeDrift, Question, Verdict},
+    drift::{Difference, Kind, Verdict},
     local::client::LocalClient,
+    questions::drift::{Answer, NodeDrift, Question},
     wire::Command,
 };
 

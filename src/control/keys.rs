@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     local::client::LocalClient,
-    session::keys::{ClusterKeys, NodeKeys},
+    questions::node_keys::{ClusterKeys, NodeKeys},
     wire::Command,
 };
 

@@ -12,11 +12,10 @@ use parking_lot::RwLock;
 use super::{failed, places};
 use crate::{
     agents::{
-        Active, Covered, Measured, Store,
+        Covered, Measured, Store,
         embedded::{Embedded, Owner, housekeeping::Housekeeping, server::Servers},
         wazuh_db::WazuhDb,
     },
-    api::{self, Api},
     config::{Config, Home, Keys, NodeType},
     files::{Item, Items, Names, recover},
     limits::{self, Budget},
@@ -26,8 +25,8 @@ use crate::{
     metrics::Metrics,
     node::Node,
     observation,
-    redirection::Waiting,
     registration::Service,
+    services::Services,
     system::{
         clock::Clock,
         directory,
@@ -116,12 +115,7 @@ impl Prepared {
             keys: RwLock::new(Arc::new(keys)),
             settings,
             items,
-            agents: database.store.clone(),
-            active: Active::default(),
             metrics,
-            waiting: Waiting::default(),
-            api: Api::default(),
-            registrar: registration.registrar.clone(),
             misplaced: OnceLock::new(),
             clock,
             shutdown: token,
@@ -147,9 +141,10 @@ impl Prepared {
             NodeType::Master => Some(bind(&node)?),
             NodeType::Worker => None,
         };
+        let services = Arc::new(Services::new(database.store.clone(), registration.registrar.clone()));
         let role = match node.cluster.node_type {
-            NodeType::Master => Role::Master(Master::new(node)),
-            NodeType::Worker => Role::Worker(Worker::new(node)),
+            NodeType::Master => Role::Master(Master::new(node, services)),
+            NodeType::Worker => Role::Worker(Worker::new(node, services)),
         };
         Ok(Self { role, local, observation, listener, trigger, database, registration, lock })
     }
@@ -187,7 +182,7 @@ impl Prepared {
             let order = node.shutdown.clone();
             running.threads.spawn("housekeeping", move || housekeeping.run(&embedded, &order))?;
         }
-        api::start(running.role.node(), &running.threads)?;
+        running.role.services().api.start(running.role.node(), &running.threads)?;
         running.stoppers.push(Box::new(registration.stopper()?));
         let changed = match &running.role {
             Role::Master(master) => Some(master.local_integrity.clone()),

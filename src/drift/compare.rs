@@ -38,7 +38,7 @@ pub enum Kind {
 }
 
 /// The differences, and whether there are more than are told.
-pub(super) fn compare(master: &[Setting], node: &[Setting]) -> (Vec<Difference>, bool) {
+pub fn compare(master: &[Setting], node: &[Setting]) -> (Vec<Difference>, bool) {
     let mut found = Vec::new();
     level("", master, node, &mut found);
     let more = found.len() > MOST;

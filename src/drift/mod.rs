@@ -9,19 +9,15 @@
 //! Only nodes that have agreed on `outline` are asked ([`crate::session::native`]).
 
 mod compare;
-mod master;
 mod ruleset;
-mod turn;
 
 use std::time::SystemTime;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-pub use compare::{Difference, Kind};
-pub use master::{Answer, NodeDrift, Question};
+pub use compare::{Difference, Kind, compare};
 pub use ruleset::{Ruleset, Verdict};
-pub use turn::Turn;
 
 use crate::{
     config::{Setting, outline},
@@ -33,7 +29,7 @@ use crate::{
 const LONGEST: usize = 512;
 
 /// The key of the hashes, new for each question.
-type Nonce = [u8; 16];
+pub type Nonce = [u8; 16];
 
 /// What a node tells of itself.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,7 +42,7 @@ pub struct Outline {
 
 impl Outline {
     /// Of this node. Reads files, so never on the reader of a connection.
-    fn of(node: &Node, nonce: &Nonce, reloaded: Option<SystemTime>) -> Self {
+    pub fn of(node: &Node, nonce: &Nonce, reloaded: Option<SystemTime>) -> Self {
         Self {
             settings: outline(&node.home.ossec_conf(), nonce),
             ruleset: Ruleset::of(&node.home, reloaded, node.clock.wall()),
@@ -64,13 +60,13 @@ impl Outline {
     }
 
     /// Without what nobody who is honest tells: it goes on to whoever asked.
-    fn bounded(self) -> Self {
+    pub fn bounded(self) -> Self {
         Self { settings: self.settings.map_err(short), ruleset: self.ruleset.bounded() }
     }
 }
 
 /// The beginning of a text of another node.
-fn short(mut text: String) -> String {
+pub fn short(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(LONGEST));
     text
 }

@@ -1,55 +1,71 @@
-//! Requests of local programs that another node is to answer, or that go to a program of this node.
+//! Requests of local programs that another node answers, or a program of this node.
 
-use std::sync::Arc;
-
-use super::{Role, peer::Peer, send_file};
+use super::Role;
 use crate::{
     api::Asker,
-    connection::Connection,
+    connection::{Connection, Reply},
+    logging::{Scope, debug, warn},
     node::Node,
     redirection::{self, Kind, Program},
-    wire::{Class, Command, ErrorObject, Request, Routed},
+    services::Services,
+    wire::{Api, Class, Command, ErrorObject, Redirected, Routed},
     worker::Worker,
 };
 
-/// Takes a request that is not answered here at once; false if it is none of those that this node knows.
-pub fn take(peer: &Peer, connection: &Connection, counter: u32, request: &Request<'_>) -> bool {
-    match (request, peer.role()) {
-        (Request::SendSync(content), Role::Worker(worker)) => {
-            send(worker, connection, counter, (Kind::Sync, None), content)
+/// A worker passes a question to its master: the program is told at once that this was done, and the answer follows as a
+/// request of this daemon (`spec/protocol.md` 13.2).
+pub fn to_master(worker: &Worker, reply: Reply, command: Command, payload: &[u8], scope: &Scope) {
+    let Some(master) = worker.master() else { return reply.refuse(&not_connected(worker)) };
+    let (program, payload, log) = (reply.connection().clone(), payload.to_vec(), scope.clone());
+    reply.ok("Sent request to master node");
+    let busy = program.work();
+    let run = move |program: Connection| {
+        let answer = match master.request(command, payload) {
+            Ok(answer) => answer,
+            Err(error) => error.to_object().to_json().into_bytes(),
+        };
+        if let Err(error) = program.request(Command::ControlResult, answer) {
+            debug!(log, "The answer was not acknowledged: {error}");
         }
-        (Request::SendAsync(content), Role::Worker(worker)) => {
-            send(worker, connection, counter, (Kind::Async, Some("Added request to sendsync requests queue")), content);
-        }
-        (Request::Api(content), Role::Worker(worker)) if worker.node.settings.distributed_api.enabled => {
-            send(worker, connection, counter, (Kind::Api, Some("Added request to API requests queue")), content);
-        }
-        (Request::Api(content), role) => {
-            connection.answer(counter, Command::Ok, "Added request to API requests queue");
-            let program = Program { connection: connection.clone(), kind: Kind::Api };
-            role.node().api.execute(role.node(), Asker::Program(program), content);
-        }
-        (Request::ApiForward(Routed { name, content }), Role::Master(master)) => match master.registry.find(name) {
-            Some(worker) => {
-                connection.answer(counter, Command::Ok, "Request forwarded to worker node");
-                pass(&master.node, connection, (Kind::Api, Command::Api), &worker.connection, content);
-            }
-            None => connection.refuse(counter, &ErrorObject::new(Class::Cluster, 3022)),
-        },
-        (Request::ReloadRuleset, Role::Worker(worker)) => match worker.master() {
-            Some(_) => {
-                worker.files.reload.want();
-                connection.answer(counter, Command::Ok, r#"{"success": true}"#);
-            }
-            None => connection.refuse(counter, &not_connected(worker)),
-        },
-        (Request::SendFile { path, node }, role) => match receiver(role, node) {
-            Ok(receiver) => send_file::begin(role.node(), connection, counter, path, receiver),
-            Err(error) => connection.refuse(counter, &error),
-        },
-        _ => return false,
+        drop(busy);
+    };
+    if let Err((error, program)) = worker.node.local_requests.spawn_with("request", program, run) {
+        warn!(scope, "A request cannot be forwarded to the master: {error}");
+        program.close("its request cannot be forwarded");
     }
-    true
+}
+
+/// `sendsync` and `sendasync`, which a worker passes to the programs of its master's manager.
+pub fn redirected(role: &Role, reply: Reply, request: Redirected<'_>) {
+    let Role::Worker(worker) = role else { return reply.unknown() };
+    match request {
+        Redirected::SendSync(content) => send(worker, reply, Kind::Sync, content),
+        Redirected::SendAsync(content) => send(worker, reply, Kind::Async, content),
+        Redirected::SendSyncResult(_) | Redirected::SendSyncFailed(_) => reply.unknown(),
+    }
+}
+
+/// `dapi` and `dapi_fwd`.
+pub fn api(role: &Role, reply: Reply, request: Api<'_>) {
+    match (request, role) {
+        (Api::Api(content), Role::Worker(worker)) if worker.node.settings.distributed_api.enabled => {
+            send(worker, reply, Kind::Api, content);
+        }
+        (Api::Api(content), role) => {
+            let program = Program { connection: reply.connection().clone(), kind: Kind::Api };
+            reply.ok("Added request to API requests queue");
+            role.services().api.execute(role.node(), Asker::Program(program), content);
+        }
+        (Api::ApiForward(Routed { name, content }), Role::Master(master)) => match master.registry.find(name) {
+            Some(worker) => {
+                let program = Program { connection: reply.connection().clone(), kind: Kind::Api };
+                reply.ok("Request forwarded to worker node");
+                pass(role.node(), role.services(), program, (&worker.connection, Command::Api), content);
+            }
+            None => reply.refuse(&ErrorObject::new(Class::Cluster, 3022)),
+        },
+        (Api::ApiForward(_), Role::Worker(_)) | (Api::ApiResult(_) | Api::ApiFailed(_), _) => reply.unknown(),
+    }
 }
 
 /// On a worker without its master.
@@ -57,26 +73,8 @@ pub fn not_connected(worker: &Worker) -> ErrorObject {
     ErrorObject { extra: worker.failure(), ..ErrorObject::new(Class::Cluster, 3023) }
 }
 
-/// Passes a request to the master; `told` is what the program is told at once. A program in C takes the first frame for
-/// the answer, so it is told nothing.
-fn send(worker: &Worker, connection: &Connection, counter: u32, (kind, told): (Kind, Option<&str>), content: &[u8]) {
-    let Some(master) = worker.master() else { return connection.refuse(counter, &not_connected(worker)) };
-    if let Some(told) = told {
-        connection.answer(counter, Command::Ok, told);
-    }
-    let command = if kind.is_api() { Command::Api } else { Command::SendSync };
-    pass(&worker.node, connection, (kind, command), &master, content);
-}
-
-fn pass(node: &Arc<Node>, connection: &Connection, (kind, command): (Kind, Command), to: &Connection, content: &[u8]) {
-    let program = Program { connection: connection.clone(), kind };
-    if let Err(error) = redirection::send(node, program.clone(), to, command, content) {
-        program.failed(&error);
-    }
-}
-
 /// Where a file is to go: from a worker to its master, whatever node is named.
-fn receiver(role: &Role, node: &str) -> Result<Connection, ErrorObject> {
+pub fn receiver(role: &Role, node: &str) -> Result<Connection, ErrorObject> {
     match role {
         Role::Worker(worker) => worker.master().ok_or_else(|| not_connected(worker)),
         Role::Master(master) => master
@@ -84,5 +82,33 @@ fn receiver(role: &Role, node: &str) -> Result<Connection, ErrorObject> {
             .find(node)
             .map(|worker| worker.connection.clone())
             .ok_or_else(|| ErrorObject::new(Class::Cluster, 3022)),
+    }
+}
+
+/// Passes a request to the master.
+fn send(worker: &Worker, reply: Reply, kind: Kind, content: &[u8]) {
+    let Some(master) = worker.master() else { return reply.refuse(&not_connected(worker)) };
+    let program = Program { connection: reply.connection().clone(), kind };
+    let command = match kind {
+        // A program in C takes the first frame for the answer, so nothing is said before that.
+        Kind::Sync => {
+            reply.leave();
+            Command::SendSync
+        }
+        Kind::Async => {
+            reply.ok("Added request to sendsync requests queue");
+            Command::SendSync
+        }
+        Kind::Api => {
+            reply.ok("Added request to API requests queue");
+            Command::Api
+        }
+    };
+    pass(&worker.node, &worker.services, program, (&master, command), content);
+}
+
+fn pass(node: &Node, services: &Services, program: Program, (to, command): (&Connection, Command), content: &[u8]) {
+    if let Err(error) = redirection::send(node, &services.waiting, program.clone(), to, command, content) {
+        program.failed(&error);
     }
 }

@@ -3,7 +3,6 @@
 pub mod client;
 mod forward;
 mod peer;
-mod requests;
 mod send_file;
 mod server;
 
@@ -11,7 +10,14 @@ use std::sync::Arc;
 
 pub use server::Server;
 
-use crate::{master::Master, node::Node, worker::Worker};
+use crate::{
+    connection::Connection,
+    files::{ChecksumKind, Manifest},
+    master::Master,
+    node::Node,
+    services::Services,
+    worker::Worker,
+};
 
 /// Who answers: what this node is.
 #[derive(Clone)]
@@ -28,6 +34,30 @@ impl Role {
         match self {
             Self::Master(master) => &master.node,
             Self::Worker(worker) => &worker.node,
+        }
+    }
+
+    /// Its services.
+    pub fn services(&self) -> &Services {
+        match self {
+            Self::Master(master) => &master.services,
+            Self::Worker(worker) => &worker.services,
+        }
+    }
+
+    /// The connection of a worker to its master, while there is one.
+    fn link(&self) -> Option<Connection> {
+        match self {
+            Self::Master(_) => None,
+            Self::Worker(worker) => worker.master(),
+        }
+    }
+
+    /// The files as they are now, by the cache of the integrity threads.
+    fn scan(&self) -> Arc<Manifest> {
+        match self {
+            Self::Master(master) => master.local_integrity.scan(ChecksumKind::Blake2b).manifest,
+            Self::Worker(worker) => worker.files.scanner.lock().scan(true).manifest,
         }
     }
 }

@@ -4,12 +4,12 @@ use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-use super::{Role, forward, requests};
+use super::{Role, forward, send_file};
 use crate::{
-    connection::{Connection, Handler},
-    logging::{Scope, debug, scope, warn},
-    session::{self, Later, unknown_command},
-    wire::{Command, ErrorObject, Message, Request},
+    connection::{Handler, Reply},
+    logging::{Scope, debug, scope},
+    questions::{Later, node_keys::NodeKeys, own},
+    wire::{Asker, Command, ErrorObject, Link, Message, Order, Own, Request, SendFile},
 };
 
 /// The longest name that a program may give itself, in bytes.
@@ -20,144 +20,96 @@ pub struct Peer {
     role: Role,
     scope: Scope,
     last: Arc<Mutex<Instant>>,
-    long: Later,
+    later: Later,
 }
 
 impl Peer {
-    /// The end of a connection that was just accepted; `last` is when it last said that it lives.
+    /// The end of a connection that was just accepted; `last` is when its last keep-alive came.
     pub fn new(role: Role, id: &str, last: Arc<Mutex<Instant>>) -> Self {
-        Self { role, scope: scope(&format!("Local {id}"), "Main"), last, long: Later::default() }
-    }
-
-    /// What this node is.
-    pub fn role(&self) -> &Role {
-        &self.role
-    }
-
-    /// Asks on a thread of its own, and answers.
-    fn later(
-        &self,
-        connection: &Connection,
-        counter: u32,
-        work: impl FnOnce() -> Result<String, ErrorObject> + Send + 'static,
-    ) {
-        self.long.answer(&self.role.node().local_requests, connection, counter, work);
-    }
-
-    /// A worker hands `get_nodes` and its like to its master: the program is told at once that this was done, and the
-    /// answer follows as a request of ours (`spec/protocol.md` 13.2).
-    fn forward(&self, connection: &Connection, counter: u32, command: Command, payload: Vec<u8>) {
-        let Role::Worker(worker) = &self.role else { return };
-        let Some(master) = worker.master() else {
-            return connection.refuse(counter, &forward::not_connected(worker));
-        };
-        connection.answer(counter, Command::Ok, "Sent request to master node");
-        let (client, scope, work) = (connection.clone(), self.scope.clone(), connection.work());
-        let run = move || {
-            let _work = work;
-            let answer = match master.request(command, payload) {
-                Ok(answer) => answer,
-                Err(error) => error.to_object().to_json().into_bytes(),
-            };
-            if let Err(error) = client.request(Command::ControlResult, answer) {
-                debug!(scope, "The answer was not acknowledged: {error}");
-            }
-        };
-        if let Err(error) = self.role.node().local_requests.spawn("request", run) {
-            warn!(self.scope, "A request cannot be forwarded to the master: {error}");
-            connection.close("its request cannot be forwarded");
-        }
+        let later = Later::new(&role.node().local_requests);
+        Self { role, scope: scope(&format!("Local {id}"), "Main"), last, later }
     }
 }
 
 impl Handler for Peer {
-    fn request(&mut self, connection: &Connection, message: Message) {
-        let Message { counter, command, body, .. } = message;
+    fn request(&mut self, reply: Reply, message: Message) {
+        let Message { command, body, .. } = message;
         debug!(self.scope, "Command received: {command}");
-        // Here it is of no use, and one word or any other will do.
-        if command.name() == b"hello" && body.len() <= LONGEST_NAME {
-            return connection.answer(counter, Command::Ok, [b"Client ", &body[..], b" added"].concat());
-        }
-        let request = match Request::parse(command, &body) {
-            Ok(request) => request,
-            Err(malformed) => {
-                return connection.refuse(counter, &ErrorObject::unexpected(malformed.to_string()));
+        match Request::parse(Asker::Program, command, &body) {
+            Err(why) => reply.not_taken(why),
+            Ok(Request::Link(Link::Echo)) => reply.ok(body),
+            Ok(Request::Link(Link::EchoClient)) => {
+                *self.last.lock() = self.role.node().clock.now();
+                reply.answer(Command::OkMaster, body);
             }
-        };
-        let node = self.role.node();
-        match (request, &self.role) {
-            (Request::Echo, _) => connection.answer(counter, Command::Ok, body.clone()),
-            (Request::EchoClient, _) => {
-                *self.last.lock() = node.clock.now();
-                connection.answer(counter, Command::OkMaster, body.clone());
+            // Here it is of no use, and any word will do.
+            Ok(Request::Link(Link::Hello(name))) if name.len() <= LONGEST_NAME => {
+                reply.ok([b"Client ", name, b" added"].concat());
             }
-            (Request::Config, _) => connection.answer(counter, Command::Ok, requests::config(node).into_bytes()),
-            (Request::Hash, role) => {
-                let role = role.clone();
-                self.later(connection, counter, move || Ok(requests::hash(&role)));
-            }
-            (Request::Nodes(arguments), Role::Master(master)) => {
-                connection.answer_with(counter, master.nodes(arguments))
-            }
-            (Request::Health(filter), Role::Master(master)) => {
-                let (master, filter) = (master.clone(), filter.to_vec());
-                self.later(connection, counter, move || master.health(&filter));
-            }
-            (Request::Agents(question), Role::Master(_)) => {
-                let (store, question) = (node.agents.clone(), question.to_vec());
-                self.later(connection, counter, move || session::agents::page(&store, &question));
-            }
-            (Request::NodeKeys, role) => {
-                let role = role.clone();
-                self.later(connection, counter, move || Ok(requests::keys(&role)));
-            }
-            (Request::Keys, Role::Master(master)) => {
-                let master = master.clone();
-                self.later(connection, counter, move || Ok(master.keys()));
-            }
-            (Request::Keys, Role::Worker(_)) => self.forward(connection, counter, Command::Keys, Vec::new()),
-            (Request::Drift(question), Role::Master(master)) => {
-                let (master, question) = (master.clone(), question.to_vec());
-                self.later(connection, counter, move || master.drift(&question));
-            }
-            (Request::ConfirmDeletions(filter), Role::Master(master)) => {
-                connection.answer_with(counter, master.confirm_deletions(filter));
-            }
-            (Request::ForgetNode(name), Role::Master(master)) => {
-                connection.answer_with(counter, master.forget(name));
-            }
-            (Request::ForgetNode(_), Role::Worker(_)) => {
-                connection
-                    .refuse(counter, &ErrorObject::cluster(3000, "run it on the master: only that knows all nodes"));
-            }
-            // A worker whose files are to be deleted, and whoever has taken it over, is not to decide that.
-            (Request::ConfirmDeletions(_), Role::Worker(_)) => {
-                connection.refuse(
-                    counter,
-                    &ErrorObject::cluster(3000, "run it on the master: a worker confirms no deletions"),
-                );
-            }
-            (Request::Drift(payload), Role::Worker(_)) => {
-                self.forward(connection, counter, Command::Drift, payload.to_vec());
-            }
-            (Request::Nodes(payload), Role::Worker(_)) => {
-                self.forward(connection, counter, Command::Nodes, payload.to_vec());
-            }
-            (Request::Health(payload), Role::Worker(_)) => {
-                self.forward(connection, counter, Command::Health, payload.to_vec());
-            }
-            (Request::Agents(payload), Role::Worker(_)) => {
-                self.forward(connection, counter, Command::Agents, payload.to_vec());
-            }
-            (request, _) => {
-                if !forward::take(self, connection, counter, &request) {
-                    unknown_command(connection, counter, command);
-                }
-            }
+            Ok(Request::Question(question)) => match &self.role {
+                Role::Master(master) => master.questions.answer(question, reply, &self.later),
+                Role::Worker(worker) => forward::to_master(worker, reply, question.command(), &body, &self.scope),
+            },
+            Ok(Request::Own(request)) => self.own(reply, request),
+            Ok(Request::Order(order)) => self.order(reply, order),
+            Ok(Request::Redirected(request)) => forward::redirected(&self.role, reply, request),
+            Ok(Request::Api(request)) => forward::api(&self.role, reply, request),
+            Ok(
+                Request::Link(_)
+                | Request::Transfer(_)
+                | Request::Check(_)
+                | Request::Sync(_)
+                | Request::AgentInfo(_)
+                | Request::AgentInfoOutcome(_)
+                | Request::AgentGroups(_)
+                | Request::AgentGroupsOutcome(_)
+                | Request::Delivery(_),
+            ) => reply.unknown(),
         }
     }
 
     fn closed(&mut self, reason: &str) {
         debug!(self.scope, "Disconnected: {reason}.");
+    }
+}
+
+impl Peer {
+    fn own(&self, reply: Reply, request: Own<'_>) {
+        let role = self.role.clone();
+        match request {
+            Own::Config => reply.ok(own::config(role.node()).into_bytes()),
+            Own::Hash => self.later.answer(reply, move || Ok(own::hash(&role.scan()))),
+            Own::NodeKeys => {
+                self.later.answer(reply, move || Ok(NodeKeys::own(role.node(), role.link().as_ref()).to_json()));
+            }
+            Own::Outline(_) => reply.unknown(),
+        }
+    }
+
+    fn order(&self, reply: Reply, order: Order<'_>) {
+        let elsewhere = |why: &str| ErrorObject::cluster(3000, format!("run it on the master: {why}"));
+        match (order, &self.role) {
+            (Order::ConfirmDeletions(filter), Role::Master(master)) => {
+                reply.result(master.questions.confirm_deletions(filter));
+            }
+            // A worker whose files are to be deleted, and whoever has taken it over, is not to decide that.
+            (Order::ConfirmDeletions(_), Role::Worker(_)) => {
+                reply.refuse(&elsewhere("a worker confirms no deletions"));
+            }
+            (Order::ForgetNode(name), Role::Master(master)) => reply.result(master.questions.forget(name)),
+            (Order::ForgetNode(_), Role::Worker(_)) => reply.refuse(&elsewhere("only that knows all nodes")),
+            (Order::ReloadRuleset, Role::Worker(worker)) => match worker.master() {
+                Some(_) => {
+                    worker.files.reload.want();
+                    reply.ok(r#"{"success": true}"#);
+                }
+                None => reply.refuse(&forward::not_connected(worker)),
+            },
+            (Order::ReloadRuleset, Role::Master(_)) => reply.unknown(),
+            (Order::SendFile(SendFile { path, node }), role) => match forward::receiver(role, node) {
+                Ok(receiver) => send_file::begin(role.node(), reply, path, receiver),
+                Err(error) => reply.refuse(&error),
+            },
+        }
     }
 }

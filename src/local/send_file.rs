@@ -6,7 +6,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use crate::{
-    connection::{Connection, FileSender, send_string},
+    connection::{Connection, FileSender, Reply, send_string},
     files::path,
     logging::{debug, warn},
     node::Node,
@@ -15,23 +15,23 @@ use crate::{
 };
 
 /// Takes the request; the file is sent by a thread of its own.
-pub fn begin(node: &Arc<Node>, program: &Connection, counter: u32, absolute: &str, receiver: Connection) {
+pub fn begin(node: &Node, reply: Reply, absolute: &str, receiver: Connection) {
     let relative = match relative(node.home.path(), absolute) {
         Ok(relative) => relative.to_owned(),
-        Err(error) => return program.refuse(counter, &error),
+        Err(error) => return reply.refuse(&error),
     };
-    program.answer(counter, Command::Ok, "Forwarding file to master node");
-    let (home, waits) = (node.home.path().to_owned(), program.clone());
-    let work = program.work();
-    let run = move || {
-        let _work = work;
+    let (home, program) = (node.home.path().to_owned(), reply.connection().clone());
+    reply.ok("Forwarding file to master node");
+    let busy = program.work();
+    let run = move |program: Connection| {
         let text = match send(&home, &relative, &receiver) {
             Ok(bytes) => bytes.to_string(),
             Err(error) => error.to_json(),
         };
-        tell(&waits, &text);
+        tell(&program, &text);
+        drop(busy);
     };
-    if let Err(error) = node.local_requests.spawn("request", run) {
+    if let Err((error, program)) = node.local_requests.spawn_with("request", program, run) {
         warn!("[Cluster] [Main]", "A file cannot be sent: {error}");
         program.close("its file cannot be sent");
     }

@@ -15,6 +15,7 @@ use crate::{
     limits::{Guest, IDLE, PLACE_PATIENCE, who_leaves},
     logging::{debug, info, scope, warn},
     node::Node,
+    services::Services,
     system::{clock::Clock, random, thread, unix_socket::Bound},
     tasks::keep_alive::supervision::{self, Supervised},
 };
@@ -66,16 +67,15 @@ impl Server {
         let path = role.node().home.control_socket();
         info!(scope("Local Server", "Main"), "Serving on {}", path.display());
         let clients = Clients::default();
-        let (node, supervised) = (role.node().clone(), clients.clone());
+        let (node, asked, supervised) = (role.node().clone(), role.clone(), clients.clone());
         threads.spawn("local_alive", move || {
             supervision::run(&node, "Local Server", || {
                 let mut present = supervised.lock();
                 present.retain(|client| !client.connection.is_closed());
                 let clients = present.clone();
                 drop(present);
-                // Who waits for this node, or through it for another, is not to be blamed for its silence.
-                let waits = |client: &Client| node.waiting.has(&client.connection) || node.api.has(&client.connection);
-                let idle = clients.into_iter().filter(|client| !waits(client));
+                // A program that waits for this node, or through it for another, is not to be blamed for its silence.
+                let idle = clients.into_iter().filter(|client| !waits(asked.services(), client));
                 idle.map(|Client { connection, last }| Supervised { connection, last: *last.lock() }).collect()
             });
         })?;
@@ -100,9 +100,15 @@ impl Server {
     }
 }
 
+/// Whether a request of this program waits, or is being executed.
+fn waits(services: &Services, client: &Client) -> bool {
+    services.waiting.has(&client.connection) || services.api.has(&client.connection)
+}
+
 /// Whether there is a place for one more. If there is none, a program for which nothing is done goes; while there is no
 /// such one, it is waited a little.
-fn make_room(node: &Node, clients: &Clients, limit: usize) -> bool {
+fn make_room(role: &Role, clients: &Clients, limit: usize) -> bool {
+    let (node, services) = (role.node(), role.services());
     let end = Instant::now() + PLACE_PATIENCE;
     loop {
         let mut present = clients.lock();
@@ -112,8 +118,8 @@ fn make_room(node: &Node, clients: &Clients, limit: usize) -> bool {
         }
         let present = present.clone();
         let guest = |client: &Client| {
-            let waits = node.waiting.has(&client.connection) || node.api.has(&client.connection);
-            Guest { party: (), idle: client.connection.idle_since().filter(|_| !waits) }
+            let idle = client.connection.idle_since().filter(|_| !waits(services, client));
+            Guest { party: (), idle }
         };
         if let Some(at) = who_leaves(present.iter().map(guest), Instant::now(), IDLE) {
             present[at].connection.close("it was idle, and another program waited for its place");
@@ -126,7 +132,7 @@ fn make_room(node: &Node, clients: &Clients, limit: usize) -> bool {
 fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
     let node = role.node();
     let limit = node.settings.local.max_clients as usize;
-    if !make_room(node, clients, limit) {
+    if !make_room(role, clients, limit) {
         return Err(io::Error::other(format!("{limit} are connected (cluster.json, local.max_clients)")));
     }
     let id = (random::number() % 1_048_576).to_string();

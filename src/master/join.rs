@@ -7,12 +7,13 @@ use std::{
 
 use log::Level;
 
-use super::{Master, Member, registry::NotRegistered, strangers::Place};
+use super::{Master, strangers::Place};
 use crate::{
     config::settings::Native,
-    connection::{Connection, PEER_CLOSED},
+    connection::{PEER_CLOSED, Reply},
     logging::{error, info, log, warn},
     metrics::Rejection,
+    registry::{ConnectedWorker, NotRegistered},
     session::native,
     system::directory,
     wire::{Command, ErrorObject},
@@ -30,16 +31,15 @@ const PROOF_OF_LIFE: Duration = Duration::from_secs(2);
 /// Registers a worker whose hello is in order.
 pub struct Join {
     pub master: Arc<Master>,
-    pub connection: Connection,
-    pub counter: u32,
-    pub joined: Arc<OnceLock<Arc<Member>>>,
+    pub reply: Reply,
+    pub joined: Arc<OnceLock<Arc<ConnectedWorker>>>,
     /// Given back before the worker learns that it is accepted, so that the next stranger finds it free.
     pub place: Option<Place>,
 }
 
 impl Join {
     /// Registers the worker and answers its hello, now or when the worker that has its name has been asked.
-    pub fn run(self, worker: Arc<Member>) {
+    pub fn run(self, worker: Arc<ConnectedWorker>) {
         let limit = self.master.node.settings.link.max_workers as usize;
         match self.master.registry.add(&worker, limit) {
             Ok(()) => self.welcome(worker),
@@ -52,19 +52,18 @@ impl Join {
                 self.refuse(Rejection::Full, &error);
             }
             Err(NotRegistered::NameTaken(other)) => {
-                let (connection, counter, master) = (self.connection.clone(), self.counter, self.master.clone());
                 let requests = self.master.node.requests.clone();
-                // The reader does not wait for an answer, so somebody else asks the other connection.
-                if let Err(error) = requests.spawn("hello", move || self.replace_ghost(&other, worker)) {
-                    let error = ErrorObject::unexpected(error.to_string());
-                    master.refuse(&connection, counter, Rejection::System, &error);
+                // The reader does not wait for an answer, so another thread asks the other connection.
+                let ask = move |this: Self| this.replace_ghost(&other, worker);
+                if let Err((error, this)) = requests.spawn_with("hello", self, ask) {
+                    this.refuse(Rejection::System, &ErrorObject::unexpected(error.to_string()));
                 }
             }
         }
     }
 
     /// A connection whose other end is gone may look alive for a long time. It keeps its name only if it answers.
-    fn replace_ghost(self, other: &Arc<Member>, worker: Arc<Member>) {
+    fn replace_ghost(self, other: &Arc<ConnectedWorker>, worker: Arc<ConnectedWorker>) {
         if other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, "alive?").is_ok() {
             return self.refuse(Rejection::NameTaken, &taken(&worker));
         }
@@ -79,18 +78,18 @@ impl Join {
             );
         }
         other.connection.close(REPLACED);
-        self.master.leaves(other, REPLACED);
+        self.master.registry.leaves(&self.master.node, other, REPLACED);
         match self.master.registry.add(&worker, usize::MAX) {
             Ok(()) => self.welcome(worker),
             Err(_) => self.refuse(Rejection::NameTaken, &taken(&worker)),
         }
     }
 
-    fn refuse(&self, why: Rejection, error: &ErrorObject) {
-        self.master.refuse(&self.connection, self.counter, why, error);
+    fn refuse(self, why: Rejection, error: &ErrorObject) {
+        self.master.refuse(self.reply, why, error);
     }
 
-    fn welcome(self, worker: Arc<Member>) {
+    fn welcome(self, worker: Arc<ConnectedWorker>) {
         let node = &self.master.node;
         let name = &worker.hello.node;
         let mut answer = format!("Client {name} added");
@@ -104,31 +103,32 @@ impl Join {
         if let Err(error) = directory::create(&directory, 0o770) {
             error!(SCOPE, "{} cannot be created: {error}", directory.display());
             let error = ErrorObject::unexpected(format!("the master has no place for this worker's files: {error}"));
-            self.master.leaves(&worker, &error.to_string());
+            self.master.registry.leaves(node, &worker, &error.to_string());
             return self.refuse(Rejection::Internal, &error);
         }
         // From here on the reader serves it as a worker; so all this comes before the answer.
-        self.connection.accept();
+        let connection = self.reply.connection();
+        connection.accept();
         let _ = self.joined.set(worker.clone());
-        node.check_key(&self.connection);
-        if self.connection.is_closed() {
+        node.check_key(connection);
+        if connection.is_closed() {
             // It left while it was being registered, and its end has been handled already.
-            self.master.leaves(&worker, PEER_CLOSED);
+            self.master.registry.leaves(node, &worker, PEER_CLOSED);
             return;
         }
         info!(
             worker.link_scope(),
             "Connected {} from {}, version {}.",
             worker.hello.node,
-            self.connection.peer(),
+            connection.peer(),
             worker.hello.version
         );
         drop(self.place);
-        self.connection.answer(self.counter, Command::Ok, answer);
+        self.reply.ok(answer);
     }
 }
 
-fn taken(worker: &Member) -> ErrorObject {
+fn taken(worker: &ConnectedWorker) -> ErrorObject {
     let name = &worker.hello.node;
     ErrorObject::cluster(3028, format!("{name}; give each node a <node_name> of its own"))
 }
@@ -136,12 +136,13 @@ fn taken(worker: &Member) -> ErrorObject {
 impl Master {
     /// Refuses a peer as a whole: it gets the error, and then the connection ends. The log tells the same refusal of the
     /// same address once, because a worker comes back every few seconds.
-    pub(super) fn refuse(&self, connection: &Connection, counter: u32, why: Rejection, error: &ErrorObject) {
+    pub(super) fn refuse(&self, reply: Reply, why: Rejection, error: &ErrorObject) {
+        let connection = reply.connection().clone();
         self.node.metrics.rejected(why);
         let address = connection.peer().rsplit_once(':').map_or(connection.peer(), |(address, _)| address);
         let level = self.told.level(Level::Error, &format!("{address} {error}"), self.node.clock.now());
         log!(SCOPE, level, "{} is refused: {error}", connection.peer());
-        connection.refuse(counter, error);
+        reply.refuse(error);
         connection.close_after_answers(&format!("it was refused: {error}"));
     }
 }

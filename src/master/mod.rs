@@ -1,39 +1,34 @@
 //! What only the master has: the listener, the registry of connected workers, and what it tells of them.
 
-mod away;
-mod health;
 mod join;
-mod keys;
-mod known;
 mod listener;
-mod member;
-mod memory;
-mod nodes;
 mod peer;
-mod registry;
+mod served;
 mod strangers;
 mod turned_away;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use listener::PUSHED_OUT;
 use parking_lot::Mutex;
 
-pub use known::Known;
 pub use listener::Listener;
-pub use member::Member;
-use memory::Memory;
-pub use registry::Registry;
 use turned_away::TurnedAway;
 
 use crate::{
-    connection::PEER_CLOSED,
-    drift,
+    connection::{Connection, PEER_CLOSED},
     files::ChecksumKind,
     logging::{Repeats, Scope, debug, info, log, scope, warn},
     metrics::Rejection,
     node::Node,
+    questions::Questions,
     redirection::Daemons,
+    registry::{ConnectedWorker, Memory, Registry},
+    services::Services,
     system::thread,
     tasks::{
         integrity,
@@ -41,20 +36,23 @@ use crate::{
         local_agent_groups::LocalAgentGroups,
         local_integrity::LocalIntegrity,
     },
+    wire::Hello,
 };
 
 /// The master of a cluster.
 pub struct Master {
     /// The node.
     pub node: Arc<Node>,
+    /// Its services.
+    pub services: Arc<Services>,
     /// The workers that are known.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// The master's own files.
     pub local_integrity: Arc<LocalIntegrity>,
     /// Assignments of agents to groups, and which worker has them.
     pub local_agent_groups: Arc<LocalAgentGroups>,
-    /// Whose comparison of configurations it is.
-    pub comparing: drift::Turn,
+    /// What it answers of the cluster.
+    pub questions: Arc<Questions>,
     integrity: Arc<integrity::master::Shared>,
     daemons: Arc<Daemons>,
     memory: Memory,
@@ -65,7 +63,7 @@ pub struct Master {
 
 impl Master {
     /// The master of `node`, with nothing started yet. It knows the workers that an earlier run has known.
-    pub fn new(node: Arc<Node>) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, services: Arc<Services>) -> Arc<Self> {
         let local_integrity = Arc::new(LocalIntegrity::new(&node));
         let integrity = Arc::new(integrity::master::Shared {
             node: node.clone(),
@@ -73,17 +71,21 @@ impl Master {
             deletions: integrity::master::Deletions::default(),
             reading: Mutex::default(),
         });
-        let daemons = Arc::new(Daemons::new(&node, &local_integrity));
+        let daemons =
+            Arc::new(Daemons::new(&node, services.agents.clone(), services.registrar.clone(), &local_integrity));
         let memory = Memory::new(&node);
         let away = memory.load(&node.cluster.node_name, &node.clock);
+        let registry = Arc::new(Registry::new(away));
+        let questions = Questions::new(services.clone(), registry.clone(), integrity.clone());
         Arc::new(Self {
             node,
+            services,
             daemons,
-            registry: Registry::new(away),
+            registry,
+            questions,
             memory,
             local_integrity,
             local_agent_groups: Arc::default(),
-            comparing: drift::Turn::default(),
             integrity,
             told: Repeats::default(),
             turned_away: TurnedAway::default(),
@@ -100,8 +102,8 @@ impl Master {
         threads.spawn("keep_alive", move || supervision::run(&this.node, "Master", || this.supervised()))?;
         let this = self.clone();
         threads.spawn("local_integrity", move || {
-            let push = |worker: &Arc<Member>| worker.push(this.local_integrity.generation());
-            let classic = |worker: &Arc<Member>| worker.features().checksum() == ChecksumKind::Blake2b;
+            let push = |worker: &Arc<ConnectedWorker>| worker.push(this.local_integrity.generation());
+            let classic = |worker: &Arc<ConnectedWorker>| worker.features().checksum() == ChecksumKind::Blake2b;
             this.local_integrity.run(
                 &this.node,
                 || this.registry.workers().iter().for_each(push),
@@ -113,10 +115,16 @@ impl Master {
         let this = self.clone();
         threads.spawn("local_groups", move || {
             let settled = || this.registry.workers().into_iter().filter(|worker| worker.is_settled()).collect();
-            this.local_agent_groups.run(&this.node, settled);
+            this.local_agent_groups.run(&this.node, &this.services.agents, settled);
         })?;
         let this = self.clone();
         threads.spawn("listen", move || listener.run(&this))
+    }
+
+    /// A worker that has just said hello, with all that is done for it.
+    fn worker(&self, hello: Hello, address: IpAddr, connection: &Connection) -> Arc<ConnectedWorker> {
+        let (checks, daemons) = (self.integrity.clone(), self.daemons.clone());
+        ConnectedWorker::new(hello, address, connection.clone(), checks, &self.services.agents, daemons)
     }
 
     /// A connection has ended that was never a worker's.
@@ -141,7 +149,7 @@ impl Master {
     }
 
     fn supervised(&self) -> Vec<Supervised> {
-        let supervise = |worker: &Arc<Member>| Supervised {
+        let supervise = |worker: &Arc<ConnectedWorker>| Supervised {
             connection: worker.connection.clone(),
             last: worker.last_keep_alive().0,
         };

@@ -128,8 +128,8 @@ impl Answers {
     }
 
     fn view(&self) -> View {
-        let node = self.role.node();
-        View::new(&self.role, node.active.lately(&node.agents, &node.local_requests, &node.clock))
+        let (node, services) = (self.role.node(), self.role.services());
+        View::new(&self.role, services.active.lately(&services.agents, &node.local_requests, &node.clock))
     }
 }
 

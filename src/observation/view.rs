@@ -9,9 +9,10 @@ use crate::{
     agents::Numbers,
     config::NodeType,
     local::Role,
-    master::{Known, Master, Member},
+    master::Master,
     metrics::Task,
     node::Node,
+    registry::{ConnectedWorker, Known},
     tasks::integrity::{Applied, Held, status::Standing},
     verdict::Verdict,
     worker::Worker,
@@ -107,7 +108,8 @@ fn authority(master: &Master) -> Authority {
 
 fn of_master(master: &Master, agents: &Option<Numbers>) -> Vec<Seen> {
     let now = master.node.clock.now();
-    let mut nodes: Vec<Seen> = master.known().into_iter().map(|known| of_known(known, now, agents)).collect();
+    let mut nodes: Vec<Seen> =
+        master.registry.known(&master.node).into_iter().map(|known| of_known(known, now, agents)).collect();
     let own = nodes.iter().position(|node| node.name == master.node.cluster.node_name).unwrap_or_default();
     nodes[..=own].rotate_right(1);
     nodes[0].connected = Some(master.node.metrics.started);
@@ -135,7 +137,7 @@ fn of_known(known: Known, now: Instant, agents: &Option<Numbers>) -> Seen {
     }
 }
 
-fn files(worker: &Member, now: Instant) -> Files {
+fn files(worker: &ConnectedWorker, now: Instant) -> Files {
     let status = worker.integrity.status();
     let equal = status.standing.verified.unwrap_or(worker.joined.0);
     Files {

@@ -6,11 +6,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    agents::{Error, Reply},
+    agents::{Error, Reply, Store},
     files::ChecksumKind,
     logging::Repeats,
     node::Node,
-    registration::Assigner,
+    registration::{Assigner, Registrar},
     sockets::{Endpoint, Unanswered, frame},
     tasks::local_integrity::LocalIntegrity,
 };
@@ -92,7 +92,8 @@ struct Envelope<'a> {
 
 /// The programs of this node.
 pub struct Daemons {
-    node: Arc<Node>,
+    agents: Store,
+    registrar: Registrar,
     local_integrity: Arc<LocalIntegrity>,
     remoted: Remoted,
     task_manager: Endpoint,
@@ -108,15 +109,16 @@ enum Remoted {
 
 impl Daemons {
     /// Those of the master `node`; nothing is opened before the first request.
-    pub fn new(node: &Arc<Node>, local_integrity: &Arc<LocalIntegrity>) -> Self {
+    pub fn new(node: &Node, agents: Store, registrar: Registrar, local_integrity: &Arc<LocalIntegrity>) -> Self {
         let endpoint = |program, path| Endpoint::new(program, path, node.shutdown.clone());
         let remoted = if node.home.has_program("wazuh-remoted") {
             Remoted::Installed(endpoint("wazuh-remoted", node.home.remoted_socket()))
         } else {
-            Remoted::Embedded(Assigner::new(&node.home, node.agents.clone()))
+            Remoted::Embedded(Assigner::new(&node.home, agents.clone()))
         };
         Self {
-            node: node.clone(),
+            agents,
+            registrar,
             local_integrity: local_integrity.clone(),
             remoted,
             task_manager: endpoint("wazuh-modulesd", node.home.task_manager_socket()),
@@ -129,7 +131,7 @@ impl Daemons {
     pub fn begin(&self, daemon: Daemon, content: Vec<u8>) -> Box<dyn FnOnce() -> Answered + '_> {
         match daemon {
             Daemon::Registrar => {
-                let wait = self.node.registrar.begin(&content);
+                let wait = self.registrar.begin(&content);
                 Box::new(|| answered(wait()))
             }
             Daemon::Remoted => Box::new(move || self.ask_remoted(&content)),
@@ -155,7 +157,7 @@ impl Daemons {
         if changes_by_sql(request) {
             return Answered::Answer(b"err Other nodes may only read with sql".to_vec());
         }
-        let text = match self.node.agents.command(request) {
+        let text = match self.agents.command(request) {
             Ok(Reply::Ok(payload)) => format!("ok {payload}"),
             Ok(Reply::Due(payload)) => format!("due {payload}"),
             Err(Error::Refused(text)) => format!("err {text}"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 
-use super::{Kind, Program};
+use super::{Kind, Program, Waiting};
 use crate::{
     connection::{Begun, Connection, RequestError},
     limits::Holding,
@@ -19,22 +19,23 @@ use crate::{
 /// # Errors
 /// When it cannot even be tried; the caller tells the program.
 pub fn send(
-    node: &Arc<Node>,
+    node: &Node,
+    waiting: &Arc<Waiting>,
     program: Program,
     to: &Connection,
     command: Command,
     content: &[u8],
 ) -> Result<(), ErrorObject> {
     let full = || ErrorObject::unexpected("too many requests wait for other nodes already");
-    let name = node.waiting.add(program, to).ok_or_else(full)?;
+    let name = waiting.add(program, to).ok_or_else(full)?;
     let payload = Routed::payload(&name, content);
-    let (this, asked, waits) = (node.clone(), to.clone(), name.clone());
+    let (waiting_there, asked, waits) = (waiting.clone(), to.clone(), name.clone());
     let (hand, begun) = bounded::<Result<Begun, RequestError>>(1);
     let run = move || {
         let Ok(begun) = begun.recv() else { return };
         let Err(error) = begun.and_then(Begun::wait) else { return };
         // If the answer was faster, or the program was told already that the node is lost, nothing is left to say.
-        let Some(program) = this.waiting.take(&waits, &asked, |_| true) else { return };
+        let Some(program) = waiting_there.take(&waits, &asked, |_| true) else { return };
         match error {
             RequestError::Refused(error) | RequestError::NoRoom(error) => program.failed(&error),
             RequestError::Timeout { .. } | RequestError::Closed { .. } | RequestError::Unexpected(_) => {
@@ -43,7 +44,7 @@ pub fn send(
         }
     };
     node.local_requests.spawn("request", run).map_err(|error| {
-        node.waiting.take(&name, to, |_| true);
+        waiting.take(&name, to, |_| true);
         ErrorObject::unexpected(error.to_string())
     })?;
     // The thread that waits is there, so whatever comes of it is heard.
@@ -52,8 +53,8 @@ pub fn send(
 }
 
 /// `sendsyn_res`: gives `answer`, which came from the other end of `from`, to the program whose request has this name.
-pub fn answered(node: &Node, from: &Connection, name: &str, answer: Option<Holding>) {
-    match (node.waiting.take(name, from, Kind::is_send), answer) {
+pub fn answered(waiting: &Waiting, from: &Connection, name: &str, answer: Option<Holding>) {
+    match (waiting.take(name, from, Kind::is_send), answer) {
         (Some(program), Some(answer)) => program.answered(answer.bytes),
         (Some(program), None) => program.unknown("the other node did not send the text of its answer"),
         (None, _) => debug!("[Cluster] [Main]", "No program waits for the answer to {name} any more."),
@@ -61,8 +62,8 @@ pub fn answered(node: &Node, from: &Connection, name: &str, answer: Option<Holdi
 }
 
 /// `dapi_res`: the same for the API. False if no program waits for it.
-pub fn api_answered(node: &Node, from: &Connection, name: &str, answer: Option<Holding>) -> bool {
-    let Some(program) = node.waiting.take(name, from, Kind::is_api) else { return false };
+pub fn api_answered(node: &Node, waiting: &Waiting, from: &Connection, name: &str, answer: Option<Holding>) -> bool {
+    let Some(program) = waiting.take(name, from, Kind::is_api) else { return false };
     let Some(answer) = answer else {
         program.unknown("the other node did not send the text of its answer");
         return true;
@@ -76,7 +77,7 @@ pub fn api_answered(node: &Node, from: &Connection, name: &str, answer: Option<H
 
 /// `sendsyn_err` and `dapi_err`: the node at the other end of `from` has not done a request of this kind. False if no
 /// program waits for it.
-pub fn failed(node: &Node, from: &Connection, request: Routed<'_>, kind: fn(Kind) -> bool) -> bool {
-    let program = node.waiting.take(request.name, from, kind);
+pub fn failed(waiting: &Waiting, from: &Connection, request: Routed<'_>, kind: fn(Kind) -> bool) -> bool {
+    let program = waiting.take(request.name, from, kind);
     program.inspect(|program| program.refused(&String::from_utf8_lossy(request.content))).is_some()
 }

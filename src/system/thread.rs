@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 /// Enough for every task; only what is touched counts as memory.
@@ -62,6 +63,27 @@ impl Group {
         }
         threads.push(spawn(name, body)?);
         Ok(())
+    }
+
+    /// [`Group::spawn`] for a thread that works with `value`, which comes back if there is no thread for it.
+    ///
+    /// # Errors
+    /// As [`Group::spawn`].
+    pub fn spawn_with<T: Send + 'static>(
+        &self,
+        name: &str,
+        value: T,
+        body: impl FnOnce(T) + Send + 'static,
+    ) -> Result<(), (io::Error, T)> {
+        let (hand, take) = bounded(1);
+        match self.spawn(name, move || take.recv().map_or((), body)) {
+            Ok(()) => {
+                // The thread takes it before it ends.
+                let _ = hand.send(value);
+                Ok(())
+            }
+            Err(error) => Err((error, value)),
+        }
     }
 
     /// Waits until all threads of the group have ended, or until `deadline`. Gives the number of those that have not.

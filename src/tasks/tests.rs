@@ -12,12 +12,12 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use crate::{
     agents::{Backend, Error, Reply, TakenInfo},
     config::{Auth, Cluster, ClusterKey, Config, Global, Home, NodeType, Settings},
-    connection::{Connection, Handler, Socket},
+    connection::{self, Connection, Handler, Socket},
     daemon::{Prepared, Running},
     local::Role,
     node::Node,
     system::clock::{Clock, FakeClock},
-    wire::{Command, Message},
+    wire::Message,
 };
 
 /// A database whose every answer is a panic. It may tell what it was asked.
@@ -56,9 +56,9 @@ impl Backend for Panics {
 struct Master(Sender<String>);
 
 impl Handler for Master {
-    fn request(&mut self, connection: &Connection, message: Message) {
+    fn request(&mut self, reply: connection::Reply, message: Message) {
         let name = message.command.to_string();
-        connection.answer(message.counter, Command::Ok, if name == "int_digest" { "same" } else { "True" });
+        reply.ok(if name == "int_digest" { "same" } else { "True" });
         let _ = self.0.send(format!("{name} {}", String::from_utf8_lossy(&message.body)));
     }
 

@@ -1,150 +1,13 @@
-//! The names of messages and their twelve bytes on the wire (`spec/protocol.md` 2.2, 4.6).
+//! The twelve bytes that name a message on the wire (`spec/protocol.md` 2.2).
 
 use std::fmt;
+
+use super::Command;
 
 const LENGTH: usize = 12;
 /// Where the flag of a divided message stands.
 const FLAG: usize = LENGTH - 1;
 const DIVIDED: u8 = b'd';
-
-/// A message that this daemon sends.
-///
-/// The two answers with a blank of their own, `ok ` and `ok-m `, are spelled as original nodes spell them; a reader
-/// cannot tell the difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are the protocol's, explained in its sections")]
-pub enum Command {
-    Ok,
-    OkFile,
-    Err,
-    Error,
-    OkMaster,
-    OkClient,
-    Hello,
-    Native,
-    Echo,
-    EchoClient,
-    EchoMaster,
-    NewFile,
-    FileUpdate,
-    FileEnd,
-    NewString,
-    StringUpdate,
-    StringFailed,
-    CancelTask,
-    AgentInfoPermission,
-    AgentInfo,
-    AgentInfoEnd,
-    AgentInfoFailed,
-    AgentGroups,
-    AgentGroupsEnd,
-    AgentGroupsFailed,
-    AgentGroupsWanted,
-    AgentGroupsWhole,
-    AgentGroupsWholeEnd,
-    AgentGroupsWholeFailed,
-    IntegrityPermission,
-    IntegrityCheck,
-    IntegrityCheckEnd,
-    IntegrityCheckFailed,
-    IntegritySync,
-    IntegritySyncEnd,
-    IntegritySyncFailed,
-    IntegrityInSync,
-    Nodes,
-    Health,
-    Agents,
-    Keys,
-    NodeKeys,
-    Config,
-    Hash,
-    ControlResult,
-    IntegrityChanged,
-    IntegrityDigest,
-    IntegrityApplied,
-    Drift,
-    ConfirmDeletions,
-    ForgetNode,
-    Outline,
-    SendSync,
-    SendAsync,
-    SendSyncResult,
-    SendSyncFailed,
-    Api,
-    ApiForward,
-    ApiResult,
-    ApiFailed,
-    FileSent,
-}
-
-impl Command {
-    /// The name as the protocol spells it, at most 11 bytes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::OkFile => "ok ",
-            Self::Err => "err",
-            Self::Error => "error",
-            Self::OkMaster => "ok-m ",
-            Self::OkClient => "ok-c",
-            Self::Hello => "hello",
-            Self::Native => "native",
-            Self::Echo => "echo",
-            Self::EchoClient => "echo-c",
-            Self::EchoMaster => "echo-m",
-            Self::NewFile => "new_file",
-            Self::FileUpdate => "file_upd",
-            Self::FileEnd => "file_end",
-            Self::NewString => "new_str",
-            Self::StringUpdate => "str_upd",
-            Self::StringFailed => "err_str",
-            Self::CancelTask => "cancel_task",
-            Self::AgentInfoPermission => "syn_a_w_m_p",
-            Self::AgentInfo => "syn_a_w_m",
-            Self::AgentInfoEnd => "syn_m_a_e",
-            Self::AgentInfoFailed => "syn_m_a_err",
-            Self::AgentGroups => "syn_g_m_w",
-            Self::AgentGroupsEnd => "syn_w_g_e",
-            Self::AgentGroupsFailed => "syn_w_g_err",
-            Self::AgentGroupsWanted => "syn_w_g_c",
-            Self::AgentGroupsWhole => "syn_g_m_w_c",
-            Self::AgentGroupsWholeEnd => "syn_wgc_e",
-            Self::AgentGroupsWholeFailed => "syn_wgc_err",
-            Self::IntegrityPermission => "syn_i_w_m_p",
-            Self::IntegrityCheck => "syn_i_w_m",
-            Self::IntegrityCheckEnd => "syn_i_w_m_e",
-            Self::IntegrityCheckFailed => "syn_i_w_m_r",
-            Self::IntegritySync => "syn_m_c",
-            Self::IntegritySyncEnd => "syn_m_c_e",
-            Self::IntegritySyncFailed => "syn_m_c_r",
-            Self::IntegrityInSync => "syn_m_c_ok",
-            Self::Nodes => "get_nodes",
-            Self::Health => "get_health",
-            Self::Agents => "get_agents",
-            Self::Keys => "get_keys",
-            Self::NodeKeys => "node_keys",
-            Self::Config => "get_config",
-            Self::Hash => "get_hash",
-            Self::ControlResult => "control_res",
-            Self::IntegrityChanged => "int_changed",
-            Self::IntegrityDigest => "int_digest",
-            Self::IntegrityApplied => "int_applied",
-            Self::Drift => "get_drift",
-            Self::ConfirmDeletions => "confirm_del",
-            Self::ForgetNode => "forget_node",
-            Self::Outline => "get_outline",
-            Self::SendSync => "sendsync",
-            Self::SendAsync => "sendasync",
-            Self::SendSyncResult => "sendsyn_res",
-            Self::SendSyncFailed => "sendsyn_err",
-            Self::Api => "dapi",
-            Self::ApiForward => "dapi_fwd",
-            Self::ApiResult => "dapi_res",
-            Self::ApiFailed => "dapi_err",
-            Self::FileSent => "send_f_res",
-        }
-    }
-}
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -192,10 +55,14 @@ impl CommandField {
         &text[..text.iter().position(|byte| *byte == b' ').unwrap_or(FLAG)]
     }
 
-    /// Whether this names an answer. Such a message is never answered: two nodes that answer each other's answers
-    /// would never stop (`spec/protocol.md` 4.1).
+    /// Whether this is the name of `command`.
+    pub fn is(&self, command: Command) -> bool {
+        self.name() == command.name().trim_end().as_bytes()
+    }
+
+    /// Whether this names an answer ([`Command::is_answer`]).
     pub fn is_answer(&self) -> bool {
-        matches!(self.name(), b"ok" | b"err" | b"error" | b"ok-m" | b"ok-c")
+        Command::named(self.name()).is_some_and(Command::is_answer)
     }
 }
 

@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use super::{
     CommandField, MESSAGE_LIMIT,
     frame::{self, HEADER},
+    longest,
 };
-use crate::limits::{self, DIVIDED, STRANGER_MESSAGE, Share, UNCOUNTED};
+use crate::limits::{DIVIDED, STRANGER_MESSAGE, Share, UNCOUNTED};
 
 /// A body grows with what arrives, from this size on, so that a header alone costs no memory.
 const FIRST_STEP: usize = 16 * 1024;
@@ -208,7 +209,7 @@ impl Deframer {
             return Err(FrameError::TooManyDivided { limit: divided });
         }
         let whole = self.size() + begun.map_or(0, |part| part.body.len());
-        let too_long = by_command && whole > transmitted(longest(self.command().name()));
+        let too_long = by_command && whole > transmitted(longest(self.command()));
         if too_long || begun.is_some_and(|part| part.passed_over) {
             self.pass_over();
         }
@@ -230,18 +231,6 @@ impl Deframer {
     }
 }
 
-/// The longest payload of a message, in bytes, by the name of its command.
-pub fn longest(command: &[u8]) -> usize {
-    match command {
-        b"echo" | b"echo-c" | b"echo-m" => limits::ECHO,
-        b"file_upd" | b"str_upd" => limits::CHUNK,
-        b"dapi" | b"dapi_fwd" => limits::API,
-        b"sendsync" | b"sendasync" => limits::SEND,
-        b"ok" | b"ok-m" | b"ok-c" | b"err" | b"error" => limits::ANSWER,
-        _ => limits::REQUEST,
-    }
-}
-
 /// The longest body that a payload of so many bytes makes: a token of it.
 const fn transmitted(payload: usize) -> usize {
     payload / 3 * 4 + 256
@@ -252,7 +241,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::{Command, frame};
+    use crate::{
+        limits,
+        wire::{Command, frame},
+    };
 
     /// Feeds `stream` in pieces of the given lengths, round and round.
     fn read(deframer: &mut Deframer, mut stream: &[u8], pieces: &[usize]) -> Result<Vec<Message>, FrameError> {
@@ -358,12 +350,16 @@ mod tests {
 
     #[test]
     fn each_command_takes_what_the_protocol_needs() {
-        for (command, most) in [("str_upd", 5 << 20), ("file_upd", 5 << 20), ("dapi", 64 << 20), ("syn_m_c_e", 1 << 16)]
-        {
-            assert_eq!(longest(command.as_bytes()), most, "{command}");
+        let needed = [
+            (Command::StringUpdate, 5 << 20),
+            (Command::FileUpdate, 5 << 20),
+            (Command::Api, 64 << 20),
+            (Command::IntegritySyncEnd, 1 << 16),
+        ];
+        for (command, most) in needed {
+            assert_eq!(command.longest(), most, "{command}");
             assert!(crate::crypto::token_length(most) <= transmitted(most));
         }
-        assert_eq!(longest(b"no such"), limits::REQUEST);
     }
 
     #[test]

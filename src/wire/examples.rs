@@ -1,9 +1,7 @@
 //! The page of frames in the documentation of this room shows what there is, as it is.
 
-use std::collections::BTreeSet;
-
 use super::{
-    CommandField, Deframer, Limits, Message, Request,
+    Asker, Command, CommandField, Deframer, Limits, Message, NotTaken, Request,
     frame::{self, HEADER},
 };
 use crate::crypto::Fernet;
@@ -12,6 +10,7 @@ const PAGE: &str = include_str!("frames.md");
 
 /// A row: `<direction>  <counter> <size> <command>  <payload>`.
 struct Example {
+    direction: &'static str,
     header: [u8; HEADER],
     command: CommandField,
     payload: &'static str,
@@ -22,13 +21,14 @@ impl Example {
     fn of(line: &'static str) -> Option<Self> {
         // A direction has three letters, and an arrow more bytes than one.
         let at = line.char_indices().nth(5)?.0;
+        let direction = line[..at].trim();
         let (counter, rest) = line[at..].split_at_checked(8)?;
         let (size, rest) = (rest.get(1..9)?, rest.get(10..)?);
         let (field, payload) = rest.split_at_checked(12)?;
         let number = |text| u32::from_str_radix(text, 16).ok();
         let command = CommandField::received(field.as_bytes().try_into().ok()?);
         let header = frame::header(number(counter)?, number(size)? as usize, command);
-        Some(Self { header, command, payload: payload.strip_prefix("  ").unwrap_or(payload) })
+        Some(Self { direction, header, command, payload: payload.strip_prefix("  ").unwrap_or(payload) })
     }
 }
 
@@ -55,36 +55,60 @@ fn read(frame: &[u8]) -> Message {
 fn each_is_a_frame_as_it_is_made_and_read() {
     // The last one shows a token.
     let plain: Vec<Example> = examples().collect();
-    for Example { header, command, payload } in &plain[..plain.len() - 1] {
+    for Example { direction, header, command, payload } in &plain[..plain.len() - 1] {
         let mut made = [&[0; HEADER], payload.as_bytes()].concat();
         let counter = u32::from_be_bytes(header[..4].try_into().unwrap());
         frame::complete(&mut made, counter, *command, payload.len());
         assert_eq!(made, [&header[..], payload.as_bytes()].concat(), "{command} {payload}");
         let message = read(&made);
-        let request = Request::parse(message.command, &message.body);
-        let known = matches!(&request, Ok(request) if *request != Request::Unknown);
-        assert!(known || command.is_answer() || only_to_programs(*command), "{command}: {request:?}");
+        let taken = |asker: &Asker| match Request::parse(*asker, message.command, &message.body) {
+            Ok(_) => true,
+            // A program is told the id or the reason alone.
+            Err(NotTaken::Malformed(_)) => *asker == Asker::Daemon,
+            Err(_) => false,
+        };
+        let senders = senders(direction);
+        assert!(command.is_answer() || senders.iter().all(taken), "{direction} {command}");
     }
 }
 
-/// A daemon sends it and takes it from nobody.
-fn only_to_programs(command: CommandField) -> bool {
-    matches!(command.name(), b"control_res" | b"send_f_res" | b"dapi_res")
+/// Who may send what has this direction on the page.
+fn senders(direction: &str) -> &'static [Asker] {
+    match direction {
+        "w→m" => &[Asker::Worker],
+        "m→w" => &[Asker::Master],
+        "p→d" => &[Asker::Program],
+        "d→p" => &[Asker::Daemon],
+        "any" => &[Asker::Worker, Asker::Master],
+        other => panic!("'{other}' is no direction"),
+    }
 }
 
+/// Each command, by everybody who may send it.
 #[test]
 fn no_command_is_missing() {
-    let quoted = |source: &'static str, before: &'static str, after: &'static str| {
-        let ends = move |rest: &'static str| rest.split_once(after).map(|(name, _)| name);
-        source.split(before).skip(1).filter_map(ends)
+    let shown: Vec<(CommandField, &[Asker])> =
+        examples().filter(|example| !example.direction.is_empty()).map(|e| (e.command, senders(e.direction))).collect();
+    let is_shown = |command: Command, asker: Option<&Asker>| {
+        let field = CommandField::new(command);
+        shown.iter().any(|(shown, senders)| *shown == field && asker.is_none_or(|asker| senders.contains(asker)))
     };
-    let sent = quoted(include_str!("command.rs"), "=> \"", "\",");
-    let taken = quoted(include_str!("request.rs"), "            b\"", "\" =>");
-    let fields = |name: &str| format!("{name} {:-<12}", "").chars().take(12).collect::<String>();
-    let wanted: BTreeSet<String> = sent.chain(taken).map(fields).collect();
-    let shown: BTreeSet<String> =
-        examples().map(|example| String::from_utf8_lossy(example.command.bytes()).into_owned()).collect();
-    assert_eq!(wanted, shown);
+    for command in Command::ALL {
+        assert!(is_shown(*command, None), "{command}");
+        let askers = command.askers();
+        for asker in askers {
+            let is_elsewhere = match asker {
+                // A stranger says what a worker says.
+                Asker::Stranger => askers.contains(&Asker::Worker),
+                // A worker passes questions on as they are.
+                Asker::Worker => is_shown(*command, Some(&Asker::Program)),
+                // What any peer may say is the same at the control socket.
+                Asker::Program | Asker::Daemon => is_shown(*command, Some(&Asker::Worker)),
+                Asker::Master => false,
+            };
+            assert!(is_elsewhere || is_shown(*command, Some(asker)), "{command} of {asker:?}");
+        }
+    }
 }
 
 #[test]

@@ -12,19 +12,26 @@
 #![doc = include_str!("frames.md")]
 
 mod command;
+mod commands;
 mod deframer;
 mod error;
 #[cfg(test)]
 mod examples;
 pub mod frame;
-mod request;
+mod payload;
 
 use crate::limits;
 pub use crate::system::json;
-pub use command::{Command, CommandField};
-pub use deframer::{Deframer, FrameError, Limits, Message, longest};
+pub use command::CommandField;
+pub use commands::{
+    AgentGroups, AgentGroupsOutcome, AgentInfo, AgentInfoOutcome, Api, Asker, Check, Command, Delivery, Link, NotTaken,
+    Order, Own, Question, Redirected, Request, Sync, Transfer, longest,
+};
+pub use deframer::{Deframer, FrameError, Limits, Message};
 pub use error::{Class, ErrorObject};
-pub use request::{Hello, MalformedRequest, NO_TASK, Request, Routed};
+pub use payload::{
+    Chunk, Ended, Failure, FileEnd, Hello, MalformedRequest, NO_TASK, Payload, Routed, SendFile, StringChunk,
+};
 
 /// The largest payload that travels in one frame, 5 MiB; also the length of a fragment with its header.
 pub const FRAME_LIMIT: usize = 5 * 1024 * 1024;

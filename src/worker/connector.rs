@@ -130,7 +130,7 @@ fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String
     }
     *worker.lost.write() = node.clock.wall();
     *worker.master.write() = None;
-    node.waiting.lost(&master.0, "the connection to the master was lost before it had answered");
+    worker.services.waiting.lost(&master.0, "the connection to the master was lost before it had answered");
     for task in tasks? {
         // A task that panicked has ended the process.
         let _ = task.join();
@@ -241,11 +241,15 @@ fn start_tasks(
     )?;
     start(
         "agent_info",
-        Box::new(move |this, master| agent_info::Thread::new(&this.node, master, lines.agent_info).run()),
+        Box::new(move |this, master| {
+            agent_info::Thread::new(&this.node, this.services.agents.clone(), master, lines.agent_info).run()
+        }),
     )?;
     start(
         "agent_groups",
-        Box::new(move |this, master| agent_groups::Thread::new(&this.node, master).run(&lines.agent_groups)),
+        Box::new(move |this, master| {
+            agent_groups::Thread::new(&this.node, this.services.agents.clone(), master).run(&lines.agent_groups)
+        }),
     )?;
     start("keep_alive", Box::new(|this, master| keep_alive::worker::run(&this.node, master)))?;
     Ok(tasks)

@@ -15,6 +15,7 @@ use crate::{
     connection::Connection,
     files::Scanner,
     node::Node,
+    services::Services,
     sockets::Endpoint,
     system::{thread, wakeup::Wakeup},
     tasks::integrity::worker::{Files, Reload},
@@ -24,6 +25,8 @@ use crate::{
 pub struct Worker {
     /// The node.
     pub node: Arc<Node>,
+    /// Its services.
+    pub services: Arc<Services>,
     /// Its files.
     pub files: Files,
     /// The connection to the master, and since when there is one.
@@ -38,13 +41,14 @@ pub struct Worker {
 
 impl Worker {
     /// The worker of `node`, not yet connected.
-    pub fn new(node: Arc<Node>) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, services: Arc<Services>) -> Arc<Self> {
         let scanner = Scanner::new(node.home.path(), node.items.clone());
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
         let files = Files::new(scanner, Reload::new(analysis));
         let lost = RwLock::new(node.metrics.started);
         Arc::new(Self {
             node,
+            services,
             files,
             master: RwLock::default(),
             failure: RwLock::default(),

@@ -6,11 +6,11 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    connection::{Connection, FileLimits, FileRefused, IncomingFiles, ReceivedFile},
+    connection::{FileLimits, FileRefused, IncomingFiles, ReceivedFile, Reply},
     files::JOURNAL,
     logging::{Scope, info},
     node::Node,
-    wire::{Command, Request},
+    wire::{Chunk, Command, FileEnd, Transfer},
 };
 
 /// Where a path begins, without its leading slash.
@@ -36,25 +36,30 @@ impl Parcels {
         Self { files: IncomingFiles::new(directory.clone(), PREFIX.into(), limits), directory }
     }
 
-    /// Answers `request` if it belongs to such a file, that is if its path names one in the directory itself.
-    pub fn request(&mut self, connection: &Connection, counter: u32, request: &Request<'_>, scope: &Scope) -> bool {
+    /// Whether a request belongs to such a file, that is if its path names one in the directory itself.
+    pub fn is_for(request: &Transfer<'_>) -> bool {
+        match request {
+            Transfer::NewFile(path)
+            | Transfer::FileUpdate(Chunk { path, .. })
+            | Transfer::FileEnd(FileEnd { path, .. }) => name(path).is_some(),
+            Transfer::NewString(_) | Transfer::StringUpdate(_) | Transfer::StringFailed(_) => false,
+        }
+    }
+
+    /// Answers a request for which [`Parcels::is_for`] holds.
+    pub fn request(&mut self, reply: Reply, request: Transfer<'_>, scope: &Scope) {
         let (result, command, text) = match request {
-            Request::NewFile(path) if name(path).is_some() => {
-                (self.begin(path), Command::OkFile, "Ready to receive new file")
-            }
-            Request::FileUpdate { path, data } if name(path).is_some() => {
-                (self.files.append(path, data), Command::Ok, "File updated")
-            }
-            Request::FileEnd { path, sha256 } if name(path).is_some() => {
+            Transfer::NewFile(path) => (self.begin(path), Command::OkFile, "Ready to receive new file"),
+            Transfer::FileUpdate(Chunk { path, data }) => (self.files.append(path, data), Command::Ok, "File updated"),
+            Transfer::FileEnd(FileEnd { path, sha256 }) => {
                 (self.end(path, sha256, scope), Command::Ok, "File received correctly")
             }
-            _ => return false,
+            Transfer::NewString(_) | Transfer::StringUpdate(_) | Transfer::StringFailed(_) => return reply.unknown(),
         };
         match result {
-            Ok(()) => connection.answer(counter, command, text),
-            Err(refused) => connection.answer(counter, Command::Err, refused.payload()),
+            Ok(()) => reply.answer(command, text),
+            Err(refused) => reply.answer(Command::Err, refused.payload()),
         }
-        true
     }
 
     fn begin(&mut self, path: &[u8]) -> Result<(), FileRefused> {

@@ -6,18 +6,24 @@ use crossbeam_channel::Sender;
 
 use super::{Worker, parcels::Parcels};
 use crate::{
-    connection::{Connection, FileLimits, Handler, IncomingFiles},
+    api,
+    connection::{FileLimits, Handler, IncomingFiles, Reply},
     drift::Outline,
     limits::FILES,
     logging::{Scope, debug, error, scope},
+    questions::{Later, node_keys::NodeKeys},
     redirection::{self, Kind},
-    session::{self, Later, Transfers, keys::NodeKeys, native::Features, unknown_command},
+    services::Services,
+    session::{Transfers, native::Features},
     tasks::{
         agent_groups_send::worker as agent_groups,
         agent_info::worker as agent_info,
         integrity::worker::{self as integrity, Busy},
     },
-    wire::{Command, ErrorObject, Message, NO_TASK, Request},
+    wire::{
+        AgentGroups, AgentInfoOutcome, Asker, Command, ErrorObject, Failure, Link, Message, NO_TASK, Own, Redirected,
+        Request, Sync,
+    },
 };
 
 /// Handles the requests of the master.
@@ -29,8 +35,7 @@ pub struct Peer {
     inboxes: Inboxes,
     told: Sender<String>,
     permitted: Features,
-    /// What the master asks and what takes long.
-    long: Later,
+    later: Later,
 }
 
 /// The session's ends of the lines to the rooms.
@@ -52,119 +57,67 @@ impl Peer {
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
         let scope = scope(&format!("Worker {name}"), "Main");
         let (transfers, parcels) = (Transfers::new(files), Parcels::new(node));
-        let permitted = Features::permitted(&node.settings.link);
-        Self { worker: worker.clone(), scope, transfers, parcels, inboxes, told, permitted, long: Later::default() }
+        let (permitted, later) = (Features::permitted(&node.settings.link), Later::new(&node.requests));
+        Self { worker: worker.clone(), scope, transfers, parcels, inboxes, told, permitted, later }
     }
 }
 
 impl Handler for Peer {
-    fn request(&mut self, connection: &Connection, message: Message) {
-        let Message { counter, command, body, .. } = message;
+    fn request(&mut self, reply: Reply, message: Message) {
+        let Message { command, body, .. } = message;
         debug!(self.scope, "Command received: 'b'{command}''");
-        let request = match Request::parse(command, &body) {
+        let request = match Request::parse(Asker::Master, command, &body) {
             Ok(request) => request,
-            Err(malformed) => {
-                return connection.refuse(counter, &ErrorObject::unexpected(malformed.to_string()));
-            }
+            Err(why) => return reply.not_taken(why),
         };
-        if self.parcels.request(connection, counter, &request, &self.scope) {
-            return;
-        }
-        if self.transfers.request(connection, counter, &request, self.inboxes.integrity.expects_file()) {
-            return;
-        }
         match request {
-            Request::Echo => {
-                drop(request);
-                connection.answer(counter, Command::Ok, body);
-            }
-            Request::EchoMaster => {
-                drop(request);
-                connection.answer(counter, Command::OkClient, body);
-            }
-            Request::IntegrityInSync => {
-                connection.answer(counter, Command::Ok, "Thanks");
-                self.told_integrity(|inbox| inbox.in_sync());
-            }
-            Request::IntegritySync => {
-                // What belongs to an earlier synchronisation and was never named is not wanted any more.
-                self.transfers.files.clear();
-                match self.inboxes.integrity.sync_begins() {
-                    Ok(task) => connection.answer(counter, Command::Ok, task),
-                    Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
-                }
-            }
-            Request::IntegritySyncEnd(ended) => {
-                let known =
-                    self.inboxes.integrity.knows(ended.task).then(|| self.transfers.files.take(ended.path)).flatten();
-                let Some(file) = known else {
-                    let what = format!("{} {}", ended.task, String::from_utf8_lossy(ended.path));
-                    return connection.refuse(counter, &ErrorObject::cluster(3027, what));
-                };
-                connection.answer(counter, Command::Ok, "File correctly received");
-                self.told_integrity(|inbox| inbox.archive(file));
-            }
-            Request::IntegritySyncFailed { task, error } => {
-                self.transfers.files.clear();
-                connection.answer(counter, Command::Ok, "Error received");
-                if self.inboxes.integrity.knows(task) {
-                    self.told_integrity(|inbox| inbox.sync_failed(error));
-                } else if task == NO_TASK {
-                    self.told_integrity(|inbox| inbox.check_failed(error));
-                } else {
-                    error!(self.scope, "The master could not synchronise: '{error}'");
-                }
-            }
-            Request::AgentInfoEnd(report) => {
-                connection.answer(counter, Command::Ok, "Thanks");
-                self.inboxes.agent_info.outcome(report, false);
-            }
-            Request::AgentInfoFailed(reason) => {
-                connection.answer(counter, Command::Ok, "Thanks");
-                self.inboxes.agent_info.outcome(reason, true);
-            }
-            Request::AgentGroups { id, whole } => {
-                match self.inboxes.agent_groups.message(id, self.transfers.strings.take(id), whole) {
-                    // The id of the string is that of the task too.
-                    Ok(()) => connection.answer(counter, Command::Ok, id),
-                    Err(busy) => connection.refuse(counter, &ErrorObject::unexpected(busy.to_string())),
-                }
-            }
-            Request::NodeKeys if self.permitted.keys => {
-                let (node, link) = (self.worker.node.clone(), connection.clone());
-                let own = move || Ok(NodeKeys::own(&node, Some(&link)).to_json());
-                self.long.answer(&self.worker.node.requests, connection, counter, own);
-            }
-            Request::IntegrityChanged => {
-                connection.answer(counter, Command::Ok, "Thanks");
-                self.inboxes.integrity.changed();
-            }
-            Request::Outline(nonce) if self.permitted.outline => {
-                let (worker, nonce) = (self.worker.clone(), nonce.to_vec());
-                let work = move || Outline::answer(&worker.node, &nonce, worker.files.reload.last());
-                self.long.answer(&self.worker.node.requests, connection, counter, work);
-            }
-            Request::SendSyncResult(result) => {
-                connection.answer(counter, Command::Ok, "Response forwarded to worker");
-                let answer = self.transfers.take_string(result.content);
-                redirection::answered(&self.worker.node, connection, result.name, answer);
-            }
-            Request::SendSyncFailed(failure) => {
-                connection.answer(counter, Command::Ok, "SendSync error forwarded to worker");
-                redirection::failed(&self.worker.node, connection, failure, Kind::is_send);
-            }
-            Request::Api(payload) => session::api::request(&self.worker.node, connection, counter, payload),
-            Request::ApiResult(result) => {
-                let answer = self.transfers.take_string(result.content);
-                session::api::result(&self.worker.node, connection, counter, result.name, answer);
-            }
-            Request::ApiFailed(failure) => session::api::failed(&self.worker.node, connection, counter, failure),
-            Request::CancelTask { task, error } => {
+            Request::Link(Link::Echo) => reply.ok(body),
+            Request::Link(Link::EchoMaster) => reply.answer(Command::OkClient, body),
+            Request::Link(Link::CancelTask(Failure { task, error })) => {
                 // What a worker sends is a manifest: it is gone before anybody can cancel it.
                 error!(self.scope, "The master cancelled the task {task}: '{error}'");
-                connection.answer(counter, Command::Ok, "Request received correctly");
+                reply.ok("Request received correctly");
             }
-            _ => unknown_command(connection, counter, command),
+            Request::Transfer(transfer) if Parcels::is_for(&transfer) => {
+                self.parcels.request(reply, transfer, &self.scope);
+            }
+            Request::Transfer(transfer) => {
+                self.transfers.request(reply, transfer, self.inboxes.integrity.expects_file());
+            }
+            Request::Sync(request) => self.sync(reply, request),
+            Request::AgentInfoOutcome(outcome) => {
+                let (payload, failed) = match outcome {
+                    AgentInfoOutcome::AgentInfoEnd(report) => (report, false),
+                    AgentInfoOutcome::AgentInfoFailed(reason) => (reason, true),
+                };
+                reply.ok("Thanks");
+                self.inboxes.agent_info.outcome(payload, failed);
+            }
+            Request::AgentGroups(request) => {
+                let (id, whole) = match request {
+                    AgentGroups::AgentGroups(id) => (id, false),
+                    AgentGroups::AgentGroupsWhole(id) => (id, true),
+                };
+                match self.inboxes.agent_groups.message(id, self.transfers.strings.take(id), whole) {
+                    // The id of the string is that of the task too.
+                    Ok(()) => reply.ok(id),
+                    Err(busy) => reply.fail(busy),
+                }
+            }
+            Request::Own(request) => self.own(reply, request),
+            Request::Redirected(request) => self.redirected(reply, request),
+            Request::Api(request) => {
+                let Services { api, waiting, .. } = &*self.worker.services;
+                let peer = api::peer::Peer { node: &self.worker.node, api, waiting };
+                peer.request(reply, request, |id| self.transfers.take_string(id));
+            }
+            Request::Link(_)
+            | Request::Check(_)
+            | Request::AgentInfo(_)
+            | Request::AgentGroupsOutcome(_)
+            | Request::Question(_)
+            | Request::Order(_)
+            | Request::Delivery(_) => reply.unknown(),
         }
     }
 
@@ -175,7 +128,81 @@ impl Handler for Peer {
 }
 
 impl Peer {
-    fn told_integrity(&mut self, tell: impl FnOnce(&mut integrity::Inbox) -> Result<(), Busy>) {
+    fn sync(&mut self, reply: Reply, request: Sync<'_>) {
+        match request {
+            Sync::IntegrityChanged => {
+                reply.ok("Thanks");
+                self.inboxes.integrity.changed();
+            }
+            Sync::IntegrityInSync => {
+                reply.ok("Thanks");
+                self.tell_integrity(|inbox| inbox.in_sync());
+            }
+            Sync::IntegritySync => {
+                // What belongs to an earlier synchronisation and was never named is not wanted any more.
+                self.transfers.files.clear();
+                match self.inboxes.integrity.sync_begins() {
+                    Ok(task) => reply.ok(task),
+                    Err(busy) => reply.fail(busy),
+                }
+            }
+            Sync::IntegritySyncEnd(ended) => {
+                let known =
+                    self.inboxes.integrity.knows(ended.task).then(|| self.transfers.files.take(ended.path)).flatten();
+                let Some(file) = known else {
+                    let what = format!("{} {}", ended.task, String::from_utf8_lossy(ended.path));
+                    return reply.refuse(&ErrorObject::cluster(3027, what));
+                };
+                reply.ok("File correctly received");
+                self.tell_integrity(|inbox| inbox.archive(file));
+            }
+            Sync::IntegritySyncFailed(Failure { task, error }) => {
+                self.transfers.files.clear();
+                reply.ok("Error received");
+                if self.inboxes.integrity.knows(task) {
+                    self.tell_integrity(|inbox| inbox.sync_failed(error));
+                } else if task == NO_TASK {
+                    self.tell_integrity(|inbox| inbox.check_failed(error));
+                } else {
+                    error!(self.scope, "The master could not synchronise: '{error}'");
+                }
+            }
+        }
+    }
+
+    /// What only a node of ours asks, and only if this one may tell it.
+    fn own(&self, reply: Reply, request: Own<'_>) {
+        let worker = self.worker.clone();
+        match request {
+            Own::NodeKeys if self.permitted.keys => {
+                let link = reply.connection().clone();
+                self.later.answer(reply, move || Ok(NodeKeys::own(&worker.node, Some(&link)).to_json()));
+            }
+            Own::Outline(nonce) if self.permitted.outline => {
+                let nonce = nonce.to_vec();
+                self.later.answer(reply, move || Outline::answer(&worker.node, &nonce, worker.files.reload.last()));
+            }
+            _ => reply.unknown(),
+        }
+    }
+
+    fn redirected(&mut self, reply: Reply, request: Redirected<'_>) {
+        let (waiting, master) = (&self.worker.services.waiting, reply.connection().clone());
+        match request {
+            Redirected::SendSyncResult(result) => {
+                reply.ok("Response forwarded to worker");
+                let answer = self.transfers.take_string(result.content);
+                redirection::answered(waiting, &master, result.name, answer);
+            }
+            Redirected::SendSyncFailed(failure) => {
+                reply.ok("SendSync error forwarded to worker");
+                redirection::failed(waiting, &master, failure, Kind::is_send);
+            }
+            Redirected::SendSync(_) | Redirected::SendAsync(_) => reply.unknown(),
+        }
+    }
+
+    fn tell_integrity(&mut self, tell: impl FnOnce(&mut integrity::Inbox) -> Result<(), Busy>) {
         if let Err(busy) = tell(&mut self.inboxes.integrity) {
             error!(self.scope, "A message of the master is lost: {busy}");
         }

@@ -171,7 +171,7 @@ fn nodes_may_meet_over_ipv6() {
     config.cluster.nodes = vec!["::1".to_owned()];
     let worker = Node::with_config(config, worker_home, &clock);
     advance_until(&hand, SECOND, "the file arrives", || worker.home.read("etc/rules/a.xml").is_some());
-    assert!(master.as_master().nodes(b"{}").unwrap().contains("\"ip\": \"::1\""));
+    assert!(master.as_master().questions.nodes(b"{}").unwrap().contains("\"ip\": \"::1\""));
 }
 
 #[test]

@@ -50,23 +50,24 @@ impl<'a> Exchange<'a> {
     /// The result, if `message` carries it. What belongs to nothing that was asked is passed over.
     fn take(&mut self, message: Message) -> Result<Option<Vec<u8>>, AskError> {
         let Message { counter, command, body, .. } = message;
-        match command.name() {
-            b"control_res" => self.delivered(counter, body).map(Some),
+        let delivered = self.asked == Command::SendAsync && self.forwarded;
+        match Command::named(command.name()) {
+            Some(Command::ControlResult) => self.delivered(counter, body).map(Some),
             // Whatever its counter is: nothing else of these names can come now.
-            b"ok" if self.asked == Command::SendAsync && self.forwarded => {
+            Some(Command::Ok) if delivered => {
                 let _ = self.send(counter, Command::Ok, b"Sendsync response received");
                 Ok(Some(body))
             }
-            b"err" if self.asked == Command::SendAsync && self.forwarded => {
+            Some(Command::Err) if delivered => {
                 let _ = self.send(counter, Command::Ok, b"Error response received");
                 Err(AskError::Refused(ErrorObject::from_payload(&body)))
             }
             _ if counter != self.counter || !command.is_answer() => Ok(None),
-            b"ok" if body == FORWARDED || self.asked == Command::SendAsync && body == QUEUED => {
+            Some(Command::Ok) if body == FORWARDED || self.asked == Command::SendAsync && body == QUEUED => {
                 self.forwarded = true;
                 Ok(None)
             }
-            b"ok" => Ok(Some(body)),
+            Some(Command::Ok) => Ok(Some(body)),
             _ => Err(AskError::Refused(ErrorObject::from_payload(&body))),
         }
     }

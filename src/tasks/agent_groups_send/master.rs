@@ -73,12 +73,7 @@ pub struct LastSent {
 
 impl AgentGroups {
     /// For a worker that has just been accepted.
-    pub fn new(node: Arc<Node>, worker: &str, connection: Connection) -> Arc<Self> {
-        let agents = node.agents.clone();
-        Self::with(node, worker, connection, agents)
-    }
-
-    fn with(node: Arc<Node>, worker: &str, connection: Connection, agents: Store) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, agents: Store, worker: &str, connection: Connection) -> Arc<Self> {
         let way = |task, subtag: &str, command| Way {
             turns: node.turns(task, scope(&format!("Worker {worker}"), subtag)),
             command,
@@ -254,7 +249,7 @@ mod tests {
     #[test]
     fn a_panic_is_counted_and_the_next_turn_may_send() {
         let pair = Pair::new();
-        let groups = AgentGroups::with(pair.shared_node(), "w", pair.master.clone(), Store::new(Panics::default()));
+        let groups = AgentGroups::new(pair.shared_node(), Store::new(Panics::default()), "w", pair.master.clone());
         for failures in 1..=2 {
             pair.hand.advance(pair.node().settings.master.sync_agent_groups);
             groups.send_whole().unwrap();

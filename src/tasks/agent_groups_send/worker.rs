@@ -68,13 +68,13 @@ pub struct Thread<'a> {
 
 impl<'a> Thread<'a> {
     /// For one connection.
-    pub fn new(node: &'a Node, master: &'a Connection) -> Self {
+    pub fn new(node: &'a Node, agents: Store, master: &'a Connection) -> Self {
         let tag = format!("Worker {}", node.cluster.node_name);
         let turns = Arc::new([
             node.turns(Task::AgentGroups, scope(&tag, "Agent-groups recv")),
             node.turns(Task::AgentGroupsFull, scope(&tag, "Agent-groups recv full")),
         ]);
-        Self { node, agents: node.agents.clone(), master, turns, mismatches: 0, groups: None }
+        Self { node, agents, master, turns, mismatches: 0, groups: None }
     }
 
     /// Runs until the connection closes.
@@ -221,8 +221,7 @@ mod tests {
     fn after_a_panic_the_master_is_told_that_nothing_was_stored() {
         let pair = Pair::new();
         let (inbox, messages) = channel();
-        let mut worker = Thread::new(pair.node(), &pair.master);
-        worker.agents = Store::new(Panics::default());
+        let worker = Thread::new(pair.node(), Store::new(Panics::default()), &pair.master);
         std::thread::scope(|scope| {
             scope.spawn(move || worker.run(&messages));
             for (whole, command) in [(false, "syn_w_g_err "), (true, "syn_wgc_err ")] {

@@ -66,12 +66,7 @@ pub struct LastStored {
 
 impl AgentInfo {
     /// For a worker that has just been accepted.
-    pub fn new(node: Arc<Node>, worker: &str, connection: Connection) -> Arc<Self> {
-        let agents = node.agents.clone();
-        Self::with(node, worker, connection, agents)
-    }
-
-    fn with(node: Arc<Node>, worker: &str, connection: Connection, agents: Store) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, agents: Store, worker: &str, connection: Connection) -> Arc<Self> {
         let turns = node.turns(Task::AgentInfo, scope(&format!("Worker {worker}"), "Agent-info sync"));
         Arc::new(Self { node, agents, connection, turns, last: Mutex::default() })
     }
@@ -187,7 +182,7 @@ mod tests {
     #[test]
     fn after_a_panic_the_worker_is_told_and_the_next_message_is_taken() {
         let pair = Pair::new();
-        let info = AgentInfo::with(pair.shared_node(), "w", pair.master.clone(), Store::new(Panics::default()));
+        let info = AgentInfo::new(pair.shared_node(), Store::new(Panics::default()), "w", pair.master.clone());
         for failures in 1..=2 {
             assert!(info.permission());
             let content = br#"{"set_data_command": "", "payload": {}, "chunks": ["x"]}"#.to_vec();

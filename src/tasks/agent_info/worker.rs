@@ -78,14 +78,13 @@ pub struct Thread<'a> {
 
 impl<'a> Thread<'a> {
     /// For one connection.
-    pub fn new(node: &'a Node, master: &'a Connection, outcomes: Outcomes) -> Self {
+    pub fn new(node: &'a Node, agents: Store, master: &'a Connection, outcomes: Outcomes) -> Self {
         let scope = scope(&format!("Worker {}", node.cluster.node_name), "Agent-info sync");
         let form = form(node.settings.version);
         // A process that was killed has left it.
         let forgot = node.home.agent_info_under_way().exists();
         let turns = Arc::new(node.turns(Task::AgentInfo, scope));
-        let (agents, lost) = (node.agents.clone(), Vec::new());
-        Self { node, agents, master, outcomes, form, turns, lost, forgot, not_stored: 0 }
+        Self { node, agents, master, outcomes, form, turns, lost: Vec::new(), forgot, not_stored: 0 }
     }
 
     /// Runs until the connection closes.
@@ -245,9 +244,8 @@ mod tests {
     fn after_a_panic_all_is_sent_again() {
         let pair = Pair::new();
         let (_inbox, outcomes) = channel();
-        let mut worker = Thread::new(pair.node(), &pair.master, outcomes);
         let (database, asked) = Panics::telling();
-        worker.agents = Store::new(database);
+        let worker = Thread::new(pair.node(), Store::new(database), &pair.master, outcomes);
         std::thread::scope(|scope| {
             scope.spawn(move || worker.run());
             loop {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 pub use self::log::{Log, Parcel};
 use crate::{
-    agents::Error,
+    agents::{Error, Store},
     logging::{debug, error, info, scope},
     metrics::Task,
     node::Node,
@@ -65,7 +65,7 @@ impl LocalAgentGroups {
     }
 
     /// The thread: runs until the node stops. `connected` gives the workers whose link is settled.
-    pub fn run<W: Recipient>(self: &Arc<Self>, node: &Node, connected: impl Fn() -> Vec<W>) {
+    pub fn run<W: Recipient>(self: &Arc<Self>, node: &Node, agents: &Store, connected: impl Fn() -> Vec<W>) {
         let turns = node.turns(Task::LocalAgentGroups, scope("Master", "Local agent-groups"));
         let delay = node.settings.master.agent_group_start_delay;
         info!(
@@ -79,7 +79,7 @@ impl LocalAgentGroups {
         loop {
             let workers = connected();
             if !workers.is_empty() {
-                self.forgetting_failures(&turns, || self.turn(node, &turns, &workers));
+                self.forgetting_failures(&turns, || self.turn(agents, &turns, &workers));
                 memory::give_back();
             }
             select! {
@@ -98,19 +98,19 @@ impl LocalAgentGroups {
         }
     }
 
-    fn turn(self: &Arc<Self>, node: &Node, turns: &Turns, workers: &[impl Recipient]) -> Result<(), Error> {
+    fn turn(self: &Arc<Self>, agents: &Store, turns: &Turns, workers: &[impl Recipient]) -> Result<(), Error> {
         let begun = turns.start();
-        let changes = node.agents.take_group_changes()?;
+        let changes = agents.take_group_changes()?;
         let took = turns.since(begun).as_secs_f64();
         debug!(turns.scope(), "Obtained {} chunks of data in {took:.3}s.", changes.chunks.len());
         self.log.lock().push(changes);
         // One that knows too little gets everything, which is read once for all of these.
         let lacks_history = |worker: &&_| self.log.lock().lacks_history(Recipient::name(*worker));
         let whole = match workers.iter().find(lacks_history) {
-            Some(_) => Some(Arc::new(node.agents.all_groups(true)?.chunks)),
+            Some(_) => Some(Arc::new(agents.all_groups(true)?.chunks)),
             None => None,
         };
-        let names = self.names(node)?;
+        let names = self.names(agents)?;
         turns.finish(begun, "");
         for worker in workers {
             let takes_names = worker.takes_group_names() && names.len() <= message::GROUPS;
@@ -123,8 +123,8 @@ impl LocalAgentGroups {
     }
 
     /// The names of all groups now.
-    fn names(&self, node: &Node) -> Result<Arc<Vec<String>>, Error> {
-        let names = node.agents.group_names()?;
+    fn names(&self, agents: &Store) -> Result<Arc<Vec<String>>, Error> {
+        let names = agents.group_names()?;
         let mut known = self.names.lock();
         if **known != names {
             *known = Arc::new(names);

@@ -134,7 +134,7 @@ impl Node {
 
     /// What a master tells of one worker.
     pub fn health(&self, worker: &str) -> Value {
-        let health: Value = serde_json::from_str(&self.as_master().health(b"null").unwrap()).unwrap();
+        let health: Value = serde_json::from_str(&self.as_master().questions.health(b"null").unwrap()).unwrap();
         health["nodes"][worker].clone()
     }
 

@@ -1,19 +1,16 @@
-//! How each node stands that this master knows, and the forgetting of those that are gone for good.
+//! How each node stands that a master knows.
 
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::{
-    Master, Member,
+    ConnectedWorker, Registry,
     away::{Away, Left},
-    registry::NotForgotten,
 };
 use crate::{
-    logging::{info, scope, warn},
+    logging::{scope, warn},
+    node::Node,
     system::clock::utc,
     verdict::{Listed, Verdict, of_files, order},
-    wire::{Class, ErrorObject, json},
 };
 
 /// A node that the master knows, and how it stands.
@@ -29,17 +26,30 @@ pub struct Known {
     /// The judgement of it.
     pub verdict: Verdict,
     /// The worker, if it is connected.
-    pub worker: Option<Arc<Member>>,
+    pub worker: Option<Arc<ConnectedWorker>>,
 }
 
 impl Known {
+    /// The master itself.
+    fn own(node: &Node) -> Self {
+        let cluster = &node.cluster;
+        Self {
+            name: cluster.node_name.clone(),
+            node_type: cluster.node_type.to_string(),
+            version: node.settings.version.to_string(),
+            address: cluster.master().to_owned(),
+            verdict: Verdict { reason: node.misplaced.get().cloned(), ..Verdict::in_sync(Some(node.metrics.started)) },
+            worker: None,
+        }
+    }
+
     /// As it is told at the control socket.
     pub fn into_listed(self) -> Listed {
         Listed::new([self.name, self.node_type, self.version, self.address], self.verdict)
     }
 }
 
-impl Member {
+impl ConnectedWorker {
     /// The judgement of a worker that is connected.
     pub fn verdict(&self) -> Verdict {
         let now = self.integrity.clock().wall();
@@ -47,11 +57,11 @@ impl Member {
     }
 }
 
-impl Master {
-    /// All nodes that this master knows, itself too, in the order of [`Listed::order`].
-    pub fn known(&self) -> Vec<Known> {
-        let (connected, away) = self.registry.all();
-        let mut nodes = vec![self.own()];
+impl Registry {
+    /// All nodes that the master of `node` knows, itself too, in the order of [`Listed::order`].
+    pub fn known(&self, node: &Node) -> Vec<Known> {
+        let (connected, away) = self.all();
+        let mut nodes = vec![Known::own(node)];
         nodes.extend(connected.into_iter().map(|worker| {
             let hello = worker.hello.clone();
             Known {
@@ -76,26 +86,11 @@ impl Master {
         nodes
     }
 
-    fn own(&self) -> Known {
-        let cluster = &self.node.cluster;
-        Known {
-            name: cluster.node_name.clone(),
-            node_type: cluster.node_type.to_string(),
-            version: self.node.settings.version.to_string(),
-            address: cluster.master().to_owned(),
-            verdict: Verdict {
-                reason: self.node.misplaced.get().cloned(),
-                ..Verdict::in_sync(Some(self.node.metrics.started))
-            },
-            worker: None,
-        }
-    }
-
     /// The connection of `worker` has ended for this reason. Whether it was registered until now.
-    pub(super) fn leaves(&self, worker: &Member, reason: &str) -> bool {
+    pub fn leaves(&self, node: &Node, worker: &ConnectedWorker, reason: &str) -> bool {
         // The end of this master is not theirs: whoever does not come back is away since it has started again.
-        let left = (!self.node.shutdown.ordered()).then(|| Left::new(self.node.clock.wall(), reason));
-        let Some(forgotten) = self.registry.remove(worker, left) else { return false };
+        let left = (!node.shutdown.ordered()).then(|| Left::new(node.clock.wall(), reason));
+        let Some(forgotten) = self.remove(worker, left) else { return false };
         if let Some(Away { name, left, .. }) = forgotten {
             let since = left.map_or_else(|| "a while".to_owned(), |left| utc(left.since));
             warn!(
@@ -105,26 +100,5 @@ impl Master {
             );
         }
         true
-    }
-
-    /// The answer to `forget_node` for the worker whose name is in this JSON text: what was known of it.
-    ///
-    /// # Errors
-    /// When no worker has the name, or it is connected; the asking person is at fault.
-    pub fn forget(&self, name: &[u8]) -> Result<String, ErrorObject> {
-        let name: String =
-            serde_json::from_slice(name).map_err(|error| ErrorObject::unexpected(format!("the name: {error}")))?;
-        let away = self.registry.forget(&name).map_err(|error| match error {
-            NotForgotten::Connected => ErrorObject::cluster(
-                3000,
-                format!("{name} is connected: stop it there first; forgotten, it would be known again at once"),
-            ),
-            NotForgotten::Unknown => ErrorObject::new(Class::NotFound, 1730),
-        })?;
-        self.integrity.deletions.forget(&name);
-        info!(scope("Master", "Nodes"), "Forgotten by 'cluster_control --forget': {name}.");
-        let verdict = away.verdict();
-        let listed = Listed::new([away.name, away.node_type, away.version, away.ip], verdict);
-        Ok(json::text(&json!({"forgotten": listed})))
     }
 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::Member;
+use super::ConnectedWorker;
 use crate::{
     connection::PEER_CLOSED,
     crypto::is_fingerprint,
@@ -69,7 +69,7 @@ impl Left {
 
 impl Away {
     /// What is to be remembered of a worker that is, or was, connected. Slow for a key that has not been named before.
-    pub fn of(worker: &Member) -> Self {
+    pub fn of(worker: &ConnectedWorker) -> Self {
         let key = worker.connection.cipher().map(|cipher| cipher.fingerprint().to_owned());
         let hello = worker.hello.clone();
         let ip = worker.address.to_string();

@@ -1,4 +1,4 @@
-//! The master's part: asks the workers, and compares.
+//! `get_drift`: asks the workers for the outlines of their configurations, and compares these with that of the master.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,15 +8,12 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Nonce, Outline, Ruleset,
-    compare::{Difference, compare},
-    short,
-};
+use super::Questions;
 use crate::{
     config::Setting,
     connection::{Begun, RequestError},
-    master::{Master, Member},
+    drift::{Difference, Nonce, Outline, Ruleset, compare, short},
+    registry::ConnectedWorker,
     system::{human, random},
     wire::{Command, ErrorObject},
 };
@@ -71,30 +68,31 @@ impl NodeDrift {
     }
 }
 
-impl Master {
+impl Questions {
     /// The answer to `get_drift`. Waits for all workers, so never on the reader of a connection.
     ///
     /// # Errors
     /// What is wrong with the question; that others ask without end; or that the master cannot read its own configuration.
-    pub fn drift(&self, question: &[u8]) -> Result<String, ErrorObject> {
+    pub(super) fn drift(&self, question: &[u8]) -> Result<String, ErrorObject> {
+        let node = &self.checks.node;
         let wrong = |error: serde_json::Error| ErrorObject::unexpected(error.to_string());
         let Question { nodes: wanted } = serde_json::from_slice(question).map_err(wrong)?;
         let is_wanted = |name: &str| wanted.is_empty() || wanted.contains(name);
-        let turn = self.comparing.take(&self.node.clock, &self.node.shutdown, TURN);
+        let turn = self.comparing.take(&node.clock, &node.shutdown, TURN);
         let _turn = turn.ok_or_else(|| ErrorObject::unexpected("others compare nodes at the moment; ask again"))?;
         let nonce: Nonce = random::bytes().map_err(|error| ErrorObject::unexpected(error.to_string()))?;
         let workers: Vec<_> =
             self.registry.workers().into_iter().filter(|worker| is_wanted(&worker.hello.node)).collect();
         // All are asked before any is waited for.
         let asked: Vec<_> = workers.iter().map(|worker| ask(worker, &nonce)).collect();
-        let own = Outline::of(&self.node, &nonce, None);
+        let own = Outline::of(node, &nonce, None);
         let settings = own.settings.map_err(ErrorObject::unexpected)?;
         let mut nodes: BTreeMap<String, NodeDrift> = workers
             .iter()
             .zip(asked)
             .map(|(worker, asked)| (worker.hello.node.clone(), judge(&settings, asked)))
             .collect();
-        let master = self.node.cluster.node_name.clone();
+        let master = node.cluster.node_name.clone();
         if is_wanted(&master) {
             let ruleset = Some(own.ruleset);
             nodes.insert(master.clone(), NodeDrift { error: None, differences: Vec::new(), more: false, ruleset });
@@ -106,7 +104,7 @@ impl Master {
 /// A question that is under way, or why there is none.
 type Asked = Result<Begun, String>;
 
-fn ask(worker: &Member, nonce: &Nonce) -> Asked {
+fn ask(worker: &ConnectedWorker, nonce: &Nonce) -> Asked {
     if !worker.is_settled() {
         return Err("it has only just connected; ask again".to_owned());
     }

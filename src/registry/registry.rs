@@ -1,5 +1,5 @@
 //! The workers that the master knows: those that are connected, in the order in which they came, and those that are away,
-//! until they come back or somebody forgets them.
+//! until they come back or a person forgets them.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -7,7 +7,7 @@ use crossbeam_channel::Receiver;
 use parking_lot::RwLock;
 
 use super::{
-    Member,
+    ConnectedWorker,
     away::{Away, Left},
 };
 use crate::{limits::AWAY, system::wakeup::Wakeup};
@@ -20,7 +20,7 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Workers {
-    connected: Vec<Arc<Member>>,
+    connected: Vec<Arc<ConnectedWorker>>,
     /// The longest gone first.
     away: VecDeque<Away>,
 }
@@ -28,7 +28,7 @@ struct Workers {
 /// Why a worker was not registered.
 pub enum NotRegistered {
     /// Another worker has its name.
-    NameTaken(Arc<Member>),
+    NameTaken(Arc<ConnectedWorker>),
     /// As many are connected as `link.max_workers` allows.
     Full,
 }
@@ -57,7 +57,7 @@ impl Registry {
     ///
     /// # Errors
     /// When its name is taken or the registry is full.
-    pub fn add(&self, worker: &Arc<Member>, limit: usize) -> Result<(), NotRegistered> {
+    pub fn add(&self, worker: &Arc<ConnectedWorker>, limit: usize) -> Result<(), NotRegistered> {
         let mut workers = self.workers.write();
         let name = &worker.hello.node;
         if let Some(other) = workers.connected.iter().find(|other| other.hello.node == *name) {
@@ -75,7 +75,7 @@ impl Registry {
 
     /// Takes `worker` off the connected ones, with how it left; another of the same name stays. None if it was not
     /// registered any more, otherwise who was forgotten because too many are away.
-    pub fn remove(&self, worker: &Member, left: Option<Left>) -> Option<Option<Away>> {
+    pub(super) fn remove(&self, worker: &ConnectedWorker, left: Option<Left>) -> Option<Option<Away>> {
         let away = Away { left, ..Away::of(worker) };
         let mut workers = self.workers.write();
         let before = workers.connected.len();
@@ -116,12 +116,12 @@ impl Registry {
     }
 
     /// The worker of this name.
-    pub fn find(&self, name: &str) -> Option<Arc<Member>> {
+    pub fn find(&self, name: &str) -> Option<Arc<ConnectedWorker>> {
         self.workers.read().connected.iter().find(|worker| worker.hello.node == name).cloned()
     }
 
     /// All that are connected now.
-    pub fn workers(&self) -> Vec<Arc<Member>> {
+    pub fn workers(&self) -> Vec<Arc<ConnectedWorker>> {
         self.workers.read().connected.clone()
     }
 
@@ -132,7 +132,7 @@ impl Registry {
     }
 
     /// All that are connected, and all that are not, at one instant.
-    pub fn all(&self) -> (Vec<Arc<Member>>, Vec<Away>) {
+    pub fn all(&self) -> (Vec<Arc<ConnectedWorker>>, Vec<Away>) {
         let workers = self.workers.read();
         (workers.connected.clone(), workers.away.iter().cloned().collect())
     }

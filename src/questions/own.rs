@@ -1,11 +1,9 @@
-//! What every node tells of itself: `get_config` and `get_hash` (`spec/protocol.md` 13.3, 13.4), and `node_keys`.
+//! What a node tells of itself: `get_config` and `get_hash` (`spec/protocol.md` 13.3, 13.4).
 
-use super::Role;
 use crate::{
     config::{Secret, settings::RULESET_KEYS},
-    files::{ChecksumKind, Entry},
+    files::{ChecksumKind, Entry, Manifest},
     node::Node,
-    session::keys::NodeKeys,
     system::hex::hex,
     wire::json,
 };
@@ -29,22 +27,8 @@ pub fn config(node: &Node) -> Secret {
     text
 }
 
-/// Which keys this node has, by their fingerprints.
-pub fn keys(role: &Role) -> String {
-    let link = match role {
-        Role::Master(_) => None,
-        Role::Worker(worker) => worker.master(),
-    };
-    NodeKeys::own(role.node(), link.as_ref()).to_json()
-}
-
-/// The BLAKE2b-512 of each file of the ruleset, calculated now with the cache of the integrity threads.
-pub fn hash(role: &Role) -> String {
-    let scan = match role {
-        Role::Master(master) => master.local_integrity.scan(ChecksumKind::Blake2b),
-        Role::Worker(worker) => worker.files.scanner.lock().scan(true),
-    };
-    let manifest = scan.manifest;
+/// The BLAKE2b-512 of each file of the ruleset, as this manifest has them.
+pub fn hash(manifest: &Manifest) -> String {
     let ruleset = manifest.entries().iter().filter(|entry| RULESET_KEYS.contains(&manifest.key_of(entry)));
     let member = |entry: &Entry| {
         let sum = entry.checksum(ChecksumKind::Blake2b).unwrap_or_default();

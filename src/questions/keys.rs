@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Master, Member};
+use super::{
+    Questions,
+    node_keys::{ClusterKeys, NodeKeys},
+};
 use crate::{
     connection::Begun,
-    session::keys::{ClusterKeys, NodeKeys},
+    registry::ConnectedWorker,
     system::clock::iso_utc,
     wire::{Command, json},
 };
@@ -13,16 +16,17 @@ use crate::{
 /// How long the workers may take to tell their keys.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-impl Master {
+impl Questions {
     /// The answer to `get_keys`. Workers that can tell their keys are asked, all at a time. Who is away cannot be asked, and
     /// counts until somebody forgets it: it may come back with an old key.
-    pub fn keys(&self) -> String {
-        let ask = |worker: &Member| {
+    pub(super) fn keys(&self) -> String {
+        let node = &self.checks.node;
+        let ask = |worker: &ConnectedWorker| {
             let knows = worker.is_settled() && worker.features().keys;
             knows.then(|| worker.connection.begin_at_once(PATIENCE, Command::NodeKeys, ""))
         };
         let asked: Vec<_> = self.registry.workers().into_iter().map(|worker| (ask(&worker), worker)).collect();
-        let mut items = vec![NodeKeys::own(&self.node, None)];
+        let mut items = vec![NodeKeys::own(node, None)];
         for (asked, worker) in asked {
             let silent = NodeKeys::silent(&worker.hello.node, &worker.hello.node_type, Some(&worker.connection));
             let answer = asked.and_then(|begun| begun.and_then(Begun::wait).ok());
@@ -35,7 +39,7 @@ impl Master {
         let (_, mut away) = self.registry.all();
         away.retain(|away| items.iter().all(|item| item.name != away.name));
         items.extend(away.into_iter().map(|away| NodeKeys {
-            left: Some(iso_utc(away.left.as_ref().map_or_else(|| self.node.clock.wall(), |left| left.since))),
+            left: Some(iso_utc(away.left.as_ref().map_or_else(|| node.clock.wall(), |left| left.since))),
             link: away.key,
             ..NodeKeys::silent(&away.name, &away.node_type, None)
         }));

@@ -1,12 +1,10 @@
 //! `get_health`: the workers and when each of their tasks ran last (`spec/protocol.md` 13.6).
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
-use super::{Known, Master, Member};
+use super::{Questions, filter::Filter};
 use crate::{
-    logging::{scope, warn},
+    registry::{ConnectedWorker, Known},
     system::clock::iso_utc,
     tasks::{
         integrity::{
@@ -18,65 +16,7 @@ use crate::{
     wire::{ErrorObject, json},
 };
 
-/// Which nodes an answer is about.
-enum Filter {
-    Everything,
-    /// All workers, without the master.
-    Workers,
-    /// Nodes with one of these names; names that no node has are ignored.
-    Names(Vec<String>),
-    /// Nodes whose names are part of this text.
-    PartOf(String),
-}
-
-impl Filter {
-    fn parse(payload: &[u8]) -> Result<Self, ErrorObject> {
-        let wrong = || ErrorObject::unexpected("the filter is to be null, a text, an array of texts or {}");
-        match serde_json::from_slice(payload).map_err(|error| ErrorObject::unexpected(error.to_string()))? {
-            Value::Null => Ok(Self::Everything),
-            Value::String(text) => Ok(Self::PartOf(text)),
-            Value::Object(object) if object.is_empty() => Ok(Self::Workers),
-            array @ Value::Array(_) => serde_json::from_value(array).map(Self::Names).map_err(|_| wrong()),
-            _ => Err(wrong()),
-        }
-    }
-
-    fn takes(&self, name: &str, is_master: bool) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Workers => !is_master,
-            Self::Names(names) => names.iter().any(|wanted| wanted == name),
-            Self::PartOf(text) => text.contains(name),
-        }
-    }
-}
-
-impl Master {
-    /// The answer to `confirm_del` for the workers that this filter takes: the names of those from which deletions were
-    /// held back, and what that was. They are compared again at once, and those files are deleted.
-    ///
-    /// # Errors
-    /// When the filter is none; the asking program is at fault.
-    pub fn confirm_deletions(&self, filter: &[u8]) -> Result<String, ErrorObject> {
-        let filter = Filter::parse(filter)?;
-        let confirmed = self.integrity.deletions.confirm(|name| filter.takes(name, false));
-        for (name, held) in &confirmed {
-            warn!(
-                scope("Master", "Main"),
-                "Confirmed by 'cluster_control --confirm-deletions': {name}: {}.",
-                held.consequence()
-            );
-        }
-        if !confirmed.is_empty() {
-            // Their turn may be used up, and the push has them ask again.
-            self.local_integrity.wake();
-            let waiting = |worker: &&Arc<Member>| confirmed.contains_key(&worker.hello.node);
-            let generation = self.local_integrity.generation();
-            self.registry.workers().iter().filter(waiting).for_each(|worker| worker.push(generation));
-        }
-        Ok(json::text(&json!({"confirmed": confirmed})))
-    }
-
+impl Questions {
     /// The answer to `get_health` with this filter. Beside that of the original, which knows who is connected, `verdicts`
     /// has every node that is known ([`Listed`](crate::verdict::Listed)). While the agent database does not answer,
     /// `n_active_agents` is `null`: the original has no answer at all then.
@@ -84,22 +24,22 @@ impl Master {
     /// # Errors
     /// When the filter is none; the asking program is at fault.
     pub fn health(&self, filter: &[u8]) -> Result<String, ErrorObject> {
-        let filter = Filter::parse(filter)?;
-        let active = self.node.active_agents();
+        let (node, filter) = (&self.checks.node, Filter::parse(filter)?);
+        let active = self.services.active_agents(node);
         let active = |name: &str| Some(active.as_ref()?.get(name).copied().unwrap_or_default());
         let mut nodes = Map::new();
         for worker in self.registry.workers().iter().filter(|worker| filter.takes(&worker.hello.node, false)) {
             nodes.insert(worker.hello.node.clone(), worker_health(worker, active(&worker.hello.node)));
         }
         let workers = nodes.len();
-        let name = &self.node.cluster.node_name;
+        let name = &node.cluster.node_name;
         if filter.takes(name, true) {
-            let version = self.node.settings.version.to_string();
-            let address = self.node.cluster.master().to_owned();
+            let version = node.settings.version.to_string();
+            let address = node.cluster.master().to_owned();
             nodes.insert(name.clone(), json!({"info": info(name, "master", &version, &address, active(name))}));
         }
-        let takes = |node: &Known| filter.takes(&node.name, node.name == *name);
-        let verdicts: Vec<_> = self.known().into_iter().filter(takes).map(Known::into_listed).collect();
+        let takes = |known: &Known| filter.takes(&known.name, known.name == *name);
+        let verdicts: Vec<_> = self.registry.known(node).into_iter().filter(takes).map(Known::into_listed).collect();
         Ok(json::text(&json!({"n_connected_nodes": workers, "nodes": nodes, "verdicts": verdicts})))
     }
 }
@@ -108,7 +48,7 @@ fn info(name: &str, node_type: &str, version: &str, address: &str, active: Optio
     json!({"name": name, "type": node_type, "version": version, "ip": address, "n_active_agents": active})
 }
 
-fn worker_health(worker: &Member, active: Option<u64>) -> Value {
+fn worker_health(worker: &ConnectedWorker, active: Option<u64>) -> Value {
     let hello = &worker.hello;
     let integrity = worker.integrity.status();
     let mut sync = integrity.sync.to_json();
@@ -158,22 +98,5 @@ fn total_files(files: Option<Counts>) -> Value {
     match files {
         Some(Counts { create, update, delete }) => json!({"missing": create, "extra": delete, "shared": update}),
         None => json!({"missing": 0, "shared": 0, "extra": 0, "extra_valid": 0}),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn filters_are_those_of_the_original() {
-        let takes = |filter: &str, name, is_master| Filter::parse(filter.as_bytes()).unwrap().takes(name, is_master);
-        assert!(takes("null", "m", true) && takes("null", "w1", false));
-        assert!(!takes("{}", "m", true) && takes("{}", "w1", false));
-        assert!(takes(r#"["w1", "nosuch"]"#, "w1", false) && !takes(r#"["w1"]"#, "w2", false));
-        assert!(takes(r#""w1,w2""#, "w1", false) && !takes(r#""w1""#, "w2", false));
-        for bad in ["", "3", r#"{"a": 1}"#, "[1]"] {
-            assert!(Filter::parse(bad.as_bytes()).is_err(), "{bad}");
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! `get_agents`: the list of agents, page by page, for both kinds of links.
+//! `get_agents`: the list of agents, page by page (`spec/protocol.md` 13.12).
 
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Master;
+use super::Questions;
 use crate::wire::{Class, ErrorObject, json};
 
 /// What may be selected, in the order of a [`Node`].
@@ -72,7 +72,7 @@ struct Search {
 /// A node, its fields in the order of [`FIELDS`].
 type Node = [String; 4];
 
-impl Master {
+impl Questions {
     /// The answer to `get_nodes` with these arguments.
     ///
     /// # Errors
@@ -82,8 +82,9 @@ impl Master {
     }
 
     fn all_nodes(&self) -> Vec<Node> {
-        let cluster = &self.node.cluster;
-        let version = self.node.settings.version.to_string();
+        let node = &self.checks.node;
+        let cluster = &node.cluster;
+        let version = node.settings.version.to_string();
         let address = cluster.master().to_owned();
         let mut nodes = vec![[cluster.node_name.clone(), "master".to_owned(), version, address]];
         nodes.extend(self.registry.workers().iter().map(|worker| {

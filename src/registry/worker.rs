@@ -13,6 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use crate::{
+    agents::Store,
     connection::Connection,
     logging::{Scope, scope},
     redirection::{Daemons, SendSync},
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// From its accepted hello until its connection ends.
-pub struct Member {
+pub struct ConnectedWorker {
     /// What it said of itself.
     pub hello: Hello,
     /// The address of its end of the connection.
@@ -50,20 +51,21 @@ pub struct Member {
     last_keep_alive: Mutex<(Instant, SystemTime)>,
 }
 
-impl Member {
+impl ConnectedWorker {
     /// A worker that has just said hello.
     pub fn new(
         hello: Hello,
         address: IpAddr,
         connection: Connection,
         shared: Arc<Shared>,
+        agents: &Store,
         daemons: Arc<Daemons>,
     ) -> Arc<Self> {
         let node = shared.node.clone();
         let joined = (node.clock.now(), node.clock.wall());
-        let agent_info = AgentInfo::new(node.clone(), &hello.node, connection.clone());
+        let agent_info = AgentInfo::new(node.clone(), agents.clone(), &hello.node, connection.clone());
         let send_sync = SendSync::new(node.clone(), daemons, &hello.node, connection.clone());
-        let agent_groups = AgentGroups::new(node, &hello.node, connection.clone());
+        let agent_groups = AgentGroups::new(node, agents.clone(), &hello.node, connection.clone());
         let integrity = Integrity::new(shared, &hello.node, connection.clone());
         let (features, settled, last_keep_alive) = (Mutex::default(), AtomicBool::new(false), Mutex::new(joined));
         Arc::new(Self {
@@ -126,7 +128,7 @@ impl Member {
     }
 }
 
-impl Recipient for Arc<Member> {
+impl Recipient for Arc<ConnectedWorker> {
     fn name(&self) -> &str {
         &self.hello.node
     }
