@@ -81,35 +81,39 @@
 //! panic in a request or in one turn of a task ([`turn`]) is caught and logged; anywhere else it ends the process, because
 //! a node with a thread missing only looks alive.
 //!
-//! # The rooms
+//! # The modules
 //!
-//! Dependencies point downwards; [`files`], [`config`] and [`system`] know nothing of the network, [`agents`] and
-//! [`registration`] only their own sockets.
+//! A module uses only modules that stand below it in this table; `tests/layers` holds the code to it. So [`files`],
+//! [`config`] and [`system`] know nothing of the network, [`agents`] and [`registration`] only their own sockets.
 //!
-//! | room | what it holds |
+//! | module | what it holds |
 //! |---|---|
 //! | [`daemon`] | start order, background, pid file, signals; [`daemon::Prepared`] and [`daemon::Running`] are a node in this process |
 //! | [`control`] | the program `cluster_control` |
 //! | [`observation`] | `/metrics`, `/health` and a page for people |
 //! | [`local`] | the control socket: server, requests, and a client |
-//! | [`master`] [`worker`] | what only that role has: listener, registry, health · connector with back-off |
-//! | [`verdict`] | how a node stands, and why: one judgement for all who show it |
-//! | [`tasks`] | one room for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
-//! | [`drift`] | where configurations differ, and whether a ruleset is applied |
-//! | [`redirection`] | requests of local programs that another node answers, and their way back |
+//! | [`master`] [`worker`] | what only that role has: listener, its end of each connection · connector with back-off, its end of the connection |
+//! | [`questions`] | what is answered of the cluster and of a node, in one place for both sockets |
+//! | [`registry`] | the workers that a master knows, connected and away |
+//! | [`services`] | what a node does for other programs: the agent database, the registrar, the API, programs that wait |
 //! | [`api`] | requests of the API, executed by a program that understands them |
-//! | [`session`] | hello, the agreement of native nodes, requests that every handler answers alike |
-//! | [`connection`] | one peer: reader, writer, pending requests, file and string transfer |
-//! | [`wire`] [`crypto`] | frames, typed requests, errors · Fernet; no I/O, no clock |
-//! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of the original's |
-//! | [`agents`] | the agent database: embedded and served, or a client of the original's |
+//! | [`redirection`] | requests of local programs that another node answers, and their way back |
+//! | [`drift`] | where configurations differ, and whether a ruleset is applied |
+//! | [`verdict`] | how a node stands, and why: one judgement for all who show it |
+//! | [`tasks`] | one folder for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
+//! | [`session`] | hello, the agreement of two nodes of this daemon, transfers that both ends answer alike |
+//! | [`node`] | what the modules of one node share: configuration, clock, threads |
+//! | [`connection`] | one peer: reader, writer, the reply to a request, file and string transfer |
+//! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of `wazuh-authd` |
+//! | [`agents`] | the agent database: embedded and served, or a client of `wazuh-db` |
 //! | [`files`] | which files, manifest and its digests, scan and checksum cache, archive, staged and journaled apply |
 //! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
+//! | [`wire`] | frames, the table of commands, typed requests, errors; no I/O, no clock |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
-//! | [`node`] | what the rooms of one node share |
 //! | [`turn`] | one turn of a task: guarded, measured, counted and logged in one place |
 //! | [`metrics`] | counters, and their text form |
 //! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |
+//! | [`crypto`] | Fernet, fingerprints of keys |
 //! | [`limits`] | what anybody may take of a node, in one table, and who goes when it is full |
 //! | [`options`] | what the command lines of both programs have in common |
 //! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |

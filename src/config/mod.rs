@@ -18,6 +18,7 @@ mod home;
 mod internal_options;
 mod key;
 mod keys;
+mod note;
 mod ossec_conf;
 mod outline;
 mod places;
@@ -36,6 +37,7 @@ pub use home::Home;
 pub use internal_options::{debug_level, guesses_groups};
 pub use key::ClusterKey;
 pub use keys::Keys;
+pub use note::{Note, NoteLevel};
 #[cfg(test)]
 pub use outline::outline_of_text;
 pub use outline::{Setting, outline};
@@ -70,34 +72,6 @@ pub struct Loaded {
     pub config: Config,
     /// Notes in the order of the files.
     pub notes: Vec<Note>,
-}
-
-/// Something that works, but that a person should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// How much it matters.
-    pub level: NoteLevel,
-    /// One sentence, with file and line.
-    pub text: String,
-}
-
-/// How much a [`Note`] matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoteLevel {
-    /// Should be changed.
-    Warning,
-    /// Good to know.
-    Info,
-}
-
-impl Note {
-    fn warning(text: String) -> Self {
-        Self { level: NoteLevel::Warning, text }
-    }
-
-    fn info(text: String) -> Self {
-        Self { level: NoteLevel::Info, text }
-    }
 }
 
 impl Config {

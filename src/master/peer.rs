@@ -52,8 +52,9 @@ impl Handler for Peer {
                 if let Some(Served { worker, .. }) = &self.served {
                     worker.keep_alive(&self.master.node.clock);
                 }
-                reply.answer(Command::OkMaster, body);
+                // A peer that has its answer knows that it may be asked.
                 self.settle();
+                reply.answer(Command::OkMaster, body);
             }
             Ok(Request::Link(Link::Hello(payload))) => self.hello(reply, payload),
             Ok(request) => {

@@ -229,11 +229,11 @@ commands! {
         Nodes(&'a [u8]) = "get_nodes", REQUEST, [Worker Program],
         /// The nodes that this filter takes, with what each did last.
         Health(&'a [u8]) = "get_health", REQUEST, [Worker Program],
-        /// A page of its agents (`spec/native.md` 5).
+        /// A page of its agents (`spec/protocol.md` 13.12).
         Agents(&'a [u8]) = "get_agents", REQUEST, [Worker Program],
-        /// The keys of its nodes (`spec/native.md` 5).
+        /// The keys of its nodes (`spec/protocol.md` 13.12).
         Keys = "get_keys", REQUEST, [Worker Program],
-        /// Where nodes differ in what is not synchronised (`spec/native.md` 5).
+        /// Where nodes differ in what is not synchronised (`spec/protocol.md` 13.12).
         Drift(&'a [u8]) = "get_drift", REQUEST, [Worker Program],
     }
 
@@ -243,17 +243,17 @@ commands! {
         Config = "get_config", REQUEST, [Program],
         /// The checksums of its ruleset.
         Hash = "get_hash", REQUEST, [Program],
-        /// Its keys, by their fingerprints (`spec/native.md` 5).
+        /// Its keys, by their fingerprints (`spec/native.md` 2.6).
         NodeKeys = "node_keys", REQUEST, [Master Program],
-        /// The outline of its ossec.conf, under this nonce (`spec/native.md` 5).
+        /// The outline of its ossec.conf, under this nonce (`spec/native.md` 2.7).
         Outline(&'a [u8]) = "get_outline", REQUEST, [Master],
     }
 
     /// What a program has its node do (`spec/protocol.md` 13).
     Order {
-        /// Delete what was held back on the workers that this filter takes (`spec/native.md` 5).
+        /// Delete what was held back on the workers that this filter takes (`spec/protocol.md` 13.12).
         ConfirmDeletions(&'a [u8]) = "confirm_del", REQUEST, [Program],
-        /// Forget the worker of this name, which is away (`spec/native.md` 5).
+        /// Forget the worker of this name, which is away (`spec/protocol.md` 13.12).
         ForgetNode(&'a [u8]) = "forget_node", REQUEST, [Program],
         /// Have the ruleset loaded.
         ReloadRuleset = "sendrreload", REQUEST, [Program],
