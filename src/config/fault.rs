@@ -62,9 +62,10 @@ impl Fault {
         self
     }
 
-    /// What stands in the file. Never to be used for the key.
+    /// What stands in the file, unless the problem has named it. Never to be used for the key.
     pub(super) fn found(self, text: &str) -> Self {
-        self.detail(format!("found '{}'", printable(text)))
+        let shown = format!("'{}'", printable(text));
+        if self.problem.contains(&shown) { self } else { self.detail(format!("found {shown}")) }
     }
 
     /// More about what stands in the file, in words.

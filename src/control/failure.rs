@@ -1,11 +1,11 @@
 //! Errors as people and programs see them.
 
-use std::{error::Error, fmt::Write};
+use std::{error::Error, fmt::Write, fs, os::unix::fs::MetadataExt, path::Path};
 
 use serde_json::{Value, json};
 
 use super::{Exit, Output, arguments::Request, not_running, report};
-use crate::{config::Home, local::client::AskError};
+use crate::{config::Home, local::client::AskError, system::user};
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,18 @@ pub(super) enum Failure {
     },
 }
 
+/// What a user is to do who may not use `socket`. Where its directory is closed too, its group is that of the daemon.
+fn permission(socket: &Path) -> String {
+    let about = fs::metadata(socket).ok();
+    let owner = about.as_ref().and_then(|about| {
+        let (user, group) = (user::user_name(about.uid())?, user::group_name(about.gid())?);
+        Some((format!(" (it belongs to {user}:{group}, mode {:04o})", about.mode() & 0o7777), group))
+    });
+    let (belongs, group) = owner.unwrap_or_else(|| (String::new(), user::GROUP.to_owned()));
+    let me = user::own_name();
+    format!("run it with sudo, or join the group of the socket{belongs}: usermod -aG {group} {me}, then log in again")
+}
+
 /// The original's number for what has none of its own.
 const MALFORMED: u32 = 1000;
 const NO_MASTER: u32 = 3023;
@@ -70,7 +82,7 @@ impl Failure {
             Self::Ask(error) => error.message(),
             Self::NotRegistered { message, .. } | Self::Registrar(message) => message.clone(),
             Self::OriginalMaster { what } => format!("the master of this cluster cannot {what} for this program"),
-            Self::Malformed { what, .. } => format!("the answer of the daemon to {what} is not understood"),
+            Self::Malformed { what, .. } => format!("cannot parse the daemon's answer to {what}"),
         }
     }
 
@@ -83,21 +95,21 @@ impl Failure {
     fn remedy(&self, home: &Home) -> Option<String> {
         match self {
             Self::Ask(AskError::NotRunning { .. }) => Some(not_running::remedy(home)),
+            Self::Ask(AskError::NotPermitted { socket, .. }) => Some(permission(socket)),
             _ => self.general_remedy().map(str::to_owned),
         }
     }
 
     fn general_remedy(&self) -> Option<&'static str> {
         Some(match (self, self.code()) {
-            (Self::Ask(AskError::NotPermitted { .. }), _) => "run it as root or as a member of the group wazuh",
             (Self::Ask(AskError::Timeout { forwarded: true, .. }), _) => {
-                "ask on the master; an original worker also stays silent when a node named with -fn does not exist"
+                "ask on the master; a stock worker does not answer either if a node after -fn does not exist"
             }
             (Self::Ask(AskError::Timeout { .. } | AskError::Closed { .. }), _) => {
-                "try again; if it stays so, logs/cluster.log tells what the daemon is doing"
+                "try again; if it stays so, logs/cluster.log shows what the daemon is doing"
             }
             (Self::OriginalMaster { .. }, _) => {
-                "it is an original one: run its own cluster_control there, or ask its API"
+                "it is a stock master: run its own cluster_control there, or ask the Wazuh server API"
             }
             (Self::Malformed { .. }, _) => "use the cluster_control that was installed with the daemon",
             (Self::NotRegistered { .. }, 9005) => {
@@ -107,18 +119,17 @@ impl Failure {
             (Self::NotRegistered { .. }, 9007 | 9008) => {
                 "'cluster_control -a' shows who has it; --force replaces that agent"
             }
-            (Self::NotRegistered { .. }, 9011) => "'cluster_control -a' shows the agents that there are",
-            (Self::NotRegistered { .. }, 9014) => "each group needs its folder in etc/shared of the master",
+            (Self::NotRegistered { .. }, 9011) => "'cluster_control -a' lists the agents",
+            (Self::NotRegistered { .. }, 9014) => "each group needs its directory in etc/shared of the master",
             (Self::NotRegistered { .. } | Self::Registrar(_), _) => {
-                "it may have been done or not: 'cluster_control -a' shows it; the log of the master tells why"
+                "it may have been done: 'cluster_control -a' shows whether; the reason is in the log of the master"
             }
-            (_, NO_NODE) => "'cluster_control -l' shows the nodes that are known",
-            (_, 2005) => "the daemon could not ask the agent database; logs/cluster.log tells why",
+            (_, NO_NODE) => "'cluster_control -l' lists the known nodes",
+            (_, 2005) => "the agent database does not answer; the reason is in logs/cluster.log",
             // What it says names the remedy.
             (Self::Ask(AskError::Refused(error)), NO_MASTER) if error.extra.is_some() => return None,
             (_, NO_MASTER) => {
-                "check <nodes> and <port> of <cluster> in etc/ossec.conf; logs/cluster.log tells why the master \
-                 cannot be reached"
+                "check <nodes>, <port> and <key> of <cluster> in etc/ossec.conf; the reason is in logs/cluster.log"
             }
             _ => return None,
         })

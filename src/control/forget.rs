@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(connected.exit, Exit::CannotAsk);
         let unknown = forget(Err(ErrorObject::new(Class::NotFound, 1730)), "");
         assert!(
-            unknown.err.contains("1730") && unknown.err.contains("Remedy: 'cluster_control -l' shows"),
+            unknown.err.contains("1730") && unknown.err.contains("Remedy: 'cluster_control -l' lists"),
             "{}",
             unknown.err
         );

@@ -63,8 +63,8 @@ fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
         let _ = match (&node.left, key(node), masters) {
             (Some(left), ..) => writeln!(
                 err,
-                "Not connected: {name}, since {}; nobody knows which key it has now. See to that before it is started; \
-                 if it is gone for good: 'cluster_control --forget {name}' on the master.",
+                "Not connected: {name}, since {}; its current key is unknown; update its key before starting it. \
+                 If it is gone for good: 'cluster_control --forget {name}' on the master.",
                 visible(left)
             ),
             (None, Some(has), Some(masters)) if has != masters => {
@@ -187,7 +187,7 @@ mod tests {
             output.out
         );
         let remark = format!(
-            "Not connected: w2, since {DATE}; nobody knows which key it has now. See to that before it is started; if it is gone \
+            "Not connected: w2, since {DATE}; its current key is unknown; update its key before starting it. If it is gone \
              for good: 'cluster_control --forget w2' on the master.\n"
         );
         assert_eq!((output.err, output.exit), (remark, Exit::NotInSync));

@@ -11,16 +11,17 @@ const START: &str = "'systemctl start wazuh-clusterd' or the manager's 'wazuh-co
 /// may be asked by a user who cannot read it.
 pub(super) fn remedy(home: &Home) -> String {
     let general = format!(
-        "start it, with {START} (the reason why it does not run is in logs/cluster.log), or name the right installation \
-         with --home"
+        "start it, with {START} (the reason why it stopped is in logs/cluster.log), or name another Wazuh home with --home"
     );
+    if !home.path().join("etc").exists() {
+        return format!("no Wazuh installation at {home}; name the Wazuh home with --home");
+    }
     if !is_readable(&home.ossec_conf()) {
         return general;
     }
     match Config::load(home.clone(), None) {
         Ok(loaded) if loaded.config.cluster.disabled => format!(
-            "<cluster> in {} says <disabled>yes</disabled>: write no if this node is to be in a cluster, then start it, \
-             with {START}",
+            "<cluster> in {} says <disabled>yes</disabled>: write no to run this node in a cluster, then start it, with {START}",
             home.ossec_conf().display()
         ),
         Ok(_) => general,
@@ -28,9 +29,9 @@ pub(super) fn remedy(home: &Home) -> String {
             let first = faults.0.first().map(ToString::to_string).unwrap_or_default();
             let more = match faults.0.len() {
                 1 => String::new(),
-                all => format!(" (the first of {all} faults, which 'wazuh-clusterd -t' tells)"),
+                all => format!(" (the first of {all} errors; 'wazuh-clusterd -t' lists them)"),
             };
-            format!("mend its configuration: {first}{more}, then start it, with {START}")
+            format!("correct its configuration: {first}{more}, then start it, with {START}")
         }
     }
 }

@@ -264,6 +264,9 @@ fn json_has_a_verdict_for_each_node() {
 #[test]
 fn what_cannot_be_asked_is_exit_code_1_and_a_worker_without_master_is_3() {
     let nowhere = tempfile::tempdir().unwrap();
+    let remedy = format!("\nRemedy: no Wazuh installation at {}; name ", nowhere.path().display());
+    assert!(run_in(nowhere.path(), "-l").err.contains(&remedy));
+    std::fs::create_dir(nowhere.path().join("etc")).unwrap();
     for line in ["-l", "-i", "-i more"] {
         let output = run_in(nowhere.path(), line);
         assert!(output.err.starts_with("ERROR: Error 3012 - Cluster is not running: "), "{}", output.err);
@@ -286,7 +289,7 @@ fn what_cannot_be_asked_is_exit_code_1_and_a_worker_without_master_is_3() {
         let output = run_in(odd.home(), line);
         assert_eq!(output.exit, Exit::CannotAsk, "{line}");
     }
-    assert!(run_in(odd.home(), "-l").err.contains("the answer of the daemon to get_health is not understood"));
+    assert!(run_in(odd.home(), "-l").err.contains("cannot parse the daemon's answer to get_health"));
 }
 
 #[test]
@@ -303,7 +306,7 @@ fn agents_are_a_document_too_and_an_original_master_does_not_know_them() {
         FakeDaemon::start(|_| vec![Reply::Answer(Command::Err, b"unknown command 'b'get_agents''".to_vec())]);
     let output = run_in(original.home(), "-a");
     assert!(
-        output.err.contains("cannot list agents") && output.err.contains("Remedy: it is an original one"),
+        output.err.contains("cannot list agents") && output.err.contains("Remedy: it is a stock master"),
         "{}",
         output.err
     );

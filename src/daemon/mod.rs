@@ -57,7 +57,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Order::GenerateKey) => match ClusterKey::random() {
             Ok(key) => say(&format!("{}\n", key.expose())),
             Err(error) => {
-                eprintln!("wazuh-clusterd: no key can be made: {error}");
+                eprintln!("wazuh-clusterd: cannot generate a key: {error}");
                 return ExitCode::from(FAILED);
             }
         },
@@ -72,17 +72,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn run(arguments: &Arguments) -> ExitCode {
     if let Err(error) = process::protect() {
-        eprintln!("wazuh-clusterd: this process cannot be kept from being dumped with the key in it: {error}");
+        eprintln!("wazuh-clusterd: cannot disable core dumps: {error}");
         return ExitCode::from(FAILED);
     }
     if let Err(error) = first_process::leave() {
-        eprintln!("wazuh-clusterd: as the first process it cannot start another one: {error}");
+        eprintln!("wazuh-clusterd: cannot start a process as the first process of a container: {error}");
         return ExitCode::from(FAILED);
     }
     let hung_up = match signals::note_hangup() {
         Ok(hung_up) => hung_up,
         Err(error) => {
-            eprintln!("wazuh-clusterd: the system lets no signal be handled: {error}");
+            eprintln!("wazuh-clusterd: cannot install signal handlers: {error}");
             return ExitCode::from(FAILED);
         }
     };
@@ -97,8 +97,8 @@ fn run(arguments: &Arguments) -> ExitCode {
     if let Err(error) = log.open() {
         // It is opened as soon as that is possible; until then there is only standard error.
         eprintln!(
-            "wazuh-clusterd: {} cannot be written: {error}. Is {home} the installation (--home), and may this user \
-             write there? It goes on without this log.",
+            "wazuh-clusterd: {} cannot be written: {error}; check that {home} is the Wazuh home (--home) and that this user may \
+             write there. The daemon continues without this log.",
             home.log_file().display()
         );
     }
@@ -166,7 +166,7 @@ fn start(
         places::make_as_root(&config, owner);
         user::become_owner(owner)?;
         // The change of the user has undone a part of it.
-        process::protect().map_err(|error| format!("the key cannot be protected: {error}"))?;
+        process::protect().map_err(|error| format!("cannot disable core dumps: {error}"))?;
     }
     tell_of_executor(&config, scope);
     process::raise_file_limit();
@@ -179,18 +179,18 @@ fn start(
             say(&format!("Starting cluster in foreground (pid: {})\n", std::process::id()));
             None
         }
-        false => Some(process::detach().map_err(|error| format!("the background cannot be reached: {error}"))?),
+        false => Some(process::detach().map_err(|error| format!("cannot daemonise: {error}"))?),
     };
     // From here on a signal ends the daemon in order: what was written to the disk is removed again.
     let signals = Inbox::open(hung_up).map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(&run_dir)?;
     let process = logging::scope("Cluster", "Process");
     info!(process, "Starting with pid {}: {about}.", std::process::id());
-    let archiver = log.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
-    let running = prepared.start().map_err(|error| format!("a thread cannot be started: {error}"))?;
+    let archiver = log.start().map_err(|error| format!("cannot start a thread: {error}"))?;
+    let running = prepared.start().map_err(|error| format!("cannot start a thread: {error}"))?;
     own_address
         .check_meanwhile(running.role().node(), scope)
-        .map_err(|error| format!("a thread cannot be started: {error}"))?;
+        .map_err(|error| format!("cannot start a thread: {error}"))?;
     if let Some(starter) = starter {
         starter.ready();
     }

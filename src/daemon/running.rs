@@ -298,21 +298,23 @@ impl Drop for Running {
 fn bind(node: &Node) -> Result<Listener, String> {
     Listener::bind(node).map_err(|error| {
         let (address, port) = (&node.cluster.bind_addr, node.cluster.port);
-        format!(
-            "Could not start master: {address}:{port} cannot be bound: {error}. Is another daemon listening there, and \
-             is <bind_addr> an address of this machine?"
-        )
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "; another program listens there: stop it, or set another <port> on all nodes",
+            io::ErrorKind::AddrNotAvailable => "; set <bind_addr> to an address of this machine, or to 0.0.0.0 for all",
+            _ => "",
+        };
+        format!("Could not start master: cannot listen at {address}:{port}: {error}{hint}")
     })
 }
 
-/// The socket for those who watch this node. A cluster does not wait for them: without it, the node serves all the same.
+/// The socket to monitor this node at. A cluster does not wait for them: without it, the node serves all the same.
 fn observe(node: &Node) -> Option<observation::Server> {
     let listen = node.settings.metrics.listen.as_ref()?;
     let told = |error: &io::Error| {
         error!(
             scope("Cluster", "Metrics"),
-            "Nobody can watch this node: {error}. Let metrics.listen in etc/cluster.json name a port that no other program \
-             has, or a socket in a directory where this user may write; then start again."
+            "Metrics listener disabled: {error}. Set metrics.listen in etc/cluster.json to a port that no other program \
+             uses, or to a socket in a directory that this user may write to; then restart."
         );
     };
     observation::Server::bind(&node.home, listen).inspect_err(told).ok()

@@ -25,10 +25,7 @@ pub fn check(file: impl AsFd, urgent: bool) -> io::Result<()> {
         return Ok(());
     }
     let least = human::bytes(least.saturating_mul(size));
-    Err(io::Error::new(
-        io::ErrorKind::StorageFull,
-        format!("the last {least} of its file system are left to other files"),
-    ))
+    Err(io::Error::new(io::ErrorKind::StorageFull, format!("fewer than {least} of its file system are free")))
 }
 
 /// Blocks that stay free, of so many of this size.

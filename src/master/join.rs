@@ -96,7 +96,7 @@ impl Join {
         if node.settings.link.native != Native::Never {
             match native::nonce() {
                 Ok(nonce) => answer.push_str(&native::invitation(&nonce)),
-                Err(error) => warn!(SCOPE, "No native link can be offered: {error}"),
+                Err(error) => warn!(SCOPE, "Cannot offer protocol extensions: {error}"),
             }
         }
         let directory = node.home.node_dir(name);

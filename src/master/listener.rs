@@ -153,7 +153,10 @@ impl Door<'_> {
 
     fn cannot_accept(&mut self, error: &io::Error) {
         if !self.full {
-            warn!(self.scope, "No connection can be accepted: {error}. Is the limit of open files too low?");
+            warn!(
+                self.scope,
+                "Cannot accept connections: {error}; raise the limit of open files if that is exhausted."
+            );
         }
         self.full = true;
         self.master.node.shutdown.sleep(&self.master.node.clock, REST);

@@ -55,7 +55,7 @@ impl Served {
             return self.agree(reply, offer);
         }
         if first && self.master.node.settings.link.native == Native::Require {
-            let error = ErrorObject::cluster(3018, "this master takes native links only (cluster.json, link.native)");
+            let error = ErrorObject::cluster(3018, "this master requires protocol extensions (cluster.json, link.native)");
             return self.master.refuse(reply, Rejection::Native, &error);
         }
         let integrity = &self.worker.integrity;
@@ -167,9 +167,9 @@ impl Served {
                 debug!(self.scope, "Native link: {payload}");
                 reply.ok(payload);
             }
-            Ok(_) => reply.fail("this node speaks the classic protocol only"),
+            Ok(_) => reply.fail("this node supports the standard protocol only"),
             Err(error) => {
-                warn!(self.scope, "No native link with this worker: {error}");
+                warn!(self.scope, "No protocol extensions with this worker: {error}");
                 if link.native == Native::Require {
                     let error = ErrorObject::unexpected(error.to_string());
                     return self.master.refuse(reply, Rejection::Native, &error);

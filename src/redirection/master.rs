@@ -111,7 +111,7 @@ impl SendSync {
     fn refuse(&self, origin: &str, reason: &str) {
         self.tell(Level::Error, &format!("A request of this worker could not be done: {reason}"));
         if !self.connection.tell(Command::SendSyncFailed, Routed::payload(origin, reason.as_bytes())) {
-            warn!(self.scope, "This worker does not take what it is told, that is: {reason}");
+            warn!(self.scope, "Could not deliver an error to this worker: {reason}");
         }
     }
 }

@@ -78,7 +78,7 @@ pub(super) fn add(table: &mut Table, request: &Add, auth: &Auth, world: &impl Wo
         Some(key) if !key::is_possible(key) => return Err(Refusal::NoKey),
         Some(key) => key.clone(),
         None => key::new().map_err(|error| {
-            error!("[Cluster] [Registration]", "No key can be made: {error}. Is /dev/urandom there?");
+            error!("[Cluster] [Registration]", "Cannot generate an agent key: {error}; /dev/urandom must exist.");
             Refusal::NoKey
         })?,
     };

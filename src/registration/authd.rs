@@ -46,7 +46,7 @@ mod tests {
             let failed = authd.begin(b"{}")().unwrap_err();
             assert!(failed.to_string().contains(text) && failed.sent == sent, "{failed:?}");
         };
-        refused("does not exist. Is wazuh-authd running?", false);
+        refused("does not exist; start wazuh-authd", false);
         let listener = UnixListener::bind(home.registration_socket()).unwrap();
         std::thread::scope(|scope| {
             let served = scope.spawn(|| {
@@ -70,6 +70,6 @@ mod tests {
             served.join().unwrap();
         });
         drop(listener);
-        refused("nobody serves", false);
+        refused("no program listens at", false);
     }
 }

@@ -80,8 +80,8 @@ impl Embedded {
 fn unavailable(none: NoAnswer) -> Unavailable {
     let (sent, reason) = match none {
         NoAnswer::Stopped => (false, "stops with this node"),
-        NoAnswer::Late => (false, "does not answer; is the disk of client.keys slow?"),
-        NoAnswer::Slow => (true, "does not answer; is the disk of client.keys slow?"),
+        NoAnswer::Late => (false, "does not answer; the disk of client.keys may be slow"),
+        NoAnswer::Slow => (true, "does not answer; the disk of client.keys may be slow"),
         NoAnswer::Failed => (true, "failed; the log tells why"),
     };
     Unavailable { reason: format!("the registrar {reason}"), sent }

@@ -189,7 +189,7 @@ impl Registrar {
                         Level::Error,
                         &self.home.client_keys(),
                         &error,
-                        "Nobody can be registered until it can be read",
+                        "No agent can be registered until it can be read",
                     );
                     return (vec![Refusal::Internal.answer(); requests.len()], vec![]);
                 }

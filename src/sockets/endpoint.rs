@@ -77,23 +77,23 @@ impl Endpoint {
         use io::ErrorKind as Kind;
         let (program, path) = (self.program, self.path.display());
         match error.kind() {
-            Kind::NotFound | Kind::NotADirectory => format!("{path} does not exist. Is {program} running?"),
-            Kind::ConnectionRefused => format!("nobody serves {path}. Is {program} running?"),
+            Kind::NotFound | Kind::NotADirectory => format!("{path} does not exist; start {program}"),
+            Kind::ConnectionRefused => format!("no program listens at {path}; start {program}"),
             Kind::PermissionDenied => {
-                format!("{path} may not be used by this process. Does it run as the user of the manager?")
+                format!("no permission to use {path}; run this daemon as the user of the manager")
             }
             Kind::TimedOut => {
                 let seconds = limit.as_secs_f64();
-                format!("{program} did not answer at {path} within {seconds} s. Is it busy, or does it hang?")
+                format!("{program} did not answer at {path} within {seconds} s; it is overloaded, or hangs")
             }
             Kind::ConnectionAborted => error.to_string(),
             Kind::BrokenPipe | Kind::ConnectionReset | Kind::UnexpectedEof => {
-                format!("{program} closed the connection at {path} before it had answered. Is it stopping?")
+                format!("{program} closed the connection at {path} before it answered; it may be stopping")
             }
             Kind::InvalidData => {
-                format!("what serves {path} gave an answer that makes no sense ({error}). Is it {program}?")
+                format!("the answer at {path} is malformed ({error}); another program than {program} may listen there")
             }
-            _ => format!("{path}: {error}. Is {program} running?"),
+            _ => format!("{path}: {error}; start {program}"),
         }
     }
 }

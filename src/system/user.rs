@@ -52,8 +52,7 @@ pub fn number() -> u32 {
 
 /// The name of the user of this process; its number if it has none.
 pub fn own_name() -> String {
-    let name = User::from_uid(geteuid()).ok().flatten().map(|user| user.name);
-    name.unwrap_or_else(|| number().to_string())
+    user_name(number()).unwrap_or_else(|| number().to_string())
 }
 
 /// The name of the group of this process; its number if it has none.
@@ -77,11 +76,16 @@ pub fn owner() -> Option<Owner> {
 }
 
 fn find() -> Result<Owner, String> {
-    let failed = |error: Errno| format!("the user '{NAME}' cannot be looked up: {error}; see /etc/nsswitch.conf");
+    let failed = |error: Errno| format!("cannot look up user '{NAME}': {error}; see /etc/nsswitch.conf");
     let missing = |what: &str, name: &str| format!("the {what} '{name}' does not exist");
     let user = User::from_name(NAME).map_err(failed)?.ok_or_else(|| missing("user", NAME))?;
     let group = Group::from_name(GROUP).map_err(failed)?.ok_or_else(|| missing("group", GROUP))?;
     Ok(Owner { uid: user.uid.as_raw(), gid: group.gid.as_raw() })
+}
+
+/// The name of the user `uid`, if it has one.
+pub fn user_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }
 
 /// The user and group that a daemon of root becomes; `home` is for the remedy.
@@ -108,11 +112,11 @@ pub fn find_owner(home: &Path) -> Result<Owner, String> {
 /// up for the calling thread.
 ///
 /// # Errors
-/// A sentence with the remedy: the kernel refuses, or root could be had again.
+/// A sentence with the remedy: the kernel refuses, or root privileges could be regained.
 pub fn become_owner(owner: Owner) -> Result<(), String> {
     leave_root(owner).map_err(|error| {
         format!(
-            "the user '{NAME}' cannot be taken: {error}; start as root with all its capabilities, or as '{NAME}', or \
+            "cannot switch to user '{NAME}': {error}; start as root with all its capabilities, or as '{NAME}', or \
              with -r to stay root"
         )
     })
@@ -130,7 +134,7 @@ fn leave_root(owner: Owner) -> io::Result<()> {
     let changed = [users.real, users.effective, users.saved] == [uid; 3]
         && [groups.real, groups.effective, groups.saved] == [gid; 3];
     if !changed || seteuid(Uid::from_raw(0)).is_ok() || setegid(Gid::from_raw(0)).is_ok() {
-        return Err(io::Error::other("root could be had again"));
+        return Err(io::Error::other("root privileges could be regained"));
     }
     Ok(())
 }

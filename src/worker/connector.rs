@@ -75,13 +75,13 @@ enum Failed {
     NotReached(NotReached),
     #[error("{0}")]
     Refused(RequestError),
-    #[error("{0}; what listens at {1} is no master: let <nodes> and <port> name the master")]
+    #[error("{0}; the program at {1} is not a master; set <nodes> and <port> to those of the master")]
     Silent(RequestError, SocketAddr),
     #[error("{0}; the <key> must be the same on both nodes, and <port> that of the master")]
     Closed(RequestError),
-    #[error("the agreement on a native link failed: {0} (cluster.json, link.native)")]
+    #[error("the agreement on protocol extensions failed: {0} (cluster.json, link.native)")]
     Native(String),
-    #[error("the system refuses: {0}")]
+    #[error("system error: {0}")]
     System(#[from] io::Error),
 }
 
@@ -179,12 +179,12 @@ fn greet(node: &Node, master: &Connection, address: SocketAddr, scope: &Scope) -
     match agreed {
         Ok(Some(features)) => Ok(features),
         Ok(None) if link.native == Native::Require => {
-            Err(Failed::Native("the master speaks the classic protocol only".into()))
+            Err(Failed::Native("the master supports the standard protocol only".into()))
         }
         Ok(None) => Ok(Features::default()),
         Err(reason) if link.native == Native::Require => Err(Failed::Native(reason)),
         Err(reason) => {
-            warn!(scope, "No native link with the master, the classic one is used: {reason}");
+            warn!(scope, "No protocol extensions with the master, the standard protocol is used: {reason}");
             Ok(Features::default())
         }
     }

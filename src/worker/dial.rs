@@ -64,11 +64,15 @@ impl fmt::Display for NotReached {
             Why::Unresolved(error) => {
                 write!(
                     f,
-                    "the <node> '{host}' cannot be resolved: {error}; write an address of the master into <nodes>"
+                    "cannot resolve the <node> '{host}': {error}; set <nodes> to an address of the master, or mend the name \
+                     service"
                 )
             }
             Why::Refused(error, own) => {
-                write!(f, "{host}:{port}: {error}; start the master there, or let <nodes> and <port> name it")?;
+                write!(
+                    f,
+                    "{host}:{port}: {error}; start the master there, or set <nodes> and <port> to those of the master"
+                )?;
                 if *own {
                     // Two workers and no master, or a worker that looks for its master at home.
                     f.write_str(
@@ -80,8 +84,7 @@ impl fmt::Display for NotReached {
             Why::Other(error) => {
                 write!(
                     f,
-                    "{host}:{port}: {error}; let <nodes> and <port> name the master, and the firewalls between let this \
-                     node in"
+                    "{host}:{port}: {error}; check <nodes> and <port>, and firewalls between this node and the master"
                 )
             }
         }
@@ -99,15 +102,22 @@ mod tests {
     #[test]
     fn each_failure_names_what_is_to_be_done() {
         let unresolved = failure("no such name", 1516);
-        assert!(unresolved.starts_with("the <node> 'no such name' cannot be resolved: "), "{unresolved}");
-        assert!(unresolved.ends_with("; write an address of the master into <nodes>"), "{unresolved}");
+        assert!(unresolved.starts_with("cannot resolve the <node> 'no such name': "), "{unresolved}");
+        assert!(
+            unresolved.ends_with("; set <nodes> to an address of the master, or mend the name service"),
+            "{unresolved}"
+        );
         let refused = failure("127.0.0.1", 1);
         assert!(refused.starts_with("127.0.0.1:1: Connection refused "), "{refused}");
         assert!(
-            refused.contains("; start the master there, or let <nodes> and <port> name it; that is this"),
+            refused
+                .contains("; start the master there, or set <nodes> and <port> to those of the master; that is this"),
             "{refused}"
         );
         let other = NotReached::interrupted("m", 1516).to_string();
-        assert!(other.starts_with("m:1516: ") && other.contains("; let <nodes> and <port> name the master"), "{other}");
+        assert!(
+            other.starts_with("m:1516: ") && other.contains("; check <nodes> and <port>, and firewalls"),
+            "{other}"
+        );
     }
 }

@@ -70,7 +70,7 @@ fn a_malformed_cluster_json_with_its_line() {
     home.write("etc/cluster.json", "{\"intervals\": {\"worker\": {\"sync_integrity\": \"often\"}}}");
     let said = refused(&home, &["-t"]);
     assert!(said.contains("intervals > worker > sync_integrity is not acceptable"), "{said}");
-    assert!(said.contains("found 'often'"), "{said}");
+    assert!(said.contains("found the string \"often\""), "{said}");
 }
 
 #[test]

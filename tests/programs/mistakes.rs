@@ -79,10 +79,11 @@ const NAME: Says =
     &["Error 3030 - Worker does not belong to the same cluster: 'other'", "write the same <name> on both"];
 const MASTERS: Says = &["Error 3029", "with same name as the master: m; give each node a <node_name> of its own"];
 const TAKEN: Says = &["Error 3028 - Worker node ID already exists: w2; give each node a <node_name> of its own"];
-const REFUSED: Says = &[":15161: Connection refused", "start the master there, or let <nodes> and <port> name it"];
-const SILENT: Says = &[":15162 is no master: let <nodes> and <port> name the master"];
+const REFUSED: Says =
+    &[":15161: Connection refused", "start the master there, or set <nodes> and <port> to those of the master"];
+const SILENT: Says = &[":15162 is not a master; set <nodes> and <port> to those of the master"];
 const UNRESOLVED: Says =
-    &["the <node> 'no-such-host.invalid' cannot be resolved", "write an address of the master into <nodes>"];
+    &["cannot resolve the <node> 'no-such-host.invalid'", "set <nodes> to an address of the master"];
 const NO_MASTER: Says = &["Connection refused", "if it is to be the master, write <node_type>master</node_type>"];
 const BLOCKS: Says = &["There are 2 <cluster> blocks, at lines 2 and 12; only the last one counts"];
 const COPY: Says = &["the <node> 192.0.2.1 is no address of this machine", "write <node_type>worker</node_type>"];
@@ -260,7 +261,7 @@ fn a_mistake_that_keeps_the_daemon_from_starting() {
         assert!(all_in(says, unit.status()), "{name}: the unit says: {}", unit.status());
         let (code, text) = told(control(&home, &["-l"]));
         let expected =
-            text.contains("Error 3012 - Cluster is not running") && text.contains("mend its configuration: ");
+            text.contains("Error 3012 - Cluster is not running") && text.contains("correct its configuration: ");
         assert!(code == 1 && expected && all_in(says, &text), "{name}: -l ends with {code}: {text}");
     }
 }
@@ -287,7 +288,10 @@ fn a_daemon_that_does_not_run() {
     }
     assert!(home.log().contains(disabled) && unit.status().contains(disabled), "{}", unit.status());
     let (code, text) = told(control(&home, &["-l"]));
-    assert!(code == 1 && text.contains("says <disabled>yes</disabled>: write no if") && text.contains(start), "{text}");
+    assert!(
+        code == 1 && text.contains("says <disabled>yes</disabled>: write no to run") && text.contains(start),
+        "{text}"
+    );
 }
 
 /// Of "Bad input": the mistakes with which a node starts and is not in the cluster.

@@ -79,11 +79,11 @@ fn a_port_that_is_taken_is_one_clear_line_and_the_node_serves() {
     let (home, address) = watched();
     let _owner = TcpListener::bind(address).unwrap();
     let _daemon = Daemon::start(&home);
-    let line = home.wait_for("[Cluster] [Metrics] Nobody can watch this node: ");
+    let line = home.wait_for("[Cluster] [Metrics] Metrics listener disabled: ");
     assert!(line.contains("ERROR") && line.contains(&format!("{address}: Address already in use")), "{line}");
     assert!(line.contains("metrics.listen in etc/cluster.json"), "{line}");
     assert_eq!(control(&home, &["-l"]).status.code(), Some(0));
-    assert_eq!(home.log().matches("Nobody can watch this node").count(), 1);
+    assert_eq!(home.log().matches("Metrics listener disabled").count(), 1);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn an_address_that_others_can_reach_is_a_fault_of_the_configuration() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{listen}: {said}");
         let text = format!("metrics > listen is not acceptable ({}:", home.path("etc/cluster.json").display());
-        assert!(said.contains(&text) && said.contains(&format!("found '{listen}'")), "{said}");
+        assert!(said.contains(&text) && said.contains(&format!("found the string \"{listen}\"")), "{said}");
         assert!(said.contains("as there is no encryption and no login"), "{said}");
     }
 }

@@ -153,7 +153,7 @@ fn if_the_user_cannot_be_taken_it_does_not_start() {
         return skip("this machine permits no user namespaces (unshare --user)");
     };
     let said = refused(&home, command, &["-f"]);
-    assert!(said.contains("the user 'wazuh' cannot be taken: ") && said.contains("start as root with all"), "{said}");
+    assert!(said.contains("cannot switch to user 'wazuh': ") && said.contains("start as root with all"), "{said}");
 }
 
 /// What root can read, the user that it becomes may not: a reload would fail then, and nobody would see it at once.

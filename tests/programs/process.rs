@@ -172,11 +172,11 @@ fn a_port_in_use() {
     let home = Home::master();
     let _other = TcpListener::bind(home.address.socket()).unwrap();
     let before = home.snapshot();
-    let expected = format!("Could not start master: {}:15160 cannot be bound: Address already in use", home.address.0);
+    let expected = format!("Could not start master: cannot listen at {}:15160: Address already in use", home.address.0);
     for options in [&["-f", "-r"][..], &["-r"]] {
         let (code, _, err) = says(&home, options);
         assert_eq!(code, Some(1), "{err}");
-        assert!(err.contains(&expected) && err.contains("Is another daemon listening there"), "{err}");
+        assert!(err.contains(&expected) && err.contains("another program listens there: stop it"), "{err}");
         assert!(home.wait_for(&expected).contains("ERROR: [Cluster] [Main]"));
     }
     assert_eq!(home.snapshot(), before);
@@ -188,7 +188,7 @@ fn an_address_of_another_machine() {
     let home = Home::master();
     home.option("bind_addr", "192.0.2.1");
     let (code, _, err) = says(&home, &["-f", "-r"]);
-    assert!(code == Some(1) && err.contains("is <bind_addr> an address of this machine?"), "{err}");
+    assert!(code == Some(1) && err.contains("set <bind_addr> to an address of this machine"), "{err}");
 }
 
 #[test]
@@ -294,6 +294,6 @@ fn a_home_that_is_not_there() {
     let home = Home::master();
     fs::remove_dir_all(home.path("")).unwrap();
     let (code, _, err) = says(&home, &["-f", "-r"]);
-    assert!(code == Some(1) && err.contains("cannot be written") && err.contains("the installation (--home)"), "{err}");
+    assert!(code == Some(1) && err.contains("cannot be written") && err.contains("no Wazuh installation at "), "{err}");
     assert!(!home.path("").exists());
 }

@@ -91,7 +91,7 @@ fn a_worker_is_ready_without_its_master_and_says_so() {
     let master_daemon = Daemon::start(&master);
     manager.hears(&format!("STATUS=worker 'w1': connected to the master, {ip}:{port}"));
     master_daemon.kill();
-    let refused = format!("; {ip}:{port}: Connection refused (os error 111); start the master there, or let <nodes>");
+    let refused = format!("; {ip}:{port}: Connection refused (os error 111); start the master there, or set <nodes>");
     while !manager.next().starts_with(&format!("{away}{refused}")) {}
 }
 

@@ -121,14 +121,14 @@ fn slow_requests_do_not_delay_others() {
 fn a_database_that_was_started_again_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let (client, _trigger) = client(&directory, LONG);
-    assert!(unavailable(client.query("echo 0")).contains("wdb does not exist. Is wazuh-db running?"));
+    assert!(unavailable(client.query("echo 0")).contains("wdb does not exist; start wazuh-db"));
     for _ in 0..3 {
         let run = Run::start(&directory, &Fake::new());
         assert_eq!(client.query("echo 1"), ok("1"));
         run.stop();
     }
     drop(listen(Home::new(directory.path()).agent_database_socket()));
-    assert!(unavailable(client.query("echo 2")).contains("nobody serves"));
+    assert!(unavailable(client.query("echo 2")).contains("no program listens at"));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_request_is_sent_again_only_if_nothing_of_its_answer_came() {
     assert!(unavailable(client.query("c")).contains("closed the connection"));
     for _ in 0..7 {
         let text = unavailable(client.query("d"));
-        assert!(text.contains("makes no sense"), "{text}");
+        assert!(text.contains("is malformed"), "{text}");
     }
     server.join().unwrap();
 }
@@ -194,7 +194,7 @@ fn garbage_over_http_is_no_answer() {
     let listener = listen(Home::new(directory.path()).agent_database_http_socket());
     let (client, _trigger) = client(&directory, LONG);
     let answers =
-        [("", "closed"), ("ok\n\n", "no sense"), ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no JSON object")];
+        [("", "closed"), ("ok\n\n", "malformed"), ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "no JSON object")];
     let server = spawn(move || {
         for (answer, _) in answers {
             let (mut stream, _) = listener.accept().unwrap();

@@ -48,13 +48,22 @@ impl OssecConf {
 pub(super) fn load(file: &Path, version: Version) -> OssecConf {
     let bytes = source::read(file, LIMIT).map_err(|error| {
         let problem = format!("the file can not be read: {error}");
-        Fault::new(Code::Reading, file, problem, source::remedy(&error))
+        let remedy = match file.parent() {
+            Some(etc) if !etc.exists() => format!("no Wazuh installation at {}; name it with --home", above(etc)),
+            _ => source::remedy(&error).to_owned(),
+        };
+        Fault::new(Code::Reading, file, problem, remedy)
     });
     match bytes {
         // Other daemons' sections may hold any bytes, and are none of our business.
         Ok(bytes) => parse(&Secret::lossy(&bytes), file, version),
         Err(fault) => OssecConf::unreadable(fault),
     }
+}
+
+/// The directory around `etc`, for people.
+fn above(etc: &Path) -> std::path::Display<'_> {
+    etc.parent().unwrap_or(etc).display()
 }
 
 fn parse(text: &str, file: &Path, version: Version) -> OssecConf {

@@ -71,16 +71,20 @@ impl FileRules {
             );
         }
         // Ordered by key, all that lies in a directory follows it, with what lies deeper in the same directory.
-        let mut around: Option<&FileRule> = None;
-        for item in items.iter().filter(|item| item.recursive) {
-            match around {
-                Some(outer) if item.key.starts_with(&outer.key) => {
-                    let problem =
-                        format!("lies in {}, and both are recursive: its files would have two rules", outer.key);
-                    section.fault(&item.key, &problem, "recursive", "set recursive of one of them to false");
-                }
-                _ => around = Some(item),
+        let mut families: Vec<(&str, Vec<&str>)> = Vec::new();
+        for FileRule { key, .. } in items.iter().filter(|item| item.recursive) {
+            match families.last_mut() {
+                Some((outer, inner)) if key.starts_with(*outer) => inner.push(key),
+                _ => families.push((key, Vec::new())),
             }
+        }
+        for (outer, inner) in families {
+            let Some((first, others)) = inner.split_first() else { continue };
+            let mut problem = format!("lies in {outer}, and both are recursive: its files would have two rules");
+            if !others.is_empty() {
+                problem.push_str(&format!(" (and so would those of {})", others.join(", ")));
+            }
+            section.fault(first, &problem, "true", "set recursive of one of them to false");
         }
         section.finish();
         Self { items, excluded_files, excluded_extensions }

@@ -261,15 +261,23 @@ mod tests {
     #[test]
     fn each_fault_has_path_line_and_remedy() {
         let cases = [
-            (r#"{"version": "4.14"}"#, "version is not acceptable", "found '4.14'; write a version like 4.14.7"),
+            (
+                r#"{"version": "4.14"}"#,
+                "version is not acceptable",
+                r#"found the string "4.14"; write a version like 4.14.7"#,
+            ),
             (
                 r#"{"intervals": {"worker": {"keep_alive": 0}}}"#,
                 "intervals > worker > keep_alive is",
                 "(seconds, 0.01 to 604800)",
             ),
-            (r#"{"intervals": {"worker": {"keep_alive": "60"}}}"#, "keep_alive is not acceptable", "found '60'"),
+            (
+                r#"{"intervals": {"worker": {"keep_alive": "60"}}}"#,
+                "keep_alive is not acceptable",
+                r#"found the string "60""#,
+            ),
             (r#"{"intervals": {"worker": {"keep_alive": -1e300}}}"#, "keep_alive is not acceptable", "write a number"),
-            (r#"{"intervals": {"worker": null}}"#, "intervals > worker is not an object", "found 'null'"),
+            (r#"{"intervals": {"worker": null}}"#, "intervals > worker is not an object", "found null"),
             (r#"{"intervals": {"slave": {}}}"#, "intervals > slave is not a setting", "worker, master, communication"),
             (r#"{"intervals": {"communication": {"compress_level": 10}}}"#, "compress_level", "from 0 to 9"),
             (r#"{"intervals": {"communication": {"max_zip_size": 4096}}}"#, "min_zip_size is larger", "31457280, 4096"),
@@ -284,7 +292,7 @@ mod tests {
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
             (r#"{"agent_database": "authd"}"#, "agent_database", "write auto, embedded or wazuh-db"),
             (r#"{"registration": true}"#, "registration", "write auto, embedded or authd"),
-            (r#"{"logging": {"format": "xml"}}"#, "logging > format", "found 'xml'; write plain or json"),
+            (r#"{"logging": {"format": "xml"}}"#, "logging > format", r#"found the string "xml"; write plain or json"#),
             (
                 r#"{"logging": {"max_size": 4096}}"#,
                 "logging > max_size",
@@ -303,21 +311,29 @@ mod tests {
                 "files > etc/ > extra_valid",
                 "a worker never sends files",
             ),
-            (r#"{"files": {"etc/": {"source": "worker"}}}"#, "files > etc/ > source", "found 'worker'; write master"),
+            (
+                r#"{"files": {"etc/": {"source": "worker"}}}"#,
+                "files > etc/ > source",
+                r#"found the string "worker"; write master"#,
+            ),
             (r#"{"files": {"etc/": {"permissions": "0777"}}}"#, "files > etc/ > permissions", "octal digits"),
-            (r#"{"files": {"etc/": {"permissions": 640}}}"#, "files > etc/ > permissions", "found '640'"),
-            (r#"{"files": {"etc/": {"recursive": true}}}"#, "lies in etc/, and both are recursive", "set recursive"),
+            (r#"{"files": {"etc/": {"permissions": 640}}}"#, "files > etc/ > permissions", "found the number 640"),
+            (
+                r#"{"files": {"etc/": {"recursive": true}}}"#,
+                "files > etc/decoders/ lies in etc/, and both are recursive",
+                "(and so would those of etc/lists/, etc/rules/, etc/shared/) (/c.json:2: found 'true'; set recursive",
+            ),
             (r#"{"files": {"etc/rules/own/": {}}}"#, "files > etc/rules/own/ lies in etc/rules/", "set recursive"),
             (r#"{"files": {"etc/": {"files": []}}}"#, "files > etc/ > files", "write a list"),
             (r#"{"files": {"etc/": {"fils": []}}}"#, "files > etc/ > fils is not a setting", "did you mean files?"),
             (r#"{"files": {"etc/": {"colour": []}}}"#, "files > etc/ > colour is not a setting", "permissions, source"),
             (r#"{"files": {"etc/rulse/": null}}"#, "files > etc/rulse/ is not left out", "known are etc/, etc/shared/"),
-            (r#"{"files": {"excluded_files": null}}"#, "files > excluded_files is not acceptable", "found 'null'"),
-            (r#"{"files": {"etc/": 1}}"#, "files > etc/ is not an object", "found '1'"),
+            (r#"{"files": {"excluded_files": null}}"#, "files > excluded_files is not acceptable", "found null"),
+            (r#"{"files": {"etc/": 1}}"#, "files > etc/ is not an object", "found the number 1"),
             (r#"{"files": {"../x/": {}}}"#, "files > ../x/ is not the path of a directory", "slash at its end"),
             (r#"{"files": {"excluded_files": []}}"#, "files > excluded_files", "ossec.conf"),
             (r#"{"files": {"excluded_extensions": [""]}}"#, "files > excluded_extensions", "a list of endings"),
-            ("3", "the file is not an object", "found '3'"),
+            ("3", "the file is not an object", "found the number 3"),
         ];
         for (text, problem, rest) in cases {
             let faults = parse(&format!("\n{text}")).expect_err(text).0;

@@ -8,7 +8,7 @@ use std::{cell::RefCell, collections::HashMap, ops::RangeInclusive, path::Path, 
 use serde_json::{Map, Value};
 
 use super::{
-    super::fault::{Code, Fault},
+    super::fault::{Code, Fault, printable},
     lines::{self, SEPARATOR},
 };
 use crate::system::spelling;
@@ -130,8 +130,8 @@ impl<'a> Section<'a> {
         let value = self.take(name)?;
         let converted = convert(&value);
         if converted.is_none() {
-            let found = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            self.fault(name, "is not acceptable", &found, &format!("write {what}"));
+            let found = format!("found {}", printable(&described(&value)));
+            self.hidden_fault(name, "is not acceptable", Some(found), &format!("write {what}"));
         }
         converted
     }
@@ -180,12 +180,21 @@ impl<'a> Section<'a> {
     }
 }
 
+/// A value with its type, where the text alone may be that of another type.
+fn described(value: &Value) -> String {
+    match value {
+        Value::String(text) => format!("the string {}", Value::from(text.as_str())),
+        Value::Number(number) => format!("the number {number}"),
+        other => other.to_string(),
+    }
+}
+
 /// What a value is, without its text.
 fn kind(value: &Value) -> String {
     match value {
-        Value::String(_) => "found a text".to_owned(),
+        Value::String(_) => "found a string".to_owned(),
         Value::Array(_) => "found a list".to_owned(),
         Value::Object(_) => "found an object".to_owned(),
-        scalar => format!("found '{scalar}'"),
+        scalar => format!("found {}", described(scalar)),
     }
 }
