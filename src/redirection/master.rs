@@ -1,6 +1,6 @@
 //! The master's half: hands requests of workers to the programs of its manager, and sends the answers back.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use log::Level;
 
@@ -13,9 +13,9 @@ use super::{
 use crate::{
     connection::{Connection, send_string},
     limits::Share,
-    logging::{Scope, error, log, scope, warn},
+    logging::{log, scope, warn},
     node::Node,
-    system::thread::guard,
+    turn::Turns,
     wire::{Command, Routed},
 };
 
@@ -26,7 +26,7 @@ pub struct SendSync {
     node: Arc<Node>,
     daemons: Arc<Daemons>,
     connection: Connection,
-    scope: Scope,
+    turns: Turns,
     lanes: [Lane<Job>; DAEMONS],
 }
 
@@ -39,8 +39,8 @@ struct Job {
 impl SendSync {
     /// For a worker that has just been accepted.
     pub fn new(node: Arc<Node>, daemons: Arc<Daemons>, worker: &str, connection: Connection) -> Arc<Self> {
-        let scope = scope(&format!("Worker {worker}"), "SendSync");
-        Arc::new(Self { node, daemons, connection, scope, lanes: Default::default() })
+        let turns = Turns::uncounted(scope(&format!("Worker {worker}"), "SendSync"), &node.clock);
+        Arc::new(Self { node, daemons, connection, turns, lanes: Default::default() })
     }
 
     /// `sendsync`, which was acknowledged already: never waits.
@@ -67,11 +67,7 @@ impl SendSync {
     fn start(self: &Arc<Self>, daemon: Daemon) {
         let this = self.clone();
         let run = move || {
-            this.lane(daemon).empty(|jobs| {
-                if let Err(panic) = guard(|| this.carry_out(daemon, jobs)) {
-                    error!(this.scope, "A redirected request failed: {panic}. Please report this.");
-                }
-            });
+            this.lane(daemon).empty(|jobs| this.carry_out(jobs, |content| this.daemons.begin(daemon, content)));
         };
         if let Err(error) = self.node.requests.spawn("sendsync", run) {
             let reason = format!("no thread can be started: {error}");
@@ -79,18 +75,33 @@ impl SendSync {
         }
     }
 
-    /// All are handed in before the first is waited for.
-    fn carry_out(&self, daemon: Daemon, jobs: Vec<Job>) {
-        let begin = |Job { origin, content, .. }| (origin, self.daemons.begin(daemon, content));
-        let begun: Vec<_> = jobs.into_iter().map(begin).collect();
-        for (origin, wait) in begun {
-            match wait() {
-                Answered::Answer(answer) => self.answer(&origin, &answer),
-                Answered::Nothing(reason) => self.refuse(&origin, &reason),
-                Answered::Unknown(reason) => {
-                    self.tell(Level::Warn, &format!("A request of this worker may have been done or not: {reason}"));
-                    self.answer(&origin, &failure(&reason));
+    /// Hands in all of them before it waits for the first; `begin` hands one in. After a panic no program is left without
+    /// an answer.
+    fn carry_out<W: FnOnce() -> Answered>(&self, jobs: Vec<Job>, begin: impl Fn(Vec<u8>) -> W) {
+        let mut unanswered: VecDeque<String> = jobs.iter().map(|job| job.origin.clone()).collect();
+        let done = self.turns.run(|| {
+            let begun: Vec<W> = jobs.into_iter().map(|job| begin(job.content)).collect();
+            for wait in begun {
+                let answered = wait();
+                if let Some(origin) = unanswered.pop_front() {
+                    self.pass_on(&origin, answered);
                 }
+            }
+            Ok::<_, Infallible>(())
+        });
+        if done.is_err() {
+            let unknown = || Answered::Unknown("the master failed: see its log".to_owned());
+            unanswered.iter().for_each(|origin| self.pass_on(origin, unknown()));
+        }
+    }
+
+    fn pass_on(&self, origin: &str, answered: Answered) {
+        match answered {
+            Answered::Answer(answer) => self.answer(origin, &answer),
+            Answered::Nothing(reason) => self.refuse(origin, &reason),
+            Answered::Unknown(reason) => {
+                self.tell(Level::Warn, &format!("A request of this worker may have been done or not: {reason}"));
+                self.answer(origin, &failure(&reason));
             }
         }
     }
@@ -99,19 +110,49 @@ impl SendSync {
         let sent = send_string(&self.connection, answer.len(), answer)
             .and_then(|id| self.connection.request(Command::SendSyncResult, Routed::payload(origin, id.as_bytes())));
         if let Err(error) = sent {
-            warn!(self.scope, "An answer could not be sent to this worker: {error}");
+            warn!(self.turns.scope(), "An answer could not be sent to this worker: {error}");
         }
     }
 
     fn tell(&self, level: Level, text: &str) {
         let level = self.daemons.told.level(level, text, self.node.clock.now());
-        log!(self.scope, level, "{text}");
+        log!(self.turns.scope(), level, "{text}");
     }
 
     fn refuse(&self, origin: &str, reason: &str) {
         self.tell(Level::Error, &format!("A request of this worker could not be done: {reason}"));
         if !self.connection.tell(Command::SendSyncFailed, Routed::payload(origin, reason.as_bytes())) {
-            warn!(self.scope, "Could not deliver an error to this worker: {reason}");
+            warn!(self.turns.scope(), "Could not deliver an error to this worker: {reason}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::{local_integrity::LocalIntegrity, tests::Pair};
+
+    /// Of case 6.9: whoever waits for what the panic has ended is answered, and so are those behind it.
+    #[test]
+    fn after_a_panic_no_program_is_left_without_an_answer() {
+        let pair = Pair::new();
+        let node = pair.shared_node();
+        let (services, files) = (pair.services(), Arc::new(LocalIntegrity::new(&node)));
+        let (agents, registrar) = (services.agents.clone(), services.registrar.clone());
+        let daemons = Arc::new(Daemons::new(&node, agents, registrar, &files));
+        let send_sync = SendSync::new(node, daemons, "w", pair.master.clone());
+        let job = |origin: &str| Job {
+            origin: origin.to_owned(),
+            content: origin.into(),
+            _share: pair.master.try_hold(1).expect("room"),
+        };
+        send_sync.carry_out(["one", "two", "three"].map(job).into(), |content| {
+            move || {
+                assert_ne!(content, b"two", "as ordered");
+                Answered::Answer(content)
+            }
+        });
+        let answered = ["one", "two", "three"].map(|origin| pair.wait("sendsyn_res ").contains(origin));
+        assert_eq!(answered, [true; 3]);
     }
 }

@@ -11,4 +11,4 @@ mod report;
 pub mod span;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,16 +16,17 @@ use crate::{
     daemon::{Prepared, Running},
     local::Role,
     node::Node,
+    services::Services,
     system::clock::{Clock, FakeClock},
     wire::Message,
 };
 
 /// A database whose every answer is a panic. It may tell what it was asked.
 #[derive(Default)]
-pub(super) struct Panics(Option<Sender<String>>);
+pub(crate) struct Panics(Option<Sender<String>>);
 
 impl Panics {
-    pub(super) fn telling() -> (Self, Receiver<String>) {
+    pub(crate) fn telling() -> (Self, Receiver<String>) {
         let (tells, asked) = unbounded();
         (Self(Some(tells)), asked)
     }
@@ -66,9 +67,9 @@ impl Handler for Master {
 }
 
 /// A worker and its link to a master.
-pub(super) struct Pair {
-    pub(super) master: Connection,
-    pub(super) hand: FakeClock,
+pub(crate) struct Pair {
+    pub(crate) master: Connection,
+    pub(crate) hand: FakeClock,
     running: Running,
     heard: Receiver<String>,
     _other: Connection,
@@ -76,7 +77,7 @@ pub(super) struct Pair {
 }
 
 impl Pair {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (clock, hand) = FakeClock::new();
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("queue")).unwrap();
@@ -92,21 +93,25 @@ impl Pair {
         Self { master, hand, heard, _other: other, _folder: folder, running }
     }
 
-    pub(super) fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &Node {
         node(&self.running)
     }
 
-    pub(super) fn shared_node(&self) -> Arc<Node> {
+    pub(crate) fn shared_node(&self) -> Arc<Node> {
         node(&self.running).clone()
     }
 
+    pub(crate) fn services(&self) -> &Services {
+        self.running.role().services()
+    }
+
     /// Whether nothing was asked but what was waited for.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.heard.is_empty()
     }
 
     /// The next request with this name.
-    pub(super) fn wait(&self, name: &str) -> String {
+    pub(crate) fn wait(&self, name: &str) -> String {
         loop {
             let next = self.heard.recv_timeout(Duration::from_secs(30));
             let one = next.unwrap_or_else(|_| panic!("{name} was not asked"));
@@ -136,7 +141,7 @@ fn node(running: &Running) -> &Arc<Node> {
 
 /// Waits for what another thread is about to do.
 #[track_caller]
-pub(super) fn wait_until(so: impl Fn() -> bool) {
+pub(crate) fn wait_until(so: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !so() {
         assert!(Instant::now() < end, "it does not happen");
