@@ -16,12 +16,12 @@ use super::{
 /// The differences between a master and one worker, each list in path order.
 #[derive(Debug)]
 pub struct Difference<'a> {
-    /// Files that the worker lacks.
-    pub missing: Vec<&'a Entry>,
-    /// Files whose content differs.
-    pub shared: Vec<&'a Entry>,
-    /// Files that the master certainly does not have.
-    pub extra: Vec<&'a RemoteEntry>,
+    /// Files that the worker lacks; `missing` on the wire.
+    pub create: Vec<&'a Entry>,
+    /// Files whose content differs; `shared` on the wire.
+    pub update: Vec<&'a Entry>,
+    /// Files that the master certainly does not have; `extra` on the wire.
+    pub delete: Vec<&'a RemoteEntry>,
     /// How many files of the worker are left alone because the master could not look at its own.
     pub protected: usize,
     /// How many files of the master are in no bucket that was compared.
@@ -44,7 +44,7 @@ pub fn compare<'a>(
     let ours = master.within(buckets);
     let others = master.entries().len() - ours.len();
     let mut found =
-        Difference { missing: vec![], shared: vec![], extra: vec![], protected: 0, others, master, worker, kind };
+        Difference { create: vec![], update: vec![], delete: vec![], protected: 0, others, master, worker, kind };
     let mut ours = ours.into_iter().peekable();
     let mut theirs = worker.entries().iter().filter(|entry| buckets.hold(&entry.path)).peekable();
     loop {
@@ -63,21 +63,44 @@ pub fn compare<'a>(
         match (our, their) {
             (Some(entry), Some(claim)) => {
                 if claim.checksum.as_ref().map(Checksum::bytes) != sum {
-                    found.shared.push(entry);
+                    found.update.push(entry);
                 }
             }
-            (Some(entry), None) => found.missing.push(entry),
+            (Some(entry), None) => found.create.push(entry),
             (None, Some(claim)) if master.protected().covers(&claim.path) => found.protected += 1,
-            (None, Some(claim)) => found.extra.push(claim),
+            (None, Some(claim)) => found.delete.push(claim),
             (None, None) => return Ok(found),
         }
     }
 }
 
+/// How many files differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// To create in the worker.
+    pub create: usize,
+    /// To update in the worker.
+    pub update: usize,
+    /// To delete in the worker.
+    pub delete: usize,
+}
+
+impl Counts {
+    /// All of them.
+    pub fn sum(self) -> usize {
+        self.create + self.update + self.delete
+    }
+}
+
 impl Difference<'_> {
+    /// How many files differ.
+    pub fn counts(&self) -> Counts {
+        Counts { create: self.create.len(), update: self.update.len(), delete: self.delete.len() }
+    }
+
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.shared.is_empty() && self.extra.is_empty()
+        self.counts().sum() == 0
     }
 
     /// The checksum that the lists were compared by.
@@ -85,13 +108,13 @@ impl Difference<'_> {
         self.kind
     }
 
-    /// Writes the metadata of the master's archive (10.6) without the missing and shared files for which `left_out`
+    /// Writes the metadata of the master's archive (10.6) without the files to create and to update for which `left_out`
     /// holds: those that could not be read or did not fit. They come in a later cycle.
     pub fn write_json(&self, left_out: impl Fn(&Entry) -> bool, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"{\"missing\": {")?;
-        self.write_ours(&self.missing, &left_out, out)?;
+        self.write_ours(&self.create, &left_out, out)?;
         out.write_all(b"}, \"extra\": {")?;
-        for (at, entry) in self.extra.iter().enumerate() {
+        for (at, entry) in self.delete.iter().enumerate() {
             if at > 0 {
                 out.write_all(b", ")?;
             }
@@ -99,7 +122,7 @@ impl Difference<'_> {
             json::write_entry(out, &entry.path, entry.mod_time, self.worker.key_of(entry), checksum)?;
         }
         out.write_all(b"}, \"shared\": {")?;
-        self.write_ours(&self.shared, &left_out, out)?;
+        self.write_ours(&self.update, &left_out, out)?;
         out.write_all(b"}}")
     }
 
@@ -153,23 +176,23 @@ mod tests {
             let extra: Vec<&str> = theirs.keys().filter(|p| !ours.contains_key(*p)).map(|p| &**p).collect();
             let shared: Vec<&str> =
                 ours.iter().filter(|(p, c)| theirs.get(*p).is_some_and(|d| d != *c)).map(|(p, _)| &**p).collect();
-            prop_assert_eq!(found.missing.iter().map(|e| &*e.path).collect::<Vec<_>>(), missing);
-            prop_assert_eq!(found.shared.iter().map(|e| &*e.path).collect::<Vec<_>>(), shared);
-            prop_assert_eq!(found.extra.iter().map(|e| &*e.path).collect::<Vec<_>>(), extra);
+            prop_assert_eq!(found.create.iter().map(|e| &*e.path).collect::<Vec<_>>(), missing);
+            prop_assert_eq!(found.update.iter().map(|e| &*e.path).collect::<Vec<_>>(), shared);
+            prop_assert_eq!(found.delete.iter().map(|e| &*e.path).collect::<Vec<_>>(), extra);
             prop_assert_eq!(found.is_empty(), ours == theirs);
 
             // Where the digests differ, there is all that differs.
             let other = manifest(&theirs, Protected::default());
             let buckets = other.digests().differing(&master.digests().answer(ours == theirs));
             let part = compare(&master, &worker, ChecksumKind::Md5, buckets).unwrap();
-            prop_assert_eq!((&part.missing, &part.shared, &part.extra), (&found.missing, &found.shared, &found.extra));
+            prop_assert_eq!((&part.create, &part.update, &part.delete), (&found.create, &found.update, &found.delete));
 
             let mut json = Vec::new();
             found.write_json(|_| false, &mut json).unwrap();
             let read = RemoteUpdate::parse(&json, ChecksumKind::Md5).unwrap();
-            prop_assert_eq!(read.missing.entries().len(), found.missing.len());
-            prop_assert_eq!(read.shared.entries().len(), found.shared.len());
-            prop_assert_eq!(read.extra.entries().len(), found.extra.len());
+            prop_assert_eq!(read.create.entries().len(), found.create.len());
+            prop_assert_eq!(read.update.entries().len(), found.update.len());
+            prop_assert_eq!(read.delete.entries().len(), found.delete.len());
         }
     }
 
@@ -182,7 +205,7 @@ mod tests {
         let protected = Protected { files: vec!["a/x".into()], directories: vec!["b/".into()] };
         let (master, worker) = (manifest(&map(&[]), protected), remote(&map(&[("a/x", 1), ("a/y", 1), ("b/c/d", 1)])));
         let found = compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap();
-        assert_eq!(found.extra.iter().map(|e| &*e.path).collect::<Vec<_>>(), ["a/y"]);
+        assert_eq!(found.delete.iter().map(|e| &*e.path).collect::<Vec<_>>(), ["a/y"]);
         assert_eq!(found.protected, 2);
     }
 
@@ -217,6 +240,6 @@ mod tests {
     fn a_claim_without_checksum_counts_as_different() {
         let worker = RemoteManifest::parse(br#"{"a/x": {"hash": "zz"}}"#, ChecksumKind::Md5).unwrap();
         let master = manifest(&map(&[("a/x", 1)]), Protected::default());
-        assert_eq!(compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap().shared.len(), 1);
+        assert_eq!(compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap().update.len(), 1);
     }
 }

@@ -33,7 +33,7 @@ pub use self::{
     apply::{Contents, Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
     archive::{AddError, Added, ArchiveError, ArchiveWriter, LONGEST_METADATA, MemberCache, survey},
     checksum::{Checksum, ChecksumKind, ContentSum, Proof, Prover, md5_of, sum_of},
-    compare::{Difference, compare},
+    compare::{Counts, Difference, compare},
     digest::{Buckets, Digests},
     items::{Item, Items, ItemsFault, KEYS, Names},
     manifest::{Entry, Manifest},

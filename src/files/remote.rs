@@ -43,12 +43,12 @@ pub struct RemoteManifest {
 /// The three lists of a master's archive (`spec/protocol.md` 10.6).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RemoteUpdate {
-    /// Files that the worker lacks.
-    pub missing: RemoteManifest,
-    /// Files with another content.
-    pub shared: RemoteManifest,
-    /// Files that the master does not have.
-    pub extra: RemoteManifest,
+    /// Files that the worker lacks; `missing` on the wire.
+    pub create: RemoteManifest,
+    /// Files with another content; `shared` on the wire.
+    pub update: RemoteManifest,
+    /// Files that the master does not have; `extra` on the wire.
+    pub delete: RemoteManifest,
 }
 
 /// The metadata cannot be understood. The peer is at fault.
@@ -243,20 +243,20 @@ impl<'de> Visitor<'de> for Lists {
         f.write_str("an object with the lists missing, shared and extra")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RemoteUpdate, A::Error> {
-        let (mut missing, mut shared, mut extra) = (None, None, None);
+        let (mut create, mut update, mut delete) = (None, None, None);
         let mut room = Room::default();
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             match &*name {
-                "missing" => missing = Some(map.next_value_seed(Files(self.0, &mut room))?),
-                "shared" => shared = Some(map.next_value_seed(Files(self.0, &mut room))?),
-                "extra" => extra = Some(map.next_value_seed(Files(self.0, &mut room))?),
+                "missing" => create = Some(map.next_value_seed(Files(self.0, &mut room))?),
+                "shared" => update = Some(map.next_value_seed(Files(self.0, &mut room))?),
+                "extra" => delete = Some(map.next_value_seed(Files(self.0, &mut room))?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(RemoteUpdate {
-            missing: missing.ok_or_else(|| A::Error::missing_field("missing"))?,
-            shared: shared.ok_or_else(|| A::Error::missing_field("shared"))?,
-            extra: extra.ok_or_else(|| A::Error::missing_field("extra"))?,
+            create: create.ok_or_else(|| A::Error::missing_field("missing"))?,
+            update: update.ok_or_else(|| A::Error::missing_field("shared"))?,
+            delete: delete.ok_or_else(|| A::Error::missing_field("extra"))?,
         })
     }
 }
@@ -326,7 +326,7 @@ mod tests {
     fn a_master_must_send_all_three_lists() {
         let update =
             RemoteUpdate::parse(br#"{"missing": {}, "extra": {"a": {}}, "shared": {}, "n": 1}"#, ChecksumKind::Md5);
-        assert_eq!(update.unwrap().extra.entries().len(), 1);
+        assert_eq!(update.unwrap().delete.entries().len(), 1);
         let short = RemoteUpdate::parse(br#"{"missing": {}, "extra": {}}"#, ChecksumKind::Md5).unwrap_err();
         assert!(short.to_string().contains("shared"), "{short}");
     }

@@ -4,12 +4,13 @@ use serde_json::{Map, Value, json};
 
 use super::{Questions, filter::Filter};
 use crate::{
+    files::Counts,
     registry::{ConnectedWorker, Known},
     system::clock::iso_utc,
     tasks::{
         integrity::{
             Applied,
-            status::{Counts, IntegrityStatus, Sending},
+            status::{IntegrityStatus, Sending},
         },
         span::date,
     },

@@ -80,12 +80,12 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::tasks::{
-        integrity::{
-            Held,
-            status::{Counts, Standing},
+    use crate::{
+        files::Counts,
+        tasks::{
+            integrity::{Held, status::Standing},
+            span::Span,
         },
-        span::Span,
     };
 
     fn at(seconds: u64) -> SystemTime {

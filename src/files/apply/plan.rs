@@ -100,9 +100,9 @@ impl Plan {
         contents: Contents<'_>,
     ) -> Plan {
         let mut plan = Plan::default();
-        for (list, what) in [(&lists.missing, What::Create), (&lists.shared, What::Update)] {
+        for (list, what) in [(&lists.create, What::Create), (&lists.update, What::Update)] {
             for entry in list.entries() {
-                let twice = what == What::Update && lists.missing.find(&entry.path).is_some();
+                let twice = what == What::Update && lists.create.find(&entry.path).is_some();
                 let whole = |member: &Member| contents.whole(archive, &entry.path, member);
                 match write(list, entry, what, members, items, whole) {
                     Ok(_) if twice => plan.fail(&entry.path, what, TWICE.to_owned()),
@@ -113,15 +113,15 @@ impl Plan {
             }
             plan.fail_unreadable(list, what);
         }
-        for entry in lists.extra.entries() {
-            let twice = lists.missing.find(&entry.path).is_some() || lists.shared.find(&entry.path).is_some();
-            match items.permits_key(lists.extra.key_of(entry), &entry.path) {
+        for entry in lists.delete.entries() {
+            let twice = lists.create.find(&entry.path).is_some() || lists.update.find(&entry.path).is_some();
+            match items.permits_key(lists.delete.key_of(entry), &entry.path) {
                 Ok(_) if twice => plan.fail(&entry.path, What::Delete, TWICE.to_owned()),
                 Ok(item) => plan.part(&entry.path).removals.push(Removal { path: entry.path.clone(), item }),
                 Err(refusal) => plan.fail(&entry.path, What::Delete, refusal.rule.to_string()),
             }
         }
-        plan.fail_unreadable(&lists.extra, What::Delete);
+        plan.fail_unreadable(&lists.delete, What::Delete);
         for part in [&mut plan.keys, &mut plan.others] {
             part.writes.sort_unstable_by(|a, b| order(a.item, &a.path).cmp(&order(b.item, &b.path)));
             part.removals.sort_unstable_by(|a, b| order(a.item, &a.path).cmp(&order(b.item, &b.path)));

@@ -14,6 +14,7 @@ use crate::{
     files::{
         archive::{ArchiveError, survey},
         checksum::ChecksumKind,
+        compare::Counts,
         items::Items,
         remote::RemoteUpdate,
     },
@@ -37,7 +38,7 @@ pub struct Update {
     kind: ChecksumKind,
     file: File,
     plan: Plan,
-    counts: [usize; 3],
+    counts: Counts,
 }
 
 impl Update {
@@ -55,24 +56,15 @@ impl Update {
     ) -> Result<Update, ArchiveError> {
         let mut survey = survey(&mut file, kind, max_inflated)?;
         let lists = RemoteUpdate::parse(&std::mem::take(&mut survey.metadata), kind)?;
-        let counts = [&lists.missing, &lists.shared, &lists.extra].map(|list| list.entries().len());
+        let [create, update, delete] = [&lists.create, &lists.update, &lists.delete].map(|list| list.entries().len());
+        let counts = Counts { create, update, delete };
         let plan = Plan::new(&lists, &file, &survey.members, items, contents);
         Ok(Update { items: items.clone(), kind, file, plan, counts })
     }
 
-    /// How many files the worker lacks.
-    pub fn missing_count(&self) -> usize {
-        self.counts[0]
-    }
-
-    /// How many files have another content.
-    pub fn shared_count(&self) -> usize {
-        self.counts[1]
-    }
-
-    /// How many files are surplus.
-    pub fn extra_count(&self) -> usize {
-        self.counts[2]
+    /// How many files it is about.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Whether the outcome of the update says something of this path.

@@ -84,7 +84,7 @@ impl UpdateWriter<'_> {
         let mut writer = ArchiveWriter::new(&mut out, self.level, self.limit).with_contents_limit(contents);
         let mut left_out = LeftOut::default();
         let mut full = 0_usize;
-        let files = || difference.missing.iter().chain(&difference.shared);
+        let files = || difference.create.iter().chain(&difference.update);
         let (keys, others) =
             (files().filter(|entry| &*entry.path == KEYS), files().filter(|entry| &*entry.path != KEYS));
         for entry in keys.chain(others) {

@@ -9,18 +9,7 @@ use std::{
 };
 
 use super::Held;
-use crate::{connection::Transfer, files::Difference, tasks::span::Span};
-
-/// How many files a synchronisation was about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// To create in the worker.
-    pub create: usize,
-    /// To update in the worker.
-    pub update: usize,
-    /// To delete in the worker.
-    pub delete: usize,
-}
+use crate::{connection::Transfer, files::Counts, tasks::span::Span};
 
 /// What the master reports of a worker's integrity.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,19 +31,6 @@ pub struct IntegrityStatus {
     pub behind_since: Option<SystemTime>,
     /// What the last check held back.
     pub held: Option<Held>,
-}
-
-impl Counts {
-    /// Of what a comparison found.
-    pub fn of(difference: &Difference<'_>) -> Self {
-        let [create, update] = [&difference.missing, &difference.shared].map(Vec::len);
-        Self { create, update, delete: difference.extra.len() }
-    }
-
-    /// All of them.
-    pub fn sum(self) -> usize {
-        self.create + self.update + self.delete
-    }
 }
 
 /// How the files of a worker compare with those of the master.

@@ -18,7 +18,7 @@ use crate::{
     files::{
         archive::{ArchiveWriter, LEVEL, MOST_INFLATED},
         checksum::{ChecksumKind, sum_of},
-        compare::compare,
+        compare::{Counts, compare},
         digest::Buckets,
         items::{Items, is_staged},
         remote::RemoteManifest,
@@ -82,7 +82,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
     let theirs = RemoteManifest::parse(&json, kind).unwrap();
     let difference = compare(&ours, &theirs, kind, Buckets::ALL).unwrap();
     let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MOST_INFLATED);
-    for entry in difference.missing.iter().chain(&difference.shared) {
+    for entry in difference.create.iter().chain(&difference.update) {
         let mut file = open_file(master, &entry.path).unwrap().unwrap();
         writer.add_file(&entry.path, &mut file, Some(&entry.sum), None).unwrap();
     }
@@ -171,7 +171,7 @@ fn an_update_makes_the_worker_equal() {
         let file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Blake2b);
         let items = Arc::new(Items::standard());
         let update = Update::open(file, &items, ChecksumKind::Blake2b, Contents::AsScanned, MOST_INFLATED).unwrap();
-        assert_eq!((update.missing_count(), update.shared_count(), update.extra_count()), (4, 3, 6));
+        assert_eq!(update.counts(), Counts { create: 4, update: 3, delete: 6 });
         let disk = Disk::new();
         let owner = nix::unistd::geteuid().is_root().then_some((1, 2));
         let target = Target { home: pair.worker.path(), owner, disk: &disk };

@@ -16,7 +16,7 @@ fn later(scanned: &Files, worker: &Path, contents: &Files) -> File {
     let difference = compare(&ours, &theirs, kind, Buckets::ALL).unwrap();
     put(master.path(), contents);
     let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MOST_INFLATED);
-    for entry in difference.missing.iter().chain(&difference.shared) {
+    for entry in difference.create.iter().chain(&difference.update) {
         let mut file = open_file(master.path(), &entry.path).unwrap().unwrap();
         writer.add_file(&entry.path, &mut file, None, None).unwrap();
     }

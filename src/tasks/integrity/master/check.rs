@@ -11,13 +11,10 @@ use log::Level;
 use super::{Arrived, Integrity};
 use crate::{
     connection::ReceivedFile,
-    files::{Buckets, ChecksumKind, LONGEST_METADATA, Manifest, RemoteManifest, compare, survey},
+    files::{Buckets, ChecksumKind, Counts, LONGEST_METADATA, Manifest, RemoteManifest, compare, survey},
     logging::{debug, error, warn},
     system::memory,
-    tasks::{
-        integrity::{Held, status::Counts},
-        span::Span,
-    },
+    tasks::{integrity::Held, span::Span},
     wire::{Class, Command, ErrorObject, NO_TASK},
 };
 
@@ -123,11 +120,11 @@ impl Integrity {
             .map_err(|error| format!("The comparison failed: {error}"))?;
         // What has come since is not surplus any more.
         if let Some(now) = self.shared.local.manifest(check.kind).filter(|now| !Arc::ptr_eq(now, master)) {
-            difference.extra.retain(|entry| now.find(&entry.path).is_none());
+            difference.delete.retain(|entry| now.find(&entry.path).is_none());
         }
         // What is in no bucket of this check is there too, and known to be the same.
         let files = difference.others + remote.entries().len();
-        let behind = Counts::of(&difference);
+        let behind = difference.counts();
         let keyless = self.shared.local.began_keyless();
         let held = self.shared.deletions.hold(&self.worker, &mut difference, (master, remote), keyless);
         if let Some(held) = held {

@@ -42,7 +42,7 @@ impl Deletions {
         if workers.released.contains(worker) {
             return None;
         }
-        let (surplus, of) = (difference.extra.len(), difference.others + remote.entries().len());
+        let (surplus, of) = (difference.delete.len(), difference.others + remote.entries().len());
         let held = Held {
             deletions: if surplus > FEW && 2 * surplus > of { surplus } else { 0 },
             of,
@@ -61,10 +61,10 @@ impl Deletions {
         }
         drop(workers);
         if held.deletions > 0 {
-            difference.extra.clear();
+            difference.delete.clear();
         }
         if held.keys {
-            difference.shared.retain(|entry| &*entry.path != KEYS);
+            difference.update.retain(|entry| &*entry.path != KEYS);
         }
         Some(held)
     }
@@ -150,7 +150,7 @@ mod tests {
         let remote = RemoteManifest::parse(&json, ChecksumKind::Md5).unwrap();
         let mut difference = compare(&master, &remote, ChecksumKind::Md5, Buckets::ALL).unwrap();
         let held = deletions.hold("w1", &mut difference, (&master, &remote), keyless);
-        (held, [difference.shared.len(), difference.extra.len()])
+        (held, [difference.update.len(), difference.delete.len()])
     }
 
     #[test]

@@ -153,18 +153,18 @@ impl Refused {
 /// Whether the file is one of those that differ.
 fn differs(difference: &Difference<'_>, path: &str) -> bool {
     let ours = |list: &[&crate::files::Entry]| list.binary_search_by(|entry| (*entry.path).cmp(path)).is_ok();
-    ours(&difference.missing)
-        || ours(&difference.shared)
-        || difference.extra.binary_search_by(|entry| (*entry.path).cmp(path)).is_ok()
+    ours(&difference.create)
+        || ours(&difference.update)
+        || difference.delete.binary_search_by(|entry| (*entry.path).cmp(path)).is_ok()
 }
 
 /// Keeps the files of `difference` for which `keep` holds. It gets the path and the checksum that the worker's file is to
 /// have; for one that is to be deleted, that which it has.
 fn for_each(difference: &mut Difference<'_>, mut keep: impl FnMut(&str, Option<&[u8]>) -> bool) {
     let kind = difference.kind();
-    difference.missing.retain(|entry| keep(&entry.path, entry.checksum(kind)));
-    difference.shared.retain(|entry| keep(&entry.path, entry.checksum(kind)));
-    difference.extra.retain(|entry| keep(&entry.path, entry.checksum.as_ref().map(Checksum::bytes)));
+    difference.create.retain(|entry| keep(&entry.path, entry.checksum(kind)));
+    difference.update.retain(|entry| keep(&entry.path, entry.checksum(kind)));
+    difference.delete.retain(|entry| keep(&entry.path, entry.checksum.as_ref().map(Checksum::bytes)));
 }
 
 #[cfg(test)]

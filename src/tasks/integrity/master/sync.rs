@@ -8,11 +8,7 @@ use crate::{
     files::{AddError, Difference},
     logging::{debug, info},
     tasks::{
-        integrity::{
-            ARCHIVE, archive_path,
-            sending::UpdateWriter,
-            status::{Counts, Progress},
-        },
+        integrity::{ARCHIVE, archive_path, sending::UpdateWriter, status::Progress},
         span::Span,
     },
     turn::Failure,
@@ -27,7 +23,7 @@ struct ArchiveNotSent(#[from] RequestError);
 impl Integrity {
     /// Sends what differs, and what the worker is to delete.
     pub(super) fn synchronise(&self, task: &str, difference: &mut Difference<'_>) {
-        let counts = Counts::of(difference);
+        let counts = difference.counts();
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), self.syncs.start());
         info!(
@@ -82,7 +78,7 @@ impl Integrity {
     ) -> Result<bool, RequestError> {
         let id = self.connection.request(Command::IntegritySync, "")?;
         let id = &*announced.insert(String::from_utf8_lossy(&id).into_owned());
-        let progress = Arc::new(Progress::new(difference.missing.len() + difference.shared.len()));
+        let progress = Arc::new(Progress::new(difference.create.len() + difference.update.len()));
         let mut state = self.state.lock();
         if let Some(running) = state.running.as_mut().filter(|running| running.task == task) {
             running.sending = Some((id.clone(), progress.clone()));
@@ -104,7 +100,7 @@ impl Integrity {
         debug!(
             self.syncs.scope(),
             "Compressing files and 'files_metadata.json' of {} files.",
-            difference.missing.len() + difference.shared.len() + difference.extra.len()
+            difference.counts().sum()
         );
         debug!(self.syncs.scope(), "Sending zip file.");
         let mut sender = FileSender::begin(&self.connection, &path, progress.transfer.clone())?;

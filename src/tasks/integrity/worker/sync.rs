@@ -8,7 +8,7 @@ use crate::{
     files::{self, ArchiveError, Contents, Target, Update, What},
     logging::{debug, error, info},
     system::memory,
-    tasks::integrity::{Applied, status::Counts},
+    tasks::integrity::Applied,
     turn::Failure,
     wire::{Class, Command, ErrorObject, NO_TASK},
 };
@@ -122,8 +122,7 @@ impl Integrity<'_> {
         let contents = if self.features.any() { Contents::AsScanned } else { Contents::OrNewer { home: target.home } };
         let update = Update::open(file.file, &self.node.items, self.kind, contents, limit);
         let update = update.map_err(NotSynchronised::Refused)?;
-        let counts =
-            Counts { create: update.missing_count(), update: update.shared_count(), delete: update.extra_count() };
+        let counts = update.counts();
         self.files.state.lock().standing.differs(counts, self.node.clock.wall());
         let scope = self.syncs.scope();
         info!(
