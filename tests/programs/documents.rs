@@ -60,7 +60,7 @@ fn of_man_page(name: &str) -> BTreeSet<String> {
 }
 
 /// What bash offers for `words`, the last of which is being typed.
-fn completed(name: &str, function: &str, words: &[&str]) -> Vec<String> {
+fn completed((name, program, function): (&str, &str, &str), words: &[&str]) -> Vec<String> {
     let script = format!(
         "source {}/etc/completion/{name}; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); {function}; \
          printf '%s\\n' \"${{COMPREPLY[@]}}\"",
@@ -68,7 +68,7 @@ fn completed(name: &str, function: &str, words: &[&str]) -> Vec<String> {
     );
     let mut command = Command::new("bash");
     command.args(["--norc", "-c", &script, "bash"]);
-    run(command, words).lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
+    run(command, &[&[program], words].concat()).lines().map(str::to_owned).filter(|line| !line.is_empty()).collect()
 }
 
 #[test]
@@ -77,24 +77,25 @@ fn every_option_stands_in_help_man_page_and_completion() {
         let help = of_help(program);
         assert!(help.len() > 8 && help.contains("-h") && help.contains("--home"), "{help:?}");
         assert_eq!(of_man_page(name), help, "the man page of {name}");
-        assert_eq!(BTreeSet::from_iter(completed(name, function, &[name, "-"])), help, "the completion of {name}");
+        assert_eq!(BTreeSet::from_iter(completed((name, program, function), &["-"])), help, "the completion of {name}");
     }
 }
 
 #[test]
 fn values_are_completed_too() {
-    let [(daemon, _, of_daemon), (control, _, of_control)] = PROGRAMS;
-    assert_eq!(completed(control, of_control, &[control, "-a", "--filter"]).len(), 2);
-    assert_eq!(completed(control, of_control, &[control, "-i", "m"]), ["more"]);
-    assert_eq!(completed(control, of_control, &[control, "-fs", "never"]), ["never_connected"]);
-    assert_eq!(completed(control, of_control, &[control, "-fs", "active", "p"]), ["pending"]);
+    let [daemon, control] = PROGRAMS;
+    assert_eq!(completed(control, &["-a", "--filter"]).len(), 2);
+    assert_eq!(completed(control, &["-i", "m"]), ["more"]);
+    assert_eq!(completed(control, &["-fs", "never"]), ["never_connected"]);
+    assert_eq!(completed(control, &["-fs", "active", "p"]), ["pending"]);
     let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.t");
-    assert_eq!(completed(daemon, of_daemon, &[daemon, "-c", manifest]), [format!("{manifest}oml")]);
+    assert_eq!(completed(daemon, &["-c", manifest]), [format!("{manifest}oml")]);
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/sr");
-    for (name, function) in [(daemon, of_daemon), (control, of_control)] {
-        assert_eq!(completed(name, function, &[name, "--home", source]), [format!("{source}c")]);
+    for program in PROGRAMS {
+        assert_eq!(completed(program, &["--home", source]), [format!("{source}c")]);
     }
-    assert_eq!(completed(control, of_control, &[control, "--wrong"]), Vec::<String>::new());
+    assert_eq!(completed(control, &["--wrong"]), Vec::<String>::new());
+    assert_eq!(completed(control, &["--forget", "-"]), Vec::<String>::new(), "the name of a node");
 }
 
 #[test]
