@@ -11,8 +11,8 @@
 //! The content is opaque here: nothing that a peer sends is ever made an object. The program is named in cluster.json,
 //! `distributed_api.executor`; without one, who asks is told so.
 
+mod between_nodes;
 mod executor;
-pub mod peer;
 mod queue;
 
 use std::{
@@ -34,6 +34,7 @@ use crate::{
     system::thread::{Group, guard},
     wire::{Command, ErrorObject, Routed},
 };
+pub use between_nodes::BetweenNodes;
 use queue::Queue;
 
 /// The requests that wait, and those that are being executed.

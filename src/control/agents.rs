@@ -6,7 +6,7 @@ use super::{Output, failure::Failure, report, table};
 use crate::{
     agents::listing::{Agent, Filter},
     local::client::LocalClient,
-    questions::agents::{Page, Question},
+    questions::agents::{AgentsPage, AgentsQuestion},
     wire::Command,
 };
 
@@ -28,11 +28,11 @@ pub(super) fn show(client: &LocalClient, nodes: &[String], statuses: &[String], 
 
 /// All agents, however many requests it takes; agents may come and go between these.
 fn ask(client: &LocalClient, filter: Filter) -> Result<Vec<Agent>, Failure> {
-    let (mut agents, mut question) = (Vec::new(), Question { after: None, filter });
+    let (mut agents, mut question) = (Vec::new(), AgentsQuestion { after: None, filter });
     loop {
         let answer = client.ask(Command::Agents, json!(question).to_string().as_bytes());
         let answer = answer.map_err(|error| Failure::of_master(error, "list agents"))?;
-        let page: Page =
+        let page: AgentsPage =
             serde_json::from_slice(&answer).map_err(|source| Failure::Malformed { what: "get_agents", source })?;
         agents.extend(page.items);
         let last = agents.last().map(|agent: &Agent| agent.id);

@@ -4,18 +4,18 @@ use serde_json::json;
 
 use super::{Exit, Output, failure::Failure, report, table};
 use crate::{
-    drift::{Difference, Kind, Verdict},
+    drift::{Difference, DifferenceKind, RulesetState},
     local::client::LocalClient,
-    questions::drift::{Answer, NodeDrift, Question},
+    questions::drift::{DriftAnswer, DriftQuestion, NodeDrift},
     wire::Command,
 };
 
 /// Compares the named nodes, or all, with the master.
 pub(super) fn show(client: &LocalClient, nodes: &[String], json: bool) -> Result<Output, Failure> {
-    let question = json!(Question { nodes: nodes.iter().cloned().collect() }).to_string();
+    let question = json!(DriftQuestion { nodes: nodes.iter().cloned().collect() }).to_string();
     let asked = client.ask(Command::Drift, question.as_bytes());
     let answer = asked.map_err(|error| Failure::of_master(error, "compare nodes"))?;
-    let answer: Answer =
+    let answer: DriftAnswer =
         serde_json::from_slice(&answer).map_err(|source| Failure::Malformed { what: "get_drift", source })?;
     let missing = nodes.iter().filter(|name| !answer.nodes.contains_key(*name));
     let missing = missing.map(|name| format!("Not connected: {name}"));
@@ -36,7 +36,7 @@ fn remarks(name: &str, node: &NodeDrift) -> Vec<String> {
         let more = if node.more { "more than " } else { "" };
         remarks.push(format!("Differs: {name}: {more}{} in etc/ossec.conf", options(node.differences.len())));
     }
-    let only_copied = node.ruleset.as_ref().filter(|ruleset| ruleset.verdict == Verdict::OnlyCopied);
+    let only_copied = node.ruleset.as_ref().filter(|ruleset| ruleset.verdict == RulesetState::OnlyCopied);
     if let Some(newest) = only_copied.and_then(|ruleset| ruleset.newest.as_ref()) {
         remarks.push(format!("Not loaded: {name}: {newest} has changed since the ruleset was loaded"));
     }
@@ -47,13 +47,13 @@ fn options(count: usize) -> String {
     format!("{count} option{}", if count == 1 { "" } else { "s" })
 }
 
-fn tables(answer: &Answer) -> String {
+fn tables(answer: &DriftAnswer) -> String {
     let line = |line: Option<usize>| line.map_or_else(String::new, |line| line.to_string());
     let row = |(name, difference): (&str, &Difference)| -> [String; 5] {
         let kind = match difference.difference {
-            Kind::Differs => "differs",
-            Kind::OnlyOnMaster => "only on master",
-            Kind::OnlyOnNode => "only on node",
+            DifferenceKind::Differs => "differs",
+            DifferenceKind::OnlyOnMaster => "only on master",
+            DifferenceKind::OnlyOnNode => "only on node",
         };
         let (master, node) = (line(difference.master_line), line(difference.node_line));
         [name.to_owned(), difference.option.clone(), kind.to_owned(), master, node]
@@ -74,9 +74,9 @@ fn tables(answer: &Answer) -> String {
 fn ruleset(name: &str, node: &NodeDrift) -> Option<[String; 5]> {
     let ruleset = node.ruleset.as_ref()?;
     let verdict = match ruleset.verdict {
-        Verdict::Loaded => "loaded",
-        Verdict::OnlyCopied => "only copied",
-        Verdict::NotRunning => "wazuh-analysisd does not run",
+        RulesetState::Loaded => "loaded",
+        RulesetState::OnlyCopied => "only copied",
+        RulesetState::NotRunning => "wazuh-analysisd does not run",
     };
     let date = |date: &Option<String>| date.clone().unwrap_or_else(|| "n/a".to_owned());
     let newest = ruleset.newest.clone().unwrap_or_default();

@@ -18,7 +18,7 @@ pub struct Difference {
     /// `syscheck > frequency`, `localfile [/var/log/syslog] > log_format`.
     pub option: String,
     /// In what it differs.
-    pub difference: Kind,
+    pub difference: DifferenceKind,
     /// The line in the master's file.
     pub master_line: Option<usize>,
     /// The line in the node's file.
@@ -28,7 +28,7 @@ pub struct Difference {
 /// In what an option differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum DifferenceKind {
     /// Both have it, with another value.
     Differs,
     /// The node has not got it.
@@ -77,13 +77,13 @@ fn same_name<'a>(path: &str, mut master: Vec<&'a Setting>, mut node: Vec<&'a Set
     }
     let only_on_master = master.into_iter().map(|setting| Difference {
         option: option(path, setting),
-        difference: Kind::OnlyOnMaster,
+        difference: DifferenceKind::OnlyOnMaster,
         master_line: Some(setting.line),
         node_line: None,
     });
     let only_on_node = node.into_iter().map(|setting| Difference {
         option: option(path, setting),
-        difference: Kind::OnlyOnNode,
+        difference: DifferenceKind::OnlyOnNode,
         master_line: None,
         node_line: Some(setting.line),
     });
@@ -126,7 +126,7 @@ fn pair(path: &str, master: &Setting, node: &Setting, found: &mut Vec<Difference
     }
     if found.len() == before {
         let (master_line, node_line) = (Some(master.line), Some(node.line));
-        found.push(Difference { option: path, difference: Kind::Differs, master_line, node_line });
+        found.push(Difference { option: path, difference: DifferenceKind::Differs, master_line, node_line });
     }
 }
 

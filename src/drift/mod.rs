@@ -16,8 +16,8 @@ use std::time::SystemTime;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-pub use compare::{Difference, Kind, compare};
-pub use ruleset::{Ruleset, Verdict};
+pub use compare::{Difference, DifferenceKind, compare};
+pub use ruleset::{Ruleset, RulesetState};
 
 use crate::{
     config::{Setting, outline},

@@ -28,7 +28,7 @@ const MOST: usize = 200_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ruleset {
     /// Whether it is applied.
-    pub verdict: Verdict,
+    pub verdict: RulesetState,
     /// When its newest file was changed, UTC; none without files.
     pub changed: Option<String>,
     /// That file, or the directory from which one was removed, relative to the home.
@@ -40,7 +40,7 @@ pub struct Ruleset {
 /// Whether the ruleset of a node is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum RulesetState {
     /// Nothing has changed since it was loaded.
     Loaded,
     /// Something has changed since. If another program than this daemon had it loaded again, that is not known.
@@ -56,9 +56,9 @@ impl Ruleset {
         let started = started(&home.run_dir(), now);
         let loaded = started.map(|started| reloaded.map_or(started, |reloaded| reloaded.max(started)));
         let verdict = match (&newest, loaded) {
-            (_, None) => Verdict::NotRunning,
-            (Some((changed, _)), Some(loaded)) if *changed > loaded => Verdict::OnlyCopied,
-            _ => Verdict::Loaded,
+            (_, None) => RulesetState::NotRunning,
+            (Some((changed, _)), Some(loaded)) if *changed > loaded => RulesetState::OnlyCopied,
+            _ => RulesetState::Loaded,
         };
         let (changed, newest) = newest.map(|(changed, path)| (iso_utc(changed), path)).unzip();
         Self { verdict, changed, newest, loaded: loaded.map(iso_utc) }

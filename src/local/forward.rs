@@ -6,7 +6,7 @@ use crate::{
     connection::{Connection, Reply},
     logging::{Scope, debug, warn},
     node::Node,
-    redirection::{self, Kind, Program},
+    redirection::{self, Program, RequestKind},
     services::Services,
     wire::{Api, Class, Command, ErrorObject, Redirected, Routed},
     worker::Worker,
@@ -39,8 +39,8 @@ pub fn to_master(worker: &Worker, reply: Reply, command: Command, payload: &[u8]
 pub fn redirected(role: &Role, reply: Reply, request: Redirected<'_>) {
     let Role::Worker(worker) = role else { return reply.unknown() };
     match request {
-        Redirected::SendSync(content) => send(worker, reply, Kind::Sync, content),
-        Redirected::SendAsync(content) => send(worker, reply, Kind::Async, content),
+        Redirected::SendSync(content) => send(worker, reply, RequestKind::Sync, content),
+        Redirected::SendAsync(content) => send(worker, reply, RequestKind::Async, content),
         Redirected::SendSyncResult(_) | Redirected::SendSyncFailed(_) => reply.unknown(),
     }
 }
@@ -49,16 +49,16 @@ pub fn redirected(role: &Role, reply: Reply, request: Redirected<'_>) {
 pub fn api(role: &Role, reply: Reply, request: Api<'_>) {
     match (request, role) {
         (Api::Api(content), Role::Worker(worker)) if worker.node.settings.distributed_api.enabled => {
-            send(worker, reply, Kind::Api, content);
+            send(worker, reply, RequestKind::Api, content);
         }
         (Api::Api(content), role) => {
-            let program = Program { connection: reply.connection().clone(), kind: Kind::Api };
+            let program = Program { connection: reply.connection().clone(), kind: RequestKind::Api };
             reply.ok("Added request to API requests queue");
             role.services().api.execute(role.node(), Asker::Program(program), content);
         }
         (Api::ApiForward(Routed { name, content }), Role::Master(master)) => match master.registry.find(name) {
             Some(worker) => {
-                let program = Program { connection: reply.connection().clone(), kind: Kind::Api };
+                let program = Program { connection: reply.connection().clone(), kind: RequestKind::Api };
                 reply.ok("Request forwarded to worker node");
                 pass(role.node(), role.services(), program, (&worker.connection, Command::Api), content);
             }
@@ -86,20 +86,20 @@ pub fn receiver(role: &Role, node: &str) -> Result<Connection, ErrorObject> {
 }
 
 /// Passes a request to the master.
-fn send(worker: &Worker, reply: Reply, kind: Kind, content: &[u8]) {
+fn send(worker: &Worker, reply: Reply, kind: RequestKind, content: &[u8]) {
     let Some(master) = worker.master() else { return reply.refuse(&not_connected(worker)) };
     let program = Program { connection: reply.connection().clone(), kind };
     let command = match kind {
         // A program in C takes the first frame for the answer, so nothing is said before that.
-        Kind::Sync => {
+        RequestKind::Sync => {
             reply.leave();
             Command::SendSync
         }
-        Kind::Async => {
+        RequestKind::Async => {
             reply.ok("Added request to sendsync requests queue");
             Command::SendSync
         }
-        Kind::Api => {
+        RequestKind::Api => {
             reply.ok("Added request to API requests queue");
             Command::Api
         }

@@ -2,9 +2,9 @@
 
 pub mod client;
 mod forward;
-mod peer;
 mod send_file;
 mod server;
+mod session;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Role, peer::Peer};
+use super::{Role, session::ProgramSession};
 use crate::{
     connection::{Connection, Socket},
     limits::{Guest, IDLE, PLACE_PATIENCE, who_leaves},
@@ -138,7 +138,7 @@ fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
     let id = (random::number() % 1_048_576).to_string();
     let options = node.local_options(format!("local program {id}"));
     let last = Arc::new(Mutex::new(node.clock.now()));
-    let peer = |_: &Connection| Peer::new(role.clone(), &id, last.clone());
+    let peer = |_: &Connection| ProgramSession::new(role.clone(), &id, last.clone());
     let connection = Connection::start(Socket::Unix(stream), options, &node.connections, peer)?;
     debug!(scope(&format!("Local {id}"), "Main"), "Connection received.");
     clients.lock().push(Client { connection, last });

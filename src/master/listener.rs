@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Master,
-    peer::Peer,
+    session::WorkerSession,
     strangers::{Entered, Strangers},
 };
 use crate::{
@@ -230,7 +230,7 @@ impl Door<'_> {
         let node = &self.master.node;
         let mut options = node.link_options(address.to_string(), node.keys().ciphers(), Known::ByHello);
         options.handshake_timeout = options.handshake_timeout.saturating_sub(came.elapsed());
-        let peer = |_: &Connection| Peer::new(self.master.clone(), address, place);
+        let peer = |_: &Connection| WorkerSession::new(self.master.clone(), address, place);
         let connection = Connection::start(Socket::Tcp(stream), options, &node.connections, peer)?;
         debug!(self.scope, "Serving {connection:?}");
         Ok(connection)

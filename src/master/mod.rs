@@ -2,8 +2,8 @@
 
 mod join;
 mod listener;
-mod peer;
 mod served;
+mod session;
 mod strangers;
 mod turned_away;
 

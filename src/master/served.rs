@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Master;
 use crate::{
-    api,
+    api::BetweenNodes,
     config::settings::Native,
     connection::{FileLimits, IncomingFiles, Reply},
     files::{ChecksumKind, LONGEST_METADATA},
@@ -55,7 +55,8 @@ impl Served {
             return self.agree(reply, offer);
         }
         if first && self.master.node.settings.link.native == Native::Require {
-            let error = ErrorObject::cluster(3018, "this master requires protocol extensions (cluster.json, link.native)");
+            let error =
+                ErrorObject::cluster(3018, "this master requires protocol extensions (cluster.json, link.native)");
             return self.master.refuse(reply, Rejection::Native, &error);
         }
         let integrity = &self.worker.integrity;
@@ -78,8 +79,8 @@ impl Served {
             },
             Request::Api(request) => {
                 let services = &self.master.services;
-                let peer = api::peer::Peer { node: &self.master.node, api: &services.api, waiting: &services.waiting };
-                peer.request(reply, request, |id| self.transfers.take_string(id));
+                let requests = BetweenNodes { node: &self.master.node, api: &services.api, waiting: &services.waiting };
+                requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
             // An agreement that comes too late is one of these.
             Request::Link(_)

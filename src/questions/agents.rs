@@ -10,22 +10,22 @@ use crate::{
     wire::{Class, ErrorObject},
 };
 
-/// Agents of one [`Page`].
+/// Agents of one [`AgentsPage`].
 const MOST: usize = 1_000;
 
 /// The payload of `get_agents`, a request of our own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Question {
+pub struct AgentsQuestion {
     /// Only agents with a greater number; all if there is none.
     pub after: Option<i64>,
     /// Which of them.
     pub filter: Filter,
 }
 
-/// The answer to a [`Question`]: a part of the list.
+/// The answer to a [`AgentsQuestion`]: a part of the list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Page {
+pub struct AgentsPage {
     /// The agents, in the order of their numbers.
     pub items: Vec<Agent>,
     /// Whether to ask again for those after the last.
@@ -37,7 +37,7 @@ pub struct Page {
 /// # Errors
 /// What is wrong with the question, with its number; or that the database does not answer.
 pub fn page(store: &Store, question: &[u8]) -> Result<String, ErrorObject> {
-    let question: Question =
+    let question: AgentsQuestion =
         serde_json::from_slice(question).map_err(|error| ErrorObject::unexpected(error.to_string()))?;
     if let Some(wrong) = question.filter.statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) {
         let known = STATUSES.join(", ");
@@ -45,7 +45,7 @@ pub fn page(store: &Store, question: &[u8]) -> Result<String, ErrorObject> {
     }
     let items = store.agents(&question.filter, question.after.unwrap_or(-1), MOST).map_err(unavailable)?;
     let more = items.len() == MOST;
-    serde_json::to_string(&Page { items, more }).map_err(|error| ErrorObject::unexpected(error.to_string()))
+    serde_json::to_string(&AgentsPage { items, more }).map_err(|error| ErrorObject::unexpected(error.to_string()))
 }
 
 /// What a program is told when the database cannot be asked, as by the original.

@@ -35,14 +35,14 @@ const ORIGINAL: &str =
 /// The payload of `get_drift`, a request of our own.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Question {
+pub struct DriftQuestion {
     /// Which nodes; all if there is none. Names that no node has are ignored.
     pub nodes: BTreeSet<String>,
 }
 
-/// The answer to a [`Question`].
+/// The answer to a [`DriftQuestion`].
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct DriftAnswer {
     /// The name of the master.
     pub master: String,
     /// What there is to say of each node, by its name.
@@ -76,7 +76,7 @@ impl Questions {
     pub(super) fn drift(&self, question: &[u8]) -> Result<String, ErrorObject> {
         let node = &self.checks.node;
         let wrong = |error: serde_json::Error| ErrorObject::unexpected(error.to_string());
-        let Question { nodes: wanted } = serde_json::from_slice(question).map_err(wrong)?;
+        let DriftQuestion { nodes: wanted } = serde_json::from_slice(question).map_err(wrong)?;
         let is_wanted = |name: &str| wanted.is_empty() || wanted.contains(name);
         let turn = self.comparing.take(&node.clock, &node.shutdown, TURN);
         let _turn = turn.ok_or_else(|| ErrorObject::unexpected("others compare nodes at the moment; ask again"))?;
@@ -97,7 +97,7 @@ impl Questions {
             let ruleset = Some(own.ruleset);
             nodes.insert(master.clone(), NodeDrift { error: None, differences: Vec::new(), more: false, ruleset });
         }
-        serde_json::to_string(&Answer { master, nodes }).map_err(wrong)
+        serde_json::to_string(&DriftAnswer { master, nodes }).map_err(wrong)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 
-use super::{Kind, Program, Waiting};
+use super::{Program, RequestKind, Waiting};
 use crate::{
     connection::{Begun, Connection, RequestError},
     limits::Holding,
@@ -54,7 +54,7 @@ pub fn send(
 
 /// `sendsyn_res`: gives `answer`, which came from the other end of `from`, to the program whose request has this name.
 pub fn answered(waiting: &Waiting, from: &Connection, name: &str, answer: Option<Holding>) {
-    match (waiting.take(name, from, Kind::is_send), answer) {
+    match (waiting.take(name, from, RequestKind::is_send), answer) {
         (Some(program), Some(answer)) => program.answered(answer.bytes),
         (Some(program), None) => program.unknown("the other node did not send the text of its answer"),
         (None, _) => debug!("[Cluster] [Main]", "No program waits for the answer to {name} any more."),
@@ -63,7 +63,7 @@ pub fn answered(waiting: &Waiting, from: &Connection, name: &str, answer: Option
 
 /// `dapi_res`: the same for the API. False if no program waits for it.
 pub fn api_answered(node: &Node, waiting: &Waiting, from: &Connection, name: &str, answer: Option<Holding>) -> bool {
-    let Some(program) = waiting.take(name, from, Kind::is_api) else { return false };
+    let Some(program) = waiting.take(name, from, RequestKind::is_api) else { return false };
     let Some(answer) = answer else {
         program.unknown("the other node did not send the text of its answer");
         return true;
@@ -77,7 +77,7 @@ pub fn api_answered(node: &Node, waiting: &Waiting, from: &Connection, name: &st
 
 /// `sendsyn_err` and `dapi_err`: the node at the other end of `from` has not done a request of this kind. False if no
 /// program waits for it.
-pub fn failed(waiting: &Waiting, from: &Connection, request: Routed<'_>, kind: fn(Kind) -> bool) -> bool {
+pub fn failed(waiting: &Waiting, from: &Connection, request: Routed<'_>, kind: fn(RequestKind) -> bool) -> bool {
     let program = waiting.take(request.name, from, kind);
     program.inspect(|program| program.refused(&String::from_utf8_lossy(request.content))).is_some()
 }

@@ -11,9 +11,9 @@ const LIMIT: usize = 128;
 const BATCH: usize = 64;
 
 /// One lane.
-pub struct Lane<T>(Mutex<State<T>>);
+pub struct Lane<T>(Mutex<LaneState<T>>);
 
-struct State<T> {
+struct LaneState<T> {
     queue: VecDeque<T>,
     /// Whether somebody empties it, or is about to.
     taken: bool,
@@ -21,7 +21,7 @@ struct State<T> {
 
 impl<T> Default for Lane<T> {
     fn default() -> Self {
-        Self(Mutex::new(State { queue: VecDeque::new(), taken: false }))
+        Self(Mutex::new(LaneState { queue: VecDeque::new(), taken: false }))
     }
 }
 

@@ -21,5 +21,5 @@ mod waiting;
 pub use daemons::Daemons;
 pub use forward::{answered, api_answered, failed, send};
 pub use master::SendSync;
-pub use program::{Kind, Program};
+pub use program::{Program, RequestKind};
 pub use waiting::Waiting;

@@ -12,7 +12,7 @@ use crate::{
 
 /// How a request was made, and so how it is answered (`spec/protocol.md` 13.1, 13.9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestKind {
     /// `sendsync`, of a program in C: it takes the first frame for the answer and repeats the request up to ten times
     /// when that is `err`.
     Sync,
@@ -22,7 +22,7 @@ pub enum Kind {
     Api,
 }
 
-impl Kind {
+impl RequestKind {
     /// Whether a program of the master's manager answers it.
     pub fn is_send(self) -> bool {
         matches!(self, Self::Sync | Self::Async)
@@ -40,7 +40,7 @@ pub struct Program {
     /// Its connection.
     pub connection: Connection,
     /// How it asked.
-    pub kind: Kind,
+    pub kind: RequestKind,
 }
 
 impl Program {
@@ -73,9 +73,9 @@ impl Program {
     /// that tells of a failure, in the form of the registrar, whose answers it knows (`spec/registration.md` 2).
     pub fn unknown(&self, reason: &str) {
         match self.kind {
-            Kind::Sync => self.answered(failure(reason)),
-            Kind::Async => self.refused(reason),
-            Kind::Api => self.failed(&ErrorObject::cluster(3018, reason)),
+            RequestKind::Sync => self.answered(failure(reason)),
+            RequestKind::Async => self.refused(reason),
+            RequestKind::Api => self.failed(&ErrorObject::cluster(3018, reason)),
         }
     }
 

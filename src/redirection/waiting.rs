@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::{Kind, Program};
+use super::{Program, RequestKind};
 use crate::{connection::Connection, system::random};
 
 /// Requests that may wait at a time.
@@ -42,7 +42,7 @@ impl Waiting {
     }
 
     /// The program whose request has this name, if it was `asked` for an answer of `kind`. It waits no more.
-    pub fn take(&self, name: &str, asked: &Connection, kind: impl Fn(Kind) -> bool) -> Option<Program> {
+    pub fn take(&self, name: &str, asked: &Connection, kind: impl Fn(RequestKind) -> bool) -> Option<Program> {
         let name: u32 = name.parse().ok()?;
         let mut entries = self.0.lock();
         entries.get(&name).filter(|entry| entry.asked.is(asked) && kind(entry.program.kind))?;

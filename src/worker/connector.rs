@@ -14,7 +14,7 @@ use super::{
     Worker,
     backoff::Backoff,
     dial::{NotReached, dial},
-    peer::{Inboxes, Peer},
+    session::{Inboxes, MasterSession},
 };
 use crate::{
     config::settings::Native,
@@ -70,7 +70,7 @@ pub fn run(worker: &Arc<Worker>) {
 
 /// Why a worker is not connected.
 #[derive(Debug, thiserror::Error)]
-enum Failed {
+enum NotConnected {
     #[error("{0}")]
     NotReached(NotReached),
     #[error("{0}")]
@@ -87,14 +87,14 @@ enum Failed {
 
 /// One connection under the `<key>` or, while the master closes at hello, under each of the accepted keys in turn: whether
 /// the key was changed here first or there, the two find each other. Gives the reason of its end.
-fn attempts(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
+fn attempts(worker: &Arc<Worker>, scope: &Scope) -> Result<String, NotConnected> {
     // Each is looked up when its turn comes: a key that was kept here would outlive its removal.
     let cipher = |turn| worker.node.keys().ciphers().into_iter().nth(turn);
     let mut outcome = Ok(String::new());
     for cipher in (0..).map_while(cipher) {
         outcome = attempt(worker, scope, cipher);
         match &outcome {
-            Err(Failed::Closed(error)) => debug!(scope, "The master does not take this key: {error}"),
+            Err(NotConnected::Closed(error)) => debug!(scope, "The master does not take this key: {error}"),
             _ => break,
         }
     }
@@ -102,15 +102,16 @@ fn attempts(worker: &Arc<Worker>, scope: &Scope) -> Result<String, Failed> {
 }
 
 /// One connection from beginning to end; gives the reason of its end.
-fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String, Failed> {
+fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String, NotConnected> {
     let node = &worker.node;
     let (stream, address) = connect(node)?;
     stream.set_nodelay(true)?;
     let options = node.link_options(address.to_string(), vec![cipher], Known::ByKey);
     let (inboxes, lines) = lines();
     let (told, reason) = crossbeam_channel::bounded(1);
-    let master =
-        Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Peer::new(worker, inboxes, told))?;
+    let master = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| {
+        MasterSession::new(worker, inboxes, told)
+    })?;
     // Whatever ends this attempt, the connection ends with it.
     let master = Closing(master);
     let features = greet(node, &master.0, address, scope)?;
@@ -148,7 +149,7 @@ impl Drop for Closing {
 
 /// Connects on a thread that nobody joins: neither the resolution of a name nor a connection attempt can be called off,
 /// and the order to stop is not to wait for them.
-fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), Failed> {
+fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), NotConnected> {
     let host = node.cluster.master().to_owned();
     let port = node.cluster.port;
     let (done, result) = crossbeam_channel::bounded(1);
@@ -159,17 +160,17 @@ fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), Failed> {
         recv(result) -> result => result.unwrap_or_else(|_| interrupted()),
         recv(node.shutdown.channel()) -> _ => interrupted(),
     };
-    result.map_err(Failed::NotReached)
+    result.map_err(NotConnected::NotReached)
 }
 
 /// Hello and, if both are ours, the agreement on a native link.
-fn greet(node: &Node, master: &Connection, address: SocketAddr, scope: &Scope) -> Result<Features, Failed> {
+fn greet(node: &Node, master: &Connection, address: SocketAddr, scope: &Scope) -> Result<Features, NotConnected> {
     let cluster = &node.cluster;
     let payload = hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), node.settings.version);
     let answer = master.request(Command::Hello, payload).map_err(|error| match error {
-        RequestError::Closed { .. } => Failed::Closed(error),
-        RequestError::Timeout { .. } => Failed::Silent(error, address),
-        _ => Failed::Refused(error),
+        RequestError::Closed { .. } => NotConnected::Closed(error),
+        RequestError::Timeout { .. } => NotConnected::Silent(error, address),
+        _ => NotConnected::Refused(error),
     })?;
     let link = &node.settings.link;
     let agreed = match link.native {
@@ -179,10 +180,10 @@ fn greet(node: &Node, master: &Connection, address: SocketAddr, scope: &Scope) -
     match agreed {
         Ok(Some(features)) => Ok(features),
         Ok(None) if link.native == Native::Require => {
-            Err(Failed::Native("the master supports the standard protocol only".into()))
+            Err(NotConnected::Native("the master supports the standard protocol only".into()))
         }
         Ok(None) => Ok(Features::default()),
-        Err(reason) if link.native == Native::Require => Err(Failed::Native(reason)),
+        Err(reason) if link.native == Native::Require => Err(NotConnected::Native(reason)),
         Err(reason) => {
             warn!(scope, "No protocol extensions with the master, the standard protocol is used: {reason}");
             Ok(Features::default())

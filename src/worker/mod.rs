@@ -4,7 +4,7 @@ mod backoff;
 mod connector;
 mod dial;
 mod parcels;
-mod peer;
+mod session;
 mod verdict;
 
 use std::{io, sync::Arc, time::SystemTime};

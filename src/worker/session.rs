@@ -6,13 +6,13 @@ use crossbeam_channel::Sender;
 
 use super::{Worker, parcels::Parcels};
 use crate::{
-    api,
+    api::BetweenNodes,
     connection::{FileLimits, Handler, IncomingFiles, Reply},
     drift::Outline,
     limits::FILES,
     logging::{Scope, debug, error, scope},
     questions::{Later, node_keys::NodeKeys},
-    redirection::{self, Kind},
+    redirection::{self, RequestKind},
     services::Services,
     session::{Transfers, native::Features},
     tasks::{
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Handles the requests of the master.
-pub struct Peer {
+pub struct MasterSession {
     worker: Arc<Worker>,
     scope: Scope,
     transfers: Transfers,
@@ -48,7 +48,7 @@ pub struct Inboxes {
     pub agent_groups: agent_groups::Inbox,
 }
 
-impl Peer {
+impl MasterSession {
     /// The end of a new connection. `told` gets the reason of its end.
     pub fn new(worker: &Arc<Worker>, inboxes: Inboxes, told: Sender<String>) -> Self {
         let node = &worker.node;
@@ -62,7 +62,7 @@ impl Peer {
     }
 }
 
-impl Handler for Peer {
+impl Handler for MasterSession {
     fn request(&mut self, reply: Reply, message: Message) {
         let Message { command, body, .. } = message;
         debug!(self.scope, "Command received: 'b'{command}''");
@@ -108,8 +108,8 @@ impl Handler for Peer {
             Request::Redirected(request) => self.redirected(reply, request),
             Request::Api(request) => {
                 let Services { api, waiting, .. } = &*self.worker.services;
-                let peer = api::peer::Peer { node: &self.worker.node, api, waiting };
-                peer.request(reply, request, |id| self.transfers.take_string(id));
+                let requests = BetweenNodes { node: &self.worker.node, api, waiting };
+                requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
             Request::Link(_)
             | Request::Check(_)
@@ -127,7 +127,7 @@ impl Handler for Peer {
     }
 }
 
-impl Peer {
+impl MasterSession {
     fn sync(&mut self, reply: Reply, request: Sync<'_>) {
         match request {
             Sync::IntegrityChanged => {
@@ -196,7 +196,7 @@ impl Peer {
             }
             Redirected::SendSyncFailed(failure) => {
                 reply.ok("SendSync error forwarded to worker");
-                redirection::failed(waiting, &master, failure, Kind::is_send);
+                redirection::failed(waiting, &master, failure, RequestKind::is_send);
             }
             Redirected::SendSync(_) | Redirected::SendAsync(_) => reply.unknown(),
         }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Handles the requests of one connection, first of a stranger, then of a worker.
-pub struct Peer {
+pub struct WorkerSession {
     master: Arc<Master>,
     address: SocketAddr,
     scope: Scope,
@@ -31,7 +31,7 @@ pub struct Peer {
     served: Option<Served>,
 }
 
-impl Peer {
+impl WorkerSession {
     /// The end of a connection that was just accepted.
     pub fn new(master: Arc<Master>, address: SocketAddr, place: Place) -> Self {
         let scope = scope("Worker", "Main");
@@ -39,7 +39,7 @@ impl Peer {
     }
 }
 
-impl Handler for Peer {
+impl Handler for WorkerSession {
     fn request(&mut self, reply: Reply, message: Message) {
         self.notice_worker();
         let Message { command, body, .. } = message;
@@ -87,7 +87,7 @@ impl Handler for Peer {
     }
 }
 
-impl Peer {
+impl WorkerSession {
     fn notice_worker(&mut self) {
         if self.served.is_none()
             && let Some(worker) = self.joined.get()

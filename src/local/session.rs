@@ -16,14 +16,14 @@ use crate::{
 const LONGEST_NAME: usize = 255;
 
 /// Handles the requests of one local program.
-pub struct Peer {
+pub struct ProgramSession {
     role: Role,
     scope: Scope,
     last: Arc<Mutex<Instant>>,
     later: Later,
 }
 
-impl Peer {
+impl ProgramSession {
     /// The end of a connection that was just accepted; `last` is when its last keep-alive came.
     pub fn new(role: Role, id: &str, last: Arc<Mutex<Instant>>) -> Self {
         let later = Later::new(&role.node().local_requests);
@@ -31,7 +31,7 @@ impl Peer {
     }
 }
 
-impl Handler for Peer {
+impl Handler for ProgramSession {
     fn request(&mut self, reply: Reply, message: Message) {
         let Message { command, body, .. } = message;
         debug!(self.scope, "Command received: {command}");
@@ -73,7 +73,7 @@ impl Handler for Peer {
     }
 }
 
-impl Peer {
+impl ProgramSession {
     fn own(&self, reply: Reply, request: Own<'_>) {
         let role = self.role.clone();
         match request {

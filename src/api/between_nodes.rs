@@ -7,12 +7,12 @@ use crate::{
     connection::Reply,
     limits::Holding,
     node::Node,
-    redirection::{self, Kind, Waiting},
+    redirection::{self, RequestKind, Waiting},
     wire::{self, Class, ErrorObject, Payload, Routed},
 };
 
 /// What a request of another node is about, and what it is answered from.
-pub struct Peer<'a> {
+pub struct BetweenNodes<'a> {
     /// This node.
     pub node: &'a Arc<Node>,
     /// Executes what the other node wants.
@@ -21,9 +21,9 @@ pub struct Peer<'a> {
     pub waiting: &'a Arc<Waiting>,
 }
 
-impl Peer<'_> {
-    /// Handles a request; `take` gives the string with an id, if it has come.
-    pub fn request(&self, reply: Reply, request: wire::Api<'_>, take: impl FnOnce(&[u8]) -> Option<Holding>) {
+impl BetweenNodes<'_> {
+    /// Answers a request; `take` gives the string with an id, if it has come.
+    pub fn answer(&self, reply: Reply, request: wire::Api<'_>, take: impl FnOnce(&[u8]) -> Option<Holding>) {
         let from = reply.connection().clone();
         match request {
             wire::Api::Api(payload) => self.execute(reply, payload),
@@ -33,7 +33,7 @@ impl Peer<'_> {
                 acknowledge(reply, waits, "Response forwarded to worker");
             }
             wire::Api::ApiFailed(failure) => {
-                let waits = redirection::failed(self.waiting, &from, failure, Kind::is_api);
+                let waits = redirection::failed(self.waiting, &from, failure, RequestKind::is_api);
                 acknowledge(reply, waits, "DAPI error forwarded to worker");
             }
             wire::Api::ApiForward(_) => reply.unknown(),
