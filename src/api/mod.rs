@@ -16,6 +16,7 @@ mod executor;
 mod queue;
 
 use std::{
+    convert::Infallible,
     fs::File,
     io::{self, Read, Seek, Write},
     sync::Arc,
@@ -28,10 +29,11 @@ use parking_lot::Mutex;
 use crate::{
     connection::{Connection, RequestError, send_string},
     limits,
-    logging::{error, warn},
+    logging::{scope, warn},
     node::Node,
     redirection::Program,
-    system::thread::{Group, guard},
+    system::thread::Group,
+    turn::Turns,
     wire::{Command, ErrorObject, Routed},
 };
 pub use between_nodes::BetweenNodes;
@@ -162,15 +164,14 @@ fn has_gone(peer: &Party) -> bool {
 }
 
 fn run(api: &Api, node: &Node) {
+    let turns = Turns::uncounted(scope("Cluster", "Main"), &node.clock);
     loop {
         select! {
             recv(api.wake.1) -> _ => (),
             recv(node.shutdown.channel()) -> _ => return,
         }
-        while let Some((names, job)) = api.next() {
-            if let Err(panic) = guard(|| execute(node, job)) {
-                error!("[Cluster] [Main]", "A request of the API failed: {panic}. Please report this.");
-            }
+        while let Some((names, Job { asker, request, came })) = api.next() {
+            serve(&turns, &asker, || execute(node, &asker, request, came));
             api.queue.lock().done(&names);
             if node.shutdown.ordered() {
                 return;
@@ -179,7 +180,18 @@ fn run(api: &Api, node: &Node) {
     }
 }
 
-fn execute(node: &Node, Job { asker, request, came }: Job) {
+/// Executes one request. After a panic the asker is not left without an answer.
+fn serve(turns: &Turns, asker: &Asker, execute: impl FnOnce()) {
+    let executed = turns.run(|| {
+        execute();
+        Ok::<_, Infallible>(())
+    });
+    if let Err(failure) = executed {
+        asker.refused(&ErrorObject::unexpected(failure.to_string()).into());
+    }
+}
+
+fn execute(node: &Node, asker: &Asker, request: File, came: Instant) {
     let limit = node.settings.communication.timeout_dapi_request;
     if node.clock.now().saturating_duration_since(came) >= limit {
         let text = format!("the request has waited for {} s behind others", limit.as_secs_f64());
@@ -287,6 +299,17 @@ fn malformed(request: &[u8], error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::tests::Pair;
+
+    #[test]
+    fn after_a_panic_the_asker_is_refused() {
+        let pair = Pair::new();
+        let turns = Turns::uncounted(scope("a", "b"), &pair.node().clock);
+        let asker = Asker::Node { connection: pair.master.clone(), name: "one".into() };
+        serve(&turns, &asker, || panic!("as ordered"));
+        let refused = pair.wait("dapi_err ");
+        assert!(refused.starts_with("dapi_err one ") && refused.contains("as ordered"), "{refused}");
+    }
 
     #[test]
     fn text_that_is_no_json_is_refused_in_the_words_of_the_original() {
