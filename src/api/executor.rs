@@ -104,7 +104,7 @@ fn supervise(
                 let text = format!("the executor did not answer within {} s", limit.as_secs_f64());
                 break Err(ErrorObject::cluster(3021, text));
             }
-            recv(gone) -> _ => break Err(ErrorObject::cluster(3018, "nobody waits for the answer any more")),
+            recv(gone) -> _ => break Err(ErrorObject::cluster(3018, "the asking program has disconnected")),
             recv(node.shutdown.channel()) -> _ => break Err(ErrorObject::cluster(3018, "this node stops")),
             recv(crossbeam_channel::after(LOOK)) -> _ => {
                 let length = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());

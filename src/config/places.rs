@@ -255,7 +255,7 @@ mod tests {
         fs::write(home.path().join("queue"), "").unwrap();
         let lacks = places(&home, NodeType::Master).lacks();
         let problem =
-            format!("{home}/queue is no directory: nothing can be received, and no program can ask. Move it away");
+            format!("{home}/queue is not a directory: nothing can be received, and no program can ask. Move it away");
         assert_eq!(lacks, [Lack { need: Need::Start, text: problem, is_missing: false }]);
         assert_eq!(places(&home, NodeType::Master).make(None), [], "that is told already");
     }

@@ -32,7 +32,7 @@ impl OwnAddress {
             return None;
         }
         let text = format!(
-            "the <node> {} is no address of this machine, which is to be the master; if this is a copy of the master's \
+            "the <node> {} is not an address of this machine, which is the master by its <node_type>; if this is a copy of the master's \
              file, write <node_type>worker</node_type> and a <node_name> of its own; behind NAT or a load balancer all is \
              well",
             self.host

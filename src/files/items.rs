@@ -92,7 +92,7 @@ pub enum Rule {
     #[error("files of this name are never synchronised")]
     Excluded,
     /// No item has this key.
-    #[error("'{0}' is no synchronised directory of this node (etc/cluster.json, files)")]
+    #[error("'{0}' is not a synchronised directory of this node (etc/cluster.json, files)")]
     UnknownKey(String),
 }
 

@@ -176,17 +176,17 @@ const fn row(what: &'static str, most: Most, full: &'static str) -> Row {
 /// The table, as `docs/limits.md` shows it.
 pub const TABLE: &[(&str, &[Row])] = &[
     (
-        "Before hello, or before a master's first message that the key opens",
+        "Before hello, or before a master's first message that the key decrypts",
         &[
             row(
                 "connections of one address",
                 Most::Setting("link.max_unauthenticated_per_address", 10),
-                "the oldest of the address goes when it is a second old",
+                "the oldest of the address is closed, once it is a second old",
             ),
             row(
                 "connections in all",
                 Most::Setting("link.max_unauthenticated", 256),
-                "the oldest of the address that has most goes",
+                "the oldest of the address with the most is closed",
             ),
             row("time until hello", Most::Seconds("link.handshake_timeout", 30), "it is closed"),
             row("one message", Most::Bytes(STRANGER_MESSAGE), "it is closed"),
@@ -200,54 +200,46 @@ pub const TABLE: &[(&str, &[Row])] = &[
             row("a chunk of a file or a string", Most::Bytes(CHUNK), TOO_LONG),
             row("`sendsync`, `sendasync`", Most::Bytes(SEND), TOO_LONG),
             row("`dapi`, `dapi_fwd`", Most::Bytes(API), TOO_LONG),
-            row("an answer", Most::Bytes(ANSWER), "who waits for it gets error 3050"),
-            row("divided messages that are incomplete", Most::Count(DIVIDED), "it is closed"),
+            row("a response", Most::Bytes(ANSWER), "its receiver gets error 3050"),
+            row("incomplete divided messages", Most::Count(DIVIDED), "it is closed"),
             row("a string", Most::Bytes(STRING), "it is refused"),
-            row("strings at a time", Most::Count(STRINGS), "the oldest is forgotten"),
-            row("files at a time", Most::Count(FILES), "the next is refused"),
-            row("messages that wait to go out", Most::Count(OUTBOX), "nothing more is read from it"),
-            row("the same, above 64 KiB", Most::Count(OUTBOX_LARGE), "nothing more is read from it"),
-            row("long requests at a time", Most::Count(LONG_REQUESTS), "the next is refused"),
-            row("bytes of its messages that are held", Most::Bytes(HELD_BY_ONE), TOO_LONG),
+            row("strings in transfer", Most::Count(STRINGS), "the oldest is dropped"),
+            row("files in transfer", Most::Count(FILES), "the next is refused"),
+            row("messages in the outbox", Most::Count(OUTBOX), "the node stops reading from it"),
+            row("the same, above 64 KiB", Most::Count(OUTBOX_LARGE), "the node stops reading from it"),
+            row("long requests in progress", Most::Count(LONG_REQUESTS), "the next is refused"),
+            row("bytes of its messages in memory", Most::Bytes(HELD_BY_ONE), TOO_LONG),
         ],
     ),
     (
-        "The node in all",
+        "The node in total",
         &[
             row("workers", Most::Setting("link.max_workers", 1024), "the next is refused"),
             row(
-                "workers that are away and remembered",
+                "remembered workers that are away",
                 Most::Count(AWAY),
-                "the longest gone is forgotten, with a warning",
+                "the one away for longest is forgotten, with a warning",
             ),
             row(
-                "bytes of messages that are held",
+                "bytes of messages in memory",
                 Most::Bytes(HELD),
-                "who needs more waits; after 5 s the connection goes that holds most and has given nothing back for so long",
+                "further messages wait; after 5 s the connection with the most bytes that has released none meanwhile is closed",
             ),
-            row("manifests that are read at a time", Most::Count(COMPARISONS), "the next waits"),
+            row("manifests being parsed", Most::Count(COMPARISONS), "the next waits"),
             row(
-                "memory, beside what files, agents and workers take at rest",
+                "memory, beyond that at rest for files, agents and workers",
                 Most::Bytes(MEMORY),
-                "it follows from the rest",
+                "follows from the other limits",
             ),
-            row("requests of the API that are executed at a time", Most::Count(API_EXECUTIONS), "the next waits"),
-            row("the same of one node", Most::Count(API_EXECUTIONS - 1), "its next waits"),
+            row("DAPI requests being executed", Most::Count(API_EXECUTIONS), "the next waits"),
+            row("the same for one node", Most::Count(API_EXECUTIONS - 1), "its next waits"),
             row(
-                "requests of the API that wait, each counted once more for each 512 KiB of it",
+                "waiting DAPI requests, each counted once more for each 512 KiB of it",
                 Most::Count(API_WAITING),
-                "the youngest of the node that has most is refused",
+                "the youngest of the node with the most is refused",
             ),
-            row(
-                "requests of local programs that take long, at a time",
-                Most::Count(LOCAL_REQUESTS),
-                "the next is refused",
-            ),
-            row(
-                "addresses turned away that the log counts",
-                Most::Count(TURNED_AWAY),
-                "the oldest is told and forgotten",
-            ),
+            row("long requests of local programs in progress", Most::Count(LOCAL_REQUESTS), "the next is refused"),
+            row("rejected addresses that the log counts", Most::Count(TURNED_AWAY), "the oldest is logged and dropped"),
         ],
     ),
     (
@@ -257,11 +249,11 @@ pub const TABLE: &[(&str, &[Row])] = &[
             row("programs at `queue/db/wdb`, `wdb-http.sock` and `auth`, each", Most::Count(PROGRAMS), IDLE_GOES),
             row("connections to `metrics.listen`", Most::Count(WATCHERS), IDLE_GOES),
             row("a frame of `wdb` and `auth`", Most::Bytes(PROGRAM_FRAME), "it is disconnected"),
-            row("a body at `wdb-http.sock`", Most::Bytes(HTTP_BODY), "status 413"),
-            row("all bodies there", Most::Bytes(HTTP_BODIES), "status 503"),
+            row("an HTTP body at `wdb-http.sock`", Most::Bytes(HTTP_BODY), "status 413"),
+            row("all HTTP bodies there", Most::Bytes(HTTP_BODIES), "status 503"),
         ],
     ),
 ];
 
-const TOO_LONG: &str = "it is passed over, and answered with error 3050";
-const IDLE_GOES: &str = "the one that is idle for the longest, and for a second, goes";
+const TOO_LONG: &str = "it is skipped, and answered with error 3050";
+const IDLE_GOES: &str = "the one that has been idle for longest, if for a second, is disconnected";

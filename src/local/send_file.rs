@@ -42,7 +42,7 @@ fn relative<'a>(home: &Path, absolute: &'a str) -> Result<&'a str, ErrorObject> 
     let below = Path::new(absolute).strip_prefix(home).ok().and_then(Path::to_str);
     below
         .filter(|below| path::check(below).is_ok())
-        .ok_or_else(|| ErrorObject::request(3022, format!("'{absolute}' is no file below {}", home.display())))
+        .ok_or_else(|| ErrorObject::request(3022, format!("'{absolute}' is not a file below {}", home.display())))
 }
 
 fn send(home: &Path, relative: &str, receiver: &Connection) -> Result<u64, ErrorObject> {

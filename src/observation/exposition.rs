@@ -43,8 +43,8 @@ fn nodes(text: &mut Text, view: &View) {
     for Seen { name, node_type, version, address, .. } in &view.nodes {
         text.sample(&[("name", name), ("type", node_type), ("version", version), ("ip", address)], 1);
     }
-    let help = "Whether a node is connected to the cluster. The master tells it of all that it knows, a worker of \
-                itself; who is away is known until somebody forgets it.";
+    let help = "Whether a node is connected to the cluster. The master reports all that it knows, a worker \
+                itself; a node that is away stays known until someone forgets it.";
     text.family("wazuh_cluster_node_connected", Kind::Gauge, help);
     for node in &view.nodes {
         text.sample(&[("name", &node.name)], u8::from(node.connected.is_some()));

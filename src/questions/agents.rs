@@ -41,7 +41,7 @@ pub fn page(store: &Store, question: &[u8]) -> Result<String, ErrorObject> {
         serde_json::from_slice(question).map_err(|error| ErrorObject::unexpected(error.to_string()))?;
     if let Some(wrong) = question.filter.statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) {
         let known = STATUSES.join(", ");
-        return Err(ErrorObject::unexpected(format!("'{wrong}' is no status of an agent; known are {known}")));
+        return Err(ErrorObject::unexpected(format!("unknown agent status '{wrong}': expected {known}")));
     }
     let items = store.agents(&question.filter, question.after.unwrap_or(-1), MOST).map_err(unavailable)?;
     let more = items.len() == MOST;

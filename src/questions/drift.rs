@@ -30,7 +30,7 @@ const LONGEST_OUTLINE: usize = 8 * 1024 * 1024;
 
 /// Why a node is not asked.
 const ORIGINAL: &str =
-    "it cannot be asked: it is an original node, or cluster.json forbids it (link.native, link.features)";
+    "it cannot be asked: it is a stock node, or cluster.json forbids it (link.native, link.features)";
 
 /// The payload of `get_drift`, a request of our own.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -143,7 +143,7 @@ pub fn obstacle(root: &Path, relative: &str, kind: Kind, mode: u32) -> Option<Ob
 
 fn other_kind(path: &Path, is_file: bool) -> Obstacle {
     let wanted = if is_file { "file" } else { "directory" };
-    let problem = format!("{} is no {wanted}", path.display());
+    let problem = format!("{} is not a {wanted}", path.display());
     Obstacle { problem, remedy: "Move it away".to_owned(), is_missing: false }
 }
 
@@ -268,7 +268,7 @@ mod tests {
         let file = root.path().join("file");
         for (relative, kind) in [("file", Kind::Directory), ("file/run", Kind::Directory), ("file/x", Kind::File)] {
             let problem = found(relative, kind).unwrap();
-            assert!(problem.starts_with(&format!("{} is no ", file.display())), "{problem}");
+            assert!(problem.starts_with(&format!("{} is not a ", file.display())), "{problem}");
         }
         assert!(found("", Kind::Directory).is_none());
     }

@@ -84,7 +84,7 @@ fn a_directory_that_cannot_be_written_to_is_seen() {
     std::fs::write(&state, "").unwrap();
     assert_eq!(seen(), (503, 1.0));
     let told = health(&master).1;
-    let reason = format!("{} is no directory: what is to outlast a restart is lost. Move it away", state.display());
+    let reason = format!("{} is not a directory: what is to outlast a restart is lost. Move it away", state.display());
     assert_eq!((&told["checks"]["directories"], &told["reasons"]), (&json!(false), &json!([reason])));
     let page = fetch(&master, "/").2;
     assert!(page.contains(&reason), "{page}");

@@ -165,6 +165,6 @@ fn a_file_is_sent_and_the_program_is_told_what_became_of_it() {
 
     let error = |node: &Node, payload: &str| LocalProgram::of(node).ask("send_file", payload).body;
     assert!(error(&master, "foo bar").contains(r#""code": 3022, "extra_message": null"#));
-    assert!(error(&master, "/etc/passwd w1").contains("is no file below"));
+    assert!(error(&master, "/etc/passwd w1").contains("is not a file below"));
     assert!(error(&master, "foo").contains("1000") && error(&master, "a b c").contains("1000"));
 }

@@ -171,7 +171,7 @@ fn what_is_read_in_an_unusual_way_is_told() {
 #[test]
 fn a_master_at_an_address_of_another_machine_is_told() {
     let home = Home::master();
-    let text = "that of another machine: the <node> 192.0.2.1 is no address of this machine";
+    let text = "that of another machine: the <node> 192.0.2.1 is not an address of this machine";
     let said = |home: &Home| {
         let mut command = clusterd(home);
         command.arg("-t");
@@ -179,14 +179,14 @@ fn a_master_at_an_address_of_another_machine_is_told() {
         assert_eq!(status.code(), Some(0));
         String::from_utf8(stderr).unwrap()
     };
-    assert!(!said(&home).contains("is no address of this machine"));
+    assert!(!said(&home).contains("is not an address of this machine"));
     home.option("node", "192.0.2.1");
     assert!(said(&home).contains(text));
     fs::remove_file(home.path("logs/cluster.log")).unwrap();
     let _daemon = Daemon::start(&home);
     home.wait_for(text);
     home.option("node_type", "worker");
-    assert!(!said(&home).contains("is no address of this machine"));
+    assert!(!said(&home).contains("is not an address of this machine"));
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn a_file_that_cannot_be_read_and_a_node_that_cannot_be_asked_have_their_reasons
     let (document, status, said) = difference(&master, &[]);
     assert_eq!(status, Some(3));
     assert!(said.contains("Not compared: w1: ") && said.contains("<syscheck> is never closed"), "{said}");
-    assert!(said.contains("Not compared: w2: it cannot be asked: it is an original node, or "), "{said}");
+    assert!(said.contains("Not compared: w2: it cannot be asked: it is a stock node, or "), "{said}");
     assert_eq!(document["w2"]["ruleset"], Value::Null);
     let output = control(&master, &["--config-diff", "-fn", "w2"]);
     assert_eq!((output.status.code(), &*output.stdout), (Some(3), &b""[..]));

@@ -41,9 +41,9 @@ fn an_absolute_path() {
 
 #[test]
 fn an_unknown_item_key() {
-    creates("bin/evil", "bin/", "'bin/' is no synchronised directory");
-    creates("evil", "", "'' is no synchronised directory");
-    deletes("etc/ossec.conf", "/", "'/' is no synchronised directory");
+    creates("bin/evil", "bin/", "'bin/' is not a synchronised directory");
+    creates("evil", "", "'' is not a synchronised directory");
+    deletes("etc/ossec.conf", "/", "'/' is not a synchronised directory");
 }
 
 #[test]

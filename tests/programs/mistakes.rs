@@ -86,7 +86,7 @@ const UNRESOLVED: Says =
     &["cannot resolve the <node> 'no-such-host.invalid'", "set <nodes> to an address of the master"];
 const NO_MASTER: Says = &["Connection refused", "if it is to be the master, write <node_type>master</node_type>"];
 const BLOCKS: Says = &["There are 2 <cluster> blocks, at lines 2 and 12; only the last one counts"];
-const COPY: Says = &["the <node> 192.0.2.1 is no address of this machine", "write <node_type>worker</node_type>"];
+const COPY: Says = &["the <node> 192.0.2.1 is not an address of this machine", "write <node_type>worker</node_type>"];
 
 /// With these it starts.
 const MISTAKES: &[Mistake] = &[

@@ -88,7 +88,7 @@ impl Reader<'_> {
         let text = text_of(option);
         seconds(text).unwrap_or_else(|| {
             let remedy = "write seconds, or a number with its unit, such as 30m, 1h or 7d";
-            self.fault(option, format!("<{}> of <auth> is no time", option.name), remedy, text);
+            self.fault(option, format!("<{}> of <auth> is not a time", option.name), remedy, text);
             0
         })
     }
@@ -161,7 +161,7 @@ mod tests {
             "<purge> of <auth> is not yes or no (/f:2: found 'maybe'; write yes or no)",
             "<enabled> of <auth> is not yes or no (/f:3: found '1'",
             "<disconnected_time> of <auth> is not yes or no (/f:4: found ''; write <disconnected_time enabled=\"yes\">",
-            "<after_registration_time> of <auth> is no time (/f:5: found 'soon'; write seconds",
+            "<after_registration_time> of <auth> is not a time (/f:5: found 'soon'; write seconds",
             "Unknown option <colour> in <force> (/f:6: found 'red'; remove it",
             "Unknown option <enable> in <force> (/f:6: found 'no'; did you mean <enabled>?)",
         ];

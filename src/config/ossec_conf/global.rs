@@ -21,7 +21,7 @@ pub(super) fn read(file: &Path, blocks: &[Element]) -> (Global, Vec<Fault>) {
             Some(time) => global.agents_disconnection_time = Some(time),
             None => {
                 let remedy = "write seconds, or a number with its unit, such as 90s, 15m or 1h";
-                let problem = format!("<{OPTION}> of <global> is no time");
+                let problem = format!("<{OPTION}> of <global> is not a time");
                 faults.push(Fault::new(Code::Reading, file, problem, remedy).line(option.line).found(text));
             }
         }
@@ -66,7 +66,7 @@ mod tests {
             let (seconds, faults) = parse(&block(text));
             assert_eq!((seconds, faults.len()), (None, 1), "{text}");
             assert!(
-                faults[0].contains("<agents_disconnection_time> of <global> is no time (/f:1: found "),
+                faults[0].contains("<agents_disconnection_time> of <global> is not a time (/f:1: found "),
                 "{faults:?}"
             );
         }

@@ -114,7 +114,7 @@ fn keys(section: &mut Section<'_>, name: &str) -> Vec<ClusterKey> {
         Value::Array(values) => values,
         other => {
             drop(key(other));
-            wrong("it is no list".to_owned());
+            wrong("it is not a list".to_owned());
             return Vec::new();
         }
     };
@@ -133,7 +133,7 @@ fn keys(section: &mut Section<'_>, name: &str) -> Vec<ClusterKey> {
 
 /// The key that `value` is, whose text is wiped in any case.
 fn key(value: Value) -> Result<ClusterKey, String> {
-    let Value::String(mut text) = value else { return Err("it is no text".to_owned()) };
+    let Value::String(mut text) = value else { return Err("it is not a string".to_owned()) };
     let key = ClusterKey::new(&text).ok_or_else(|| ClusterKey::fault(&text));
     text.zeroize();
     key

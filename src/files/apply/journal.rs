@@ -152,7 +152,7 @@ pub(super) fn read(tree: &Tree<'_>) -> Result<Option<Journal>, String> {
     };
     match file.metadata() {
         Ok(about) if about.is_file() && about.len() <= LONGEST => {}
-        _ => return Err("it is no file of a reasonable size".to_owned()),
+        _ => return Err("its size is not plausible".to_owned()),
     }
     let mut bytes = Vec::new();
     file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| error.to_string())?;

@@ -55,7 +55,7 @@ pub mod iso {
     /// When it is no date.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
         let text = String::deserialize(deserializer)?;
-        super::from_iso_utc(&text).ok_or_else(|| D::Error::custom(format!("'{text}' is no date")))
+        super::from_iso_utc(&text).ok_or_else(|| D::Error::custom(format!("'{text}' is not a date")))
     }
 }
 

@@ -9,7 +9,7 @@ use super::{PROGRAMS, etc, root, run};
 
 /// Markdown below the root of the repository, by its relative path.
 fn documents(folders: &[&str]) -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::from("README.md"), PathBuf::from("CHANGELOG.md")];
+    let mut found: Vec<PathBuf> = ["README.md", "CHANGELOG.md"].map(PathBuf::from).into();
     for folder in folders {
         let entries = fs::read_dir(root().join(folder)).unwrap();
         let names = entries.map(|entry| Path::new(folder).join(entry.unwrap().file_name()));
