@@ -106,10 +106,10 @@
 //! | [`connection`] | one peer: reader, writer, the reply to a request, file and string transfer |
 //! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of `wazuh-authd` |
 //! | [`agents`] | the agent database: embedded and served, or a client of `wazuh-db` |
+//! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`files`] | which files, manifest and its digests, scan and checksum cache, archive, staged and journaled apply |
 //! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
 //! | [`wire`] | frames, the table of commands, typed requests, errors; no I/O, no clock |
-//! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`turn`] | one turn of a task: guarded, measured, counted and logged in one place |
 //! | [`metrics`] | counters, and their text form |
 //! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |

@@ -23,10 +23,10 @@ pub type Numbers = Arc<HashMap<String, u64>>;
 
 /// The last numbers. The database is asked by one thread at a time, however many want to know.
 #[derive(Clone, Default)]
-pub struct Active(Arc<Mutex<State>>);
+pub struct Active(Arc<Mutex<CountState>>);
 
 #[derive(Default)]
-struct State {
+struct CountState {
     numbers: Option<Numbers>,
     /// When they were asked for last.
     asked: Option<Instant>,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Backend, Error, Reply, TakenInfo};
+use super::{Backend, Error, NewAgent, Reply, TakenInfo};
 use crate::metrics::Database;
 
 /// A database, and the record of its answers.
@@ -35,6 +35,10 @@ impl<B: Backend> Backend for Measured<B> {
 
     fn command(&self, request: &str) -> Result<Reply, Error> {
         self.measure(|backend| backend.command(request))
+    }
+
+    fn insert(&self, agent: &NewAgent<'_>) -> Result<(), Error> {
+        self.measure(|backend| backend.insert(agent))
     }
 
     fn take_info(&self) -> Result<TakenInfo, Error> {

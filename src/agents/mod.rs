@@ -50,6 +50,14 @@ pub trait Backend: Send + Sync + 'static {
         self.query(request)
     }
 
+    /// Makes the row of an agent that has just got its key.
+    ///
+    /// # Errors
+    /// [`Error`]; refused if its number is taken.
+    fn insert(&self, agent: &NewAgent<'_>) -> Result<(), Error> {
+        self.query(&agent.command()).map(drop)
+    }
+
     /// Takes what the master must know of the agents of this node. What is taken counts as sent.
     ///
     /// # Errors

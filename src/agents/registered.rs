@@ -33,6 +33,18 @@ pub struct NewAgent<'a> {
     pub groups: &'a str,
 }
 
+impl NewAgent<'_> {
+    /// The command that makes its row.
+    pub(super) fn command(&self) -> String {
+        let Self { id, name, ip, key, date_add, groups } = self;
+        let mut row = json!({"id": id, "name": name, "register_ip": ip, "internal_key": key, "date_add": date_add});
+        if !groups.is_empty() {
+            row["group"] = (*groups).into();
+        }
+        format!("global insert-agent {row}")
+    }
+}
+
 /// What becomes of groups that an agent has already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {
@@ -78,21 +90,17 @@ impl Store {
     /// # Errors
     /// [`Error`].
     pub fn insert(&self, agent: &NewAgent<'_>) -> Result<(), Error> {
-        let NewAgent { id, name, ip, key, date_add, groups } = agent;
-        let mut row = json!({"id": id, "name": name, "register_ip": ip, "internal_key": key, "date_add": date_add});
-        if !groups.is_empty() {
-            row["group"] = (*groups).into();
-        }
-        let request = format!("global insert-agent {row}");
-        let refused = match self.query(&request) {
+        let refused = match self.0.insert(agent) {
             Err(Error::Refused(text)) => text,
-            done => return done.map(drop),
+            done => return done,
         };
-        match self.row(*id)? {
-            Some(row) if row.name.as_deref() == Some(*name) && row.internal_key.as_deref() == Some(*key) => Ok(()),
+        let is_own =
+            |row: &Row| row.name.as_deref() == Some(agent.name) && row.internal_key.as_deref() == Some(agent.key);
+        match self.row(agent.id)? {
+            Some(row) if is_own(&row) => Ok(()),
             Some(_) => {
-                self.remove(*id)?;
-                self.query(&request).map(drop)
+                self.remove(agent.id)?;
+                self.0.insert(agent)
             }
             None => Err(Error::Refused(refused)),
         }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::system::visible::is_hidden;
+use crate::system::visible;
 
 /// One thing that is wrong, with its place and its remedy. Always the fault of the configuration, never of a peer.
 ///
@@ -124,11 +124,7 @@ pub(super) fn printable(text: &str) -> String {
             shown.push_str("...");
             break;
         }
-        if is_hidden(character) {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
+        visible::push(&mut shown, character);
     }
     shown
 }

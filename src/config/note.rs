@@ -1,4 +1,4 @@
-//! What is worth a log line about a configuration without faults.
+//! What is worth a log line about a configuration without errors.
 
 /// Something that works, but that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,14 +4,14 @@ use std::{ffi::OsString, ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use super::{paint::Paint, registration::Wishes};
+use super::paint::Paint;
 use crate::{
     agents::listing::STATUSES,
     options::{self, Flag, flag},
 };
 
 /// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) action: Action,
     /// The names after `-fn`; none means every node.
@@ -31,13 +31,16 @@ pub(super) struct Request {
     pub(super) paint: Paint,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum Action {
+    #[default]
     Help,
     Usage,
     Version,
     Nodes,
-    Health { more: bool },
+    Health {
+        more: bool,
+    },
     Agents,
     Keys,
     ConfigDiff,
@@ -46,6 +49,17 @@ pub(super) enum Action {
     AddAgent(String),
     RemoveAgent(String),
     AgentKey(String),
+}
+
+/// What `--add-agent` is told besides the name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    /// The address that the agent will have; none for any.
+    pub(super) ip: Option<String>,
+    /// Its groups, with commas between them; none for those of its first connection.
+    pub(super) groups: Option<String>,
+    /// Whether an agent with the same name or address is replaced, whatever the master's configuration says.
+    pub(super) force: bool,
 }
 
 /// The options.
@@ -158,75 +172,16 @@ impl From<lexopt::Error> for Fault {
 /// follows it.
 pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Fault> {
     let mut parser = Parser::from_args(arguments);
-    let mut request = Request {
-        action: Action::Help,
-        nodes: Vec::new(),
-        statuses: Vec::new(),
-        wishes: Wishes::default(),
-        purge: false,
-        json: false,
-        watch: None,
-        debug: false,
-        home: None,
-        paint: Paint::default(),
-    };
+    let mut request = Request::default();
     // The action, and the option that asks for it.
     let mut action: Option<(Action, String)> = None;
     while let Some(flag) = next(&mut parser)? {
-        let chosen = match flag.id {
-            Id::Help => return Ok(request),
-            Id::ListNodes => Action::Nodes,
-            Id::Health => Action::Health { more: more(&mut parser)? },
-            Id::ListAgents => Action::Agents,
-            Id::KeyStatus => Action::Keys,
-            Id::ConfigDiff => Action::ConfigDiff,
-            Id::ConfirmDeletions => Action::ConfirmDeletions,
-            Id::Forget => Action::Forget(parser.value()?.string()?),
-            Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
-            Id::RemoveAgent => Action::RemoveAgent(agent(&mut parser)?),
-            Id::AgentKey => Action::AgentKey(agent(&mut parser)?),
-            Id::Ip => {
-                request.wishes.ip = Some(parser.value()?.string()?);
-                continue;
-            }
-            Id::Groups => {
-                request.wishes.groups = Some(parser.value()?.string()?);
-                continue;
-            }
-            Id::Force => {
-                request.wishes.force = true;
-                continue;
-            }
-            Id::Purge => {
-                request.purge = true;
-                continue;
-            }
-            Id::Usage => Action::Usage,
-            Id::Version => Action::Version,
-            Id::FilterNode => {
-                names(&mut parser, &mut request.nodes, || Fault::NoNode)?;
-                continue;
-            }
-            Id::FilterStatus => {
-                names(&mut parser, &mut request.statuses, || Fault::NoStatus)?;
-                continue;
-            }
-            Id::Watch => {
-                request.watch = Some(seconds(&mut parser)?);
-                continue;
-            }
-            Id::Json => {
-                request.json = true;
-                continue;
-            }
-            Id::Debug => {
-                request.debug = true;
-                continue;
-            }
-            Id::Home => {
-                request.home = Some(parser.value()?.into());
-                continue;
-            }
+        if flag.id == Id::Help {
+            return Ok(request);
+        }
+        let Some(chosen) = chosen(flag.id, &mut parser)? else {
+            request.take(flag.id, &mut parser)?;
+            continue;
         };
         // Twice the same does no harm; `-i -i more` are two.
         match (action.take(), flag.name()) {
@@ -237,41 +192,91 @@ pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Req
         }
     }
     let action = action.map(|(action, _)| action);
-    const ASKING: &str = "-l, -i, -a, --key-status or --config-diff";
-    let asks = matches!(
-        action,
-        Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys | Action::ConfigDiff)
-    );
-    let confirms = action == Some(Action::ConfirmDeletions);
-    let forgets = matches!(action, Some(Action::Forget(_)));
-    if !asks && !confirms && !request.nodes.is_empty() {
-        return Err(Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions"));
-    }
-    if !asks && request.watch.is_some() {
-        return Err(Fault::NothingToApplyTo("--watch", ASKING));
-    }
-    let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
-    if !asks && !registers && !confirms && !forgets && request.json {
-        return Err(Fault::NothingToApplyTo("--json", "an option that queries, confirms, forgets or registers"));
-    }
-    let Wishes { ip, groups, force } = &request.wishes;
-    let wishes = [("--ip", ip.is_some()), ("--groups", groups.is_some()), ("--force", *force)];
-    if let Some((wish, _)) = wishes.into_iter().find(|(_, given)| *given)
-        && !matches!(action, Some(Action::AddAgent(_)))
-    {
-        return Err(Fault::NothingToApplyTo(wish, "--add-agent"));
-    }
-    if !matches!(action, Some(Action::RemoveAgent(_))) && request.purge {
-        return Err(Fault::NothingToApplyTo("--purge", "--remove-agent"));
-    }
-    if action != Some(Action::Agents) && !request.statuses.is_empty() {
-        return Err(Fault::NothingToApplyTo("-fs", "-a"));
-    }
-    if let Some(unknown) = request.statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) {
-        return Err(Fault::UnknownStatus(unknown.clone()));
-    }
+    request.check(action.as_ref())?;
     request.action = action.unwrap_or(Action::Help);
     Ok(request)
+}
+
+/// The action that an option asks for; none if it says more of one.
+fn chosen(id: Id, parser: &mut Parser) -> Result<Option<Action>, Fault> {
+    Ok(Some(match id {
+        Id::Help => Action::Help,
+        Id::Usage => Action::Usage,
+        Id::Version => Action::Version,
+        Id::ListNodes => Action::Nodes,
+        Id::Health => Action::Health { more: more(parser)? },
+        Id::ListAgents => Action::Agents,
+        Id::KeyStatus => Action::Keys,
+        Id::ConfigDiff => Action::ConfigDiff,
+        Id::ConfirmDeletions => Action::ConfirmDeletions,
+        Id::Forget => Action::Forget(parser.value()?.string()?),
+        Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
+        Id::RemoveAgent => Action::RemoveAgent(agent(parser)?),
+        Id::AgentKey => Action::AgentKey(agent(parser)?),
+        _ => return Ok(None),
+    }))
+}
+
+impl Request {
+    /// Takes what an option says of an action.
+    fn take(&mut self, id: Id, parser: &mut Parser) -> Result<(), Fault> {
+        match id {
+            Id::Ip => self.wishes.ip = Some(parser.value()?.string()?),
+            Id::Groups => self.wishes.groups = Some(parser.value()?.string()?),
+            Id::Force => self.wishes.force = true,
+            Id::Purge => self.purge = true,
+            Id::FilterNode => names(parser, &mut self.nodes, || Fault::NoNode)?,
+            Id::FilterStatus => names(parser, &mut self.statuses, || Fault::NoStatus)?,
+            Id::Watch => self.watch = Some(seconds(parser)?),
+            Id::Json => self.json = true,
+            Id::Debug => self.debug = true,
+            Id::Home => self.home = Some(parser.value()?.into()),
+            // These are actions.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether each option says something of the action.
+    fn check(&self, action: Option<&Action>) -> Result<(), Fault> {
+        const ASKING: &str = "-l, -i, -a, --key-status or --config-diff";
+        let asks = matches!(
+            action,
+            Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys | Action::ConfigDiff)
+        );
+        let confirms = action == Some(&Action::ConfirmDeletions);
+        let forgets = matches!(action, Some(Action::Forget(_)));
+        if !asks && !confirms && !self.nodes.is_empty() {
+            return Err(Fault::NothingToApplyTo(
+                "-fn",
+                "-l, -i, -a, --key-status, --config-diff or --confirm-deletions",
+            ));
+        }
+        if !asks && self.watch.is_some() {
+            return Err(Fault::NothingToApplyTo("--watch", ASKING));
+        }
+        let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
+        if !asks && !registers && !confirms && !forgets && self.json {
+            return Err(Fault::NothingToApplyTo("--json", "an option that queries, confirms, forgets or registers"));
+        }
+        let Wishes { ip, groups, force } = &self.wishes;
+        let wishes = [("--ip", ip.is_some()), ("--groups", groups.is_some()), ("--force", *force)];
+        if let Some((wish, _)) = wishes.into_iter().find(|(_, given)| *given)
+            && !matches!(action, Some(Action::AddAgent(_)))
+        {
+            return Err(Fault::NothingToApplyTo(wish, "--add-agent"));
+        }
+        if !matches!(action, Some(Action::RemoveAgent(_))) && self.purge {
+            return Err(Fault::NothingToApplyTo("--purge", "--remove-agent"));
+        }
+        if action != Some(&Action::Agents) && !self.statuses.is_empty() {
+            return Err(Fault::NothingToApplyTo("-fs", "-a"));
+        }
+        if let Some(unknown) = self.statuses.iter().find(|status| !STATUSES.contains(&status.as_str())) {
+            return Err(Fault::UnknownStatus(unknown.clone()));
+        }
+        Ok(())
+    }
 }
 
 /// The next option. `-fn` and `-fs` are options here as in the original; to the parser each is `-f` with a value.

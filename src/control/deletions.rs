@@ -5,11 +5,8 @@ use std::{collections::BTreeMap, fmt::Write};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Exit, Output,
-    failure::Failure,
-    report::{self, visible},
-};
+use super::{Exit, Output, failure::Failure, report};
+use crate::system::visible::visible;
 use crate::{local::client::LocalClient, tasks::integrity::Held, wire::Command};
 
 /// The answer to `confirm_del`.

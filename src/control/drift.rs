@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Exit, Output, failure::Failure, report, table};
+use crate::system::visible::visible;
 use crate::{
     drift::{Difference, DifferenceKind, RulesetState},
     local::client::LocalClient,
@@ -22,7 +23,7 @@ pub(super) fn show(client: &LocalClient, nodes: &[String], json: bool) -> Result
     let remarks: Vec<String> =
         answer.nodes.iter().flat_map(|(name, node)| remarks(name, node)).chain(missing).collect();
     let out = if json { report::document(&json!(answer.nodes)) } else { tables(&answer) };
-    let err = remarks.iter().map(|remark| format!("{}.\n", report::visible(remark))).collect();
+    let err = remarks.iter().map(|remark| format!("{}.\n", visible(remark))).collect();
     Ok(Output { out, err, exit: if remarks.is_empty() { Exit::InSync } else { Exit::NotInSync } })
 }
 

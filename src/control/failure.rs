@@ -5,7 +5,11 @@ use std::{error::Error, fmt::Write, fs, os::unix::fs::MetadataExt, path::Path};
 use serde_json::{Value, json};
 
 use super::{Exit, Output, arguments::Request, not_running, report};
-use crate::{config::Home, local::client::AskError, system::user};
+use crate::{
+    config::Home,
+    local::client::AskError,
+    system::{user, visible::visible},
+};
 
 /// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
@@ -147,14 +151,14 @@ impl Failure {
             out = report::document(&json!({"error": self.to_value()}));
         } else {
             // Writing to a string cannot fail.
-            let _ = writeln!(err, "ERROR: {}", report::visible(&self.to_string()));
+            let _ = writeln!(err, "ERROR: {}", visible(&self.to_string()));
             if let Some(remedy) = self.remedy(home) {
                 let _ = writeln!(err, "Remedy: {remedy}.");
             }
         }
         let mut cause = if request.debug { self.source() } else { None };
         while let Some(error) = cause {
-            let _ = writeln!(err, "Caused by: {}", report::visible(&error.to_string()));
+            let _ = writeln!(err, "Caused by: {}", visible(&error.to_string()));
             cause = error.source();
         }
         Output { out, err, exit: self.exit() }

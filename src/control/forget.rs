@@ -3,11 +3,8 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    Output,
-    failure::Failure,
-    report::{self, visible},
-};
+use super::{Output, failure::Failure, report};
+use crate::system::visible::visible;
 use crate::{local::client::LocalClient, verdict::Listed, wire::Command};
 
 /// The answer to `forget_node`.

@@ -11,9 +11,10 @@ use super::{
     failure::Failure,
     moment::utc,
     paint::Paint,
-    report::{self, visible},
+    report,
     status::{Health, Span, Status},
 };
+use crate::system::visible::visible;
 use crate::{local::client::LocalClient, verdict::Listed, wire::Command};
 
 /// Shows the health of the named nodes, or of all that are known.

@@ -4,13 +4,8 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{
-    Exit, Output,
-    arguments::Request,
-    failure::Failure,
-    report::{self, visible},
-    table,
-};
+use super::{Exit, Output, arguments::Request, failure::Failure, report, table};
+use crate::system::visible::visible;
 use crate::{
     local::client::LocalClient,
     questions::node_keys::{ClusterKeys, NodeKeys},

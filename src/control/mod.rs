@@ -22,6 +22,7 @@ mod keys;
 mod moment;
 mod nodes;
 mod not_running;
+mod output;
 mod paint;
 mod registration;
 mod report;
@@ -40,34 +41,18 @@ use std::{
 
 use arguments::{Action, Fault, Request};
 pub use exit::Exit;
+pub use output::Output;
 use paint::Paint;
 use registration::Registrar;
 
 use crate::{config::Home, local::client::LocalClient};
-
-/// What a run leaves: the text for either stream, and the verdict for the shell.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Output {
-    /// For standard output.
-    pub out: String,
-    /// For standard error.
-    pub err: String,
-    /// The exit code.
-    pub exit: Exit,
-}
-
-impl Output {
-    fn text(out: String) -> Self {
-        Self { out, err: String::new(), exit: Exit::InSync }
-    }
-}
 
 /// The program: reads the arguments of this process, writes the output and gives the exit code.
 pub fn main() -> ExitCode {
     let paint = Paint::of_stdout();
     let painted = |request| Request { paint, ..request };
     let output = match arguments::parse(std::env::args_os().skip(1)).map(painted) {
-        Ok(request @ Request { watch: Some(period), .. }) => return watch::watch(request, period).into(),
+        Ok(request @ Request { watch: Some(period), .. }) => return watch::watch(request, period, obey).into(),
         parsed => answer(parsed),
     };
     // Where standard error is closed, there is nobody to tell.

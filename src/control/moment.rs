@@ -4,8 +4,8 @@ use std::{fmt, time::SystemTime};
 
 use serde::Deserialize;
 
-use super::report::visible;
 use crate::system::clock::from_iso_utc;
+use crate::system::visible::visible;
 
 /// A date of the health in the words of people, `2026-11-23 09:39:31`; what is no date as it is.
 pub(super) fn utc(date: &str) -> String {

@@ -9,7 +9,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Output, failure::Failure, report, table};
+use super::{Output, arguments::Wishes, failure::Failure, report, table};
 use crate::{
     config::{Home, NodeType},
     local::client::LocalClient,
@@ -20,17 +20,6 @@ use crate::{
 
 /// How long the registrar may take.
 const PATIENCE: Duration = Duration::from_secs(90);
-
-/// What `--add-agent` is told besides the name.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wishes {
-    /// The address that the agent will have; none for any.
-    pub(super) ip: Option<String>,
-    /// Its groups, with commas between them; none for those of its first connection.
-    pub(super) groups: Option<String>,
-    /// Whether an agent with the same name or address is replaced, whatever the master's configuration says.
-    pub(super) force: bool,
-}
 
 /// Who registers, as this program reaches it.
 pub(super) struct Registrar {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Exit, Output, moment::utc};
 use crate::{
-    system::visible::is_hidden,
+    system::visible::{is_hidden, visible},
     verdict::{Listed, State, sum},
 };
 
@@ -69,11 +69,6 @@ fn escaped(json: &str) -> String {
         c => c.to_string(),
     };
     json.chars().map(escape).collect()
-}
-
-/// Text of another node as it may stand on a terminal.
-pub(super) fn visible(text: &str) -> String {
-    text.chars().flat_map(|c| if is_hidden(c) { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 #[cfg(test)]

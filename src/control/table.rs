@@ -1,7 +1,6 @@
 //! Tables as the original draws them: every column, the last one too, is as wide as its longest value plus two.
 
-use super::report::visible;
-use crate::system::terminal;
+use crate::system::{terminal, visible::visible};
 
 const GAP: usize = 2;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::report::visible;
+use crate::system::visible::visible;
 use crate::{local::client::Passed, wire::Command};
 
 /// Of a payload so much is shown, in characters.

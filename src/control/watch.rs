@@ -21,11 +21,11 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 
-use super::{Exit, Output, arguments::Request, obey, report, screen::Screen};
+use super::{Exit, Output, arguments::Request, report, screen::Screen};
 use crate::system::{clock::utc, terminal};
 
-/// Shows what is asked for every `period` until a signal ends it; gives the last verdict.
-pub(super) fn watch(request: Request, period: Duration) -> Exit {
+/// Shows what `obey` makes of the request every `period` until a signal ends it; gives the last verdict.
+pub(super) fn watch(request: Request, period: Duration, obey: fn(&Request) -> Output) -> Exit {
     if let Some(fault) = fault(&request) {
         eprintln!("ERROR: {fault}");
         return Exit::WrongUsage;
@@ -38,7 +38,7 @@ pub(super) fn watch(request: Request, period: Duration) -> Exit {
         }
     };
     let mut screen = (!request.json).then(|| Screen::enter(&head(period)));
-    let (ask, told) = asker(request);
+    let (ask, told) = asker(request, obey);
     let (mut last, mut due) = (None, after(Duration::ZERO));
     loop {
         select! {
@@ -98,7 +98,7 @@ fn listen() -> io::Result<Receiver<i32>> {
 }
 
 /// Asks whenever it is told to.
-fn asker(request: Request) -> (Sender<()>, Receiver<Output>) {
+fn asker(request: Request, obey: fn(&Request) -> Output) -> (Sender<()>, Receiver<Output>) {
     let (ask, asked) = bounded(1);
     let (tell, told) = bounded(1);
     // It ends with the process.

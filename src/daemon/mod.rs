@@ -8,6 +8,7 @@
 
 mod arguments;
 mod executor;
+mod notes;
 mod own_address;
 mod pid_file;
 mod places;
@@ -20,7 +21,6 @@ mod version;
 use std::{
     ffi::OsString,
     io::{self, Write},
-    path::Path,
     process::ExitCode,
     sync::atomic::AtomicBool,
 };
@@ -31,11 +31,12 @@ use signal_hook::{
 };
 
 use crate::{
-    config::{Cluster, ClusterKey, Config, Home, NodeType, Note, NoteLevel, debug_level, logging_settings},
+    config::{Cluster, ClusterKey, Config, Home, NodeType, debug_level, logging_settings},
     logging::{self, LogFile, Output, Scope, error, info, scope, warn},
     system::{clock::Clock, first_process, memory, process, service_manager::ServiceManager, user},
 };
 use arguments::{Arguments, Order};
+use notes::tell;
 use own_address::OwnAddress;
 use pid_file::PidFile;
 use reload::Reload;
@@ -238,16 +239,6 @@ fn about(Config { home, cluster, settings, .. }: &Config) -> String {
     )
 }
 
-/// Says what a person should know of the configuration.
-fn tell(notes: &[Note], scope: &Scope) {
-    for note in notes {
-        match note.level {
-            NoteLevel::Warning => warn!(scope, "{}", note.text),
-            NoteLevel::Info => info!(scope, "{}", note.text),
-        }
-    }
-}
-
 /// Whether requests of the API can be executed here, or are not to be; says it if not. A node without still does all else.
 fn tell_of_executor(config: &Config, scope: &Scope) -> bool {
     let problem = executor::problem(&config.settings.distributed_api.executor);
@@ -282,9 +273,4 @@ fn wait_for_end(
         // After a signal, too: whoever reloads all the time is not to keep the signs of life away.
         supervision.turn(running.role());
     }
-}
-
-/// A sentence for a step of the start that failed at a path.
-fn failed(what: &str, path: &Path, error: &io::Error) -> String {
-    format!("{what} {}: {error}", path.display())
 }

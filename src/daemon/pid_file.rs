@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::failed;
+use super::notes::failed;
 use crate::logging::warn;
 
 /// The file of this process; dropping it removes the file.

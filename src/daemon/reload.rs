@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration is read again, and what may change while the node runs comes into force.
 
-use super::{Arguments, Running, tell};
+use super::{arguments::Arguments, notes::tell, running::Running};
 use crate::{
     config::{Config, NodeType, debug_level},
     logging::{self, LogFile, Scope, error, info, warn},

@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::RwLock;
 
-use super::{failed, places};
+use super::{notes::failed, places};
 use crate::{
     agents::{
         Covered, Measured, Store,
@@ -17,7 +17,7 @@ use crate::{
         wazuh_db::WazuhDb,
     },
     config::{Config, Home, Keys, NodeType},
-    files::{Item, Items, Names, recover},
+    files::{Items, recover},
     limits::{self, Budget},
     local::{Role, Server},
     logging::{debug, error, info, scope, warn},
@@ -105,7 +105,8 @@ impl Prepared {
         let mut database = Database::new(&config, &clock, &metrics);
         let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token);
         let Config { home, cluster, settings, .. } = config;
-        let items = Arc::new(items(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
+        let items =
+            Arc::new(Items::try_from(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
         let peers = settings.link.max_workers + settings.link.max_unauthenticated + settings.local.max_clients;
         let peers = peers as usize;
         let node = Arc::new(Node {
@@ -360,21 +361,4 @@ fn clean(node: &Node) {
             warn!(scope, "What an earlier run left in {} cannot be removed: {error}.", path.display())
         }
     }
-}
-
-/// The file rules as the room of files knows them.
-fn items(rules: &crate::config::settings::FileRules) -> Result<Items, crate::files::ItemsFault> {
-    use crate::config::settings::ALL_FILES;
-    let item = |rule: &crate::config::settings::FileRule| Item {
-        key: rule.key.clone(),
-        recursive: rule.recursive,
-        mode: rule.permissions,
-        names: if rule.files.iter().any(|name| name == ALL_FILES) {
-            Names::All
-        } else {
-            Names::Only(rule.files.clone())
-        },
-        remove_empty_directories: rule.remove_subdirs_if_empty,
-    };
-    Items::new(rules.items.iter().map(item).collect(), rules.excluded_files.clone(), rules.excluded_extensions.clone())
 }

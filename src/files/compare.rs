@@ -139,21 +139,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::files::{
-        items::{ItemId, Items},
-        manifest::Protected,
-        remote::RemoteUpdate,
-    };
+    use crate::files::{items::Items, manifest::Protected, remote::RemoteUpdate};
 
     fn manifest(files: &BTreeMap<String, u8>, protected: Protected) -> Manifest {
+        let items = Arc::new(Items::standard());
+        let shared = items.id_of_key("etc/shared/").unwrap();
         let entries = files.iter().map(|(path, content)| Entry {
             path: path.as_str().into(),
-            item: ItemId(1),
+            item: shared,
             mod_time: 1.5,
             sum: [*content; 32],
             blake2b: None,
         });
-        Manifest::new(Arc::new(Items::standard()), entries.collect(), protected)
+        Manifest::new(items, entries.collect(), protected)
     }
 
     fn remote(files: &BTreeMap<String, u8>) -> RemoteManifest {

@@ -119,34 +119,6 @@ impl Items {
         Ok(Items { items, excluded_files, excluded_endings })
     }
 
-    /// The file set of every version since 4.4 (`spec/protocol.md` 10.1).
-    pub fn standard() -> Items {
-        let item = |key: &str, recursive, mode, names: &[&str], remove_empty_directories| Item {
-            key: key.to_owned(),
-            recursive,
-            mode,
-            names: if names.is_empty() {
-                Names::All
-            } else {
-                Names::Only(names.iter().map(|name| (*name).to_owned()).collect())
-            },
-            remove_empty_directories,
-        };
-        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-        Items {
-            items: vec![
-                item("etc/", false, 0o640, &["client.keys"], false),
-                item("etc/shared/", true, 0o660, &[], true),
-                item("var/multigroups/", true, 0o660, &["merged.mg"], true),
-                item("etc/rules/", true, 0o660, &[], false),
-                item("etc/decoders/", true, 0o660, &[], false),
-                item("etc/lists/", true, 0o660, &[], false),
-            ],
-            excluded_files: texts(&["ar.conf", "ossec.conf"]),
-            excluded_endings: texts(&["~", ".tmp", ".lock", ".swp"]),
-        }
-    }
-
     /// The item of this key (`etc/shared/`), if there is one.
     pub fn id_of_key(&self, key: &str) -> Option<ItemId> {
         self.items.iter().position(|item| item.key == key).and_then(|at| u8::try_from(at).ok()).map(ItemId)

@@ -183,7 +183,7 @@ mod tests {
     fn entry(path: &str, blake2b: bool) -> Entry {
         Entry {
             path: path.into(),
-            item: ItemId(1),
+            item: Items::standard().id_of_key("etc/shared/").unwrap(),
             mod_time: 1_795_426_503.5,
             sum: sum_of(path.as_bytes()),
             blake2b: blake2b.then(|| Arc::new([7; 64])),

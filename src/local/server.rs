@@ -1,30 +1,20 @@
 //! The `local` thread: accepts local programs.
 
-use std::{
-    io,
-    os::unix::net::UnixStream,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, os::unix::net::UnixStream, sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
 use super::{Role, session::ProgramSession};
 use crate::{
     connection::{Connection, Socket},
-    limits::{Guest, IDLE, PLACE_PATIENCE, who_leaves},
-    logging::{debug, info, scope, warn},
+    limits::Guest,
+    logging::{debug, info, scope},
     node::Node,
     services::Services,
-    system::{clock::Clock, random, thread, unix_socket::Bound},
+    sockets::{self, House},
+    system::{random, thread, unix_socket::Bound},
     tasks::keep_alive::supervision::{self, Supervised},
 };
-
-/// How long the thread rests when the system has no room for another connection.
-const REST: Duration = Duration::from_millis(500);
-
-/// How often it is looked whether there is a place for one that waits.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// The bound control socket.
 pub struct Server(Bound);
@@ -75,72 +65,70 @@ impl Server {
                 let clients = present.clone();
                 drop(present);
                 // A program that waits for this node, or through it for another, is not to be blamed for its silence.
-                let idle = clients.into_iter().filter(|client| !waits(asked.services(), client));
+                let idle = clients.into_iter().filter(|client| !waits(asked.services(), &client.connection));
                 idle.map(|Client { connection, last }| Supervised { connection, last: *last.lock() }).collect()
             });
         })?;
         let role = role.clone();
-        threads.spawn("local", move || self.run(&role, &clients))
+        threads.spawn("local", move || self.run(role, clients))
     }
 
-    fn run(self, role: &Role, clients: &Clients) {
-        let node = role.node();
-        let scope = scope("Local Server", "Main");
-        loop {
-            let accepted = self.0.accept();
-            if node.shutdown.ordered() {
-                break;
-            }
-            let served = accepted.and_then(|stream| serve(role, stream, clients));
-            if let Err(error) = served {
-                warn!(scope, "A local program cannot be served: {error}");
-                node.shutdown.sleep(&node.clock, REST);
-            }
-        }
+    fn run(self, role: Role, clients: Clients) {
+        let node = role.node().clone();
+        let mut programs = Programs { role, clients };
+        let failure = (&scope("Local Server", "Main"), "A local program cannot be served");
+        sockets::accept(&self.0, &mut programs, failure, &node.clock, &node.shutdown);
     }
 }
 
 /// Whether a request of this program waits, or is being executed.
-fn waits(services: &Services, client: &Client) -> bool {
-    services.waiting.has(&client.connection) || services.api.has(&client.connection)
+fn waits(services: &Services, program: &Connection) -> bool {
+    services.waiting.has(program) || services.api.has(program)
 }
 
-/// Whether there is a place for one more. If there is none, a program for which nothing is done goes; while there is no
-/// such one, it is waited a little.
-fn make_room(role: &Role, clients: &Clients, limit: usize) -> bool {
-    let (node, services) = (role.node(), role.services());
-    let end = Instant::now() + PLACE_PATIENCE;
-    loop {
-        let mut present = clients.lock();
-        present.retain(|client| !client.connection.is_closed());
-        if present.len() < limit {
-            return true;
-        }
-        let present = present.clone();
-        let guest = |client: &Client| {
-            let idle = client.connection.idle_since().filter(|_| !waits(services, client));
-            Guest { party: (), idle }
+/// The local programs, as the accept loop knows them.
+struct Programs {
+    role: Role,
+    clients: Clients,
+}
+
+impl House<UnixStream> for Programs {
+    type Program = Connection;
+
+    fn limit(&self) -> usize {
+        self.role.node().settings.local.max_clients as usize
+    }
+
+    fn limit_is(&self) -> &'static str {
+        " (cluster.json, local.max_clients)"
+    }
+
+    fn programs(&mut self) -> Vec<(Connection, Guest<()>)> {
+        let mut clients = self.clients.lock();
+        clients.retain(|client| !client.connection.is_closed());
+        let present = clients.clone();
+        drop(clients);
+        let services = self.role.services();
+        let guest = |Client { connection, .. }| {
+            let idle = connection.idle_since().filter(|_| !waits(services, &connection));
+            (connection, Guest { party: (), idle })
         };
-        if let Some(at) = who_leaves(present.iter().map(guest), Instant::now(), IDLE) {
-            present[at].connection.close("it was idle, and another program waited for its place");
-        } else if Instant::now() >= end || !node.shutdown.sleep(&Clock::real(), LOOK) {
-            return false;
-        }
+        present.into_iter().map(guest).collect()
     }
-}
 
-fn serve(role: &Role, stream: UnixStream, clients: &Clients) -> io::Result<()> {
-    let node = role.node();
-    let limit = node.settings.local.max_clients as usize;
-    if !make_room(role, clients, limit) {
-        return Err(io::Error::other(format!("{limit} are connected (cluster.json, local.max_clients)")));
+    fn turn_out(&mut self, program: &Connection) {
+        program.close("it was idle, and another program waited for its place");
     }
-    let id = (random::number() % 1_048_576).to_string();
-    let options = node.local_options(format!("local program {id}"));
-    let last = Arc::new(Mutex::new(node.clock.now()));
-    let peer = |_: &Connection| ProgramSession::new(role.clone(), &id, last.clone());
-    let connection = Connection::start(Socket::Unix(stream), options, &node.connections, peer)?;
-    debug!(scope(&format!("Local {id}"), "Main"), "Connection received.");
-    clients.lock().push(Client { connection, last });
-    Ok(())
+
+    fn admit(&mut self, stream: UnixStream) -> io::Result<()> {
+        let node = self.role.node();
+        let id = (random::number() % 1_048_576).to_string();
+        let options = node.local_options(format!("local program {id}"));
+        let last = Arc::new(Mutex::new(node.clock.now()));
+        let peer = |_: &Connection| ProgramSession::new(self.role.clone(), &id, last.clone());
+        let connection = Connection::start(Socket::Unix(stream), options, &node.connections, peer)?;
+        debug!(scope(&format!("Local {id}"), "Main"), "Connection received.");
+        self.clients.lock().push(Client { connection, last });
+        Ok(())
+    }
 }

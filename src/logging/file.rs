@@ -37,13 +37,13 @@ struct Inner {
     path: PathBuf,
     settings: RwLock<LogSettings>,
     owner: Option<Owner>,
-    state: Mutex<State>,
+    state: Mutex<LogState>,
     /// Wakes the archiver. Before it is set nothing is rotated: the file may be that of a daemon that runs.
     wakeup: OnceLock<Wakeup>,
 }
 
 #[derive(Default)]
-struct State {
+struct LogState {
     open: Option<Open>,
     /// Lines that could not be written.
     lost: u64,
@@ -133,7 +133,8 @@ impl LogFile {
         if state.open.as_ref().map(|open| open.identity) != about.as_ref().map(identity) || state.open.is_none() {
             state.follow(log, now, &mut news);
         } else if log.wakeup.get().is_some() {
-            state.rotate_if_due(log, max_size, length, line.len(), now, &mut news);
+            let full = max_size > 0 && length + line.len() as u64 > max_size;
+            news.extend(state.rotate_if_due(log, length == 0, full, now));
         }
         state.write(log, line, urgent, &mut news);
         news
@@ -169,7 +170,7 @@ impl Inner {
     }
 }
 
-impl State {
+impl LogState {
     fn set(&mut self, open: Open) {
         self.open = Some(open);
         self.opening = Trouble::default();
@@ -192,33 +193,28 @@ impl State {
         }
     }
 
-    fn rotate_if_due(
-        &mut self,
-        log: &Inner,
-        max_size: u64,
-        length: u64,
-        more: usize,
-        now: SystemTime,
-        news: &mut Vec<String>,
-    ) {
-        let Some(open) = &mut self.open else { return };
-        let (date, full) = (local_day(now), max_size > 0 && length + more as u64 > max_size);
+    /// Begins a new file if the day of this one is over or, unless it `is_empty`, it `is_full`; gives what a person must know.
+    fn rotate_if_due(&mut self, log: &Inner, is_empty: bool, is_full: bool, now: SystemTime) -> Option<String> {
+        let (open, date) = (self.open.as_mut()?, local_day(now));
         if open.day.previous_day().is_some_and(|before| date < before) {
             // The clock was wrong by days and was put right: midnight is to count again.
             open.day = date;
         }
-        if length == 0 {
+        if is_empty {
             open.day = open.day.max(date);
         }
         // A clock that was set back over midnight is a day behind until it gets there again, and that is no new day.
-        if length == 0 || !(full || date > open.day) || self.rotating.rests() {
-            return;
+        if is_empty || !(is_full || date > open.day) || self.rotating.rests() {
+            return None;
         }
-        match rotate(log, full, open, date) {
-            Ok(()) => self.rotating = Trouble::default(),
+        match rotate(log, is_full, open, date) {
+            Ok(()) => {
+                self.rotating = Trouble::default();
+                None
+            }
             Err(error) => {
                 let problem = || log.problem("rotated", &error, "The log goes on in this file");
-                news.extend(self.rotating.met(ROTATE_AGAIN, problem));
+                self.rotating.met(ROTATE_AGAIN, problem)
             }
         }
     }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::LogFormat;
 use crate::system::{
     clock::{log_time, rfc3339},
-    visible::is_hidden,
+    visible,
 };
 
 /// The longest text, in bytes: those of peers may be of any length.
@@ -89,8 +89,8 @@ impl fmt::Write for Text {
                 self.cut += more.len() - at;
                 return Ok(());
             }
-            if self.escapes && is_hidden(character) {
-                self.text.extend(character.escape_default());
+            if self.escapes {
+                visible::push(&mut self.text, character);
             } else {
                 self.text.push(character);
             }

@@ -48,18 +48,18 @@ pub(super) struct Pending {
     pub(super) since: Instant,
     /// Whether an earlier process has left it.
     pub(super) recovered: bool,
-    pub(super) state: State,
+    pub(super) state: TellState,
 }
 
 impl Pending {
     /// Whether the database is to be told now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        matches!(self.state, State::Due(when) if when <= now)
+        matches!(self.state, TellState::Due(when) if when <= now)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum TellState {
     /// To be told, not before this moment.
     Due(Instant),
     /// The database was told.
@@ -84,7 +84,7 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
-        let pending = |entry| Pending { entry, since: now, recovered: true, state: State::Due(now) };
+        let pending = |entry| Pending { entry, since: now, recovered: true, state: TellState::Due(now) };
         let entries = text.lines().filter_map(Entry::parse).map(pending).collect();
         Ok(Self { path, disk: Disk::new(), entries })
     }
@@ -96,12 +96,12 @@ impl Journal {
 
     /// Whether the database was told all of it.
     pub(super) fn is_told(&self) -> bool {
-        self.entries.iter().all(|pending| matches!(pending.state, State::Told(_)))
+        self.entries.iter().all(|pending| matches!(pending.state, TellState::Told(_)))
     }
 
     /// Adds what is to be told from now on.
     pub(super) fn push(&mut self, entry: Entry, now: Instant) {
-        self.entries.push(Pending { entry, since: now, recovered: false, state: State::Due(now) });
+        self.entries.push(Pending { entry, since: now, recovered: false, state: TellState::Due(now) });
     }
 
     /// Makes the file what is pending.
@@ -126,8 +126,8 @@ impl Journal {
     pub(super) fn drop_old(&mut self, now: Instant) -> bool {
         let (mut bytes, before) = (0, self.entries.len());
         let is_kept = |pending: &Pending| match pending.state {
-            State::Due(_) => true,
-            State::Told(when) => {
+            TellState::Due(_) => true,
+            TellState::Told(when) => {
                 bytes += pending.entry.line().len();
                 now.saturating_duration_since(when) < KEPT && bytes <= KEPT_BYTES
             }
@@ -208,7 +208,7 @@ mod tests {
         for id in 1..=3 {
             journal.push(added(id, ""), now);
         }
-        journal.entries[0].state = State::Told(now);
+        journal.entries[0].state = TellState::Told(now);
         assert!(!journal.drop_old(now + KEPT - Duration::from_secs(1)));
         assert!(journal.drop_old(now + KEPT));
         assert_eq!(entries(&journal), [added(2, ""), added(3, "")]);
@@ -217,7 +217,7 @@ mod tests {
         for id in 4..=10_000 {
             journal.push(added(id, ""), later);
         }
-        journal.entries.iter_mut().skip(2).for_each(|pending| pending.state = State::Told(later));
+        journal.entries.iter_mut().skip(2).for_each(|pending| pending.state = TellState::Told(later));
         assert!(journal.drop_old(later));
         journal.write().unwrap();
         let left = entries(&journal);
@@ -226,7 +226,7 @@ mod tests {
             (true, &[added(2, ""), added(3, "")][..], Some(&added(10_000, "")))
         );
         assert!(path.metadata().unwrap().len() < 300 * 1024);
-        journal.entries.iter_mut().for_each(|pending| pending.state = State::Told(now));
+        journal.entries.iter_mut().for_each(|pending| pending.state = TellState::Told(now));
         assert!(journal.drop_old(now + KEPT));
         journal.write().unwrap();
         assert!(!path.exists());

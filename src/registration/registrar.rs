@@ -48,6 +48,16 @@ pub(super) struct Hearers {
     pub(super) changed: Box<dyn Fn() + Send>,
 }
 
+/// What the thread works with.
+pub(super) struct Setup {
+    pub(super) home: Home,
+    pub(super) auth: Auth,
+    /// The agent database, for the registrar alone.
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) order: Shutdown,
+}
+
 /// What the thread owns.
 pub(super) struct Registrar {
     pub(super) home: Home,
@@ -67,15 +77,8 @@ pub(super) struct Registrar {
 
 impl Registrar {
     /// The thread's part.
-    pub(super) fn new(
-        home: Home,
-        auth: Auth,
-        store: Store,
-        clock: Clock,
-        work: Receiver<Work>,
-        order: Shutdown,
-        hearers: Hearers,
-    ) -> Self {
+    pub(super) fn new(setup: Setup, work: Receiver<Work>, hearers: Hearers) -> Self {
+        let Setup { home, auth, store, clock, order } = setup;
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
         let journal = Journal::open(home.agents_pending(), now).unwrap_or_else(|error| {
             error!(
@@ -201,8 +204,8 @@ impl Registrar {
             self.file.forget();
             self.journal.entries.truncate(before);
             match failed {
-                Failed::Changed => {}
-                Failed::Disk(path, error) => {
+                NotDurable::Changed => {}
+                NotDurable::Disk(path, error) => {
                     let remedy = "No agent is registered or removed; make room on the disk, and let the user of this daemon \
                                   write to the folder";
                     self.say(Level::Error, &path, &error, remedy);
@@ -224,7 +227,7 @@ impl Registrar {
     }
 
     /// Makes what the outcomes change durable, then tells everybody.
-    fn persist(&mut self, outcomes: &[Outcome]) -> Result<(), Failed> {
+    fn persist(&mut self, outcomes: &[Outcome]) -> Result<(), NotDurable> {
         if !outcomes.iter().any(Outcome::changes) {
             return Ok(());
         }
@@ -243,10 +246,10 @@ impl Registrar {
                 self.journal.push(Entry::Added { id, hash, date_add, groups }, now);
             }
         }
-        self.journal.write().map_err(|error| Failed::Disk(self.home.agents_pending(), error))?;
+        self.journal.write().map_err(|error| NotDurable::Disk(self.home.agents_pending(), error))?;
         let Written { from, to } = self.file.write().map_err(|failed| match failed {
-            NotWritten::Changed => Failed::Changed,
-            NotWritten::Disk(error) => Failed::Disk(self.home.client_keys(), error),
+            NotWritten::Changed => NotDurable::Changed,
+            NotWritten::Disk(error) => NotDurable::Disk(self.home.client_keys(), error),
         })?;
         (self.hearers.changed)();
         outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(self.scope, "{line}"));
@@ -272,7 +275,8 @@ impl Registrar {
     }
 }
 
-enum Failed {
+/// Why nothing was made durable.
+enum NotDurable {
     Changed,
     Disk(std::path::PathBuf, io::Error),
 }

@@ -12,7 +12,7 @@ use log::Level;
 
 use super::{
     address::without_prefix,
-    journal::{Entry, Journal, Pending, State},
+    journal::{Entry, Journal, Pending, TellState},
     key,
     lines::Agent,
     table::Table,
@@ -61,11 +61,11 @@ impl Rows {
             }
             let Some(outcome) = self.ask(|store| tell(store, pending, table)) else { return };
             let Err(text) = outcome else {
-                pending.state = State::Told(now);
+                pending.state = TellState::Told(now);
                 continue;
             };
             let again = now.saturating_duration_since(pending.since) < PATIENCE;
-            pending.state = if again { State::Due(now + PAUSE) } else { State::Told(now) };
+            pending.state = if again { TellState::Due(now + PAUSE) } else { TellState::Told(now) };
             let what = match &pending.entry {
                 Entry::Added { id, groups, .. } => format!("agent {id} of the groups '{groups}'"),
                 Entry::Removed { id, .. } => format!("to remove agent {id}"),

@@ -99,11 +99,9 @@ impl Service {
         let Self { registrar, embedded } = self;
         let Some(Parts { home, auth, clock, order, thread, listener }) = embedded else { return Ok(()) };
         if let Some((work, store)) = thread {
-            let (clock, order, changed) = (clock.clone(), order.clone(), Box::new(changed));
-            let hearers = registrar::Hearers { covered, changed };
-            threads.spawn("registrar", move || {
-                registrar::Registrar::new(home, auth, store, clock, work, order, hearers).run();
-            })?;
+            let setup = registrar::Setup { home, auth, store, clock: clock.clone(), order: order.clone() };
+            let hearers = registrar::Hearers { covered, changed: Box::new(changed) };
+            threads.spawn("registrar", move || registrar::Registrar::new(setup, work, hearers).run())?;
         }
         let Some(listener) = listener else { return Ok(()) };
         threads.spawn("auth-listen", move || {

@@ -20,8 +20,8 @@ use super::{
     Backend as _,
     answer::Refusal,
     embedded::Embedded,
-    journal::State,
-    registrar::{Hearers, Registrar},
+    journal::TellState,
+    registrar::{Hearers, Registrar, Setup},
     request::Request,
     rows::PAUSE,
 };
@@ -109,7 +109,7 @@ impl Fixture {
         let changed = Box::new(move || _ = changes.fetch_add(1, Ordering::SeqCst));
         let (home, auth, clock) = (self.home.clone(), self.auth.clone(), self.clock.clone());
         let hearers = Hearers { covered: self.covered.clone(), changed };
-        Registrar::new(home, auth, store, clock, never(), self.order.clone(), hearers)
+        Registrar::new(Setup { home, auth, store, clock, order: self.order.clone() }, never(), hearers)
     }
 
     fn store(&self) -> Store {
@@ -352,7 +352,7 @@ fn a_disk_that_fails_at_any_step_refuses_the_request_and_changes_nothing() {
             assert_eq!(answers[..2], [refused(Refusal::NoKey), refused(Refusal::Internal)], "{at}");
             assert_eq!(fixture.keys(), keys, "{at}");
             assert_eq!((fixture.row(3), &fixture.row(1)["name"]), (Value::Null, &"first".into()), "{at}");
-            assert!(registrar.journal.entries.iter().all(|pending| matches!(pending.state, State::Told(_))));
+            assert!(registrar.journal.entries.iter().all(|pending| matches!(pending.state, TellState::Told(_))));
             assert!(ask(&mut registrar, again).contains(r#""name":"first""#), "{at}");
         }
         *disk(&mut registrar) = Disk::new();
@@ -375,7 +375,7 @@ fn a_database_that_is_away_or_refuses_is_told_later() {
     assert!(fixture.database.query("global select-group-belong 1").unwrap() == Reply::Ok("[]".to_owned()));
     fixture.database.query("global insert-agent-group fresh").unwrap();
     registrar.idle();
-    assert!(matches!(registrar.journal.entries[0].state, State::Due(_)), "not at once");
+    assert!(matches!(registrar.journal.entries[0].state, TellState::Due(_)), "not at once");
     fixture.hand.advance(PAUSE);
     registrar.idle();
     assert_eq!(fixture.row(1)["group"], "fresh");
@@ -486,7 +486,7 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
     let (embedded, work) = Embedded::master(Auth::default(), fixture.order.clone());
     let (home, store, clock, order) = (fixture.home.clone(), fixture.store(), Clock::real(), fixture.order.clone());
     let hearers = Hearers { covered: Covered::default(), changed: Box::new(|| {}) };
-    let registrar = Registrar::new(home, Auth::default(), store, clock, work, order, hearers);
+    let registrar = Registrar::new(Setup { home, auth: Auth::default(), store, clock, order }, work, hearers);
     fixture.threads.spawn("registrar", move || registrar.run()).unwrap();
     let errors = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -8,20 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::Level;
-
-use super::{Accept, Limits, Stream, client::Client};
+use super::{
+    Accept, Limits, Stream,
+    client::Client,
+    door::{House, accept},
+};
 use crate::{
-    limits::{IDLE, PLACE_PATIENCE, who_leaves},
-    logging::{Repeats, Scope, debug, info, log},
+    limits::Guest,
+    logging::{Scope, debug, info},
     system::{clock::Clock, directory, listening::stopper, shutdown, thread::Group, unix_socket::Bound},
 };
-
-/// How long the thread rests when the system has no room for another connection.
-const REST: Duration = Duration::from_millis(500);
-
-/// How often it is looked whether there is a place for one that waits.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// How long programs may take to receive the answers that are due when the order to stop comes.
 const LAST_ANSWERS: Duration = Duration::from_secs(4);
@@ -78,77 +74,64 @@ impl<B: Accept> Listener<B> {
     ) {
         let (scope, place) = (self.scope.clone(), self.socket.place());
         info!(scope, "Serving on {place}");
-        let (mut clients, told) = (Clients::new(self.name, limits.clients, scope.clone()), Repeats::default());
-        loop {
-            let accepted = self.socket.accept();
-            if order.ordered() {
-                break;
-            }
-            let failed = accepted.is_err();
-            if accepted.is_ok() {
-                clients.make_room(order);
-            }
-            if let Err(error) = accepted.and_then(|stream| clients.admit(stream, talk.clone())) {
-                let text = format!("A program cannot be served at {place}: {error}");
-                log!(scope, told.level(Level::Warn, &text, clock.now()), "{text}");
-                if failed {
-                    order.sleep(clock, REST);
-                }
-            }
-        }
+        let mut clients = Clients::new(self.name, limits.clients, scope.clone(), talk);
+        let failure = format!("A program cannot be served at {place}");
+        accept(&self.socket, &mut clients, (&scope, &failure), clock, order);
         drop(self);
         clients.end();
     }
 }
 
-struct Clients<S> {
+struct Clients<S, T> {
     name: &'static str,
     limit: usize,
     scope: Scope,
+    talk: T,
     threads: Group,
     /// Each is owned by its thread and closed when that ends.
     streams: Vec<Weak<Client<S>>>,
 }
 
-impl<S: Stream> Clients<S> {
-    fn new(name: &'static str, limit: usize, scope: Scope) -> Self {
-        // A thread that has closed its stream takes a moment to end.
-        Self { name, limit, scope, threads: Group::new(2 * limit), streams: Vec::new() }
+impl<S: Stream, T: Fn(&Client<S>) -> io::Result<()> + Clone + Send + 'static> House<S> for Clients<S, T> {
+    type Program = Arc<Client<S>>;
+
+    fn limit(&self) -> usize {
+        self.limit
     }
 
-    /// Disconnects an idle program for one that waits, if there is no place. While there is none, and nobody is idle, it
-    /// waits a little.
-    fn make_room(&mut self, order: &shutdown::Shutdown) {
-        let end = Instant::now() + PLACE_PATIENCE;
-        loop {
-            self.streams.retain(|stream| stream.strong_count() > 0);
-            if self.streams.len() < self.limit {
-                return;
-            }
-            let streams: Vec<_> = self.streams.iter().filter_map(Weak::upgrade).collect();
-            if let Some(at) = who_leaves(streams.iter().map(|stream| stream.guest()), Instant::now(), IDLE) {
-                debug!(self.scope, "An idle program was disconnected, because another waited.");
-                // It fails only if the program has gone already.
-                let _ = streams[at].end(Shutdown::Both);
-                let leaves = Arc::downgrade(&streams[at]);
-                self.streams.retain(|stream| !stream.ptr_eq(&leaves));
-            } else if Instant::now() >= end || !order.sleep(&Clock::real(), LOOK) {
-                return;
-            }
-        }
+    fn limit_is(&self) -> &'static str {
+        ", which is the most"
     }
 
-    fn admit(&mut self, stream: S, talk: impl FnOnce(&Client<S>) -> io::Result<()> + Send + 'static) -> io::Result<()> {
-        if self.streams.len() >= self.limit {
-            return Err(io::Error::other(format!("{} are connected, which is the most", self.limit)));
-        }
-        let (stream, scope) = (Arc::new(Client::new(stream)), self.scope.clone());
+    fn programs(&mut self) -> Vec<(Self::Program, Guest<()>)> {
+        self.streams.retain(|stream| stream.strong_count() > 0);
+        let streams = self.streams.iter().filter_map(Weak::upgrade);
+        streams.map(|stream| (stream.clone(), stream.guest())).collect()
+    }
+
+    fn turn_out(&mut self, program: &Self::Program) {
+        debug!(self.scope, "An idle program was disconnected, because another waited.");
+        // It fails only if the program has gone already.
+        let _ = program.end(Shutdown::Both);
+        let leaves = Arc::downgrade(program);
+        self.streams.retain(|stream| !stream.ptr_eq(&leaves));
+    }
+
+    fn admit(&mut self, stream: S) -> io::Result<()> {
+        let (stream, scope, talk) = (Arc::new(Client::new(stream)), self.scope.clone(), self.talk.clone());
         self.streams.push(Arc::downgrade(&stream));
         self.threads.spawn(self.name, move || {
             if let Err(error) = talk(&stream) {
                 debug!(scope, "A program was disconnected: {error}");
             }
         })
+    }
+}
+
+impl<S: Stream, T> Clients<S, T> {
+    fn new(name: &'static str, limit: usize, scope: Scope, talk: T) -> Self {
+        // A thread that has closed its stream takes a moment to end.
+        Self { name, limit, scope, talk, threads: Group::new(2 * limit), streams: Vec::new() }
     }
 
     fn end(self) {

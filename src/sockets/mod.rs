@@ -2,6 +2,7 @@
 //! one way to serve and one to ask. Not the control socket, which has frames of its own (`local`).
 
 mod client;
+mod door;
 mod endpoint;
 pub mod frame;
 pub mod http;
@@ -16,6 +17,7 @@ use std::{
 };
 
 use crate::limits::PROGRAMS;
+pub use door::{House, accept};
 pub use endpoint::{Endpoint, Unanswered};
 pub use listener::Listener;
 pub use stream::{Accept, Port, Stream};

@@ -1,6 +1,9 @@
-//! JSON as the original writes it: `", "` and `": "` between the parts, everything but ASCII escaped.
+//! JSON in the two spellings of the original.
+//!
+//! The cluster daemon, and so [`text`] and [`write()`], puts `", "` and `": "` between the parts and escapes everything but
+//! ASCII. The agent database puts nothing between them and escapes as little as JSON allows: [`push_text`].
 
-use std::io;
+use std::{fmt::Write as _, io};
 
 use serde::Serialize;
 use serde_json::ser::Formatter;
@@ -21,6 +24,32 @@ pub fn text(value: &(impl Serialize + ?Sized)) -> String {
 pub fn write(out: impl io::Write, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
     let mut serializer = serde_json::Serializer::with_formatter(out, Style);
     value.serialize(&mut serializer).map_err(io::Error::from)
+}
+
+/// Appends a text in quotes, escaped as little as JSON allows.
+pub fn push_text(out: &mut String, text: &str) {
+    out.push('"');
+    let mut rest = text;
+    while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || c.is_ascii_control()) {
+        out.push_str(&rest[..at]);
+        match rest.as_bytes()[at] {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            0x08 => out.push_str("\\b"),
+            0x0c => out.push_str("\\f"),
+            // The only control character that JSON allows.
+            0x7f => out.push('\x7f'),
+            other => {
+                let _ = write!(out, "\\u{other:04x}");
+            }
+        }
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
 }
 
 struct Style;
@@ -60,10 +89,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn texts_are_escaped_as_little_as_json_allows() {
+        let mut out = String::new();
+        push_text(&mut out, "a/b \"c\" \\ \n\u{1} Grüße");
+        assert_eq!(out, r#""a/b \"c\" \\ \n\u0001 Grüße""#);
+    }
+
+    #[test]
     fn text_is_that_of_the_original() {
         let value = json!({"a": [1, "é😀\n\""], "b": {"c": null, "d": 1.5}});
         assert_eq!(text(&value), r#"{"a": [1, "\u00e9\ud83d\ude00\n\""], "b": {"c": null, "d": 1.5}}"#);
         assert_eq!(text(&json!([])), "[]");
         assert_eq!(text(&json!({})), "{}");
+    }
+
+    fn string(text: &str) -> String {
+        let mut out = Vec::new();
+        write(&mut out, text).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn strings_are_spelt_as_python_spells_them() {
+        assert_eq!(string("a \"b\"\\/\x7f"), "\"a \\\"b\\\"\\\\/\x7f\"");
+        assert_eq!(string("\n\r\t\x08\x0c\x01"), r#""\n\r\t\b\f\u0001""#);
+        assert_eq!(string("ünï €𝄞"), r#""\u00fcn\u00ef \u20ac\ud834\udd1e""#);
     }
 }

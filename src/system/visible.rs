@@ -10,6 +10,22 @@ pub fn is_hidden(character: char) -> bool {
         )
 }
 
+/// Text in which such a character is its escape.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars().for_each(|character| push(&mut shown, character));
+    shown
+}
+
+/// Appends a character, or its escape if it would be hidden.
+pub fn push(shown: &mut String, character: char) {
+    if is_hidden(character) {
+        shown.extend(character.escape_default());
+    } else {
+        shown.push(character);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,29 +24,41 @@ fn shape(arguments: &str) -> impl Fn() -> Failure + '_ {
     || Failure::Shape(arguments.to_owned())
 }
 
+/// The columns of a row that is to be made.
+pub(super) struct NewRow<'a> {
+    pub(super) id: i64,
+    pub(super) name: &'a str,
+    pub(super) ip: Option<&'a str>,
+    pub(super) register_ip: Option<&'a str>,
+    pub(super) internal_key: Option<&'a str>,
+    pub(super) date_add: i64,
+    /// Names, joined by commas.
+    pub(super) group: Option<&'a str>,
+}
+
+impl NewRow<'_> {
+    pub(super) fn insert(&self, database: &Database) -> Result<Answer, Failure> {
+        let Self { id, name, ip, register_ip, internal_key, date_add, group } = self;
+        if group.is_some_and(|group| !group.is_empty() && !group.split(',').all(groups::is_valid_name)) {
+            return Err(Failure::Text("Cannot execute Global database query; not an error".to_owned()));
+        }
+        database.group_hash.take();
+        execute(
+            database,
+            "INSERT INTO agent (id, name, ip, register_ip, internal_key, date_add, `group`)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            params![id, name, ip, register_ip, internal_key, date_add, group],
+        )
+    }
+}
+
 pub(super) fn insert(database: &Database, arguments: &str) -> Result<Answer, Failure> {
     let agent = json(arguments)?;
     let required = (agent.number_of("id"), agent.text_of("name"), agent.number_of("date_add"));
     let (Some(id), Some(name), Some(date_add)) = required else { return Err(shape(arguments)()) };
-    let group = agent.text_of("group");
-    if group.is_some_and(|group| !group.is_empty() && !group.split(',').all(groups::is_valid_name)) {
-        return Err(Failure::Text("Cannot execute Global database query; not an error".to_owned()));
-    }
-    database.group_hash.take();
-    execute(
-        database,
-        "INSERT INTO agent (id, name, ip, register_ip, internal_key, date_add, `group`)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![
-            id,
-            name,
-            agent.text_of("ip"),
-            agent.text_of("register_ip"),
-            agent.text_of("internal_key"),
-            date_add,
-            group
-        ],
-    )
+    let text = |name| agent.text_of(name);
+    let (ip, register_ip, internal_key, group) = (text("ip"), text("register_ip"), text("internal_key"), text("group"));
+    NewRow { id, name, ip, register_ip, internal_key, date_add, group }.insert(database)
 }
 
 pub(super) fn update_name(database: &Database, arguments: &str) -> Result<Answer, Failure> {

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     Answer, Database,
+    agents::NewRow,
     answer::Failure,
     command::{self, Pace},
     info::LONGEST_OBJECT,
@@ -14,7 +15,7 @@ use super::{
     work::hand,
 };
 use crate::{
-    agents::{Backend, Error, Reply, TakenInfo},
+    agents::{Backend, Error, NewAgent, Reply, TakenInfo},
     config::NodeType,
     sockets::frame::LONGEST,
     system::{clock::Clock, shutdown::Shutdown},
@@ -97,6 +98,18 @@ impl Backend for Embedded {
 
     fn command(&self, request: &str) -> Result<Reply, Error> {
         reply(self.ask(short(request)?)??)
+    }
+
+    fn insert(&self, agent: &NewAgent<'_>) -> Result<(), Error> {
+        let (id, date_add) = (i64::from(agent.id), agent.date_add);
+        let [name, ip, key, groups] = [agent.name, agent.ip, agent.key, agent.groups].map(str::to_owned);
+        let done = self.with(move |database| {
+            let (name, register_ip, internal_key) = (&*name, Some(&*ip), Some(&*key));
+            let group = Some(&*groups).filter(|groups| !groups.is_empty());
+            let row = NewRow { id, name, ip: None, register_ip, internal_key, date_add, group };
+            database.transaction(|database| row.insert(database))
+        })?;
+        Ok(done.map(drop)?)
     }
 
     fn take_info(&self) -> Result<TakenInfo, Error> {

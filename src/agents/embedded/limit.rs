@@ -21,10 +21,10 @@ type Waits = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// When the statement that runs is to be interrupted, if ever. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct TimeLimit(Arc<Mutex<State>>);
+pub(super) struct TimeLimit(Arc<Mutex<LimitState>>);
 
 #[derive(Default)]
-struct State {
+struct LimitState {
     deadline: Option<Instant>,
     /// For a statement that gives way: the earliest moment to do so.
     gives_way: Option<Instant>,
@@ -65,7 +65,7 @@ impl TimeLimit {
 
     /// Whether it is over.
     pub(super) fn passed(&self) -> bool {
-        let State { deadline, gives_way, waits, order } = &*self.0.lock();
+        let LimitState { deadline, gives_way, waits, order } = &*self.0.lock();
         deadline.is_some_and(|deadline| {
             let now = Instant::now();
             now >= deadline

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{Database, answer::Failure, groups, info::LONGEST_OBJECT, rows};
-use crate::{logging::warn, sockets::json::Json};
+use crate::{logging::warn, sockets::json::Json, system::json::push_text};
 
 /// The largest groups and operating systems that the summary of all agents names.
 const LARGEST: usize = 5;
@@ -160,7 +160,7 @@ fn list<'a>(texts: impl Iterator<Item = &'a str>) -> String {
         if out.len() > 1 {
             out.push(',');
         }
-        rows::push_text(&mut out, text);
+        push_text(&mut out, text);
     }
     out.push(']');
     out
@@ -173,7 +173,7 @@ fn object<'a>(members: impl Iterator<Item = (&'a str, String)>) -> String {
         if out.len() > 1 {
             out.push(',');
         }
-        rows::push_text(&mut out, name);
+        push_text(&mut out, name);
         out.push(':');
         out.push_str(&value);
     }

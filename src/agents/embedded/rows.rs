@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use rusqlite::{Row, Rows, types::ValueRef};
 
+use crate::system::json::push_text;
+
 /// Appends one row as an object.
 pub(super) fn push_row(out: &mut String, row: &Row<'_>) -> rusqlite::Result<()> {
     out.push('{');
@@ -57,42 +59,9 @@ pub(super) fn push_value(out: &mut String, value: ValueRef<'_>) {
     debug_assert!(written.is_ok());
 }
 
-/// Appends a text in quotes.
-pub(super) fn push_text(out: &mut String, text: &str) {
-    out.push('"');
-    let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c == '"' || c == '\\' || c.is_ascii_control()) {
-        out.push_str(&rest[..at]);
-        match rest.as_bytes()[at] {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            0x08 => out.push_str("\\b"),
-            0x0c => out.push_str("\\f"),
-            // The only control character that JSON allows.
-            0x7f => out.push('\x7f'),
-            other => {
-                let _ = write!(out, "\\u{other:04x}");
-            }
-        }
-        rest = &rest[at + 1..];
-    }
-    out.push_str(rest);
-    out.push('"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn texts_are_escaped_as_little_as_json_allows() {
-        let mut out = String::new();
-        push_text(&mut out, "a/b \"c\" \\ \n\u{1} Grüße");
-        assert_eq!(out, r#""a/b \"c\" \\ \n\u0001 Grüße""#);
-    }
 
     #[test]
     fn rows_leave_out_null_and_print_numbers_without_a_fraction() {

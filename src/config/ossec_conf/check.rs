@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{is_empty, to_json};
+use super::value::{is_empty, to_json};
 use crate::{
     config::{
         Cluster, ClusterKey, NodeType, Note,

@@ -6,10 +6,9 @@
 mod auth;
 mod check;
 mod global;
+mod value;
 
 use std::path::Path;
-
-use serde_json::{Map, Value};
 
 use super::{
     Auth, Cluster, Global, Note, Secret,
@@ -122,27 +121,6 @@ fn no_cluster(astray: &[usize], text: &str, file: &Path) -> Fault {
         (_, Some(block)) => fault.line(block.line).detail(format!("<{}> looks like it", printable(&block.name))),
         _ => fault,
     }
-}
-
-fn is_empty(element: &Element) -> bool {
-    element.text.trim().is_empty() && element.children.is_empty()
-}
-
-/// The element as JSON: its text, or an object of its children; a name that occurs more than once becomes an array.
-fn to_json(element: &Element) -> Value {
-    if element.children.is_empty() {
-        return element.text.trim().into();
-    }
-    let mut members = Map::new();
-    for child in element.children.iter().filter(|child| !is_empty(child)) {
-        let value = to_json(child);
-        match members.get_mut(&child.name) {
-            None => drop(members.insert(child.name.clone(), value)),
-            Some(Value::Array(values)) => values.push(value),
-            Some(single) => *single = vec![single.take(), value].into(),
-        }
-    }
-    members.into()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::section::Section;
+use crate::files::{Item, Items, ItemsFault, Names};
 
 /// Most directories that may be named.
 const MOST_ITEMS: usize = 255;
@@ -88,6 +89,34 @@ impl FileRules {
         }
         section.finish();
         Self { items, excluded_files, excluded_extensions }
+    }
+}
+
+impl TryFrom<&FileRules> for Items {
+    type Error = ItemsFault;
+
+    fn try_from(rules: &FileRules) -> Result<Self, ItemsFault> {
+        let names = |rule: &FileRule| match rule.files.iter().any(|name| name == ALL_FILES) {
+            true => Names::All,
+            false => Names::Only(rule.files.clone()),
+        };
+        let item = |rule: &FileRule| Item {
+            key: rule.key.clone(),
+            recursive: rule.recursive,
+            mode: rule.permissions,
+            names: names(rule),
+            remove_empty_directories: rule.remove_subdirs_if_empty,
+        };
+        let items = rules.items.iter().map(item).collect();
+        Self::new(items, rules.excluded_files.clone(), rules.excluded_extensions.clone())
+    }
+}
+
+impl Items {
+    /// Those of a node whose own cluster.json names none: the `files` of `etc/cluster.json`.
+    pub fn standard() -> Self {
+        let rules = super::Settings::default().files;
+        Self::try_from(&rules).expect("the embedded settings are checked by the tests")
     }
 }
 

@@ -239,9 +239,10 @@ mod tests {
         let (items, disk) = (Items::standard(), Disk::new());
         let tree = Tree::open(home.path(), &items, None, &disk).unwrap();
         assert!(read(&tree).unwrap().is_none() && !exists(&tree));
+        let [shared, rules] = ["etc/shared/", "etc/rules/"].map(|key| items.id_of_key(key).unwrap());
         let steps = [
-            Step { item: ItemId(1), path: "etc/shared/ü\n", staged: Some(7) },
-            Step { item: ItemId(3), path: "etc/rules/b", staged: None },
+            Step { item: rules, path: "etc/rules/b", staged: None },
+            Step { item: shared, path: "etc/shared/ü\n", staged: Some(7) },
         ];
         commit(&tree, 0xdead_beef, &steps).unwrap();
         assert!(exists(&tree));
@@ -261,7 +262,7 @@ mod tests {
         remove(&tree).unwrap();
         assert!(!exists(&tree));
 
-        commit(&tree, 1, &[Step { item: ItemId(1), path: "etc/shared/../ossec.conf", staged: None }]).unwrap();
+        commit(&tree, 1, &[Step { item: shared, path: "etc/shared/../ossec.conf", staged: None }]).unwrap();
         assert!(read(&tree).err().unwrap().contains("not permitted"));
     }
 }

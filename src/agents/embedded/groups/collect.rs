@@ -9,11 +9,11 @@ use crate::{
         answer::{BoundedArray, Failure},
         arguments::json,
         changes::Changed,
-        rows,
         statements::logged,
     },
     logging::error,
     sockets::json::Json,
+    system::json::push_text,
 };
 
 /// The bytes around the array of agents: `[{"data":[]}]`.
@@ -121,13 +121,13 @@ fn fill(database: &Database, question: &Question, found: Vec<Found>) -> rusqlite
     let (mut array, mut complete, mut given) = (BoundedArray::new(AROUND), true, Vec::new());
     for Found { id, name } in found {
         let mut element = format!("{{\"id\":{id},\"name\":");
-        rows::push_text(&mut element, &name);
+        push_text(&mut element, &name);
         element.push_str(",\"groups\":[");
         for (at, group) in hash::names_of(database, id)?.iter().enumerate() {
             if at > 0 {
                 element.push(',');
             }
-            rows::push_text(&mut element, group);
+            push_text(&mut element, group);
         }
         element.push_str("]}");
         complete = array.push(&element);

@@ -11,10 +11,10 @@ use crate::{
         Answer, Database,
         answer::{BoundedArray, Failure},
         arguments::integer,
-        rows,
         statements::{OK, logged, sized},
     },
     config::NodeType,
+    system::json::push_text,
 };
 
 pub(in crate::agents::embedded) fn find(database: &Database, name: &str) -> Result<Answer, Failure> {
@@ -47,7 +47,7 @@ pub(in crate::agents::embedded) fn of_agent(database: &Database, arguments: &str
     let mut array = BoundedArray::new(2);
     for name in names {
         let mut text = String::new();
-        rows::push_text(&mut text, &name);
+        push_text(&mut text, &name);
         if !array.push(&text) {
             break;
         }

@@ -158,8 +158,9 @@ fn a_directory_that_does_not_fit_stays_as_it_is_and_the_others_go_on() {
     let block = |bytes, files| Space { bytes, files, block: 4096 };
     for (space, refused, text) in [
         (block(4096 * 5 + 8191, None), &lists[..0], ""),
-        (block(4096 * 4 + 8191, Some(9)), &lists, "8192 bytes needed, 8191 free"),
-        (block(u64::MAX, Some(5)), &lists, "2 new files needed, 1 possible"),
+        (block(8191, Some(9)), &lists, "8192 bytes needed, 8191 free"),
+        (block(u64::MAX, Some(1)), &lists, "2 new files needed, 1 possible"),
+        (block(4096 * 5 + 4095, None), &["var/multigroups/ab/merged.mg"], "4096 bytes needed, 4095 free"),
     ] {
         let pair = Pair::new(&new, &old);
         let mut disk = Disk::new();
