@@ -227,9 +227,9 @@ def remove_a_group(demo):
         )
 
     start = time.monotonic()
-    wait("the folders of the removed group disappear from both workers", left, *demo.nodes)
+    wait("the directories of the removed group disappear from both workers", left, *demo.nodes)
     until_equal(demo, "the files of the removed group disappear from both workers")
-    report("removed agent group gone from both workers, with its folders: retired", since(start))
+    report("removed agent group gone from both workers, with its directories: retired", since(start))
 
 
 def leave_a_surplus_file(demo):
@@ -280,7 +280,7 @@ def change_without_it(demo):
     seconds = until_equal(demo, "worker-1 follows while worker-2 is away", workers=demo.workers[:1])
     behind = difference(demo.master, away)
     if not behind:
-        raise Failed(f"{away.name}, which is stopped, is behind", "it is equal to the master", away)
+        raise Failed(f"{away.name}, which is stopped, is behind", "it is in sync with the master", away)
     report("1 file changed, 1 added, 1 deleted without worker-2; worker-1 has followed", seconds)
 
 
@@ -289,7 +289,7 @@ def restart_the_worker(demo):
     start = time.monotonic()
     worker.start()
     until_equal(demo, f"{worker.name} catches up after its restart")
-    report(f"{worker.name} started again and equal", since(start))
+    report(f"{worker.name} started again and in sync", since(start))
 
 
 def give_keys_to_agents(demo):
@@ -916,7 +916,7 @@ def tell_failure(failed, folder):
         print(f"    the end of {node.path('logs/cluster.log')}:")
         for line in node.log_lines()[-8:]:
             print(f"      {line}")
-    print(f"    the folder is left for you: {folder}", flush=True)
+    print(f"    the directory is left for you: {folder}", flush=True)
 
 
 # ---------------------------------------------------------------------------------------------------------

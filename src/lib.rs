@@ -1,9 +1,9 @@
-//! The cluster daemon of ThreatLockDown managers: it makes many managers look like one.
+//! The cluster daemon of ThreatLockDown: a cluster lets several Wazuh managers act as one.
 //!
-//! A **master** is the authority for agent keys, rules, decoders, CDB lists and group configuration. **Workers** connect
-//! to it and become equal to it. The daemon speaks the protocol of the original `wazuh-clusterd` (4.4 to 4.14), so a node
-//! of ours may join, or lead, a cluster of original nodes; `spec/…` in these pages names the section of the protocol's
-//! description that a rule comes from.
+//! The **master** holds the authoritative agent keys, rules, decoders, CDB lists and group configuration. **Workers**
+//! connect to it and stay in sync with it. The daemon speaks the protocol of the stock `wazuh-clusterd` (4.4 to 4.14), so a
+//! node running this daemon may join, or lead, a cluster of stock nodes; `spec/…` in these pages names the section of the
+//! protocol's description that a rule comes from. In comments, *original* is the stock daemon, and *ours* is this one.
 //!
 //! # The threads
 //!
@@ -29,8 +29,8 @@
 //!                    agents to groups, once for all
 //!  groups_send       one for each worker that lacks      ── string ──►  agent_groups stores them, compares the hash of
 //!                    some                                                             all
-//!  keep_alive        every 60 s: who was silent          ◄── echo-c ───  keep_alive   every 60 s: I live; do you?
-//!                    for 120 s is closed
+//!  keep_alive        every 60 s: closes workers that were ◄─ echo-c ───  keep_alive   every 60 s: sends a keep-alive
+//!                    silent for 120 s
 //!  nodes             keeps on the disk which workers
 //!                    are known
 //!
@@ -70,7 +70,7 @@
 //! The reader puts bytes together ([`wire::Deframer`], which checks a length before it makes room for it), decrypts them
 //! in place ([`crypto`]; a master lets the first message of a worker decide for one of its keys) and either hands an answer
 //! to the thread that waits for it or lets the session of this connection handle the request: cheap ones at once, long ones
-//! on a thread of the room that they belong to. Answers and own requests go to the writer's bounded outbox. The reader never
+//! on a thread of the module that they belong to. Answers and own requests go to the writer's bounded outbox. The reader never
 //! waits for an answer, and only the writer writes.
 //!
 //! # The end

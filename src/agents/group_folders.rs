@@ -54,7 +54,7 @@ impl GroupFolders {
             let shown = path.display();
             match self.make_one(name) {
                 Ok(()) => {
-                    info!("[Cluster] [Agent database]", "Made {shown}, the folder of a group of the master.")
+                    info!("[Cluster] [Agent database]", "Made {shown}, the directory of a group of the master.")
                 }
                 Err(error) => warn!(
                     "[Cluster] [Agent database]",

@@ -107,7 +107,7 @@ impl Database {
     pub fn open(path: &Path, role: NodeType, clock: Clock) -> Result<Self, String> {
         let shown = path.display();
         create(path).map_err(|error| {
-            format!("{shown} cannot be opened for writing: {error}. Its folder must be there and belong to this daemon's user")
+            format!("{shown} cannot be opened for writing: {error}. Its directory must exist and belong to this daemon's user")
         })?;
         let connect = |is_alone| Self::connect(path, role, &clock, is_alone);
         let database = connect(false).or_else(|error| {

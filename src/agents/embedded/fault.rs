@@ -40,7 +40,7 @@ pub(super) fn unusable(path: &Path, error: &rusqlite::Error) -> String {
             "Another process holds it; see whether another database daemon is running"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
-            "Its folder and the file must be writable for the user of this daemon"
+            "Its directory and the file must be writable for the user of this daemon"
         }
         Some(ErrorCode::DiskFull) => "Make room on the disk",
         _ => "It stays as it is; a newer daemon, or a backup, may help",

@@ -69,7 +69,7 @@ impl Folders {
             self.turns += 1;
             if self.turns >= MISSING {
                 let gone = self.missing.clone();
-                info!("[Cluster] [Agent database]", "Groups without a folder are removed: {gone:?}");
+                info!("[Cluster] [Agent database]", "Groups without a directory are removed: {gone:?}");
                 database.with(move |database| remove(database, &gone))??;
                 self.missing.clear();
             }
