@@ -1,9 +1,9 @@
-//! The cluster daemon of ThreatLockDown: a cluster lets several Wazuh managers act as one.
+//! The cluster daemon of ThreatLockDown managers: it lets several managers act as one.
 //!
 //! The **master** holds the authoritative agent keys, rules, decoders, CDB lists and group configuration. **Workers**
-//! connect to it and stay in sync with it. The daemon speaks the protocol of the stock `wazuh-clusterd` (4.4 to 4.14), so a
-//! node running this daemon may join, or lead, a cluster of stock nodes; `spec/…` in these pages names the section of the
-//! protocol's description that a rule comes from. In comments, *original* is the stock daemon, and *ours* is this one.
+//! connect to it and stay in sync with it. The daemon speaks the protocol of the stock `wazuh-clusterd` (4.4 to 4.14), so
+//! a node that runs this daemon can join, or lead, a cluster of stock nodes. `spec/…` in these pages names the section of
+//! the specification that a rule comes from. In comments, *original* is the stock daemon, and *ours* is this one.
 //!
 //! # The threads
 //!
@@ -11,75 +11,77 @@
 //!  MASTER                                                             WORKER
 //!
 //!  main: signals, the service manager                                 main: signals, the service manager
-//!  listen ─► accepts; two threads each, when                          connect ─► keeps one connection (dial: resolves
-//!            its first message is whole:                                        and connects), two threads:
+//!  listen ─► accepts; starts two threads for a connection             connect ─► keeps one connection (dial: resolves
+//!            when its first message is whole:                                        and connects), two threads:
 //!
 //!    reader ◄───────────────── TCP, AES-128-CBC + HMAC ─────────────────► reader
 //!    writer                    (one permanent connection,                 writer
 //!                               opened by the worker)
 //!
-//!  local_integrity   every 8 s, and when file_watch sees a
-//!                    change: which files, which checksums;
-//!                    publishes one manifest for all workers
-//!  integrity         while a worker is being checked:   ◄── manifest ──  integrity    every 9 s: may I? compare me!
-//!                    compare, pack, send                 ── files ────►               verify, stage, journal, rename
-//!  agent_info        stores what the worker knows        ◄── string ───  agent_info   every 10 s: what has changed of
-//!                    of its agents                                                    the agents that report here
-//!  local_groups      every 10 s: new assignments of
-//!                    agents to groups, once for all
+//!  local_integrity   scans every 8 s, and when file_watch
+//!                    sees a change; publishes one
+//!                    manifest for all workers
+//!  integrity         while a worker is being checked:    ◄── manifest ──  integrity    asks for a check every 9 s;
+//!                    compares, packs, sends              ── files ────►                verifies, stages, journals, renames
+//!  agent_info        stores the agent information of     ◄── string ───  agent_info   every 10 s: sends what has changed
+//!                    workers                                                          of the agents that report here
+//!  local_groups      every 10 s: reads new group
+//!                    assignments, once for all workers
 //!  groups_send       one for each worker that lacks      ── string ──►  agent_groups stores them, compares the hash of
-//!                    some                                                             all
-//!  keep_alive        every 60 s: closes workers that were ◄─ echo-c ───  keep_alive   every 60 s: sends a keep-alive
-//!                    silent for 120 s
-//!  nodes             keeps on the disk which workers
-//!                    are known
+//!                    assignments                                                      all
+//!  keep_alive        every 60 s: disconnects workers     ◄── echo-c ───  keep_alive   sends a keep-alive every 60 s
+//!                    that were silent for 120 s
+//!  nodes             keeps the known workers on the disk
 //!
-//!  registrar ─► owns client.keys and registers (master); auth-listen, auth ─► serve it to the manager's other programs,
-//!  one thread for each                                                                            (both roles)
-//!  agent-db ─► owns the embedded agent database; agent-db-read ─► does beside it what others only read with SQL; wdb,
-//!  wdb-http ─► serve it to the manager's other programs, one thread for each; housekeeping ─► does what those programs
-//!  would, where they are not installed                                                            (both roles)
-//!  dapi ─► four that execute requests of the API in turns of the nodes, if a program is named for that
-//!          (dapi-wait: its end)                                                                   (both roles)
-//!  metrics-listen ─► accepts those who watch the node, metrics ─► answers one of them             (both roles)
+//!  registrar ─► owns client.keys and registers agents (master); auth-listen, auth ─► serve it to the manager's other
+//!  programs, one thread for each                                                                  (both roles)
+//!  agent-db ─► owns the embedded agent database; agent-db-read ─► runs the SQL of others that only reads; wdb, wdb-http
+//!  ─► serve it to the manager's other programs, one thread for each; housekeeping ─► takes over duties of Wazuh daemons
+//!  that are not installed                                                                         (both roles)
+//!  dapi ─► four threads that execute requests of the Wazuh server API, in turns of the nodes, if an executor is
+//!          configured (dapi-wait: waits for its end)                                              (both roles)
+//!  metrics-listen ─► accepts monitoring programs, metrics ─► answers one of them                  (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
-//!  log ─► archives closed log files, and tells what was left out of the log                       (both roles)
+//!  log ─► archives closed log files, and counts in the log what was left out of it                (both roles)
 //!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
 //!
-//! Where the files of the master change, it tells the workers at once (`int_changed`), and they ask for a check without
-//! waiting for their turn ([`session::native`]); when they have what was sent, they show it by its digest.
+//! When files of the master change, the master reports that to the workers at once (`int_changed`), and they ask for a
+//! check without waiting for their turn ([`session::native`]). When they have applied what was sent, they prove it by the
+//! digest of their files.
 //!
-//! Short-lived threads, of bounded number, do what takes long: `integrity`, `agent_info` and `groups_send` on the master,
-//! `hello` while a ghost is asked whether it lives, `sendsync` while there are requests of a worker to a program of the
-//! master, `request` for what needs the agent database, a scan or another node, `agents` while these are counted for
-//! who watches the node, `own-address` while a master looks whether it is where its `<nodes>` say. No thread that reads a
-//! connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
+//! Work that takes long is done by short-lived threads of bounded number: `integrity`, `agent_info` and `groups_send` on
+//! the master, `hello` while the master asks a connection that may be dead, `sendsync` while requests of a worker to a
+//! program of the master are under way, `request` for what needs the agent database, a scan or another node, `agents` while
+//! agents are counted for monitoring, `own-address` while a master checks whether its own address is among its `<nodes>`.
+//! No thread that reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
 //! `RwLock`, the manifest as `RwLock<Option<Arc<Manifest>>>` and the keys as `RwLock<Arc<Keys>>` (readers clone the `Arc`
 //! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the
 //! configuration.
-//! Three locks are held across I/O, each for its only purpose: that of the scanner lets one walk over the files happen at a
-//! time, that of the log one line be written at a time, and to one file, that of the checks one manifest be read at a time,
-//! whose holder waits for the room that this takes ([`limits`]). Their holders take no other lock. Otherwise no lock is held
-//! across I/O, a send or a callback, and none while another is taken.
 //!
-//! # The way of a message
+//! Three locks are held across I/O, each for its only purpose: the lock of the scanner lets one walk over the files happen
+//! at a time, the lock of the log one line be written at a time, the lock of the checks one manifest be read at a time,
+//! whose holder waits for the memory that this takes ([`limits`]). Their holders take no other lock. Otherwise no lock is
+//! held across I/O, a send or a callback, and none while another is taken.
 //!
-//! The reader puts bytes together ([`wire::Deframer`], which checks a length before it makes room for it), decrypts them
-//! in place ([`crypto`]; a master lets the first message of a worker decide for one of its keys) and either hands an answer
-//! to the thread that waits for it or lets the session of this connection handle the request: cheap ones at once, long ones
-//! on a thread of the module that they belong to. Answers and own requests go to the writer's bounded outbox. The reader never
-//! waits for an answer, and only the writer writes.
+//! # The path of a message
+//!
+//! The reader assembles frames ([`wire::Deframer`], which checks a length before it allocates for it) and decrypts them in
+//! place ([`crypto`]; the first message of a worker decides which of the master's keys the connection uses). An answer goes
+//! to the thread that waits for it. A request goes to the session of the connection with a [`connection::Reply`], by which
+//! it is answered once; the table of commands ([`wire::Command`]) decides whether this peer may send it. The session
+//! answers cheap requests at once, and long ones on a thread of their own ([`questions::Later`]). Answers and own requests
+//! go to the writer's bounded outbox. The reader never waits for an answer, and only the writer writes.
 //!
 //! # The end
 //!
-//! SIGTERM drops one sender; every wait of every thread ends with that ([`system::shutdown`]), connections close
-//! themselves, and the threads are joined under one deadline. The agent database ends last, because what was taken from it
-//! and not delivered is given back to it. An update of files that has begun is carried to its end. A
-//! panic in a request or in one turn of a task ([`turn`]) is caught and logged; anywhere else it ends the process, because
-//! a node with a thread missing only looks alive.
+//! SIGTERM drops one sender. This ends every wait of every thread ([`system::shutdown`]); connections close, and the
+//! threads are joined under one deadline. The agent database ends last, because what was taken from it and not delivered is
+//! given back to it. An update of files that has begun is carried to its end. A panic in a request or in one turn of a task
+//! ([`turn`]) is caught and logged. Anywhere else it ends the process, because a node with a thread missing only looks
+//! alive.
 //!
 //! # The modules
 //!
