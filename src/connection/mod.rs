@@ -471,7 +471,7 @@ fn no_room(full: Full) -> RequestError {
 /// What an answer means (`spec/protocol.md` 4.2).
 fn interpret(answer: Message) -> Answer {
     match Command::named(answer.command.name()) {
-        Some(Command::Ok | Command::OkFile | Command::OkMaster | Command::OkClient) => Ok(answer.body),
+        Some(Command::Ok | Command::OkMaster | Command::OkClient) => Ok(answer.body),
         Some(Command::Err) => Err(RequestError::Refused(ErrorObject::from_payload(&answer.body))),
         _ => Err(RequestError::Unexpected(answer.command.to_string())),
     }

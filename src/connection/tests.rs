@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     session::Transfers,
     system::{clock::FakeClock, shutdown},
-    wire::{self, Asker, Link, Request, frame},
+    wire::{self, Asker, Link, Question, Request, frame},
 };
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -36,6 +36,9 @@ impl Handler for TestHandler {
                 }
             }
             Ok(Request::Link(Link::Echo)) => reply.ok(body),
+            // A handler that forgets a request, and one that breaks.
+            Ok(Request::Question(Question::Keys)) => drop(reply),
+            Ok(Request::Question(Question::Nodes(_))) => panic!("as ordered"),
             _ => reply.leave(),
         }
     }
@@ -101,6 +104,17 @@ fn read_frame(stream: &mut UnixStream) -> (u32, Vec<u8>) {
 fn write_frame(stream: &mut UnixStream, counter: u32, command: Command, body: &[u8]) {
     let header = frame::header(counter, body.len(), CommandField::new(command));
     stream.write_all(&[&header[..], body].concat()).unwrap();
+}
+
+#[test]
+fn a_request_that_is_given_up_or_breaks_its_handler_is_refused() {
+    let (one, two) = pair(false);
+    let given_up = |answer: Answer| matches!(answer, Err(RequestError::Refused(error)) if error.code == 1000);
+    assert!(given_up(one.connection.request(Command::Keys, "")));
+    assert_eq!(one.connection.request(Command::Echo, "still here").unwrap(), b"still here");
+    // Refused or, because the connection then closes, unanswered.
+    assert!(one.connection.request(Command::Nodes, "").is_err());
+    assert_eq!(two.ended.recv_timeout(Duration::from_secs(20)).unwrap(), "one of its requests failed on this node");
 }
 
 #[test]

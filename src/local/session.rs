@@ -46,6 +46,7 @@ impl Handler for ProgramSession {
             Ok(Request::Link(Link::Hello(name))) if name.len() <= LONGEST_NAME => {
                 reply.ok([b"Client ", name, b" added"].concat());
             }
+            Ok(Request::Link(Link::Hello(_))) => reply.fail(format!("a name has at most {LONGEST_NAME} bytes")),
             Ok(Request::Question(question)) => match &self.role {
                 Role::Master(master) => master.questions.answer(question, reply, &self.later),
                 Role::Worker(worker) => forward::to_master(worker, reply, question.command(), &body, &self.scope),
@@ -55,7 +56,7 @@ impl Handler for ProgramSession {
             Ok(Request::Redirected(request)) => forward::redirected(&self.role, reply, request),
             Ok(Request::Api(request)) => forward::api(&self.role, reply, request),
             Ok(
-                Request::Link(_)
+                Request::Link(Link::Native(_) | Link::EchoMaster | Link::CancelTask(_))
                 | Request::Transfer(_)
                 | Request::Check(_)
                 | Request::Sync(_)

@@ -50,15 +50,13 @@ impl Served {
 
     /// Answers a request; never waits.
     pub fn request(&mut self, reply: Reply, request: Request<'_>) {
-        let first = !std::mem::replace(&mut self.begun, true);
-        if let (Request::Link(Link::Native(offer)), true) = (&request, first) {
+        if !self.begun
+            && let Request::Link(Link::Native(offer)) = &request
+        {
+            self.begun = true;
             return self.agree(reply, offer);
         }
-        if first && self.master.node.settings.link.native == Native::Require {
-            let error =
-                ErrorObject::cluster(3018, "this master requires protocol extensions (cluster.json, link.native)");
-            return self.master.refuse(reply, Rejection::Native, &error);
-        }
+        let Some(reply) = self.begin(reply) else { return };
         let integrity = &self.worker.integrity;
         match request {
             Request::Link(Link::CancelTask(Failure { task, error })) => {
@@ -83,8 +81,10 @@ impl Served {
                 requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
             // An agreement that comes too late is one of these.
-            Request::Link(_)
-            | Request::Redirected(_)
+            Request::Link(Link::Hello(_) | Link::Native(_) | Link::Echo | Link::EchoClient | Link::EchoMaster)
+            | Request::Redirected(
+                Redirected::SendAsync(_) | Redirected::SendSyncResult(_) | Redirected::SendSyncFailed(_),
+            )
             | Request::Sync(_)
             | Request::AgentInfoOutcome(_)
             | Request::AgentGroups(_)
@@ -94,11 +94,30 @@ impl Served {
         }
     }
 
+    /// Answers a request that no worker makes.
+    pub fn unknown(&mut self, reply: Reply) {
+        if let Some(reply) = self.begin(reply) {
+            reply.unknown();
+        }
+    }
+
+    /// Lets a request in; none if it is the first one, and should have been the agreement on protocol extensions.
+    fn begin(&mut self, reply: Reply) -> Option<Reply> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if first && self.master.node.settings.link.native == Native::Require {
+            let error =
+                ErrorObject::cluster(3018, "this master requires protocol extensions (cluster.json, link.native)");
+            self.master.refuse(reply, Rejection::Native, &error);
+            return None;
+        }
+        Some(reply)
+    }
+
     fn check(&mut self, reply: Reply, request: Check<'_>) {
         let (integrity, features) = (&self.worker.integrity, self.worker.features());
         let kind = features.checksum();
         match request {
-            Check::IntegrityPermission => reply.ok(answer(integrity.permission(kind))),
+            Check::IntegrityPermission => reply.ok(granted_text(integrity.permission(kind))),
             Check::IntegrityDigest(question) => reply.result(integrity.digest(question, kind)),
             Check::IntegrityCheck(buckets) => {
                 // What belongs to an earlier check and was never named is not wanted any more.
@@ -133,7 +152,7 @@ impl Served {
 
     fn agent_info(&mut self, reply: Reply, request: AgentInfo<'_>) {
         match request {
-            AgentInfo::AgentInfoPermission => reply.ok(answer(self.worker.agent_info.permission())),
+            AgentInfo::AgentInfoPermission => reply.ok(granted_text(self.worker.agent_info.permission())),
             AgentInfo::AgentInfo(id) => match self.worker.agent_info.store(id, self.transfers.strings.take(id)) {
                 // The id of the string is that of the task too.
                 Ok(()) => reply.ok(id),
@@ -185,6 +204,6 @@ impl Served {
 }
 
 /// How a permission is answered.
-fn answer(granted: bool) -> &'static str {
+fn granted_text(granted: bool) -> &'static str {
     if granted { "True" } else { "False" }
 }

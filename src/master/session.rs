@@ -14,7 +14,7 @@ use crate::{
     metrics::Rejection,
     registry::ConnectedWorker,
     session::hello,
-    wire::{Asker, Command, Hello, Link, Message, Payload, Request},
+    wire::{Asker, Command, Hello, Link, Message, NotTaken, Payload, Request},
 };
 
 /// Handles the requests of one connection, first of a stranger, then of a worker.
@@ -46,15 +46,21 @@ impl Handler for WorkerSession {
         debug!(self.scope, "Command received: b'{command}'");
         let asker = if self.served.is_some() { Asker::Worker } else { Asker::Stranger };
         match Request::parse(asker, command, &body) {
-            Err(why) => reply.not_taken(why),
+            Err(why) => {
+                // Whatever it is, it is the first request after hello.
+                match &mut self.served {
+                    Some(served) if why == NotTaken::Unknown => served.unknown(reply),
+                    _ => reply.not_taken(why),
+                }
+                self.settle();
+            }
             Ok(Request::Link(Link::Echo)) => reply.ok(body),
             Ok(Request::Link(Link::EchoClient)) => {
                 if let Some(Served { worker, .. }) = &self.served {
                     worker.keep_alive(&self.master.node.clock);
                 }
-                // A peer that has its answer knows that it may be asked.
-                self.settle();
                 reply.answer(Command::OkMaster, body);
+                self.settle();
             }
             Ok(Request::Link(Link::Hello(payload))) => self.hello(reply, payload),
             Ok(request) => {

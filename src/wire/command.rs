@@ -55,11 +55,6 @@ impl CommandField {
         &text[..text.iter().position(|byte| *byte == b' ').unwrap_or(FLAG)]
     }
 
-    /// Whether this is the name of `command`.
-    pub fn is(&self, command: Command) -> bool {
-        self.name() == command.name().trim_end().as_bytes()
-    }
-
     /// Whether this names an answer ([`Command::is_answer`]).
     pub fn is_answer(&self) -> bool {
         Command::named(self.name()).is_some_and(Command::is_answer)

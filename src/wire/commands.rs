@@ -2,7 +2,7 @@
 //!
 //! Everything else about commands follows from it: how a payload is read ([`Request::parse`]), how long it may be
 //! ([`Command::longest`]), which peer is taken at its word, and what the page of frames has to show. A new command is a row
-//! here. The module that its group belongs to does not compile until it has an arm for it.
+//! here; whoever takes requests of its group does not compile without an arm for it.
 
 use super::{
     CommandField,
@@ -70,7 +70,7 @@ macro_rules! commands {
                 matches!(self, $(Self::$answer)|+)
             }
 
-            /// The longest payload, in bytes.
+            /// The longest payload that this daemon takes, in bytes.
             pub const fn longest(self) -> usize {
                 match self { $(Self::$answer)|+ => ANSWER, $($(Self::$command => $longest,)+)+ }
             }
@@ -288,7 +288,7 @@ commands! {
     /// What a program is told of its request later (`spec/protocol.md` 13).
     Delivery {
         /// The answer to a question that was forwarded to the master.
-        ControlResult(&'a [u8]) = "control_res", ANSWER, [Daemon],
+        ControlResult(&'a [u8]) = "control_res", REQUEST, [Daemon],
         /// The string with this id tells what became of a file.
         FileSent(&'a [u8]) = "send_f_res", REQUEST, [Daemon],
     }

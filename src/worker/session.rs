@@ -111,7 +111,7 @@ impl Handler for MasterSession {
                 let requests = BetweenNodes { node: &self.worker.node, api, waiting };
                 requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
-            Request::Link(_)
+            Request::Link(Link::Hello(_) | Link::Native(_) | Link::EchoClient)
             | Request::Check(_)
             | Request::AgentInfo(_)
             | Request::AgentGroupsOutcome(_)
@@ -182,7 +182,7 @@ impl MasterSession {
                 let nonce = nonce.to_vec();
                 self.later.answer(reply, move || Outline::answer(&worker.node, &nonce, worker.files.reload.last()));
             }
-            _ => reply.unknown(),
+            Own::Config | Own::Hash | Own::NodeKeys | Own::Outline(_) => reply.unknown(),
         }
     }
 

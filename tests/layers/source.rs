@@ -107,37 +107,37 @@ impl Tree {
 
 /// The text without comments, strings, and what is for tests only.
 fn code(text: &str) -> String {
-    let mut code = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(one) = chars.next() {
-        match one {
-            '/' if chars.peek() == Some(&'/') => while chars.next_if(|next| *next != '\n').is_some() {},
-            '"' => {
-                while let Some(next) = chars.next() {
-                    match next {
-                        '\\' => _ = chars.next(),
-                        '"' => break,
-                        _ => {}
-                    }
-                }
+    let (mut code, mut rest) = (String::new(), text);
+    while let Some(one) = rest.chars().next() {
+        let passed_over = match one {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            'r' if rest.starts_with("r\"") || rest.starts_with("r#\"") => {
+                let (begin, end) = if rest.starts_with("r#") { (3, "\"#") } else { (2, "\"") };
+                begin + rest[begin..].find(end).expect("the end of a raw string") + end.len()
             }
-            // A quote and a brace as characters.
-            '\'' => {
-                let mut ahead = chars.clone();
-                let (first, second) = (ahead.next(), ahead.next());
-                if first == Some('\\') || second == Some('\'') {
-                    if first == Some('\\') {
-                        chars.next();
-                    }
-                    chars.next();
-                    while chars.next_if(|next| *next != '\'').is_some() {}
-                    chars.next();
-                }
+            '"' => 1 + quoted(&rest[1..], '"'),
+            // A character, not a lifetime.
+            '\'' if rest.starts_with("'\\") || rest.chars().nth(2) == Some('\'') => 1 + quoted(&rest[1..], '\''),
+            _ => {
+                code.push(one);
+                one.len_utf8()
             }
-            other => code.push(other),
-        }
+        };
+        rest = &rest[passed_over..];
     }
     without_tests(&code)
+}
+
+/// The length of what stands in quotes, with the quote that ends it.
+fn quoted(text: &str, quote: char) -> usize {
+    let mut escaped = false;
+    let end = text.char_indices().find(|(at, one)| {
+        // The first character may be the quote itself: `'\''` is escaped, and an empty string is none.
+        let ends = *one == quote && !escaped && (quote == '"' || *at > 0);
+        escaped = *one == '\\' && !escaped;
+        ends
+    });
+    end.expect("the end of a string").0 + 1
 }
 
 fn without_tests(code: &str) -> String {
@@ -211,8 +211,8 @@ fn expand(before: &[String], tree: &str) -> Vec<(Names, String)> {
     if let Some(open) = tree.find('{') {
         let prefix = tree[..open].trim_end_matches("::").split("::").map(str::trim).filter(|name| !name.is_empty());
         let before: Names = before.iter().cloned().chain(prefix.map(str::to_owned)).collect();
-        let inside = tree[open + 1..].trim_end().trim_end_matches('}');
-        let inside = if tree.trim_end().ends_with('}') { &tree[open + 1..tree.trim_end().len() - 1] } else { inside };
+        let inside = tree[open + 1..].trim_end();
+        let inside = inside.strip_suffix('}').unwrap_or(inside);
         return parts(inside).into_iter().flat_map(|part| expand(&before, part)).collect();
     }
     let (path, renamed) = tree.split_once(" as ").map_or((tree, None), |(path, name)| (path, Some(name.trim())));

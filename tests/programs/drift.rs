@@ -123,6 +123,9 @@ fn a_file_that_cannot_be_read_and_a_node_that_cannot_be_asked_have_their_reasons
     original.request("echo-c", "x");
     let text = String::from_utf8(broken.read("etc/ossec.conf").unwrap()).unwrap();
     broken.write("etc/ossec.conf", format!("{text}<ossec_config>\n<syscheck>\n"));
+    until("the master knows what w2 speaks", || {
+        (!difference(&master, &["-fn", "w2"]).2.contains("only just")).then_some(())
+    });
     let (document, status, said) = difference(&master, &[]);
     assert_eq!(status, Some(3));
     assert!(said.contains("Not compared: w1: ") && said.contains("<syscheck> is never closed"), "{said}");
