@@ -164,3 +164,21 @@ impl Failure {
         Output { out, err, exit: self.exit() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_use_the_socket_reads_its_owner_and_the_command() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("s");
+        fs::write(&socket, "").unwrap();
+        let (me, group) = (user::own_name(), user::own_group_name());
+        let said = permission(&socket);
+        assert!(said.contains(&format!("(it belongs to {me}:{group}, mode 0")), "{said}");
+        assert!(said.contains(&format!("usermod -aG {group} {me}")), "{said}");
+        let closed = permission(&directory.path().join("none"));
+        assert!(closed.contains(&format!("usermod -aG {} {me}", user::GROUP)), "{closed}");
+    }
+}
