@@ -22,7 +22,7 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     process::ExitCode,
-    sync::atomic::AtomicBool,
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use signal_hook::{
@@ -72,41 +72,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> ExitCode {
-    if let Err(error) = process::protect() {
-        eprintln!("wazuh-clusterd: cannot disable core dumps: {error}");
-        return ExitCode::from(FAILED);
-    }
-    if let Err(error) = first_process::leave() {
-        eprintln!("wazuh-clusterd: cannot start a process as the first process of a container: {error}");
-        return ExitCode::from(FAILED);
-    }
-    let hung_up = match signals::note_hangup() {
+    let hung_up = match make_ready() {
         Ok(hung_up) => hung_up,
-        Err(error) => {
-            eprintln!("wazuh-clusterd: cannot install signal handlers: {error}");
+        Err(failure) => {
+            eprintln!("wazuh-clusterd: {failure}");
             return ExitCode::from(FAILED);
         }
     };
     let home = Home::find(arguments.home.as_deref());
     let scope = scope("Cluster", "Main");
-    let (debug, logging) = (debug_level(&home, arguments.debug), logging_settings(&home));
-    let owner = user::owner().filter(|_| user::is_root());
-    let log = LogFile::new(home.log_dir(), logging, owner);
-    if !arguments.test {
-        places::make_first(&home, &log);
-    }
-    if let Err(error) = log.open() {
-        // It is opened as soon as that is possible; until then there is only standard error.
-        eprintln!(
-            "wazuh-clusterd: {} cannot be written: {error}; check that {home} is the Wazuh home (--home) and that this user may \
-             write there. The daemon continues without this log.",
-            home.log_file().display()
-        );
-    }
-    let log = logging::install(log, debug, arguments.foreground || arguments.test);
-    if debug < arguments.debug.min(2) {
-        info!(scope, "-d has no effect: wazuh_clusterd.debug of the internal options decides, as it is not 0.");
-    }
+    let log = open_log(arguments, &home, &scope);
     match start(arguments, home, &log, &scope, &hung_up) {
         Ok(code) => code,
         Err(failure) => {
@@ -125,6 +100,36 @@ fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// What must be so before anything is read; the result tells whether SIGHUP has come meanwhile.
+fn make_ready() -> Result<Arc<AtomicBool>, String> {
+    process::protect().map_err(|error| format!("cannot disable core dumps: {error}"))?;
+    first_process::leave()
+        .map_err(|error| format!("cannot start a process as the first process of a container: {error}"))?;
+    signals::note_hangup().map_err(|error| format!("cannot install signal handlers: {error}"))
+}
+
+fn open_log(arguments: &Arguments, home: &Home, scope: &Scope) -> Output {
+    let (debug, logging) = (debug_level(home, arguments.debug), logging_settings(home));
+    let owner = user::owner().filter(|_| user::is_root());
+    let log = LogFile::new(home.log_dir(), logging, owner);
+    if !arguments.test {
+        places::make_first(home, &log);
+    }
+    if let Err(error) = log.open() {
+        // It is opened as soon as that is possible; until then there is only standard error.
+        eprintln!(
+            "wazuh-clusterd: {} cannot be written: {error}; check that {home} is the Wazuh home (--home) and that this user may \
+             write there. The daemon continues without this log.",
+            home.log_file().display()
+        );
+    }
+    let log = logging::install(log, debug, arguments.foreground || arguments.test);
+    if debug < arguments.debug.min(2) {
+        info!(scope, "-d has no effect: wazuh_clusterd.debug of the internal options decides, as it is not 0.");
+    }
+    log
+}
+
 fn start(
     arguments: &Arguments,
     home: Home,
@@ -136,41 +141,71 @@ fn start(
     let config = loaded.config;
     tell(&loaded.notes, scope);
     if config.cluster.disabled {
-        let reason = "The cluster is disabled: <cluster> says <disabled>yes</disabled>.";
-        info!(scope, "{reason}");
-        if !arguments.test {
-            // One that is never told READY takes the end for a failure, and starts it again.
-            let manager = ServiceManager::of_this_process();
-            manager.status(reason);
-            manager.ready();
-            manager.stopping();
-        }
+        say_disabled(arguments, scope);
         return Ok(ExitCode::SUCCESS);
     }
     let file = arguments.config.clone().unwrap_or_else(|| config.home.ossec_conf());
     let own_address = OwnAddress::of(&config.cluster, &file);
     if arguments.test {
         let _ = own_address.check(scope);
-        places::check(&config, arguments.stay_root, scope)?;
-        // The manager's control script starts nothing of the manager where this fails, so it fails only for what keeps
-        // the daemon from starting.
-        let verdict = match tell_of_executor(&config, scope) {
-            true => "The configuration is good",
-            false => "The daemon starts with this configuration, but requests of the API fail",
-        };
-        // Not on standard output: that script passes it on as part of its own, which may be JSON.
-        eprintln!("{verdict}: {}", summary(&config.cluster));
+        judge(&config, arguments, scope)?;
         return Ok(ExitCode::SUCCESS);
     }
     if user::is_root() && !arguments.stay_root {
-        let owner = user::find_owner(config.home.path())?;
-        places::make_as_root(&config, owner);
-        user::become_owner(owner)?;
-        // The change of the user has undone a part of it.
-        process::protect().map_err(|error| format!("cannot disable core dumps: {error}"))?;
+        become_owner(&config)?;
     }
     tell_of_executor(&config, scope);
     process::raise_file_limit();
+    serve(arguments, config, own_address, (log, scope), hung_up)
+}
+
+/// The end of a daemon whose node is in no cluster.
+fn say_disabled(arguments: &Arguments, scope: &Scope) {
+    let reason = "The cluster is disabled: <cluster> says <disabled>yes</disabled>.";
+    info!(scope, "{reason}");
+    if !arguments.test {
+        // One that is never told READY takes the end for a failure, and starts it again.
+        let manager = ServiceManager::of_this_process();
+        manager.status(reason);
+        manager.ready();
+        manager.stopping();
+    }
+}
+
+/// `-t`: says how good the configuration is.
+///
+/// # Errors
+/// What keeps the daemon from starting.
+fn judge(config: &Config, arguments: &Arguments, scope: &Scope) -> Result<(), String> {
+    places::check(config, arguments.stay_root, scope)?;
+    // The manager's control script starts nothing of the manager where this fails, so it fails only for what keeps
+    // the daemon from starting.
+    let verdict = match tell_of_executor(config, scope) {
+        true => "The configuration is good",
+        false => "The daemon starts with this configuration, but requests of the API fail",
+    };
+    // Not on standard output: that script passes it on as part of its own, which may be JSON.
+    eprintln!("{verdict}: {}", summary(&config.cluster));
+    Ok(())
+}
+
+/// Gives up root for the owner of the installation.
+fn become_owner(config: &Config) -> Result<(), String> {
+    let owner = user::find_owner(config.home.path())?;
+    places::make_as_root(config, owner);
+    user::become_owner(owner)?;
+    // The change of the user has undone a part of it.
+    process::protect().map_err(|error| format!("cannot disable core dumps: {error}"))
+}
+
+/// Serves until a signal orders to stop.
+fn serve(
+    arguments: &Arguments,
+    config: Config,
+    own_address: OwnAddress,
+    (log, scope): (&Output, &Scope),
+    hung_up: &AtomicBool,
+) -> Result<ExitCode, String> {
     let run_dir = config.home.run_dir();
     let about = about(&config);
     let reload = Reload::new(arguments, &config, log.file());

@@ -112,9 +112,9 @@ impl Proof {
 }
 
 /// Computes a [`Proof`] over content that comes in pieces.
-pub struct Prover(State);
+pub struct Prover(ProverState);
 
-enum State {
+enum ProverState {
     Md5(Md5),
     Blake2b(Box<blake2b_simd::State>),
 }
@@ -123,16 +123,18 @@ impl Prover {
     /// For checksums of this kind; it has read nothing.
     pub fn new(kind: ChecksumKind) -> Prover {
         Prover(match kind {
-            ChecksumKind::Md5 => State::Md5(Md5::new()),
-            ChecksumKind::Md5Blake2b | ChecksumKind::Blake2b => State::Blake2b(Box::new(blake2b_simd::State::new())),
+            ChecksumKind::Md5 => ProverState::Md5(Md5::new()),
+            ChecksumKind::Md5Blake2b | ChecksumKind::Blake2b => {
+                ProverState::Blake2b(Box::new(blake2b_simd::State::new()))
+            }
         })
     }
 
     /// Takes the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         match &mut self.0 {
-            State::Md5(state) => state.update(piece),
-            State::Blake2b(state) => {
+            ProverState::Md5(state) => state.update(piece),
+            ProverState::Blake2b(state) => {
                 state.update(piece);
             }
         }
@@ -141,8 +143,8 @@ impl Prover {
     /// Of all pieces.
     pub fn finish(self) -> Proof {
         match self.0 {
-            State::Md5(state) => Proof::Md5(state.finalize().into()),
-            State::Blake2b(state) => Proof::Blake2b(*state.finalize().as_array()),
+            ProverState::Md5(state) => Proof::Md5(state.finalize().into()),
+            ProverState::Blake2b(state) => Proof::Blake2b(*state.finalize().as_array()),
         }
     }
 }

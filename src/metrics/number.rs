@@ -10,7 +10,7 @@ use std::{
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// So much more.
+    /// Adds this much.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Relaxed);
     }

@@ -53,12 +53,12 @@ impl TimeLimit {
         self.0.lock().gives_way = None;
     }
 
-    /// From now on.
+    /// Interrupts what follows when this time is over.
     pub(super) fn set(&self, limit: Duration) {
         self.0.lock().deadline = Some(Instant::now() + limit);
     }
 
-    /// None any more.
+    /// Lets what follows take any time.
     pub(super) fn clear(&self) {
         self.0.lock().deadline = None;
     }

@@ -31,17 +31,17 @@ pub(super) struct Walk<'a> {
 /// One name of a directory; subdirectories sort as if a slash followed, which makes the order that of whole paths.
 struct Name {
     name: CString,
-    kind: Kind,
+    kind: NameKind,
 }
 
 impl Name {
     fn spelling(&self) -> impl Iterator<Item = &u8> {
-        self.name.to_bytes().iter().chain((self.kind == Kind::Directory).then_some(&b'/'))
+        self.name.to_bytes().iter().chain((self.kind == NameKind::Directory).then_some(&b'/'))
     }
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+enum NameKind {
     Directory,
     File,
     Link,
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
                 continue;
             };
             self.path.push_str(text);
-            if kind == Kind::Directory {
+            if kind == NameKind::Directory {
                 self.path.push('/');
                 self.subdirectory(&dir, &name, id, depth + 1);
             } else if self.path.len() > LONGEST_PATH {
@@ -117,9 +117,9 @@ impl<'a> Walk<'a> {
                 continue;
             }
             match entry.file_type() {
-                Some(Type::Directory) => self.keep(&mut names, name.to_owned(), Kind::Directory, id),
-                Some(Type::File) => self.keep(&mut names, name.to_owned(), Kind::File, id),
-                Some(Type::Symlink) => self.keep(&mut names, name.to_owned(), Kind::Link, id),
+                Some(Type::Directory) => self.keep(&mut names, name.to_owned(), NameKind::Directory, id),
+                Some(Type::File) => self.keep(&mut names, name.to_owned(), NameKind::File, id),
+                Some(Type::Symlink) => self.keep(&mut names, name.to_owned(), NameKind::Link, id),
                 Some(_) => {}
                 None => untyped.push(name.to_owned()),
             }
@@ -128,9 +128,9 @@ impl<'a> Walk<'a> {
             // Some file systems do not tell the type with the name.
             let kind = fstatat(&*dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| kind_of(&stat));
             match kind {
-                Ok(SFlag::S_IFDIR) => self.keep(&mut names, name, Kind::Directory, id),
-                Ok(SFlag::S_IFREG) => self.keep(&mut names, name, Kind::File, id),
-                Ok(SFlag::S_IFLNK) => self.keep(&mut names, name, Kind::Link, id),
+                Ok(SFlag::S_IFDIR) => self.keep(&mut names, name, NameKind::Directory, id),
+                Ok(SFlag::S_IFREG) => self.keep(&mut names, name, NameKind::File, id),
+                Ok(SFlag::S_IFLNK) => self.keep(&mut names, name, NameKind::Link, id),
                 Ok(_) | Err(Errno::ENOENT) => {}
                 Err(error) => {
                     let path = format!("{}{}", self.path, name.to_string_lossy());
@@ -142,10 +142,10 @@ impl<'a> Walk<'a> {
         names
     }
 
-    fn keep(&self, names: &mut Vec<Name>, name: CString, kind: Kind, id: ItemId) {
+    fn keep(&self, names: &mut Vec<Name>, name: CString, kind: NameKind, id: ItemId) {
         let wanted = match kind {
-            Kind::Directory => self.items.item(id).recursive,
-            Kind::File | Kind::Link => self.items.takes_name(id, &name.to_string_lossy()),
+            NameKind::Directory => self.items.item(id).recursive,
+            NameKind::File | NameKind::Link => self.items.takes_name(id, &name.to_string_lossy()),
         };
         if wanted {
             names.push(Name { name, kind });
@@ -167,8 +167,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn file(&mut self, dir: &Dir, name: &CString, id: ItemId, kind: Kind) {
-        let flags = if kind == Kind::Link { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
+    fn file(&mut self, dir: &Dir, name: &CString, id: ItemId, kind: NameKind) {
+        let flags = if kind == NameKind::Link { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
         step();
         match fstatat(dir, name.as_c_str(), flags) {
             Ok(stat) if kind_of(&stat) == SFlag::S_IFREG => {
@@ -182,7 +182,7 @@ impl<'a> Walk<'a> {
             Err(Errno::ENOENT) => {
                 // Either it has gone since its name was read, or it is a link to nothing. The latter looks like a
                 // link into a file system that is not mounted just now, so it counts as a file that cannot be read.
-                if kind == Kind::Link && fstatat(dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+                if kind == NameKind::Link && fstatat(dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                     self.problems.file(&self.path, "it is a link to a file that does not exist".to_owned());
                 }
             }

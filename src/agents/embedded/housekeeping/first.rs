@@ -68,7 +68,7 @@ fn look(database: &Database) -> Result<Vec<(i64, Option<String>)>, Failure> {
     }
 }
 
-/// Whether it succeeded.
+/// Assigns one agent; whether that succeeded.
 fn assign_one(database: &Database, agent: i64, registered: Option<&str>) -> Result<bool, Failure> {
     let exists = |name: &str| groups::id_or_new(database, name).map(|id| id.is_some());
     let mut names = first_groups(registered.unwrap_or_default(), None, exists)?;

@@ -89,13 +89,7 @@ impl Keys {
         let stamp = match Stamp::of(&self.path) {
             Ok(stamp) => stamp,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.covered.get().is_some() && !std::mem::replace(&mut self.told_missing, true) {
-                    warn!(
-                        "[Cluster] [Agent database]",
-                        "{} is missing; the agents that it named stay in the database.",
-                        self.path.display()
-                    );
-                }
+                self.tell_missing();
                 return Ok(());
             }
             Err(error) => return Err(failed(error)),
@@ -113,22 +107,43 @@ impl Keys {
         }
         let plan = plan(database, &agents, &hasher)?;
         // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
-        if Stamp::of(&self.path).ok().as_ref() != Some(known.stamp()) {
+        if Stamp::of(&self.path).ok().as_ref() != Some(known.stamp()) || self.needs_another_look(&plan) {
             return Ok(());
         }
-        if plan.rows >= MANY && plan.remove.len() * 2 > plan.rows && self.suspicious < SECOND_LOOK {
-            if self.suspicious == 0 {
-                warn!(
-                    "[Cluster] [Agent database]",
-                    "{} agents of {} have no key any more; they are removed if that is still so in {SECOND_LOOK} s.",
-                    plan.remove.len(),
-                    plan.rows
-                );
-            }
-            self.suspicious += 1;
-            return Ok(());
+        self.carry_out(database, &plan, file)?;
+        self.covered.set(Some(known));
+        self.told_missing = false;
+        memory::give_back();
+        Ok(())
+    }
+
+    fn tell_missing(&mut self) {
+        if self.covered.get().is_some() && !std::mem::replace(&mut self.told_missing, true) {
+            warn!(
+                "[Cluster] [Agent database]",
+                "{} is missing; the agents that it named stay in the database.",
+                self.path.display()
+            );
         }
-        self.suspicious = 0;
+    }
+
+    /// Whether so many rows have lost their keys that the file may be wrong, or half there.
+    fn needs_another_look(&mut self, plan: &Plan) -> bool {
+        let suspicious = plan.rows >= MANY && plan.remove.len() * 2 > plan.rows && self.suspicious < SECOND_LOOK;
+        if suspicious && self.suspicious == 0 {
+            warn!(
+                "[Cluster] [Agent database]",
+                "{} agents of {} have no key any more; they are removed if that is still so in {SECOND_LOOK} s.",
+                plan.remove.len(),
+                plan.rows
+            );
+        }
+        self.suspicious = if suspicious { self.suspicious + 1 } else { 0 };
+        suspicious
+    }
+
+    fn carry_out(&self, database: &impl Rows, plan: &Plan, mut file: File) -> Result<(), DutyFailure> {
+        let failed = |error| DutyFailure::File { path: self.path.clone(), error };
         // A name may move to another number, so the old row goes first.
         for ids in plan.remove.chunks(BATCH).map(<[i64]>::to_vec) {
             database.with(move |database| remove(database, &ids))??;
@@ -151,14 +166,9 @@ impl Keys {
                 "client.keys has changed: {written} agents added or changed, {removed} removed."
             );
         }
-        self.covered.set(Some(known));
-        self.told_missing = false;
-        memory::give_back();
         Ok(())
     }
-}
 
-impl Keys {
     /// Names the first of the lines that do not count because of an earlier one.
     fn tell_doubles(&self, file: &File, doubles: &[u32]) -> io::Result<()> {
         let (mut lines, mut number, mut first) = (Lines::new(file), 0_u64, BTreeMap::new());
