@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! run ─┬─► start: "Starting." ─► finish: "Finished in 0.003s. …", counted with its time
-//!      └─► an error or a panic: counted, logged ─► Failure
+//!      └─► an error or a panic: counted, logged ─► Failure ─► follow_up
 //! ```
 //! An error and a panic come out of [`Turns::run`] as one value. What a task has to do after a turn that failed (forget,
-//! report to the peer, put back, ask again) it therefore does in one place, for both.
+//! report to the peer, put back, ask again) it therefore does in one place, for both; within [`Turns::follow_up`] if a
+//! fault of its own is possible there, since a panic outside of both ends the process.
 
 use std::{
+    convert::Infallible,
     fmt,
     sync::Arc,
     time::{Duration, Instant},
@@ -27,7 +29,7 @@ pub struct Turns {
     clock: Clock,
     /// Where they are counted.
     counted: Option<(Arc<Metrics>, Task)>,
-    /// The failures since the last turn that ended well.
+    /// The damped failures since the last turn that ended well.
     failures: Repeats,
     /// What was logged by [`Turns::report`].
     facts: Repeats,
@@ -46,7 +48,9 @@ impl<E: fmt::Display> fmt::Display for Failure<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(error) => error.fmt(f),
-            Self::Panic(panic) => write!(f, "This turn failed: {panic}. Please report this."),
+            Self::Panic(panic) => {
+                write!(f, "Failed because of a fault in wazuh-clusterd: {panic}. Please report this.")
+            }
         }
     }
 }
@@ -68,23 +72,50 @@ impl Turns {
         &self.scope
     }
 
-    /// Runs one turn. The line of a failure is an error the first time, and at debug level as long as the same failure
-    /// repeats itself.
+    /// Runs one turn. A failure is logged as an error each time, as the stock daemon does.
     ///
     /// # Errors
     /// The error of the turn, or its panic.
     pub fn run<T, E: fmt::Display>(&self, turn: impl FnOnce() -> Result<T, E>) -> Result<T, Failure<E>> {
-        let failure = match guard(turn) {
+        self.run_damped(|_| false, turn)
+    }
+
+    /// [`Turns::run`], with those errors `damped` that each turn repeats until somebody mends their cause, and that the
+    /// stock daemon does not log: at debug level, as long as the same error repeats itself.
+    ///
+    /// # Errors
+    /// As [`Turns::run`].
+    pub fn run_damped<T, E: fmt::Display>(
+        &self,
+        damped: impl FnOnce(&E) -> bool,
+        turn: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, Failure<E>> {
+        let (failure, damped) = match guard(turn) {
             Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => Failure::Error(error),
-            Err(panic) => Failure::Panic(panic),
+            Ok(Err(error)) => {
+                let damped = damped(&error);
+                (Failure::Error(error), damped)
+            }
+            Err(panic) => (Failure::Panic(panic), false),
         };
         if let Some((metrics, task)) = &self.counted {
             metrics.failed(*task);
         }
         let text = failure.to_string();
-        log!(self.scope, self.failures.level(Level::Error, &text, self.clock.now()), "{text}");
+        let level = if damped { self.failures.level(Level::Error, &text, self.clock.now()) } else { Level::Error };
+        log!(self.scope, level, "{text}");
         Err(failure)
+    }
+
+    /// Runs what has to follow a turn, whether that failed or not. A panic in it is counted and logged like one of the turn,
+    /// and ends nothing else.
+    pub fn follow_up(&self, body: impl FnOnce()) {
+        let run = || {
+            body();
+            Ok::<_, Infallible>(())
+        };
+        // Nothing follows from it.
+        let _ = self.run(run);
     }
 
     /// The work of a turn begins: logs "Starting.", and gives the time for [`Turns::finish`].
@@ -105,9 +136,18 @@ impl Turns {
 
     /// [`Turns::finish`] with a line of this level.
     pub fn finish_at(&self, level: Level, begun: Instant, summary: &str) {
-        let took = self.done(begun).as_secs_f64();
+        let took = self.done(begun);
+        self.log_finished(level, took, summary);
+    }
+
+    /// Logs what [`Turns::finish`] does, without counting it: the turn is not over, or has failed.
+    pub fn finish_uncounted(&self, begun: Instant, summary: &str) {
+        self.log_finished(Level::Info, self.since(begun), summary);
+    }
+
+    fn log_finished(&self, level: Level, took: Duration, summary: &str) {
         let space = if summary.is_empty() { "" } else { " " };
-        log!(self.scope, level, "Finished in {took:.3}s.{space}{summary}");
+        log!(self.scope, level, "Finished in {:.3}s.{space}{summary}", took.as_secs_f64());
     }
 
     /// [`Turns::finish`] without a line; gives how long it took. A failure that comes after it is news.
@@ -134,6 +174,12 @@ impl Turns {
     pub fn report_as(&self, level: Level, fact: &str, text: &str) {
         log!(self.scope, self.facts.level(level, fact, self.clock.now()), "{text}");
     }
+
+    /// Whether the next failure with this text would be at debug level.
+    #[cfg(test)]
+    pub(crate) fn damps(&self, text: &str) -> bool {
+        self.failures.level(Level::Error, text, self.clock.now()) == Level::Debug
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +196,7 @@ mod tests {
 
         assert_eq!(turns.run(|| Err::<(), _>("no answer")), Err(Failure::Error("no answer")));
         let panic = turns.run(|| -> Result<(), String> { panic!("as ordered") }).unwrap_err();
-        assert_eq!(panic.to_string(), "This turn failed: as ordered. Please report this.");
+        assert_eq!(panic.to_string(), "Failed because of a fault in wazuh-clusterd: as ordered. Please report this.");
         assert_eq!((meter.failures.get(), meter.last()), (2, None));
 
         let done = turns.run(|| {
@@ -162,18 +208,32 @@ mod tests {
         assert_eq!(done, Ok(7));
         assert_eq!(meter.last().map(|last| last.took), Some(Duration::from_secs(3)));
         assert_eq!(meter.failures.get(), 2);
+
+        turns.follow_up(|| panic!("as ordered"));
+        assert_eq!(meter.failures.get(), 3);
+    }
+
+    #[test]
+    fn only_errors_that_are_to_be_damped_are() {
+        let (clock, _hand) = FakeClock::new();
+        let turns = Turns::uncounted(scope("a", "b"), &clock);
+        let _ = turns.run(|| Err::<(), _>("of the stock daemon"));
+        let _ = turns.run_damped(|error| *error == "ours", || Err::<(), _>("another"));
+        let _ = turns.run_damped(|error| *error == "ours", || Err::<(), _>("ours"));
+        let panic = turns.run_damped(|_| true, || -> Result<(), String> { panic!("as ordered") }).unwrap_err();
+        let texts = ["of the stock daemon", "another", "ours", &panic.to_string()];
+        assert_eq!(texts.map(|text| turns.damps(text)), [false, false, true, false]);
     }
 
     #[test]
     fn a_failure_that_repeats_itself_is_news_again_after_a_good_turn() {
         let (clock, _hand) = FakeClock::new();
         let turns = Turns::uncounted(scope("a", "b"), &clock);
-        let is_news = || turns.failures.level(Level::Error, "why", clock.now()) == Level::Error;
-        let _ = turns.run(|| Err::<(), _>("why"));
-        assert!(!is_news());
+        let _ = turns.run_damped(|_| true, || Err::<(), _>("why"));
+        assert!(turns.damps("why"));
         turns.report(Level::Warn, "a fact");
         turns.done(clock.now());
-        assert!(is_news());
+        assert!(!turns.damps("why"));
         assert_eq!(turns.facts.level(Level::Warn, "a fact", clock.now()), Level::Debug, "facts stay known");
     }
 }

@@ -187,7 +187,7 @@ fn serve(turns: &Turns, asker: &Asker, execute: impl FnOnce()) {
         Ok::<_, Infallible>(())
     });
     if let Err(failure) = executed {
-        asker.refused(&ErrorObject::unexpected(failure.to_string()).into());
+        turns.follow_up(|| asker.refused(&ErrorObject::unexpected(failure.to_string()).into()));
     }
 }
 

@@ -78,20 +78,29 @@ impl SendSync {
     /// Hands in all of them before it waits for the first; `begin` hands one in. After a panic no program is left without
     /// an answer.
     fn carry_out<W: FnOnce() -> Answered>(&self, jobs: Vec<Job>, begin: impl Fn(Vec<u8>) -> W) {
-        let mut unanswered: VecDeque<String> = jobs.iter().map(|job| job.origin.clone()).collect();
-        let done = self.turns.run(|| {
-            let begun: Vec<W> = jobs.into_iter().map(|job| begin(job.content)).collect();
+        let (mut waiting, mut unanswered) = (VecDeque::from(jobs), VecDeque::new());
+        // What is left in the two is answered below.
+        let _ = self.turns.run(|| {
+            let mut begun = Vec::with_capacity(waiting.len());
+            while let Some(Job { origin, content, .. }) = waiting.pop_front() {
+                unanswered.push_back(origin);
+                begun.push(begin(content));
+            }
             for wait in begun {
                 let answered = wait();
-                if let Some(origin) = unanswered.pop_front() {
-                    self.pass_on(&origin, answered);
+                if let Some(origin) = unanswered.front() {
+                    self.pass_on(origin, answered);
+                    unanswered.pop_front();
                 }
             }
             Ok::<_, Infallible>(())
         });
-        if done.is_err() {
-            let unknown = || Answered::Unknown("the master failed: see its log".to_owned());
-            unanswered.iter().for_each(|origin| self.pass_on(origin, unknown()));
+        let reason = || "the master failed: see its log".to_owned();
+        for origin in &unanswered {
+            self.turns.follow_up(|| self.pass_on(origin, Answered::Unknown(reason())));
+        }
+        for Job { origin, .. } in &waiting {
+            self.turns.follow_up(|| self.pass_on(origin, Answered::Nothing(reason())));
         }
     }
 
@@ -141,18 +150,36 @@ mod tests {
         let (agents, registrar) = (services.agents.clone(), services.registrar.clone());
         let daemons = Arc::new(Daemons::new(&node, agents, registrar, &files));
         let send_sync = SendSync::new(node, daemons, "w", pair.master.clone());
-        let job = |origin: &str| Job {
-            origin: origin.to_owned(),
-            content: origin.into(),
-            _share: pair.master.try_hold(1).expect("room"),
+        let jobs = || {
+            let job = |origin: &str| Job {
+                origin: origin.to_owned(),
+                content: origin.into(),
+                _share: pair.master.try_hold(1).expect("room"),
+            };
+            ["one", "two", "three"].map(job).into()
         };
-        send_sync.carry_out(["one", "two", "three"].map(job).into(), |content| {
+        let answers = |answers: [&str; 3]| {
+            for (origin, answer) in ["one", "two", "three"].into_iter().zip(answers) {
+                let answer = pair.wait(answer);
+                assert!(answer.contains(origin), "{origin}: {answer}");
+            }
+        };
+        let panics = |content: &[u8]| assert_ne!(content, b"two", "as ordered");
+
+        send_sync.carry_out(jobs(), |content| {
             move || {
-                assert_ne!(content, b"two", "as ordered");
+                panics(&content);
                 Answered::Answer(content)
             }
         });
-        let answered = ["one", "two", "three"].map(|origin| pair.wait("sendsyn_res ").contains(origin));
-        assert_eq!(answered, [true; 3]);
+        answers(["sendsyn_res "; 3]);
+
+        // What was not handed in is refused: it has not been done.
+        send_sync.carry_out(jobs(), |content| {
+            panics(&content);
+            move || Answered::Answer(content)
+        });
+        answers(["sendsyn_res ", "sendsyn_res ", "sendsyn_err "]);
+        assert!(pair.is_quiet(), "each is answered once");
     }
 }

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::{SET_COMMAND, SET_PAYLOAD};
 use crate::{
-    agents::Store,
+    agents::{self, Store},
     connection::{Connection, send_string},
     logging::{debug, scope, warn},
     metrics::Task,
@@ -31,6 +31,16 @@ use crate::{
 /// How often in a row what a worker's database refused is sent again. A group may be known there a little later than
 /// the assignment to it: its folder comes with the next integrity check.
 const TRIES: u32 = 6;
+
+/// Why assignments were not sent, or not stored. They do not count as delivered: the next turn of the local agent-groups
+/// thread sends them again.
+#[derive(Debug, thiserror::Error)]
+enum GroupsNotSent {
+    #[error("The assignments to groups cannot be read: {0}")]
+    Unreadable(#[from] agents::Error),
+    #[error("The worker has not stored the assignments to groups: {0}. They are sent again.")]
+    NotStored(String),
+}
 
 /// The agent groups of one connected worker.
 pub struct AgentGroups {
@@ -155,8 +165,7 @@ impl AgentGroups {
             if let Err(error) = this.agents.recalculate_group_hashes() {
                 warn!(way.turns.scope(), "The group hashes were not recalculated: {error}");
             }
-            let groups = this.agents.all_groups(false);
-            let groups = groups.map_err(|error| format!("The assignments to groups cannot be read: {error}"))?;
+            let groups = this.agents.all_groups(false)?;
             if groups.chunks.is_empty() {
                 debug!(way.turns.scope(), "There are no agents.");
                 return Ok(());
@@ -170,7 +179,7 @@ impl AgentGroups {
     fn begin(
         self: &Arc<Self>,
         whole: bool,
-        turn: impl FnOnce(&Self) -> Result<(), String> + Send + 'static,
+        turn: impl FnOnce(&Self) -> Result<(), GroupsNotSent> + Send + 'static,
     ) -> io::Result<()> {
         if std::mem::replace(&mut self.way(whole).state.lock().busy, true) {
             return Ok(());
@@ -178,8 +187,9 @@ impl AgentGroups {
         let this = self.clone();
         let run = move || {
             let way = this.way(whole);
-            // What failed does not count as delivered: the next turn of the local agent-groups thread sends it again.
-            let _ = way.turns.run(|| turn(&this));
+            let damped = |error: &GroupsNotSent| matches!(error, GroupsNotSent::NotStored(_));
+            // Nothing more follows from a failure.
+            let _ = way.turns.run_damped(damped, || turn(&this));
             way.state.lock().busy = false;
             memory::give_back();
         };
@@ -191,15 +201,12 @@ impl AgentGroups {
     }
 
     /// Sends chunks and waits until the worker has stored them; whether it has taken them, stored or refused.
-    fn send(&self, way: &Way, chunks: Vec<&String>, groups: Option<&Vec<String>>) -> Result<bool, String> {
+    fn send(&self, way: &Way, chunks: Vec<&String>, groups: Option<&Vec<String>>) -> Result<bool, GroupsNotSent> {
         let (begun, start) = (way.turns.start(), self.node.clock.wall());
         let Report { updated_chunks, error_messages, .. } = match self.exchange(way, &chunks, groups) {
             Ok(report) => report,
             Err(_) if self.connection.is_closed() => return Ok(false),
-            Err(reason) => {
-                let what = "The worker has not stored the assignments to groups";
-                return Err(format!("{what}: {reason}. They are sent again."));
-            }
+            Err(reason) => return Err(GroupsNotSent::NotStored(reason)),
         };
         for error in &error_messages {
             way.turns.report_as(Level::Warn, error, &format!("The worker's database refused a chunk: {error}"));

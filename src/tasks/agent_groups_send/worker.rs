@@ -88,7 +88,7 @@ impl<'a> Thread<'a> {
                     let whole = received.whole;
                     let turns = &turns[usize::from(whole)];
                     if let Err(failure) = turns.run(|| self.take(turns, received)) {
-                        self.failed(whole, &failure);
+                        turns.follow_up(|| self.failed(whole, &failure));
                     }
                     memory::give_back();
                 }

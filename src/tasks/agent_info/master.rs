@@ -12,7 +12,7 @@ use crate::{
     agents::{Store, Stored},
     connection::Connection,
     limits::Holding,
-    logging::{debug, info, scope, warn},
+    logging::{debug, scope, warn},
     metrics::Task,
     node::Node,
     system::memory,
@@ -91,16 +91,17 @@ impl AgentInfo {
         }
         let (this, id) = (self.clone(), id.to_owned());
         let run = move || {
-            let stored = this.turns.run(|| this.turn(&id, content));
+            let damped = |error: &InfoNotStored| matches!(error, InfoNotStored::Unavailable(_));
+            let stored = this.turns.run_damped(damped, || this.turn(&id, content));
             // Before the worker can send more.
             this.free();
-            match stored {
+            this.turns.follow_up(|| match stored {
                 Ok(report) => this.tell(Command::AgentInfoEnd, &report.to_json()),
                 Err(Failure::Error(reason)) => this.tell(Command::AgentInfoFailed, &reason.for_the_worker()),
                 Err(Failure::Panic(_)) => {
                     this.tell(Command::AgentInfoFailed, &format!("{NOT_PROCESSED}: see the log"));
                 }
-            }
+            });
             memory::give_back();
         };
         self.node.requests.spawn("agent_info", run).map_err(|error| {
@@ -128,7 +129,7 @@ impl AgentInfo {
                 Ok(Report::new(chunks, errors, took))
             }
             Some(reason) => {
-                info!(self.turns.scope(), "Finished in {:.3}s. {summary}", took.as_secs_f64());
+                self.turns.finish_uncounted(begun, &summary);
                 Err(InfoNotStored::Unavailable(reason))
             }
         }
@@ -176,7 +177,10 @@ impl AgentInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::tests::{Pair, Panics, wait_until};
+    use crate::{
+        agents::{Backend, Error, Reply, TakenInfo},
+        tasks::tests::{Pair, Panics, wait_until},
+    };
 
     /// Of case 6.9: the worker is told, and may send again.
     #[test]
@@ -192,5 +196,40 @@ mod tests {
             assert_eq!(pair.node().metrics.task(Task::AgentInfo).failures.get(), failures);
         }
         assert!(info.last().span.end.is_none());
+    }
+
+    /// The lines of the stock daemon are an interface.
+    #[test]
+    fn only_a_database_that_is_away_is_damped() {
+        let pair = Pair::new();
+        let info = AgentInfo::new(pair.shared_node(), Store::new(Away), "w", pair.master.clone());
+        let told = |content: Option<&[u8]>| {
+            let content = content.map(|bytes| Holding { bytes: bytes.to_vec(), share: None });
+            info.store("1", content).unwrap();
+            let told = pair.wait("syn_m_a_err ");
+            wait_until(|| info.permission());
+            told["syn_m_a_err ".len()..].to_owned()
+        };
+        let message = br#"{"set_data_command": "", "payload": {}, "chunks": ["x"]}"#;
+        let (no_string, no_json, away) = (told(None), told(Some(b"x")), told(Some(message)));
+        let away = away.strip_prefix(&format!("{NOT_PROCESSED}: ")).unwrap();
+        let away = InfoNotStored::Unavailable(away.to_owned()).to_string();
+        assert_eq!([&no_string, &no_json, &away].map(|text| info.turns.damps(text)), [false, false, true]);
+    }
+
+    struct Away;
+
+    impl Backend for Away {
+        fn query(&self, _: &str) -> Result<Reply, Error> {
+            Err(Error::Unavailable("as ordered".into()))
+        }
+
+        fn take_info(&self) -> Result<TakenInfo, Error> {
+            unreachable!("this is a master")
+        }
+
+        fn store_info(&self, _: &str) -> Result<Option<usize>, Error> {
+            Err(Error::Unavailable("as ordered".into()))
+        }
     }
 }

@@ -89,18 +89,13 @@ impl<'a> Thread<'a> {
 
     /// Runs until the connection closes.
     pub fn run(mut self) {
-        let turns = self.turns.clone();
         self.note_the_way();
         loop {
             select! {
                 recv(self.master.closed()) -> _ => break,
                 recv(self.node.clock.after(self.node.settings.worker.sync_agent_info)) -> _ => (),
             }
-            // What a turn that failed has taken is in `lost`, or `forgot` is set.
-            let _ = turns.run(|| match self.turn() {
-                Err(_) if self.master.is_closed() => Ok(()),
-                sent => sent.map_err(|reason| format!("The agents' information is not sent now: {reason}")),
-            });
+            self.counted_turn();
             memory::give_back();
         }
         self.put_back_lost();
@@ -123,8 +118,22 @@ impl<'a> Thread<'a> {
         }
     }
 
+    fn counted_turn(&mut self) {
+        let turns = self.turns.clone();
+        let turn = || {
+            let begun = self.node.clock.now();
+            match self.turn() {
+                Ok(()) => _ = turns.done(begun),
+                Err(_) if self.master.is_closed() => (),
+                Err(reason) => return Err(format!("The agents' information is not sent now: {reason}")),
+            }
+            Ok(())
+        };
+        // What a turn that failed has taken is in `lost`, or `forgot` is set.
+        let _ = turns.run_damped(|_| true, turn);
+    }
+
     fn turn(&mut self) -> Result<(), InfoNotSent> {
-        let asked = self.node.clock.now();
         if self.forgot {
             self.agents.put_back_all(&self.node.cluster.node_name)?;
             self.forgot = false;
@@ -139,7 +148,6 @@ impl<'a> Thread<'a> {
                     "Master didn't grant permission to start a new synchronization: b'{}'",
                     answer.escape_ascii()
                 );
-                self.turns.done(asked);
                 return Ok(());
             }
             debug!(self.turns.scope(), "Permission to synchronize granted.");
@@ -150,14 +158,13 @@ impl<'a> Thread<'a> {
             let Some(info) = info else {
                 if first {
                     info!(self.turns.scope(), "No synchronization required, skipping.");
-                    self.turns.done(asked);
                 }
                 return Ok(());
             };
             first = false;
             let more = info.more;
             let Report { updated_chunks, .. } = self.deliver(info)?;
-            self.turns.finish(begun, &format!("Updated {updated_chunks} chunks."));
+            self.turns.finish_uncounted(begun, &format!("Updated {updated_chunks} chunks."));
             // More than one message holds is sent at once, not ten seconds later.
             if !more {
                 return Ok(());
@@ -236,8 +243,51 @@ fn form(version: Version) -> Form {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
-    use crate::tasks::tests::{Pair, Panics};
+    use crate::{
+        agents::{Backend, Error, Reply, TakenInfo},
+        tasks::tests::{Pair, Panics},
+    };
+
+    /// A database with two messages for the master.
+    #[derive(Default)]
+    struct TwoMessages(AtomicU32);
+
+    impl Backend for TwoMessages {
+        fn query(&self, _: &str) -> Result<Reply, Error> {
+            unreachable!("nothing is put back")
+        }
+
+        fn take_info(&self) -> Result<TakenInfo, Error> {
+            let more = self.0.fetch_add(1, Ordering::Relaxed) == 0;
+            Ok(TakenInfo { info: r#"{"syncreq": [{"id": 1}]}"#.into(), more })
+        }
+
+        fn store_info(&self, _: &str) -> Result<Option<usize>, Error> {
+            unreachable!("this is a worker")
+        }
+    }
+
+    #[test]
+    fn a_turn_of_two_messages_is_one_in_the_metrics() {
+        let pair = Pair::new();
+        let (inbox, outcomes) = channel();
+        let mut worker = Thread::new(pair.node(), Store::new(TwoMessages::default()), &pair.master, outcomes);
+        worker.form = Form::Object;
+        std::thread::scope(|scope| {
+            scope.spawn(move || worker.counted_turn());
+            for _ in 0..2 {
+                pair.wait("syn_a_w_m ");
+                pair.hand.advance(Duration::from_secs(1));
+                inbox.outcome(br#"{"updated_chunks": 1}"#, false);
+            }
+        });
+        let meter = pair.node().metrics.task(Task::AgentInfo);
+        assert_eq!(meter.last().map(|last| last.took), Some(Duration::from_secs(2)));
+        assert_eq!(meter.failures.get(), 0);
+    }
 
     /// Of case 6.9: what was taken when the panic came counts as sent in the database.
     #[test]

@@ -2,7 +2,7 @@
 //! (`spec/protocol.md` 12.1).
 //!
 //! Period: `master.sync_agent_groups` (10 s), the first time after `master.agent_group_start_delay` (30 s), and at once
-//! when a worker has connected. Without a worker nothing is read.
+//! when a worker has connected. Nothing is read while there is no connected worker whose link is settled.
 //!
 //! The database marks assignments as sent when it gives them out, so what was read is kept here until every worker has
 //! it: a [`Log`] of turns, and for each worker by name the turn up to which it has everything. A worker that was away
@@ -92,7 +92,8 @@ impl LocalAgentGroups {
 
     /// Runs a turn. If it fails, whether by an error or a panic, some of what the database gave out may be lost.
     fn forgetting_failures(&self, turns: &Turns, turn: impl FnOnce() -> Result<(), Error>) {
-        let done = turns.run(|| turn().map_err(|error| format!("The assignments to groups cannot be read: {error}")));
+        let unreadable = |error| format!("The assignments to groups cannot be read: {error}");
+        let done = turns.run_damped(|_| true, || turn().map_err(unreadable));
         if done.is_err() {
             self.log.lock().forget();
         }
@@ -111,7 +112,7 @@ impl LocalAgentGroups {
             None => None,
         };
         let names = self.names(agents)?;
-        turns.finish(begun, "");
+        turns.finish_uncounted(begun, "");
         for worker in workers {
             let takes_names = worker.takes_group_names() && names.len() <= message::GROUPS;
             if let Err(error) = worker.send(self, whole.clone(), takes_names.then(|| names.clone())) {
@@ -119,6 +120,7 @@ impl LocalAgentGroups {
                 error!(turns.scope(), "Nothing can be sent to {name} now: {error}. The next turn tries again.");
             }
         }
+        turns.done(begun);
         Ok(())
     }
 

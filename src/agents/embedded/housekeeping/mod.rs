@@ -110,7 +110,7 @@ struct Duties {
 impl Duties {
     /// Runs a turn. After a panic it is not known what was done, so the next one does all of it.
     fn run(&mut self, turns: &Turns, turn: impl FnOnce(&mut Self) -> Result<(), String>) {
-        if let Err(Failure::Panic(_)) = turns.run(|| turn(self)) {
+        if let Err(Failure::Panic(_)) = turns.run_damped(|_| true, || turn(self)) {
             self.instance = None;
         }
     }

@@ -57,7 +57,7 @@ impl Integrity {
         if let Err(failure) = checked
             && check.is_native
         {
-            self.tell_given_up(&failure.to_string());
+            self.checks.follow_up(|| self.tell_given_up(&failure.to_string()));
         }
         let mut state = self.state.lock();
         if state.running.as_ref().is_some_and(|running| running.task == check.task) {

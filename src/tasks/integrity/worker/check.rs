@@ -32,14 +32,18 @@ impl Integrity<'_> {
     /// Runs a step of a check; none after a failure.
     pub(super) fn check_turn<T>(&mut self, step: impl FnOnce(&mut Self) -> Result<T, NotChecked>) -> Option<T> {
         let checks = self.checks.clone();
-        let done = checks.run(|| step(self));
-        done.inspect_err(|failure| match failure {
+        let damped = |error: &NotChecked| matches!(error, NotChecked::ByTheMaster(_));
+        let done = checks.run_damped(damped, || step(self));
+        done.inspect_err(|failure| checks.follow_up(|| self.check_failed(failure))).ok()
+    }
+
+    fn check_failed(&mut self, failure: &Failure<NotChecked>) {
+        match failure {
             // A master that refuses is not to be asked without a pause.
             Failure::Error(NotChecked::NotMade(_)) => (self.checking, self.sooner) = (None, None),
             Failure::Error(NotChecked::ByTheMaster(_)) => self.checking = None,
             Failure::Panic(panic) => self.forget_all(panic),
-        })
-        .ok()
+        }
     }
 
     /// Asks for a check, and makes it if it is granted.

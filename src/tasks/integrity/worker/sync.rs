@@ -45,10 +45,10 @@ impl Integrity<'_> {
         step: impl FnOnce(&mut Self) -> Result<T, NotSynchronised>,
     ) -> Result<T, Failure<NotSynchronised>> {
         let syncs = self.syncs.clone();
-        syncs.run(|| step(self)).inspect_err(|failure| self.sync_failed(failure))
+        syncs.run(|| step(self)).inspect_err(|failure| syncs.follow_up(|| self.sync_failed(failure)))
     }
 
-    /// It was not this node that failed.
+    /// Records a failure that came from outside of a turn.
     pub(super) fn sync_fails(&mut self, reason: NotSynchronised) {
         // What follows from it is done.
         let _ = self.sync_turn(|_| Err::<(), _>(reason));
@@ -93,8 +93,14 @@ impl Integrity<'_> {
         if matches!(synchronised, Err(Failure::Panic(_))) {
             return;
         }
-        memory::give_back();
-        self.files.reload.carry_out(self.syncs.scope());
+        let loaded = self.sync_turn(|this| {
+            memory::give_back();
+            this.files.reload.carry_out(this.syncs.scope());
+            Ok(())
+        });
+        if loaded.is_err() {
+            return;
+        }
         let confirmed = self.features.digest.then(|| self.check_turn(|this| Ok(this.confirm()))).flatten();
         if confirmed == Some(false) && matches!(synchronised, Ok(true)) {
             self.look_again();

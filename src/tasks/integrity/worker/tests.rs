@@ -2,11 +2,12 @@ use std::thread;
 
 use super::*;
 use crate::{
-    connection::ReceivedFile,
-    files::{Added, ArchiveWriter, md5_of},
+    connection::{ReceivedFile, RequestError},
+    files::{Added, ArchiveError, ArchiveWriter, md5_of},
     sockets::Endpoint,
     system::disk::faults::Fault,
     tasks::tests::Pair,
+    wire::{Class, ErrorObject},
 };
 
 const FEATURES: Features = Features {
@@ -83,4 +84,25 @@ fn after_a_panic_in_a_check_the_master_is_told_and_nothing_is_under_way() {
     assert_eq!((done, integrity.checking, integrity.sooner), (None, None, None));
     assert!(pair.wait("syn_i_w_m_r None ").contains("the worker failed: as ordered"));
     assert_eq!(pair.node().metrics.task(Task::IntegrityCheck).failures.get(), 1);
+}
+
+/// The lines of the stock daemon are an interface; the refusal of a master running this daemon comes with each check.
+#[test]
+fn only_the_refusal_of_a_check_is_damped() {
+    let pair = Pair::new();
+    let files = files(pair.node());
+    let mut integrity = Integrity::new(pair.node(), &pair.master, &files, FEATURES);
+    let error = || ErrorObject::new(Class::Cluster, 3039);
+    let closed = || RequestError::Closed { reason: "why".into() };
+    for (reason, damped) in [(NotChecked::ByTheMaster(error()), true), (NotChecked::NotMade(closed()), false)] {
+        let text = reason.to_string();
+        assert_eq!(integrity.check_turn(|_| Err::<(), _>(reason)), None);
+        assert_eq!(integrity.checks.damps(&text), damped, "{text}");
+    }
+    let refused = ArchiveError::Io(std::io::Error::other("why"));
+    for reason in [NotSynchronised::Late, NotSynchronised::NotSent(error()), NotSynchronised::Refused(refused)] {
+        let text = reason.to_string();
+        integrity.sync_fails(reason);
+        assert!(!integrity.syncs.damps(&text), "{text}");
+    }
 }
