@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::{failure::Failure, moment::Moment};
 use crate::{
     local::client::LocalClient,
-    system::human,
+    system::{human, json},
     verdict::{Listed, NOT_CHECKED, NOT_CONFIRMED, State, Verdict},
-    wire::{Command, json},
+    wire::Command,
 };
 
 /// The health of the cluster. What an older daemon does not tell has its empty value.

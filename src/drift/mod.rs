@@ -22,7 +22,8 @@ pub use ruleset::{Ruleset, RulesetState};
 use crate::{
     config::{Setting, outline},
     node::Node,
-    wire::{ErrorObject, json},
+    system::json,
+    wire::ErrorObject,
 };
 
 /// The longest text of another node that is told on, in bytes.

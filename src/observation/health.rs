@@ -5,7 +5,11 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::view::{Seen, View};
-use crate::{config::NodeType, metrics::Task, system::human, wire};
+use crate::{
+    config::NodeType,
+    metrics::Task,
+    system::{human, json},
+};
 
 /// Periods of a task that may pass without a run that ends well, beside the time that a transfer may take.
 const PERIODS: u32 = 5;
@@ -76,7 +80,7 @@ impl Health {
             "checks": checks,
             "reasons": self.reasons().collect::<Vec<_>>(),
         });
-        wire::json::text(&body) + "\n"
+        json::text(&body) + "\n"
     }
 }
 

@@ -73,8 +73,8 @@ impl Questions {
     ///
     /// # Errors
     /// What is wrong with the question; that others ask without end; or that the master cannot read its own configuration.
-    pub(super) fn drift(&self, question: &[u8]) -> Result<String, ErrorObject> {
-        let node = &self.checks.node;
+    pub fn drift(&self, question: &[u8]) -> Result<String, ErrorObject> {
+        let node = &self.node;
         let wrong = |error: serde_json::Error| ErrorObject::unexpected(error.to_string());
         let DriftQuestion { nodes: wanted } = serde_json::from_slice(question).map_err(wrong)?;
         let is_wanted = |name: &str| wanted.is_empty() || wanted.contains(name);

@@ -6,7 +6,7 @@ use super::{Questions, filter::Filter};
 use crate::{
     files::Counts,
     registry::{ConnectedWorker, Known},
-    system::clock::iso_utc,
+    system::{clock::iso_utc, json},
     tasks::{
         integrity::{
             Applied,
@@ -14,7 +14,7 @@ use crate::{
         },
         span::date,
     },
-    wire::{ErrorObject, json},
+    wire::ErrorObject,
 };
 
 impl Questions {
@@ -25,7 +25,7 @@ impl Questions {
     /// # Errors
     /// When the filter is none; the asking program is at fault.
     pub fn health(&self, filter: &[u8]) -> Result<String, ErrorObject> {
-        let (node, filter) = (&self.checks.node, Filter::parse(filter)?);
+        let (node, filter) = (&self.node, Filter::parse(filter)?);
         let active = self.services.active_agents(node);
         let active = |name: &str| Some(active.as_ref()?.get(name).copied().unwrap_or_default());
         let mut nodes = Map::new();

@@ -9,8 +9,8 @@ use super::{
 use crate::{
     connection::Begun,
     registry::ConnectedWorker,
-    system::clock::iso_utc,
-    wire::{Command, json},
+    system::{clock::iso_utc, json},
+    wire::Command,
 };
 
 /// How long the workers may take to tell their keys.
@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Questions {
     /// The answer to `get_keys`. Workers that can tell their keys are asked, all at a time. Who is away cannot be asked, and
     /// counts until somebody forgets it: it may come back with an old key.
-    pub(super) fn keys(&self) -> String {
-        let node = &self.checks.node;
+    pub fn keys(&self) -> String {
+        let node = &self.node;
         let ask = |worker: &ConnectedWorker| {
             let knows = worker.is_settled() && worker.features().keys;
             knows.then(|| worker.connection.begin_at_once(PATIENCE, Command::NodeKeys, ""))

@@ -25,11 +25,13 @@ pub use later::Later;
 use turn::Turn;
 
 use crate::{
-    connection::Reply, registry::Registry, services::Services, tasks::integrity::master::Shared, wire::Question,
+    connection::Reply, node::Node, registry::Registry, services::Services, tasks::integrity::master::Shared,
+    wire::Question,
 };
 
 /// What a master answers from.
 pub struct Questions {
+    node: Arc<Node>,
     services: Arc<Services>,
     registry: Arc<Registry>,
     checks: Arc<Shared>,
@@ -40,7 +42,7 @@ pub struct Questions {
 impl Questions {
     /// For the master with these workers and their checks.
     pub fn new(services: Arc<Services>, registry: Arc<Registry>, checks: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { services, registry, checks, comparing: Turn::default() })
+        Arc::new(Self { node: checks.node.clone(), services, registry, checks, comparing: Turn::default() })
     }
 
     /// Answers a question; never waits.

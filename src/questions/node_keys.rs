@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::settings::MOST_KEYS, connection::Connection, crypto::is_fingerprint, node::Node, wire::json};
+use crate::{config::settings::MOST_KEYS, connection::Connection, crypto::is_fingerprint, node::Node, system::json};
 
 /// What is known of the keys of one node. All are fingerprints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Questions;
-use crate::wire::{Class, ErrorObject, json};
+use crate::{
+    system::json,
+    wire::{Class, ErrorObject},
+};
 
 /// What may be selected, in the order of a [`Node`].
 const FIELDS: [&str; 4] = ["name", "type", "version", "ip"];
@@ -82,7 +85,7 @@ impl Questions {
     }
 
     fn all_nodes(&self) -> Vec<Node> {
-        let node = &self.checks.node;
+        let node = &self.node;
         let cluster = &node.cluster;
         let version = node.settings.version.to_string();
         let address = cluster.master().to_owned();

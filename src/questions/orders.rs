@@ -8,8 +8,9 @@ use super::{Questions, filter::Filter};
 use crate::{
     logging::{info, scope, warn},
     registry::{ConnectedWorker, NotForgotten},
+    system::json,
     verdict::Listed,
-    wire::{Class, ErrorObject, json},
+    wire::{Class, ErrorObject},
 };
 
 impl Questions {

@@ -4,8 +4,7 @@ use crate::{
     config::{Secret, settings::RULESET_KEYS},
     files::{ChecksumKind, Entry, Manifest},
     node::Node,
-    system::hex::hex,
-    wire::json,
+    system::{hex::hex, json},
 };
 
 /// The configuration as it was loaded, in the order of the file. The key is masked unless cluster.json says otherwise:

@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::settings::{Link, Native},
     files::ChecksumKind,
-    system::random,
-    wire::json,
+    system::{json, random},
 };
 
 /// Manifests carry MD5 and 16 bytes of BLAKE2b-512 instead of the whole of that.
