@@ -3,7 +3,7 @@
 //! The **master** holds the authoritative agent keys, rules, decoders, CDB lists and group configuration. **Workers**
 //! connect to it and stay in sync with it. The daemon speaks the protocol of the stock `wazuh-clusterd` (4.4 to 4.14), so
 //! a node that runs this daemon can join, or lead, a cluster of stock nodes. `spec/…` in these pages names the section of
-//! the specification that a rule comes from. In comments, *original* is the stock daemon, and *ours* is this one.
+//! the specification that a rule comes from.
 //!
 //! # The threads
 //!

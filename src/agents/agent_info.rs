@@ -16,7 +16,7 @@ const TEXTS: usize = 16 * 1024 * 1024;
 /// Agents that one statement names; it must stay well below the longest request.
 const NAMED: usize = 4_000;
 
-/// What a database says of agents that it does not know; the original ignores it too (`spec/protocol.md` 11.2).
+/// What a database says of agents that it does not know; the stock daemon ignores it too (`spec/protocol.md` 11.2).
 const UNKNOWN_AGENT: &str = "Cannot execute Global database query; FOREIGN KEY constraint failed";
 
 /// Which form agent information has on the wire (`spec/protocol.md` 11.1).

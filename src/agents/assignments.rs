@@ -137,7 +137,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<S
     Option::deserialize(deserializer).map(Some)
 }
 
-/// Leaves out what says nothing, as the original does.
+/// Leaves out what says nothing, as the stock daemon does.
 fn groups(mut chunks: Vec<String>) -> Result<Groups, Error> {
     chunks.retain(|chunk| !matches!(&**chunk, "[]" | r#"[{"data":[]}]"#));
     let agents = chunks.iter().any(|chunk| !chunk.starts_with(r#"[{"data":[]"#));

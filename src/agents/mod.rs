@@ -1,11 +1,11 @@
 //! The agent database (`spec/agentdb.md`): which agents exist, what is known of them, and which groups they belong to.
 //!
 //! ```text
-//!  rooms of the cluster ──► Store ──► Backend ─┬─► embedded: SQLite at queue/db/global.db, served to the manager's
+//!  the other modules ──► Store ──► Backend ─┬─► embedded: SQLite at queue/db/global.db, served to the manager's
 //!                                              │             other programs at the sockets of the original
 //!                                              └─► wazuh_db: client of the original's database daemon
 //! ```
-//! Both speak the commands of the original, so what the rooms need is written once, in [`Store`].
+//! Both speak the commands of the stock daemon, so what other modules need is written once, in [`Store`].
 
 mod active;
 mod agent_info;
@@ -32,7 +32,7 @@ pub use measured::Measured;
 pub use registered::{Before, NewAgent, Registered};
 pub use store::Store;
 
-/// A database that understands the commands of the original.
+/// A database that understands the commands of the stock daemon.
 ///
 /// Every call may wait: callers hold no lock and are never the reader of a connection.
 pub trait Backend: Send + Sync + 'static {

@@ -1,4 +1,4 @@
-//! What the rooms of the cluster ask of the agent database, in the commands that every backend understands.
+//! What other modules ask of the agent database, in the commands that every backend understands.
 //!
 //! What they ask stands by subject: `agent_info`, `assignments`, `listing`, `registered`.
 
@@ -12,7 +12,7 @@ use crate::limits::MESSAGE;
 /// Parts of one answer, or texts of one message. A database that never comes to an end is not to hold a thread for ever.
 pub(super) const PARTS: usize = 100_000;
 
-/// The agent database of this node, as the rooms of the cluster use it. Cheap to clone.
+/// The agent database of this node, as other modules use it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store(pub(super) Arc<dyn Backend>);
 

@@ -4,9 +4,9 @@
 //!  a local program, the master or a worker ── request ──► queue ──► dapi (threads) ──► the executor, one process each
 //!                                           ◄── string, dapi_res │ dapi_err ──────────
 //! ```
-//! The original executes one request after the other, in the order in which they come. Here some are executed at a time, and
-//! nodes take turns (`queue`). A request that waits is forgotten when whoever asked goes, or has waited for as long as
-//! anybody waits for an answer.
+//! The stock daemon executes one request after the other, in the order in which they come. Here some are executed at a
+//! time, and nodes take turns (`queue`). A request that waits is forgotten when whoever asked goes, or has waited for
+//! as long as anybody waits for an answer.
 //!
 //! The content is opaque here: nothing that a peer sends is ever made an object. The program is named in cluster.json,
 //! `distributed_api.executor`; without one, who asks is told so.
@@ -213,7 +213,7 @@ fn no_executor() -> ErrorObject {
 
 /// Why a request was not executed.
 enum Refusal {
-    /// The words of the executor, which knows what the framework expects, or of the original.
+    /// The words of the executor, which knows what the framework expects, or of the stock daemon.
     Words(String),
     /// An error of this node.
     Error(ErrorObject),
@@ -282,9 +282,9 @@ fn store(node: &Node, request: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// What the original says of text that is no JSON.
+/// What the stock daemon says of text that is no JSON.
 fn malformed(request: &[u8], error: &serde_json::Error) -> String {
-    // The parser's column is that of the first wrong character; the original's is that where the word begins.
+    // The parser's column is that of the first wrong character; the stock daemon's is that where the word begins.
     let before: usize =
         request.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
     let mut at = (before + error.column().saturating_sub(1)).min(request.len());

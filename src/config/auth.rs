@@ -23,7 +23,7 @@ pub struct Force {
 }
 
 impl Default for Force {
-    /// That of the original.
+    /// That of the stock daemon.
     fn default() -> Self {
         const HOUR: i64 = 3600;
         Self { enabled: true, key_mismatch: true, disconnected_time: Some(HOUR), after_registration_time: HOUR }

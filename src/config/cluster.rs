@@ -73,7 +73,7 @@ impl Cluster {
         self.nodes.first().map_or("", String::as_str)
     }
 
-    /// A cluster with this key and the defaults of the original in all else. `nodes` then names no real address.
+    /// A cluster with this key and the defaults of the stock daemon in all else. `nodes` then names no real address.
     pub fn new(key: ClusterKey) -> Self {
         Self {
             name: "wazuh".into(),

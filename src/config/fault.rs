@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, in sentences for the person who wrote it.
 //!
-//! The first part of every sentence is the text of the original daemon, where it has one: log readers know it. What
+//! The first part of every sentence is the text of the stock daemon, where it has one: log readers know it. What
 //! follows in parentheses is ours: the place, what stands there, and what to write instead.
 
 use std::{
@@ -23,7 +23,7 @@ pub struct Fault {
     remedy: String,
 }
 
-/// The original's error codes for configuration (`spec/protocol.md` 5.3).
+/// The stock daemon's error codes for configuration (`spec/protocol.md` 5.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     /// A value of the `<cluster>` block is not acceptable.
@@ -74,7 +74,7 @@ impl Fault {
         self
     }
 
-    /// The original's error code: 3004, 3005 or 3006.
+    /// The stock daemon's error code: 3004, 3005 or 3006.
     pub fn code(&self) -> u16 {
         self.code as u16
     }

@@ -10,7 +10,7 @@ use std::{
 pub struct Home(PathBuf);
 
 impl Home {
-    /// The original's place.
+    /// The stock daemon's place.
     pub const DEFAULT: &'static str = "/var/ossec";
 
     /// A home at `directory`; a relative path is taken from the working directory, since the daemon changes that later.

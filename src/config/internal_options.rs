@@ -9,7 +9,7 @@ const LARGEST: u8 = 2;
 const LIMIT: u64 = 1 << 20;
 
 /// The debug level, 0 to 2: `wazuh_clusterd.debug`. `cli`, the number of `-d` given, counts if that option is 0 or, other
-/// than in the original, missing: an installation without a manager has no internal options. An option that is invalid
+/// than in the stock daemon, missing: an installation without a manager has no internal options. An option that is invalid
 /// means 0 (`spec/protocol.md` 15.3).
 pub fn debug_level(home: &Home, cli: u8) -> u8 {
     match written(home, DEBUG).map(|text| text.parse()) {

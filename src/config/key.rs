@@ -16,7 +16,7 @@ impl ClusterKey {
     /// Bytes of a key; as they are all ASCII, also its characters.
     pub const LENGTH: usize = 32;
 
-    /// Takes a key that is 32 ASCII letters, digits or underscores. `None` for any other text: the original also lets
+    /// Takes a key that is 32 ASCII letters, digits or underscores. `None` for any other text: the stock daemon also lets
     /// non-ASCII letters pass here, and then fails at its first message, since they are more than 32 bytes
     /// (`spec/protocol.md` 15.1).
     pub fn new(text: &str) -> Option<Self> {

@@ -81,7 +81,7 @@ impl Config {
     /// `cluster.disabled` before anything else.
     ///
     /// # Errors
-    /// All faults of all files, first those of `ossec.conf` in the order of the original's checks (`spec/protocol.md`
+    /// All faults of all files, first those of `ossec.conf` in the order of the stock checks (`spec/protocol.md`
     /// 15.1).
     pub fn load(home: Home, ossec_conf: Option<&Path>) -> Result<Loaded, Faults> {
         let file = ossec_conf.map_or_else(|| home.ossec_conf(), Path::to_path_buf);
@@ -96,7 +96,7 @@ impl Config {
                 })
                 .map_err(Faults);
         }
-        // What the original's own daemon reads is its own affair.
+        // What the stock daemon reads is its own affair.
         let is_external = |settings: &Settings| settings.registration.is_external(&home, "wazuh-authd");
         if cluster.as_ref().is_ok_and(|(cluster, _)| cluster.node_type == NodeType::Worker)
             || settings.as_ref().is_ok_and(is_external)

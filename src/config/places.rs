@@ -50,7 +50,7 @@ const fn file(path: &'static str, mode: u32, who: Who, need: Need, without: &'st
     Row { path, kind: Kind::File, mode, who, need, without }
 }
 
-/// Modes are those of the original, where it has the directory.
+/// Modes are those of the stock daemon, where it has the directory.
 const TABLE: [Row; 9] = [
     directory("logs", 0o770, Who::All, Need::Duty, "there is no logs/cluster.log"),
     directory("var/run", 0o770, Who::All, Need::Start, "other programs cannot see that the daemon runs"),

@@ -85,7 +85,7 @@ pub(super) fn other_blocks(text: &str) -> Result<Vec<Element>, Malformed> {
     search(text, |name| !is_cluster(name)).map(|search| search.blocks)
 }
 
-/// The original's framework, which reads `<cluster>` for its daemon, ignores case; the daemons in C do not.
+/// The stock framework, which reads `<cluster>` for its daemon, ignores case; the daemons in C do not.
 fn is_cluster(name: &str) -> bool {
     name.eq_ignore_ascii_case(CLUSTER)
 }

@@ -78,7 +78,7 @@ pub enum FileRefused {
 }
 
 impl FileRefused {
-    /// What the peer is told: texts where the original has texts, an error object otherwise.
+    /// What the peer is told: texts where the stock daemon has texts, an error object otherwise.
     pub fn payload(&self) -> String {
         match self {
             Self::Path | Self::Checksum => self.to_string(),

@@ -7,8 +7,8 @@ use crate::{
     system::random,
 };
 
-/// Receives the strings of one connection, oldest first. The original has no limit, so a peer could fill the memory; here
-/// the oldest is dropped, and its task fails as if the string had never come.
+/// Receives the strings of one connection, oldest first. The stock daemon has no limit, so a peer could fill the
+/// memory; here the oldest is dropped, and its task fails as if the string had never come.
 #[derive(Default)]
 pub struct IncomingStrings(VecDeque<Incoming>);
 

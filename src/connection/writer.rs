@@ -93,7 +93,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes header and body with one call, as the reader of original nodes needs it (`spec/protocol.md` 2.5).
+    /// Writes header and body with one call, as the reader of stock nodes needs it (`spec/protocol.md` 2.5).
     fn write(&mut self, counter: u32, command: CommandField, payload: Holding) -> Result<(), String> {
         let Holding { bytes: mut payload, share } = payload;
         let length = payload.len();

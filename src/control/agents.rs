@@ -10,7 +10,7 @@ use crate::{
     wire::Command,
 };
 
-/// What the original shows where nothing is known.
+/// What the stock daemon shows where nothing is known.
 const UNKNOWN: &str = "unknown";
 
 /// Lists the agents of these nodes and in these states, or all.

@@ -279,7 +279,7 @@ impl Request {
     }
 }
 
-/// The next option. `-fn` and `-fs` are options here as in the original; to the parser each is `-f` with a value.
+/// The next option. `-fn` and `-fs` are options here as in the stock daemon; to the parser each is `-f` with a value.
 fn next(parser: &mut Parser) -> Result<Option<&'static Flag<Id>>, Fault> {
     let (typed, found) = match parser.next()? {
         None => return Ok(None),

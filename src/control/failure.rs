@@ -17,7 +17,7 @@ pub(super) enum Failure {
     /// The daemon gave no result.
     #[error(transparent)]
     Ask(#[from] AskError),
-    /// The master is an original one, which does not know the question.
+    /// The master is a stock one, which does not know the question.
     #[error("Error {MALFORMED} - {}", self.message())]
     OriginalMaster {
         /// What it cannot do.
@@ -56,7 +56,7 @@ fn permission(socket: &Path) -> String {
     format!("run it with sudo, or join the group of the socket{belongs}: usermod -aG {group} {me}, then log in again")
 }
 
-/// The original's number for what has none of its own.
+/// The stock daemon's number for what has none of its own.
 const MALFORMED: u32 = 1000;
 const NO_MASTER: u32 = 3023;
 /// Error 1730: no node has the name that was asked for.

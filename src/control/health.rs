@@ -124,7 +124,7 @@ fn write_all(out: &mut String, health: &Health, nodes: &[Listed], paint: Paint) 
     Ok(())
 }
 
-/// The indentation, the names and their capitals are those of the original.
+/// The indentation, the names and their capitals are those of the stock daemon.
 fn write_status(out: &mut String, status: &Status) -> fmt::Result {
     let files = &status.last_sync_integrity.total_files;
     let mut line = |depth: usize, text: String| writeln!(out, "{:1$}{text}", "", 4 * depth);
@@ -170,7 +170,7 @@ fn span(span: &Span) -> String {
     format!("{} ({start} - {end})", start.duration_until(end))
 }
 
-/// As the original spells it.
+/// As the stock daemon spells it.
 const fn truth(value: bool) -> &'static str {
     if value { "True" } else { "False" }
 }

@@ -12,7 +12,7 @@ use crate::{
     wire::Command,
 };
 
-/// What the original's tables show where nothing is known.
+/// What the stock daemon's tables show where nothing is known.
 const UNKNOWN: &str = "unknown";
 const NONE: &str = "-";
 
@@ -76,7 +76,7 @@ fn judged(nodes: &[NodeKeys], request: &Request) -> Output {
     Output { out, err, exit: if same { Exit::InSync } else { Exit::NotInSync } }
 }
 
-/// The key that a node connects with. One that does not tell is taken for an original one, which has only that of its
+/// The key that a node connects with. One that does not tell is taken for a stock one, which has only that of its
 /// link.
 fn key(node: &NodeKeys) -> Option<&str> {
     node.key.as_deref().or(node.link.as_deref())

@@ -6,7 +6,7 @@
 //!                  ▼             ▼
 //!                watch ◄── Output: text or JSON, remarks, exit code ──► stdout, stderr, the shell
 //! ```
-//! It asks the daemon of this machine and shows what it says, in the tables of the original or as JSON. Nothing is
+//! It asks the daemon of this machine and shows what it says, in the tables of the stock daemon or as JSON. Nothing is
 //! written before all is known, so an error never follows half a table.
 
 mod agents;

@@ -1,4 +1,4 @@
-//! Tables as the original draws them: every column, the last one too, is as wide as its longest value plus two.
+//! Tables as the stock daemon draws them: every column, the last one too, is as wide as its longest value plus two.
 
 use crate::system::{terminal, visible::visible};
 

@@ -104,7 +104,7 @@ fn refusing(code: u32) -> FakeDaemon {
     })
 }
 
-/// What is ours in front of the lines of the original: the state and, in `-i`, the line of the master.
+/// What is ours in front of the lines of the stock daemon: the state and, in `-i`, the line of the master.
 fn without_states(line: &str, out: &str) -> String {
     let kept = |text: &str| !(line == "-i" && text == "    in sync  pm (127.0.0.1).");
     let strip = |text: &str| match line.starts_with("-l") {

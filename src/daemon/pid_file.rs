@@ -63,8 +63,8 @@ fn remove_stale(directory: &Path) {
     }
 }
 
-/// Whether this process runs, and its command line is that of a cluster daemon: of ours, or of the original, which is a
-/// script of an interpreter.
+/// Whether this process runs, and its command line is that of a cluster daemon: of ours, or of the stock daemon, which
+/// is a script of an interpreter.
 fn is_cluster_daemon(pid: u32) -> bool {
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     words.split(|byte| *byte == 0).take(2).any(|word| {
@@ -73,7 +73,7 @@ fn is_cluster_daemon(pid: u32) -> bool {
     })
 }
 
-/// The process that a file name of the daemon, or of a helper of the original, names.
+/// The process that a file name of the daemon, or of a helper of the stock daemon, names.
 fn pid_of(name: &str) -> Option<u32> {
     let middle = name.strip_prefix("wazuh-clusterd")?.strip_suffix(".pid")?;
     middle.rsplit_once('-')?.1.parse().ok()
@@ -87,7 +87,7 @@ mod tests {
     fn only_files_of_other_daemons_stay() {
         let directory = tempfile::tempdir().unwrap();
         let own = std::process::id();
-        // The words of its command line are those of the original's daemon: an interpreter and its script.
+        // The words of its command line are those of the stock daemon: an interpreter and its script.
         let script = directory.path().join("wazuh_clusterd.py");
         std::fs::write(&script, "read -r line\n").unwrap();
         let mut original =

@@ -1,4 +1,4 @@
-//! The checksums of a file: MD5, which is the system's, and BLAKE2b-512, which original nodes exchange.
+//! The checksums of a file: MD5, which is the system's, and BLAKE2b-512, which stock nodes exchange.
 
 use std::{fmt, sync::Arc};
 
@@ -18,7 +18,7 @@ pub enum ChecksumKind {
     Md5,
     /// A [`ContentSum`]; between two nodes of ours.
     Md5Blake2b,
-    /// BLAKE2b with 64 bytes; on every link with an original node.
+    /// BLAKE2b with 64 bytes; on every link with a stock node.
     Blake2b,
 }
 

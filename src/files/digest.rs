@@ -93,7 +93,8 @@ impl Buckets {
         }
     }
 
-    /// As a check announces them: nothing for all, as the original does; otherwise a bit for each, in hexadecimal digits.
+    /// As a check announces them: nothing for all, as the stock daemon does; otherwise a bit for each, in hexadecimal
+    /// digits.
     pub fn text(&self) -> String {
         if *self == Self::ALL { String::new() } else { hex(&self.0) }
     }

@@ -198,7 +198,7 @@ pub const KEYS: &str = "etc/client.keys";
 
 /// Start of the names under which an update is staged beside its destinations.
 pub const STAGED_PREFIX: &str = ".cluster-";
-/// End of these names, which original nodes exclude too.
+/// End of these names, which stock nodes exclude too.
 pub const STAGED_SUFFIX: &str = ".tmp";
 
 /// Whether this is a name under which [`super::apply`] stages: `.cluster-<8 hex digits>-<number>.tmp`.

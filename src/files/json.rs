@@ -1,4 +1,4 @@
-//! File metadata in the spelling of the original: blanks after `,` and `:`, everything beyond ASCII escaped.
+//! File metadata in the spelling of the stock daemon: blanks after `,` and `:`, everything beyond ASCII escaped.
 //!
 //! `spec/protocol.md` 10.2. The spelling is not needed by a reader; it makes our bytes comparable with captured ones.
 
@@ -8,7 +8,7 @@ use crate::system::{hex, json};
 
 /// Writes one `"path": {…}` of a metadata object. `mod_time` is in seconds and finite.
 ///
-/// `merged` is always false: merged files were a function that no version since 4.4 has, and an original node that
+/// `merged` is always false: merged files were a function that no version since 4.4 has, and a stock node that
 /// reads `true` tries to split the file and fails for ever. A name with `.merged` is an ordinary file to us.
 pub(super) fn write_entry(
     out: &mut impl Write,

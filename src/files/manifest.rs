@@ -45,7 +45,7 @@ impl Entry {
 
 /// What could not be looked at: it may exist, so nobody may be told to delete it.
 ///
-/// The original master tells its workers to delete a file that it cannot read (`spec/protocol.md` 18.11).
+/// The stock master tells its workers to delete a file that it cannot read (`spec/protocol.md` 18.11).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Protected {
     /// Files, sorted.

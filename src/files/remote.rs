@@ -85,7 +85,7 @@ impl RemoteManifest {
         self.entries.binary_search_by(|entry| (*entry.path).cmp(path)).ok().map(|at| &self.entries[at])
     }
 
-    /// Paths (made printable) that are not UTF-8 and so are in no entry. An original node lists such files.
+    /// Paths (made printable) that are not UTF-8 and so are in no entry. A stock node lists such files.
     pub fn unreadable(&self) -> &[String] {
         &self.unreadable
     }

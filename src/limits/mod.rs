@@ -1,7 +1,7 @@
 //! What anybody may take of a node: the one table of limits, and the two rules for what goes when one is reached.
 //!
-//! Every room takes its figures from here. `docs/limits.md` shows [`TABLE`] row by row, and a test holds the two together.
-//! `cluster.json` has those that a site may want to change.
+//! Every module takes its figures from here. `docs/limits.md` shows [`TABLE`] row by row, and a test holds the two
+//! together. `cluster.json` has those that a site may want to change.
 //!
 //! The memory of a node under any peers is at most [`MEMORY`] and what its own files, agents and workers take at rest:
 //! [`HELD`] for the messages of all peers, and [`WORKING`] for what the node makes of them while it works on them.
@@ -27,7 +27,7 @@ pub const STRANGER_GRACE: Duration = Duration::from_secs(1);
 /// How long a stranger whose first message is whole is left alone: it is being looked at.
 pub const STRANGER_LOOKED_AT: Duration = Duration::from_secs(5);
 
-/// A message, as in the original.
+/// A message, as in the stock daemon.
 pub const MESSAGE: usize = 256 * MIB;
 
 /// A request or an answer that carries no content. Parsed JSON takes up to 20 times its length.
@@ -48,10 +48,10 @@ pub const SEND: usize = 1_000_000 + 64;
 /// A request of the API: it may carry a file. An answer of the API, too.
 pub const API: usize = 64 * MIB;
 
-/// Divided messages of one connection that may be incomplete at a time, as in the original.
+/// Divided messages of one connection that may be incomplete at a time, as in the stock daemon.
 pub const DIVIDED: usize = 10;
 
-/// Strings of one connection at a time. The original has no limit.
+/// Strings of one connection at a time. The stock daemon has no limit.
 pub const STRINGS: usize = 16;
 
 /// One string: agent information of some ten thousand agents, or an answer of the API.
@@ -117,7 +117,7 @@ pub const IDLE: Duration = Duration::from_secs(1);
 /// How long a program waits for a place.
 pub const PLACE_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// A frame of `queue/db/wdb` and `queue/sockets/auth`, as in the original.
+/// A frame of `queue/db/wdb` and `queue/sockets/auth`, as in the stock daemon.
 pub const PROGRAM_FRAME: usize = 64 * KIB;
 
 /// The body of a request at `queue/sockets/wdb-http.sock`: what is known of some ten thousand agents.

@@ -1,7 +1,7 @@
 //! `send_file`: sends a file of this installation to another node (`spec/protocol.md` 8, 13.10).
 //!
-//! The original never tells the program what became of it; here it gets the number of bytes, or an error, as a string and
-//! then `send_f_res`.
+//! The stock daemon never tells the program what became of it; here it gets the number of bytes, or an error, as a
+//! string and then `send_f_res`.
 
 use std::{io, path::Path, sync::Arc};
 

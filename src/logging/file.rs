@@ -261,7 +261,8 @@ impl LogState {
 /// Closes the file under the name that its archive will have, and goes on in a new one. No line is written meanwhile, so
 /// each is in one of the two.
 fn rotate(log: &Inner, full: bool, open: &mut Open, date: Date) -> io::Result<()> {
-    // As in the original, the archives of a log that reaches its limit are numbered, and that of midnight alone is not.
+    // As in the stock daemon, the archives of a log that reaches its limit are numbered, and that of midnight alone is
+    // not.
     let first = u32::from(full);
     let closed = log.directory.join(Closed::next(&log.directory, open.day, first)?.name());
     match fs::rename(&log.path, &closed) {

@@ -12,7 +12,7 @@ pub struct LogSettings {
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// That of the original (`spec/protocol.md` 15.5).
+    /// That of the stock daemon (`spec/protocol.md` 15.5).
     Plain,
     /// One JSON object on each line.
     Json,

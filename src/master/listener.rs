@@ -57,7 +57,7 @@ impl Listener {
         self.0.address()
     }
 
-    /// The address as the original writes it in its log.
+    /// The address as the stock daemon writes it in its log.
     pub fn address_text(&self) -> String {
         self.address().map_or_else(|error| error.to_string(), python_address)
     }

@@ -1,10 +1,10 @@
 //! Connections that have not said hello: how many there may be, and who goes when there are more (`spec/protocol.md` 2.4,
 //! 18.14).
 //!
-//! The original counts all connections of an address, which locks out the eleventh worker behind one NAT, and turns the
-//! newcomer away, which lets ten idle connections lock out the worker of their address. Here only those count that have not
-//! yet shown that they hold the key, and a newcomer always gets in; what counts of the others is how long ago they came,
-//! whatever they trickle.
+//! The stock daemon counts all connections of an address, which locks out the eleventh worker behind one NAT, and turns
+//! the newcomer away, which lets ten idle connections lock out the worker of their address. Here only those count that
+//! have not yet shown that they hold the key, and a newcomer always gets in; what counts of the others is how long ago
+//! they came, whatever they trickle.
 
 use std::{
     collections::HashMap,

@@ -1,6 +1,6 @@
 //! What this node counts, and the text form in which it tells it.
 //!
-//! An event costs a few atomic additions and takes no lock. [`crate::observation`] adds what the rooms know of themselves
+//! An event costs a few atomic additions and takes no lock. [`crate::observation`] adds what the modules know of themselves
 //! and serves all of it.
 
 mod meter;

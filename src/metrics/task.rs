@@ -1,4 +1,4 @@
-//! The tasks that are measured, under the names of their rooms.
+//! The tasks that are measured, under the names of their modules.
 
 /// A documented thread, or a part of one that has a time of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 //!  GET /         a page for people   ┘
 //! ```
 //! Threads: `metrics-listen` accepts, at a loopback address or a UNIX socket; `metrics`, one for each program, of bounded
-//! number. Nothing here is waited for by another room, and nothing waits for a slow agent database longer than a second.
+//! number. Nothing here is waited for by another module, and nothing waits for a slow agent database longer than a second.
 
 mod exposition;
 mod health;

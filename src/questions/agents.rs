@@ -48,7 +48,7 @@ pub fn page(store: &Store, question: &[u8]) -> Result<String, ErrorObject> {
     serde_json::to_string(&AgentsPage { items, more }).map_err(|error| ErrorObject::unexpected(error.to_string()))
 }
 
-/// What a program is told when the database cannot be asked, as by the original.
+/// What a program is told when the database cannot be asked, as by the stock daemon.
 fn unavailable(error: Error) -> ErrorObject {
     ErrorObject { extra: Some(error.to_string()), ..ErrorObject::new(Class::Internal, 2005) }
 }

@@ -18,9 +18,9 @@ use crate::{
 };
 
 impl Questions {
-    /// The answer to `get_health` with this filter. Beside that of the original, which knows who is connected, `verdicts`
-    /// has every node that is known ([`Listed`](crate::verdict::Listed)). While the agent database does not answer,
-    /// `n_active_agents` is `null`: the original has no answer at all then.
+    /// The answer to `get_health` with this filter. Beside that of the stock daemon, which knows who is connected,
+    /// `verdicts` has every node that is known ([`Listed`](crate::verdict::Listed)). While the agent database does not
+    /// answer, `n_active_agents` is `null`: the stock daemon has no answer at all then.
     ///
     /// # Errors
     /// When the filter is none; the asking program is at fault.
@@ -79,7 +79,8 @@ fn worker_health(worker: &ConnectedWorker, active: Option<u64>) -> Value {
     })
 }
 
-/// What only our programs ask for, while there is something to tell. Those of the original take members by their names.
+/// What only our programs ask for, while there is something to tell. Those of the stock daemon take members by their
+/// names.
 fn add_ours(status: &mut Value, integrity: &IntegrityStatus, applied: &Applied) {
     if let Some(Sending { files, of, bytes }) = integrity.sending {
         status["sync_progress"] = json!({"files": files, "of_files": of, "bytes": bytes});

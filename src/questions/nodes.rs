@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(one, r#"{"items": [{"version": "4.14.7"}], "totalItems": 1}"#);
     }
 
-    /// Case 4.2: the original's `cluster_control` prints the members as they come.
+    /// Case 4.2: the stock daemon's `cluster_control` prints the members as they come.
     #[test]
     fn members_come_in_the_order_of_the_original_or_of_the_selection() {
         let one = select(nodes(), br#"{"limit": 1}"#).unwrap();

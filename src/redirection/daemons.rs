@@ -58,7 +58,7 @@ impl Message {
     /// Reads `{"daemon_name": …, "message": object or text}`; an object is passed on as it stands.
     ///
     /// # Errors
-    /// The text that the original gives.
+    /// The text that the stock daemon gives.
     pub fn parse(request: &[u8]) -> Result<Self, String> {
         let Envelope { daemon_name, message } = serde_json::from_slice(request)
             .map_err(|error| format!("Error 3036 - JSON couldn't be loaded: {error}"))?;

@@ -1,7 +1,7 @@
-//! A new agent: what may stand in its way, in the order of the original (`spec/registration.md` 3).
+//! A new agent: what may stand in its way, in the order of the stock daemon (`spec/registration.md` 3).
 //!
-//! Other than the original, a request that is refused changes nothing: whom the new agent would replace is removed when it
-//! is certain to come.
+//! Other than the stock daemon, a request that is refused changes nothing: whom the new agent would replace is removed
+//! when it is certain to come.
 
 use super::{
     address::{ANY, Address},

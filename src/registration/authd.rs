@@ -1,4 +1,4 @@
-//! Client of the original's enrolment daemon, `wazuh-authd` (`spec/registration.md` 2).
+//! Client of the stock enrolment daemon, `wazuh-authd` (`spec/registration.md` 2).
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! It is written before client.keys, so whatever ends this process between the two files and the rows, the next start
 //! makes the rows, with the groups that an agent asked for, which stand nowhere else. What the database was told stays for
-//! two minutes: that of the original writes to the disk a minute later. The keys are not in it, only their hashes.
+//! two minutes: that of the stock daemon writes to the disk a minute later. The keys are not in it, only their hashes.
 //!
 //! | line | meaning |
 //! |---|---|

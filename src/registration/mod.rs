@@ -5,9 +5,9 @@
 //!  queue/sockets/auth ─► server ─┴─► Registrar ───┤             tells the agent database
 //!                                                 └─► authd: client of the original's enrolment daemon
 //! ```
-//! Only a master registers. The embedded registrar is a queue to one thread; all that waits in it is written to the disk at
-//! once, and each request is answered when its change is durable. Programs find it at the socket of the original; a slow
-//! one keeps nobody waiting, for each has a thread of its own until its request is complete.
+//! Only a master registers. The embedded registrar is a queue to one thread; all that waits in it is written to the
+//! disk at once, and each request is answered when its change is durable. Programs find it at the socket of the stock
+//! daemon; a slow one keeps nobody waiting, for each has a thread of its own until its request is complete.
 
 mod add;
 mod address;
@@ -49,7 +49,7 @@ impl Registrar {
     }
 
     /// Gives the answer to one request, JSON or text, as at `queue/sockets/auth`. It waits for the disk, the agent database
-    /// or the original's daemon, for a minute at the longest: callers hold no lock and are never the reader of a
+    /// or the stock daemon, for a minute at the longest: callers hold no lock and are never the reader of a
     /// connection.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::{
 pub struct Service {
     /// For everybody who asks it.
     pub registrar: Registrar,
-    /// What this daemon does itself; none if the original's enrolment daemon does it.
+    /// What this daemon does itself; none if the stock enrolment daemon does it.
     embedded: Option<Parts>,
 }
 
@@ -50,7 +50,7 @@ impl Service {
         Self { registrar, embedded: Some(parts) }
     }
 
-    /// Binds the socket of the original, if this daemon serves it.
+    /// Binds the socket of the stock daemon, if this daemon serves it.
     ///
     /// # Errors
     /// A sentence that says what to do.

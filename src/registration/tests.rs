@@ -1,4 +1,4 @@
-//! Registrations from the request to the last row, on both kinds of agent database and on bad days. The original's own
+//! Registrations from the request to the last row, on both kinds of agent database and on bad days. The stock daemon's own
 //! cases are run through the socket, in `tests/programs/registration.rs`.
 
 use std::{
@@ -116,7 +116,7 @@ impl Fixture {
         Store::new(self.database.clone())
     }
 
-    /// The same database as the original's daemon would serve it.
+    /// The same database as the stock daemon would serve it.
     fn external(&mut self) -> Store {
         let servers = Servers::bind(&self.home).unwrap();
         self.stop.push(Box::new(servers.stopper().unwrap()));

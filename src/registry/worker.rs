@@ -83,7 +83,7 @@ impl ConnectedWorker {
         })
     }
 
-    /// Who speaks of its coming and going, which the original does not tell of.
+    /// Who speaks of its coming and going, which the stock daemon does not tell of.
     pub fn link_scope(&self) -> Scope {
         scope(&format!("Worker {}", self.hello.node), "Link")
     }

@@ -17,7 +17,7 @@ pub struct Rules<'a> {
     pub accept_patch_versions: bool,
 }
 
-/// Checks a hello in the order of the original. Whether a worker of that name is connected already is asked by the
+/// Checks a hello in the order of the stock daemon. Whether a worker of that name is connected already is asked by the
 /// registry, after all this, so that nobody is registered who is refused.
 ///
 /// # Errors

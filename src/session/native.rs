@@ -4,7 +4,7 @@
 //! worker: hello …                     master: ok  Client w1 added native/1 <nonce>
 //! worker: native {nonce, features}    master: ok  {features taken}
 //! ```
-//! An original node never reads the suffix and never sends `native`: the link stays classic.
+//! A stock node never reads the suffix and never sends `native`: the link stays classic.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};

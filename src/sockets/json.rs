@@ -1,5 +1,5 @@
-//! JSON as the original's programs read it (`spec/agentdb.md` 1): members are found whatever their case, the first of several wins,
-//! numbers may begin with zeros. Callers depend on it: the framework sends `{"id":001}`.
+//! JSON as the stock daemon's programs read it (`spec/agentdb.md` 1): members are found whatever their case, the first
+//! of several wins, numbers may begin with zeros. Callers depend on it: the framework sends `{"id":001}`.
 
 use std::fmt;
 
@@ -43,7 +43,7 @@ impl Json {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
-    /// A number, as the 32-bit integer that the original makes of it.
+    /// A number, as the 32-bit integer that the stock daemon makes of it.
     pub(crate) fn number(&self) -> Option<i64> {
         // `as` saturates, which is what is wanted.
         if let Self::Number(number) = self { Some(i64::from(*number as i32)) } else { None }

@@ -1,4 +1,4 @@
-//! JSON in the two spellings of the original.
+//! JSON in the two spellings of the stock daemon.
 //!
 //! The cluster daemon, and so [`text`] and [`write()`], puts `", "` and `": "` between the parts and escapes everything but
 //! ASCII. The agent database puts nothing between them and escapes as little as JSON allows: [`push_text`].
@@ -8,7 +8,7 @@ use std::{fmt::Write as _, io};
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-/// The text of `value` in the original's style.
+/// The text of `value` in the stock daemon's style.
 pub fn text(value: &(impl Serialize + ?Sized)) -> String {
     let mut bytes = Vec::new();
     // Writing to memory cannot fail, and no type of ours has keys that are not text.
@@ -17,7 +17,7 @@ pub fn text(value: &(impl Serialize + ?Sized)) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Writes `value` in the original's style.
+/// Writes `value` in the stock daemon's style.
 ///
 /// # Errors
 /// Those of the writer.

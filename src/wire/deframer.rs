@@ -42,7 +42,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Those of the original: for a program that talks to its own daemon.
+    /// Those of the stock daemon: for a program that talks to its own daemon.
     pub const FULL: Self = Self { message: MESSAGE_LIMIT, divided: DIVIDED, by_command: false };
     /// For a peer that has been accepted.
     pub const PEER: Self = Self { by_command: true, ..Self::FULL };
@@ -61,7 +61,7 @@ pub enum FrameError {
         /// What is allowed.
         limit: usize,
     },
-    /// Error 3051 of the original.
+    /// Error 3051 of the stock daemon.
     #[error("more than {limit} divided messages were left incomplete")]
     TooManyDivided {
         /// What is allowed.

@@ -1,4 +1,4 @@
-//! The page of frames in the documentation of this room shows what there is, as it is.
+//! The page of frames in the documentation of this module shows what there is, as it is.
 
 use super::{
     Asker, Command, CommandField, Deframer, Limits, Message, NotTaken, Request,

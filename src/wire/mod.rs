@@ -36,5 +36,5 @@ pub use payload::{
 /// The largest payload that travels in one frame, 5 MiB; also the length of a fragment with its header.
 pub const FRAME_LIMIT: usize = 5 * 1024 * 1024;
 
-/// The largest message of the original.
+/// The largest message of the stock daemon.
 pub const MESSAGE_LIMIT: usize = limits::MESSAGE;

@@ -38,7 +38,7 @@ pub struct MasterSession {
     later: Later,
 }
 
-/// The session's ends of the lines to the rooms.
+/// The session's ends of the lines to the tasks.
 pub struct Inboxes {
     /// Of the integrity thread.
     pub integrity: integrity::Inbox,

@@ -3,7 +3,7 @@
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 /// Statements of other programs read and change rows of this file, and nothing else: whoever may ask a question here is
-/// not to write elsewhere, nor to leave tables and triggers that the original does not know.
+/// not to write elsewhere, nor to leave tables and triggers that the stock daemon does not know.
 pub(super) fn only_rows(context: AuthContext<'_>) -> Authorization {
     let allowed = match context.action {
         AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => true,

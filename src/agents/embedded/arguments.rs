@@ -1,4 +1,4 @@
-//! What stands behind the name of a command, as the original reads it.
+//! What stands behind the name of a command, as the stock daemon reads it.
 
 use super::answer::Failure;
 use crate::sockets::json::Json;

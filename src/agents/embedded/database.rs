@@ -227,8 +227,8 @@ impl Database {
         self.clock.wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
     }
 
-    /// Does `work` in one transaction. What it did stays even if it fails halfway, as in the original; what it is not to
-    /// leave halfway it does in savepoints of its own.
+    /// Does `work` in one transaction. What it did stays even if it fails halfway, as in the stock daemon; what it is
+    /// not to leave halfway it does in savepoints of its own.
     pub(super) fn transaction<T>(&self, work: impl FnOnce(&Self) -> Result<T, Failure>) -> Result<T, Failure> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let result = work(self);
@@ -272,7 +272,7 @@ impl Database {
         [&self.info, &self.assignments, &self.connected].into_iter().for_each(Changes::reset);
     }
 
-    /// Closes the file and leaves it as one file without a log beside it, which the original's daemon can take over.
+    /// Closes the file and leaves it as one file without a log beside it, which the stock daemon can take over.
     pub fn close(self) {
         self.connection.flush_prepared_statement_cache();
         // This is not a statement of another program. If it fails, what is in the log is read at the next start.

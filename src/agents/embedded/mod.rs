@@ -1,4 +1,4 @@
-//! The embedded database: SQLite at `queue/db/global.db`, in the schema of the original, owned by one thread.
+//! The embedded database: SQLite at `queue/db/global.db`, in the schema of the stock daemon, owned by one thread.
 //!
 //! ```text
 //!  Store ───────────┐

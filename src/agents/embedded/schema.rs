@@ -1,5 +1,5 @@
-//! The tables of schema version 7 (`spec/agentdb.md` 4). The original takes the file over as it is, so names, checks and
-//! indexes are part of the interface; SQLite repeats the text of a check in its error message.
+//! The tables of schema version 7 (`spec/agentdb.md` 4). The stock daemon takes the file over as it is, so names,
+//! checks and indexes are part of the interface; SQLite repeats the text of a check in its error message.
 
 /// The version that the table `metadata` states.
 pub(super) const VERSION: &str = "7";

@@ -57,7 +57,7 @@ fn limited<T>(
     result
 }
 
-/// What stands behind the first statement is left out, as by the original.
+/// What stands behind the first statement is left out, as by the stock daemon.
 fn prepare<'c>(connection: &'c Connection, statement: &str) -> Result<Statement<'c>, Failure> {
     Batch::new(connection, statement).next()?.ok_or_else(|| Failure::Syntax("sql".to_owned()))
 }

@@ -19,7 +19,7 @@ pub(super) fn execute(database: &Database, sql: &str, values: &[&dyn ToSql]) -> 
     Ok(OK)
 }
 
-/// The rows of a query, as many as somebody can get; `failed` is what the original says when it cannot be made.
+/// The rows of a query, as many as somebody can get; `failed` is what the stock daemon says when it cannot be made.
 pub(super) fn select(database: &Database, sql: &str, values: &[&dyn ToSql], failed: &str) -> Result<Answer, Failure> {
     let rows = || rows::array(database.connection.prepare_cached(sql)?.query(values)?, LONGEST);
     rows().map(Answer::Ok).map_err(|error| logged(error, failed))
@@ -42,7 +42,7 @@ pub(super) fn sized(database: &Database, sql: &str, values: &[&dyn ToSql], faile
     fill().map_err(|error| logged(error, failed))
 }
 
-/// The original's text, and SQLite's own in the log: the caller cannot do anything about it, a person can.
+/// The stock daemon's text, and SQLite's own in the log: the caller cannot do anything about it, a person can.
 pub(super) fn logged(error: rusqlite::Error, text: &str) -> Failure {
     error!("[Cluster] [Agent database]", "{text} SQLite says: {}", message(&error));
     Failure::Text(text.to_owned())

@@ -7,7 +7,7 @@ use std::{
 
 use crate::sockets::{Endpoint, Timed, http::head};
 
-/// The longest body, in bytes. The original knows no limit.
+/// The longest body, in bytes. The stock daemon knows no limit.
 const LONGEST: u64 = 256 * 1024 * 1024;
 
 /// The longest line between the chunks of a body, in bytes.

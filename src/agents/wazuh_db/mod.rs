@@ -1,4 +1,4 @@
-//! Client of the original's database daemon, `wazuh-db` (`spec/agentdb.md` 1, 9 and 10).
+//! Client of the stock database daemon, `wazuh-db` (`spec/agentdb.md` 1, 9 and 10).
 //!
 //! ```text
 //!  query ──────────────────► queue/db/wdb                 connections that stay, one for each caller at a time
@@ -20,7 +20,7 @@ use crate::{
 };
 use pool::Pool;
 
-/// The original's limit for reading over HTTP; what is written may take as long as a command.
+/// The stock daemon's limit for reading over HTTP; what is written may take as long as a command.
 const READING: Duration = Duration::from_secs(10);
 
 /// The one command whose answer has several frames, which a [`Reply`] has no room for.
@@ -28,7 +28,7 @@ const STREAMED: &str = "global get-all-agents context";
 
 const SYNC: &str = "/v1/agents/sync";
 
-/// The agent database of the original, which runs beside this daemon.
+/// The agent database of the stock daemon, which runs beside this daemon.
 ///
 /// Every call ends within its limit, and within a second after the order to stop. Callers do not wait for each other.
 pub struct WazuhDb {
@@ -39,7 +39,7 @@ pub struct WazuhDb {
 
 impl WazuhDb {
     /// A client in the installation `home`; nothing is opened before the first call. `limit` is for each call, from
-    /// connecting to the end of the answer; the original uses 40 s.
+    /// connecting to the end of the answer; the stock daemon uses 40 s.
     pub fn new(home: &Home, limit: Duration, shutdown: &Shutdown) -> Self {
         let endpoint = |path| Endpoint::new("wazuh-db", path, shutdown.clone());
         Self {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::sockets::{Endpoint, Timed, frame};
 
-/// Connections that are kept while nobody uses them. The original has few threads for all its clients.
+/// Connections that are kept while nobody uses them. The stock daemon has few threads for all its clients.
 const KEPT: usize = 4;
 
 pub(super) struct Pool {

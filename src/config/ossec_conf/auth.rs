@@ -1,5 +1,5 @@
 //! The rules for the `<auth>` block, of which only a few options concern this daemon. Its other options are those of the
-//! original's enrolment daemon and are not looked at.
+//! stock enrolment daemon and are not looked at.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The rules for the `<cluster>` block, in the order of the original's checks.
+//! The rules for the `<cluster>` block, in the order of the stock checks.
 
 mod haproxy;
 

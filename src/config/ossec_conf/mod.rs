@@ -1,7 +1,7 @@
 //! Reading and checking the blocks of `ossec.conf` that concern this daemon.
 //!
 //! `<cluster>` (`spec/protocol.md` 15.1): every rule is checked, and every breach is reported, in the order of the
-//! original's checks: its first message is our first. Other daemons read the same blocks, so they have no option of ours.
+//! stock checks: its first message is our first. Other daemons read the same blocks, so they have no option of ours.
 
 mod auth;
 mod check;

@@ -8,7 +8,7 @@ use crate::config::Home;
 pub enum Choice {
     /// The manager's program if it is installed in `bin/` of the home, else this daemon.
     Auto,
-    /// This daemon, which other programs find at the socket of the original.
+    /// This daemon, which other programs find at the socket of the stock daemon.
     Embedded,
     /// The manager's program.
     External,

@@ -11,7 +11,7 @@ pub struct WorkerIntervals {
     pub sync_integrity: Duration,
     /// From one sending of agent information to the next.
     pub sync_agent_info: Duration,
-    /// Not used; accepted because the original has it.
+    /// Not used; accepted because the stock daemon has it.
     pub sync_agent_groups: Duration,
     /// For storing agent groups.
     pub timeout_agent_groups: Duration,
@@ -28,11 +28,11 @@ pub struct WorkerIntervals {
 /// `intervals` > `master`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MasterIntervals {
-    /// Not used, as there are no helper processes; accepted because the original has it.
+    /// Not used, as there are no helper processes; accepted because the stock daemon has it.
     pub process_pool_size: u32,
     /// From one reading of new agent groups to the next.
     pub sync_agent_groups: Duration,
-    /// Not used; accepted because the original has it.
+    /// Not used; accepted because the stock daemon has it.
     pub timeout_extra_valid: Duration,
     /// From one computation of the local integrity to the next.
     pub recalculate_integrity: Duration,

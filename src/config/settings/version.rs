@@ -34,7 +34,7 @@ pub struct VersionError;
 impl FromStr for Version {
     type Err = VersionError;
 
-    /// Takes only the text that `Display` gives back: an original master compares the text, so `4.14.07` is another
+    /// Takes only the text that `Display` gives back: a stock master compares the text, so `4.14.07` is another
     /// version to it.
     fn from_str(text: &str) -> Result<Self, VersionError> {
         let mut numbers = text.split('.').map(|number| number.parse::<u16>().map_err(|_| VersionError));

@@ -1,8 +1,9 @@
 //! Contents that are newer than the checksum under which they come.
 //!
-//! A master of the original archives what a file holds *now*, under the checksum of its last scan. While agents register
-//! every few seconds, that is so with each `client.keys` that it sends. So a newer content is taken if it is whole; one
-//! that was caught while somebody wrote it waits for the next check, as the next scan of the master gives its checksum.
+//! A master of the stock daemon archives what a file holds *now*, under the checksum of its last scan. While agents
+//! register every few seconds, that is so with each `client.keys` that it sends. So a newer content is taken if it is
+//! whole; one that was caught while somebody wrote it waits for the next check, as the next scan of the master gives
+//! its checksum.
 //!
 //! Nothing in an archive tells that a content is whole but the content itself:
 //!

@@ -54,7 +54,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// The code of the original for this (`spec/protocol.md` 5.3).
+    /// The code of the stock daemon for this (`spec/protocol.md` 5.3).
     pub fn code(&self) -> u16 {
         match self {
             ArchiveError::Unsafe(_) => 3003,

@@ -5,9 +5,9 @@
 //! archive = member  |@@//@@|  member  |@@//@@|  …  |@@//@@|  member "files_metadata.json"
 //! ```
 //!
-//! The format has no lengths: an original reader cuts at every `|@@//@@|`, wherever it stands. So [`ArchiveWriter`]
+//! The format has no lengths: a stock reader cuts at every `|@@//@@|`, wherever it stands. So [`ArchiveWriter`]
 //! never lets these bytes appear inside a member, while [`survey`] takes each zlib stream to its own end and survives
-//! archives of original writers in which they do.
+//! archives of stock writers in which they do.
 
 mod cache;
 mod deflate;
@@ -33,7 +33,7 @@ pub const PATH_SEP: &[u8; 8] = b"|//@@//|";
 pub const FILE_SEP: &[u8; 8] = b"|@@//@@|";
 /// Name of the member that holds the metadata.
 pub const METADATA_NAME: &str = "files_metadata.json";
-/// Compression level of original writers.
+/// Compression level of stock writers.
 pub const LEVEL: u32 = 1;
 /// Default bound for the sum of all inflated contents (`max_zip_size`), in bytes.
 pub const MOST_INFLATED: u64 = 1 << 30;

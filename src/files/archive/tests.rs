@@ -39,7 +39,7 @@ fn extract(archive: &[u8], kind: ChecksumKind) -> Result<HashMap<String, Vec<u8>
     Ok(contents)
 }
 
-/// What an original reader makes of an archive: it cuts at every separator.
+/// What a stock reader makes of an archive: it cuts at every separator.
 fn original(archive: &[u8]) -> HashMap<String, Vec<u8>> {
     let text: Vec<u8> = archive.to_vec();
     let mut contents = HashMap::new();

@@ -68,7 +68,7 @@ struct Measured {
 }
 
 impl<W: Write> ArchiveWriter<W> {
-    /// An empty archive. `level` is the zlib level (0 to 9, [`LEVEL`](super::LEVEL) like the original), `limit` the
+    /// An empty archive. `level` is the zlib level (0 to 9, [`LEVEL`](super::LEVEL) like the stock daemon), `limit` the
     /// most bytes of all members but the metadata.
     pub fn new(out: W, level: u32, limit: u64) -> ArchiveWriter<W> {
         let packer = Packer::new(level.min(9));

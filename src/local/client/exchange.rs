@@ -85,7 +85,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Sends header and body in one write: the original's reader loses the stream when a read ends between them
+    /// Sends header and body in one write: the stock daemon's reader loses the stream when a read ends between them
     /// (`spec/protocol.md` 2.5).
     fn send(&mut self, counter: u32, command: Command, payload: &[u8]) -> Result<(), AskError> {
         let field = CommandField::new(command);

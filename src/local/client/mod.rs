@@ -6,7 +6,7 @@
 //!                                                client ◄── control_res <result> ── daemon   (a request of its own)
 //!                                                client ── ok "Response received" ──► daemon
 //! ```
-//! A connection serves one request, as with the original's clients. So whatever arrives belongs to that request, and a
+//! A connection serves one request, as with the stock daemon's clients. So whatever arrives belongs to that request, and a
 //! late answer cannot be taken for the answer to another.
 
 mod error;

@@ -121,7 +121,7 @@ fn a_daemon_that_is_not_there_is_told_from_one_that_is_forbidden() {
     assert!(matches!(forbidden, AskError::NotPermitted { .. }), "{forbidden}");
 }
 
-/// Lets the captured bytes of an original daemon answer, and compares ours with those of the original client.
+/// Lets the captured bytes of a stock daemon answer, and compares ours with those of the stock client.
 #[test]
 fn captured_conversations_are_understood_and_our_bytes_are_those_of_the_original() {
     let names = ["nodes", "nodes_filtered", "health_list", "health_null", "config", "nodes_unknown_node"];

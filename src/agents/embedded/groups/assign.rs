@@ -54,7 +54,7 @@ pub(in crate::agents::embedded) fn set(database: &Database, arguments: &str) -> 
     };
     let status = request.text_of("sync_status").unwrap_or("synced");
     let mut failed = false;
-    // Once a name was wrong, the original makes no agent's columns anew in this request.
+    // Once a name was wrong, the stock daemon makes no agent's columns anew in this request.
     let mut valid = true;
     for element in data {
         let (Some(agent), Some(groups)) = (element.number_of("id"), element.get("groups").and_then(Json::array)) else {

@@ -18,7 +18,7 @@ use crate::{
 
 /// The bytes around the array of agents: `[{"data":[]}]`.
 const AROUND: usize = 13;
-/// The bytes that the hash takes: `,"hash":"` and 40 digits, less the quote that ends it, as the original counts.
+/// The bytes that the hash takes: `,"hash":"` and 40 digits, less the quote that ends it, as the stock daemon counts.
 const HASH: usize = 48;
 
 /// One more agent than ever fits into a chunk: every element has at least 30 bytes.

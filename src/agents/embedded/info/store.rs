@@ -114,7 +114,7 @@ impl Database {
     ///
     /// # Errors
     /// What is wrong with the object, or why the file cannot be written. What stands before that is stored, as by the
-    /// original.
+    /// stock daemon.
     pub(in crate::agents::embedded) fn store_info(&self, info: &str) -> Result<usize, Failure> {
         let object: Object<'_> = read(info)?;
         let work = |database: &Self| {

@@ -1,5 +1,5 @@
-//! What the database answers, what it gives out, and its bad days. The original's own cases are run through the socket, in
-//! `tests/cluster/database.rs`.
+//! What the database answers, what it gives out, and its bad days. The stock daemon's own cases are run through the
+//! socket, in `tests/cluster/database.rs`.
 
 mod answers;
 mod bad_days;

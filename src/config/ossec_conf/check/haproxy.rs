@@ -1,6 +1,6 @@
-//! The rules for `<haproxy_helper>` (`spec/haproxy_helper.md` 1), with the texts of the original.
+//! The rules for `<haproxy_helper>` (`spec/haproxy_helper.md` 1), with the texts of the stock daemon.
 //!
-//! A breach that ends the original's daemon is a fault; what keeps only its helper from starting is a note.
+//! A breach that ends the stock daemon is a fault; what keeps only its helper from starting is a note.
 
 use super::{Check, Written};
 use crate::config::{
@@ -138,7 +138,7 @@ impl Check<'_> {
         self.fault(line, &problem, "write a number above 0 and up to 1", text);
     }
 
-    /// Names joined by commas; what the original makes of anything else ends it.
+    /// Names joined by commas; what the stock daemon makes of anything else ends it.
     fn excluded_nodes(&mut self, block: &Element) {
         let bad = |child: &&Element| !child.children.is_empty() || child.text.trim().is_empty();
         let Some(child) = block.children.iter().filter(|child| child.name == "excluded_nodes").find(bad) else {
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// Case 4.8: each text of the original, with the value that brings it.
+    /// Case 4.8: each text of the stock daemon, with the value that brings it.
     #[test]
     fn each_fault_has_the_text_of_the_original() {
         let cases = [

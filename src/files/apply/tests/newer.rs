@@ -25,7 +25,7 @@ fn later(scanned: &Files, worker: &Path, contents: &Files) -> File {
     writer.finish(&metadata).unwrap().into_inner().unwrap()
 }
 
-/// Case 4.1: as a master of the original does it while agents register, and while somebody writes a file.
+/// Case 4.1: as a master of the stock daemon does it while agents register, and while somebody writes a file.
 #[test]
 fn a_newer_content_is_taken_when_it_is_whole_and_only_from_an_original_master() {
     let old = files(&[
