@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  the other modules ──► Store ──► Backend ─┬─► embedded: SQLite at queue/db/global.db, served to the manager's
-//!                                              │             other programs at the sockets of the original
-//!                                              └─► wazuh_db: client of the original's database daemon
+//!                                           │             other programs at the sockets of wazuh-db
+//!                                           └─► wazuh_db: client of the stock database daemon
 //! ```
 //! Both speak the commands of the stock daemon, so what other modules need is written once, in [`Store`].
 

@@ -1,4 +1,4 @@
-//! The corridor: one room for each documented thread.
+//! One folder for each documented thread.
 
 pub mod agent_groups_send;
 pub mod agent_info;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::json;
+use crate::system::json;
 
 /// Bytes of the errors in a report: written as JSON they must fit into one request of 64 KiB.
 const ERRORS: usize = 16 * 1024;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::json;
+use crate::system::json;
 
 /// The class of an error: who is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

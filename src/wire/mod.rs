@@ -21,7 +21,6 @@ pub mod frame;
 mod payload;
 
 use crate::limits;
-pub use crate::system::json;
 pub use command::CommandField;
 pub use commands::{
     AgentGroups, AgentGroupsOutcome, AgentInfo, AgentInfoOutcome, Api, Asker, Check, Command, Delivery, Link, NotTaken,

@@ -17,7 +17,7 @@ use crate::{
     logging::{debug, scope, warn},
     metrics::Task,
     node::Node,
-    system::{memory, random},
+    system::{json, memory, random},
     tasks::{
         local_agent_groups::LocalAgentGroups,
         message,
@@ -25,7 +25,7 @@ use crate::{
         span::Span,
     },
     turn::Turns,
-    wire::{Command, json},
+    wire::Command,
 };
 
 /// How often in a row what a worker's database refused is sent again. A group may be known there a little later than

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     files::{ArchiveError, Failure, Outcome},
-    wire::json,
+    system::json,
 };
 
 /// The longest text of a failure that is kept, in bytes.

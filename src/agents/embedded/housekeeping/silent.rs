@@ -1,7 +1,7 @@
 //! Agents that have been silent for too long are disconnected (`spec/agentdb.md` 7.7).
 //!
 //! The node that an agent reports to says so by itself while it can; this duty says it for a node that is gone with its
-//! agents. As with the original, each node does it to its own rows, and tells nobody.
+//! agents. As with the stock daemon, each node does it to its own rows, and tells nobody.
 
 use std::time::{Duration, Instant};
 
