@@ -22,7 +22,7 @@ pub(super) const TABLE: [(Exit, &str); 4] = [
     (Exit::WrongUsage, "wrong usage of cluster_control"),
     (
         Exit::NotInSync,
-        "at least one node is disconnected, unknown, out of sync, has another key or configuration, could not be compared,
+        "at least one node is away, behind, joining or unknown, has another key or configuration, could not be compared,
      or has not loaded its ruleset; or this worker is not connected to the master",
     ),
 ];

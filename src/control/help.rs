@@ -37,7 +37,7 @@ Columns of --key-status (fingerprints, never keys; 'unknown' for a node that doe
   LINK      The key of the connection between a worker and the master; it changes when the worker reconnects.
   KEY       The <key> in the node's ossec.conf, as last read.
   ACCEPTED  Further keys that the node accepts (link.accept_keys in cluster.json).
-  LEFT      End of the last connection (UTC), if the worker is away; until someone forgets the node.
+  LEFT      End of the last connection (UTC), if the worker is away; until a person forgets the node.
 
 Columns of --add-agent and --agent-key:
   KEY TO IMPORT  The text for 'manage_agents -i' on the agent. Whoever has it can act as that agent.

@@ -44,7 +44,8 @@ fn nodes(text: &mut Text, view: &View) {
         text.sample(&[("name", name), ("type", node_type), ("version", version), ("ip", address)], 1);
     }
     let help = "Whether a node is connected to the cluster. The master reports all that it knows, a worker \
-                itself; a node that is away stays known until someone forgets it.";
+                itself; a node that is away stays known until a person forgets it, \
+                or 256 others are away for a shorter time.";
     text.family("wazuh_cluster_node_connected", Kind::Gauge, help);
     for node in &view.nodes {
         text.sample(&[("name", &node.name)], u8::from(node.connected.is_some()));

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Questions {
     /// The answer to `get_keys`. Workers that can tell their keys are asked, all at a time. Who is away cannot be asked, and
-    /// counts until somebody forgets it: it may come back with an old key.
+    /// counts until a person forgets it: it may come back with an old key.
     pub fn keys(&self) -> String {
         let node = &self.node;
         let ask = |worker: &ConnectedWorker| {

@@ -168,7 +168,7 @@ fn sentence(code: u32) -> &'static str {
         3029 => "Connected worker with same name as the master",
         3030 => "Worker does not belong to the same cluster",
         3031 => "Worker and master versions are not the same",
-        3032 => "Nobody waits for this answer",
+        3032 => "No request waits for this answer",
         3036 => "JSON couldn't be loaded",
         3039 => "Timeout while waiting to receive a file",
         3040 => "Error while waiting to receive a file",
