@@ -121,3 +121,16 @@ fn the_token_is_opened_by_the_key_that_is_named() {
     let plain = Fernet::new(quoted[1].as_bytes().try_into().unwrap()).open(token.into_bytes()).unwrap();
     assert_eq!(String::from_utf8(plain).unwrap(), quoted[3]);
 }
+
+#[test]
+fn the_specification_names_no_other_commands() {
+    let (_, rest) = include_str!("../../spec/protocol.md").split_once("### 4.6 ").unwrap();
+    let (section, _) = rest.split_once("\n## ").unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix('|')?.split(" |").next());
+    // What stands between two marks. No node sends `syn_e_w_m` (section 10.8).
+    let names: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(names.len() > 50, "{names:?}");
+    for name in names.into_iter().filter(|name| !name.starts_with("syn_e_w_m")) {
+        assert!(Command::named(name.as_bytes()).is_some(), "{name}");
+    }
+}
