@@ -42,37 +42,29 @@ pub trait Stream: Send + Sync + 'static {
     fn is_busy(&self) {}
 }
 
-impl Stream for UnixStream {
-    fn read_within(&self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize> {
-        let mut stream = self;
-        self.set_read_timeout(limit).and_then(|()| stream.read(buffer))
-    }
+/// A socket of the system: both kinds have the same methods, and no trait of the standard library for them.
+macro_rules! system_stream {
+    ($socket:ty) => {
+        impl Stream for $socket {
+            fn read_within(&self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize> {
+                let mut stream = self;
+                self.set_read_timeout(limit).and_then(|()| stream.read(buffer))
+            }
 
-    fn write_within(&self, bytes: &[u8], limit: Option<Duration>) -> io::Result<usize> {
-        let mut stream = self;
-        self.set_write_timeout(limit).and_then(|()| stream.write(bytes))
-    }
+            fn write_within(&self, bytes: &[u8], limit: Option<Duration>) -> io::Result<usize> {
+                let mut stream = self;
+                self.set_write_timeout(limit).and_then(|()| stream.write(bytes))
+            }
 
-    fn end(&self, how: Shutdown) -> io::Result<()> {
-        self.shutdown(how)
-    }
+            fn end(&self, how: Shutdown) -> io::Result<()> {
+                self.shutdown(how)
+            }
+        }
+    };
 }
 
-impl Stream for TcpStream {
-    fn read_within(&self, buffer: &mut [u8], limit: Option<Duration>) -> io::Result<usize> {
-        let mut stream = self;
-        self.set_read_timeout(limit).and_then(|()| stream.read(buffer))
-    }
-
-    fn write_within(&self, bytes: &[u8], limit: Option<Duration>) -> io::Result<usize> {
-        let mut stream = self;
-        self.set_write_timeout(limit).and_then(|()| stream.write(bytes))
-    }
-
-    fn end(&self, how: Shutdown) -> io::Result<()> {
-        self.shutdown(how)
-    }
-}
+system_stream!(UnixStream);
+system_stream!(TcpStream);
 
 /// A bound socket.
 pub trait Accept: AsFd + Send + 'static {

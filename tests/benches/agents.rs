@@ -48,17 +48,13 @@ const AGENTS: u32 = 10_000;
 const MANY: u32 = 100_000;
 
 fn main() -> ExitCode {
-    program::main(run)
+    program::measure("agents-", run)
 }
 
-fn run() -> Result<(), Failure> {
-    println!("{}", machine::facts());
-    let main = program::place();
-    fs::create_dir_all(&main)?;
-    let place = tempfile::Builder::new().prefix("agents-").tempdir_in(main)?;
-    send_all(place.path())?;
-    rest(place.path())?;
-    requests(place.path())
+fn run(place: &Path) -> Result<(), Failure> {
+    send_all(place)?;
+    rest(place)?;
+    requests(place)
 }
 
 /// A master and a worker whose databases know `count` agents, and programs that are connected to these.

@@ -46,25 +46,21 @@ const CHUNK: usize = 512 * 1024;
 const LARGEST: u64 = 1 << 30;
 
 fn main() -> ExitCode {
-    program::main(run)
+    program::measure("parts-", run)
 }
 
-fn run() -> Result<(), Failure> {
-    println!("{}", machine::facts());
-    let place = program::place();
-    fs::create_dir_all(&place)?;
-    let kind = machine::file_system(&place);
-    let home = tempfile::Builder::new().prefix("parts-").tempdir_in(place)?;
-    files::create(home.path())?;
+fn run(home: &Path) -> Result<(), Failure> {
+    let kind = machine::file_system(home);
+    files::create(home)?;
     // A file that was changed within the last two seconds is read again by every scan.
     thread::sleep(Duration::from_millis(2500));
 
     let mut report = Report::new(format!("{} files of {} bytes on {kind}", files::COUNT, files::SIZE));
     cipher(&mut report)?;
     deframer(&mut report)?;
-    let manifest = scans(&mut report, home.path());
+    let manifest = scans(&mut report, home);
     manifests(&mut report, &manifest)?;
-    archives(&mut report, home.path(), &manifest)?;
+    archives(&mut report, home, &manifest)?;
     report.table.print();
     Ok(())
 }

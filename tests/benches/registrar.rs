@@ -47,14 +47,10 @@ const MEMORY: f64 = 60.0;
 const REST: Duration = Duration::from_secs(65);
 
 fn main() -> ExitCode {
-    program::main(run)
+    program::measure("registration-", run)
 }
 
-fn run() -> Result<(), Failure> {
-    println!("{}", machine::facts());
-    let main = program::place();
-    fs::create_dir_all(&main)?;
-    let place = tempfile::Builder::new().prefix("registration-").tempdir_in(main)?;
+fn run(place: &Path) -> Result<(), Failure> {
     let columns = [
         "agents before",
         "groups",
@@ -71,7 +67,7 @@ fn run() -> Result<(), Failure> {
     let mut memories = Table::new("Memory of the master, resident MiB", columns);
     let (mut most, count) = (0.0, setting("BENCH_REGISTRATIONS", 1000));
     for agents in [0, MANY] {
-        let home = place.path().join(format!("home-{agents}"));
+        let home = place.join(format!("home-{agents}"));
         let mut master = start(&home, agents)?;
         let (filled, mut resident) = (memory(master.pid())?, Samples::default());
         for (groups, clients) in [("", 1), ("default", 1), ("", 16), ("default", 100)] {

@@ -43,16 +43,12 @@ const NEW: usize = 400;
 const PROGRAMS: [usize; 3] = [1, 2, 16];
 
 fn main() -> ExitCode {
-    program::main(run)
+    program::measure("registration-", run)
 }
 
-fn run() -> Result<(), Failure> {
-    println!("{}", machine::facts());
-    let main = program::place();
-    fs::create_dir_all(&main)?;
-    let place = tempfile::Builder::new().prefix("registration-").tempdir_in(main)?;
-    let cluster = Cluster::start(place.path())?;
-    cluster.rates(place.path())?;
+fn run(place: &Path) -> Result<(), Failure> {
+    let cluster = Cluster::start(place)?;
+    cluster.rates(place)?;
     cluster.delays()
 }
 

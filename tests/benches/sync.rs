@@ -24,6 +24,7 @@ mod machine;
 mod node;
 mod phases;
 mod process;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 mod program;
 mod proxy;
 mod table;

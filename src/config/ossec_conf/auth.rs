@@ -34,12 +34,12 @@ impl Reader<'_> {
         let mut has_force = false;
         for option in &block.children {
             match &*option.name {
-                "purge" => auth.purge = self.flag(option, text_of(option)),
+                "purge" => auth.purge = self.flag(option, option.trimmed()),
                 "force" => {
                     has_force = true;
                     self.force(option, &mut auth.force);
                 }
-                "force_insert" => legacy.enabled = self.flag(option, text_of(option)),
+                "force_insert" => legacy.enabled = self.flag(option, option.trimmed()),
                 "force_time" => legacy.disconnected_time = Some(self.seconds(option)).filter(|seconds| *seconds != 0),
                 _ => {}
             }
@@ -54,8 +54,8 @@ impl Reader<'_> {
     fn force(&mut self, block: &Element, force: &mut Force) {
         for option in &block.children {
             match &*option.name {
-                "enabled" => force.enabled = self.flag(option, text_of(option)),
-                "key_mismatch" => force.key_mismatch = self.flag(option, text_of(option)),
+                "enabled" => force.enabled = self.flag(option, option.trimmed()),
+                "key_mismatch" => force.key_mismatch = self.flag(option, option.trimmed()),
                 "after_registration_time" => force.after_registration_time = self.seconds(option),
                 "disconnected_time" => {
                     let enabled = option.attributes.iter().find(|(name, _)| name == "enabled");
@@ -67,7 +67,7 @@ impl Reader<'_> {
                         Some(meant) => format!("did you mean <{meant}>?"),
                         None => format!("remove it; known are {}", OF_FORCE.join(", ")),
                     };
-                    self.fault(option, format!("Unknown option <{name}> in <force>"), &remedy, text_of(option));
+                    self.fault(option, format!("Unknown option <{name}> in <force>"), &remedy, option.trimmed());
                 }
             }
         }
@@ -85,7 +85,7 @@ impl Reader<'_> {
     }
 
     fn seconds(&mut self, option: &Element) -> i64 {
-        let text = text_of(option);
+        let text = option.trimmed();
         seconds(text).unwrap_or_else(|| {
             let remedy = "write seconds, or a number with its unit, such as 30m, 1h or 7d";
             self.fault(option, format!("<{}> of <auth> is not a time", option.name), remedy, text);
@@ -96,10 +96,6 @@ impl Reader<'_> {
     fn fault(&mut self, option: &Element, problem: String, remedy: &str, found: &str) {
         self.faults.push(Fault::new(Code::Reading, self.file, problem, remedy).line(option.line).found(found));
     }
-}
-
-fn text_of(option: &Element) -> &str {
-    option.text.trim()
 }
 
 #[cfg(test)]

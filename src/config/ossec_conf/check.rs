@@ -6,7 +6,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::value::{is_empty, to_json};
+use super::{
+    options::Written,
+    value::{is_empty, to_json},
+};
 use crate::{
     config::{
         Cluster, ClusterKey, NodeType, Note,
@@ -32,9 +35,6 @@ pub(super) struct Check<'a> {
     pub(super) faults: Vec<Fault>,
     pub(super) notes: Vec<Note>,
 }
-
-/// The text of an option and its line.
-type Written<'a> = (&'a str, usize);
 
 impl<'a> Check<'a> {
     /// The cluster that the block describes; of no use if there are faults afterwards.
@@ -66,7 +66,7 @@ impl<'a> Check<'a> {
         if let Some(bind_addr) = self.bind_addr() {
             cluster.bind_addr = bind_addr;
         }
-        if let Some((hidden, _)) = self.value("hidden") {
+        if let Some((hidden, _)) = self.block.option("hidden") {
             cluster.hidden = hidden.to_owned();
         }
         cluster.haproxy_helper = self.haproxy_helper(cluster.node_type);
@@ -103,16 +103,10 @@ impl<'a> Check<'a> {
         self.warn(element.line, &format!("Unknown option <{name}> in <{of}>; {remedy}"));
     }
 
-    /// The text of an option, if it is there and not empty.
-    fn value(&self, option: &str) -> Option<Written<'a>> {
-        let written = |element: &&Element| element.name == option && !element.text.trim().is_empty();
-        self.block.children.iter().rfind(written).map(|element| (element.text.trim(), element.line))
-    }
-
     /// The digits of the port. They are checked even if the cluster is disabled; the range is not.
     fn port_digits(&mut self) -> Option<Written<'a>> {
         const DEFAULT: &str = "1516";
-        let (text, line) = self.value("port").unwrap_or((DEFAULT, self.block.line));
+        let (text, line) = self.block.option("port").unwrap_or((DEFAULT, self.block.line));
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Some((text, line));
         }
@@ -130,7 +124,7 @@ impl<'a> Check<'a> {
     }
 
     fn disabled(&mut self) -> bool {
-        match self.value("disabled") {
+        match self.block.option("disabled") {
             None | Some(("no", _)) => false,
             Some(("yes", _)) => true,
             Some((text, line)) => {
@@ -143,8 +137,8 @@ impl<'a> Check<'a> {
 
     fn key(&mut self) -> Option<ClusterKey> {
         const REMEDY: &str = "write the key of the cluster; a new one is made by: wazuh-clusterd --generate-key";
-        let Some((text, line)) = self.value("key") else {
-            let line = self.line_of("key");
+        let Some((text, line)) = self.block.option("key") else {
+            let line = self.block.line_of("key");
             self.faults.push(Fault::new(Code::Cluster, self.file, "Unspecified key", REMEDY).line(line));
             return None;
         };
@@ -163,7 +157,7 @@ impl<'a> Check<'a> {
     }
 
     fn node_type(&mut self) -> Option<NodeType> {
-        match self.value("node_type")? {
+        match self.block.option("node_type")? {
             ("master", _) => Some(NodeType::Master),
             ("worker", _) => Some(NodeType::Worker),
             ("client", line) => {
@@ -182,11 +176,9 @@ impl<'a> Check<'a> {
 
     /// The addresses of all `<nodes>`; `default` if there are none.
     fn nodes(&mut self, default: &[String], node_type: NodeType) -> Vec<String> {
-        let lists = self.block.children.iter().filter(|element| element.name == "nodes");
-        let elements =
-            lists.flat_map(|list| &list.children).filter(|element| element.name == "node" && !is_empty(element));
-        let written: Vec<Written<'a>> = elements.map(|element| (element.text.trim(), element.line)).collect();
-        let (missing, line) = (written.is_empty(), self.line_of("nodes"));
+        let elements = self.block.options("nodes").flat_map(|list| list.options("node"));
+        let written: Vec<_> = elements.filter(|element| !is_empty(element)).map(Element::written).collect();
+        let (missing, line) = (written.is_empty(), self.block.line_of("nodes"));
         let nodes = if missing { default.iter().map(|node| (node.as_str(), line)).collect() } else { written };
 
         if let [(first, _), (_, second), ..] = nodes[..] {
@@ -228,7 +220,7 @@ impl<'a> Check<'a> {
     }
 
     fn name(&mut self) -> Option<String> {
-        let (text, line) = self.value("name")?;
+        let (text, line) = self.block.option("name")?;
         if text.chars().any(|character| character.is_whitespace() || character.is_control()) {
             // The name is one of the blank-separated words of `hello`.
             self.fault(line, "The name of the cluster must not have blanks", "write one word", text);
@@ -239,7 +231,7 @@ impl<'a> Check<'a> {
     }
 
     fn node_name(&mut self) -> Option<String> {
-        let (text, line) = self.value("node_name")?;
+        let (text, line) = self.block.option("node_name")?;
         if !is_node_name(text, self.version) {
             let problem = "The name of the node may only have letters from a to z, digits, underscores and hyphens";
             let remedy = match is_node_name(text, Version { patch: 0, ..self.version }) {
@@ -266,7 +258,7 @@ impl<'a> Check<'a> {
     }
 
     fn bind_addr(&mut self) -> Option<String> {
-        let (text, line) = self.value("bind_addr")?;
+        let (text, line) = self.block.option("bind_addr")?;
         if !is_address(text) {
             let remedy = "write an address of this node without port or brackets, or 0.0.0.0 or :: for all of them";
             self.fault(line, "The bind_addr is neither an IP address nor a host name", remedy, text);
@@ -277,21 +269,12 @@ impl<'a> Check<'a> {
     }
 
     fn haproxy_helper(&mut self, node_type: NodeType) -> Option<Value> {
-        let helper = self.block.children.iter().rfind(|element| element.name == "haproxy_helper")?;
+        let helper = self.block.options("haproxy_helper").next_back()?;
         if helper.children.is_empty() {
             return None;
         }
         self.check_helper(helper, node_type);
         Some(to_json(helper))
-    }
-
-    /// Where an option stands, empty or not, or else the block.
-    fn line_of(&self, option: &str) -> usize {
-        self.block
-            .children
-            .iter()
-            .rfind(|element| element.name == option)
-            .map_or(self.block.line, |element| element.line)
     }
 
     fn fault(&mut self, line: usize, problem: &str, remedy: &str, found: &str) {

@@ -15,14 +15,13 @@ const WEEK: i64 = 7 * 24 * 3600;
 /// What the blocks say, the last word of all, and all their faults.
 pub(super) fn read(file: &Path, blocks: &[Element]) -> (Global, Vec<Fault>) {
     let (mut global, mut faults) = (Global::default(), Vec::new());
-    for option in blocks.iter().flat_map(|block| &block.children).filter(|option| option.name == OPTION) {
-        let text = option.text.trim();
+    for (text, line) in blocks.iter().flat_map(|block| block.options(OPTION)).map(Element::written) {
         match time(text) {
             Some(time) => global.agents_disconnection_time = Some(time),
             None => {
                 let remedy = "write seconds, or a number with its unit, such as 90s, 15m or 1h";
                 let problem = format!("<{OPTION}> of <global> is not a time");
-                faults.push(Fault::new(Code::Reading, file, problem, remedy).line(option.line).found(text));
+                faults.push(Fault::new(Code::Reading, file, problem, remedy).line(line).found(text));
             }
         }
     }

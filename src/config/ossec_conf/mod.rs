@@ -6,6 +6,7 @@
 mod auth;
 mod check;
 mod global;
+mod options;
 mod value;
 
 use std::path::Path;

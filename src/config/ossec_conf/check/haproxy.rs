@@ -32,29 +32,17 @@ const OF_TLS: [&str; 4] = ["haproxy_cert", "client_cert", "client_cert_key", "cl
 const OTHERS: [&str; 5] =
     ["haproxy_disabled", "haproxy_protocol", "haproxy_backend", "haproxy_resolver", "excluded_nodes"];
 
-/// The block under test.
-struct Helper<'a>(&'a Element);
-
-impl<'a> Helper<'a> {
-    /// The last that is not empty counts, as in `<cluster>`.
-    fn value(&self, option: &str) -> Option<Written<'a>> {
-        let written = |element: &&Element| element.name == option && !element.text.trim().is_empty();
-        self.0.children.iter().rfind(written).map(|element| (element.text.trim(), element.line))
-    }
-}
-
 impl Check<'_> {
     /// Checks the block of a node of this type.
     pub(super) fn check_helper(&mut self, block: &Element, node_type: NodeType) {
-        let helper = Helper(block);
         self.names(block);
-        let enabled = self.enabled(&helper);
+        let enabled = self.enabled(block);
         for (option, least, greatest) in NUMBERS {
-            self.whole_number(option, helper.value(option), least, greatest);
+            self.whole_number(option, block.option(option), least, greatest);
         }
-        self.tolerance(helper.value(TOLERANCE));
+        self.tolerance(block.option(TOLERANCE));
         self.excluded_nodes(block);
-        let (protocol, line) = helper.value("haproxy_protocol").unwrap_or(("http", block.line));
+        let (protocol, line) = block.option("haproxy_protocol").unwrap_or(("http", block.line));
         if !matches!(protocol, "http" | "https") {
             let problem = format!("Invalid value for haproxy_protocol. '{protocol}' is not one of ['http', 'https']");
             self.fault(line, &problem, "write http or https", protocol);
@@ -62,13 +50,13 @@ impl Check<'_> {
         if !enabled {
             return;
         }
-        for option in NEEDED.into_iter().filter(|option| helper.value(option).is_none()) {
+        for option in NEEDED.into_iter().filter(|option| block.option(option).is_none()) {
             self.warn(block.line, &format!("Missing configuration '{option}'. The helper cannot start."));
         }
-        if protocol == "https" && helper.value("haproxy_cert").is_none() {
+        if protocol == "https" && block.option("haproxy_cert").is_none() {
             self.warn(block.line, "HAProxy certificate file required in the haproxy_cert parameter");
         }
-        if let Some((_, line)) = OF_TLS.into_iter().find_map(|option| helper.value(option))
+        if let Some((_, line)) = OF_TLS.into_iter().find_map(|option| block.option(option))
             && protocol == "http"
         {
             let text = "HTTPS related parameters have been set but will be ignored since HTTP is defined as protocol.";
@@ -89,8 +77,8 @@ impl Check<'_> {
         }
     }
 
-    fn enabled(&mut self, helper: &Helper<'_>) -> bool {
-        match helper.value("haproxy_disabled") {
+    fn enabled(&mut self, block: &Element) -> bool {
+        match block.option("haproxy_disabled") {
             Some(("no", _)) => true,
             Some(("yes", _)) => false,
             Some((_, line)) => {
@@ -101,7 +89,7 @@ impl Check<'_> {
             None => {
                 let remedy = "write <haproxy_disabled>yes</haproxy_disabled> there, or no";
                 let problem = "'haproxy_disabled' is missing in <haproxy_helper>";
-                self.faults.push(Fault::new(Code::Cluster, self.file, problem, remedy).line(helper.0.line));
+                self.faults.push(Fault::new(Code::Cluster, self.file, problem, remedy).line(block.line));
                 false
             }
         }
@@ -140,8 +128,8 @@ impl Check<'_> {
 
     /// Names joined by commas; what the stock daemon makes of anything else ends it.
     fn excluded_nodes(&mut self, block: &Element) {
-        let bad = |child: &&Element| !child.children.is_empty() || child.text.trim().is_empty();
-        let Some(child) = block.children.iter().filter(|child| child.name == "excluded_nodes").find(bad) else {
+        let bad = |child: &&Element| !child.children.is_empty() || child.trimmed().is_empty();
+        let Some(child) = block.options("excluded_nodes").find(bad) else {
             return;
         };
         let problem = "Requested component does not exist: 'dict' object has no attribute 'find'";
@@ -171,35 +159,26 @@ mod tests {
     /// Case 4.8: each text of the stock daemon, with the value that brings it.
     #[test]
     fn each_fault_has_the_text_of_the_original() {
-        let cases = [
-            ("frequency", "x", "HAProxy Helper frequency must be an integer."),
-            ("frequency", "10.0", "HAProxy Helper frequency must be an integer."),
-            ("frequency", "3", "Invalid value for frequency. 3 is less than the minimum of 10"),
-            ("haproxy_port", "80", "Invalid value for haproxy_port. 80 is less than the minimum of 1024"),
-            ("haproxy_port", "65536", "Invalid value for haproxy_port. 65536 is greater than the maximum of 65535"),
-            ("agent_chunk_size", "99", "Invalid value for agent_chunk_size. 99 is less than the minimum of 100"),
-            (
-                "agent_reconnection_time",
-                "-1",
-                "Invalid value for agent_reconnection_time. -1 is less than the minimum of 0",
-            ),
-            ("agent_reconnection_stability_time", "9", "9 is less than the minimum of 10"),
-            ("remove_disconnected_node_after", "-5", "-5 is less than the minimum of 0"),
-            ("imbalance_tolerance", "half", "HAProxy Helper imbalance_tolerance must be a float."),
-            ("imbalance_tolerance", "nan", "HAProxy Helper imbalance_tolerance must be a float."),
-            (
-                "imbalance_tolerance",
-                "0",
-                "Invalid value for imbalance_tolerance. 0.0 is less than or equal to the minimum of 0",
-            ),
-            (
-                "imbalance_tolerance",
-                "1.5",
-                "Invalid value for imbalance_tolerance. 1.5 is greater than the maximum of 1",
-            ),
-            ("haproxy_protocol", "ftp", "Invalid value for haproxy_protocol. 'ftp' is not one of ['http', 'https']"),
-        ];
-        for (option, value, text) in cases {
+        let cases = "
+            frequency = x: HAProxy Helper frequency must be an integer.
+            frequency = 10.0: HAProxy Helper frequency must be an integer.
+            frequency = 3: Invalid value for frequency. 3 is less than the minimum of 10
+            haproxy_port = 80: Invalid value for haproxy_port. 80 is less than the minimum of 1024
+            haproxy_port = 65536: Invalid value for haproxy_port. 65536 is greater than the maximum of 65535
+            agent_chunk_size = 99: Invalid value for agent_chunk_size. 99 is less than the minimum of 100
+            agent_reconnection_time = -1: Invalid value for agent_reconnection_time. -1 is less than the minimum of 0
+            agent_reconnection_stability_time = 9: 9 is less than the minimum of 10
+            remove_disconnected_node_after = -5: -5 is less than the minimum of 0
+            imbalance_tolerance = half: HAProxy Helper imbalance_tolerance must be a float.
+            imbalance_tolerance = nan: HAProxy Helper imbalance_tolerance must be a float.
+            imbalance_tolerance = 0: Invalid value for imbalance_tolerance. 0.0 is less than or equal to the minimum of 0
+            imbalance_tolerance = 1.5: Invalid value for imbalance_tolerance. 1.5 is greater than the maximum of 1
+            haproxy_protocol = ftp: Invalid value for haproxy_protocol. 'ftp' is not one of ['http', 'https']";
+        let cases: Vec<_> = cases.trim().lines().collect();
+        assert_eq!(cases.len(), 14);
+        for case in cases {
+            let (written, text) = case.trim().split_once(": ").expect("an option and its text");
+            let (option, value) = written.split_once(" = ").expect("a name and a value");
             let said = said(&format!("<haproxy_disabled>yes</haproxy_disabled><{option}>{value}</{option}>"));
             assert_eq!(said.len(), 1, "{said:?}");
             assert!(said[0].starts_with("Error 3004 - Error in cluster configuration: "), "{said:?}");
