@@ -5,6 +5,8 @@
 //! programs. Lines of tasks that run side by side mix by chance, so the log is split by task; repeated turns of a task
 //! count once.
 
+#![allow(clippy::unwrap_used, reason = "all of this program is a test")]
+
 use std::{
     collections::BTreeSet,
     fs,

@@ -1,5 +1,7 @@
 //! Whole clusters in this process, on loopback sockets and with a clock that the tests move.
 
+#![allow(clippy::unwrap_used, reason = "all of this program is a test")]
+
 mod agents;
 mod api;
 mod checks;

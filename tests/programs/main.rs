@@ -4,6 +4,8 @@
 //! Each test has its own directories and its own loopback address, so all run at the same time. A test waits for what it
 //! wants to see, never for a time.
 
+#![allow(clippy::unwrap_used, reason = "all of this program is a test")]
+
 mod archives;
 mod authd_cases;
 mod background;

@@ -31,7 +31,7 @@ fn attempt(socket: &Path, request: &str) -> io::Result<Option<String>> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(Some(Duration::from_secs(5)))?;
     stream.set_read_timeout(Some(Duration::from_secs(600)))?;
-    let length = u32::try_from(request.len()).unwrap();
+    let length = u32::try_from(request.len()).expect("a short request");
     let header = [&0x1234_5678_u32.to_be_bytes()[..], &length.to_be_bytes(), b"sendsync ---"].concat();
     stream.write_all(&[&header[..], request.as_bytes()].concat())?;
     let mut header = [0; 20];
@@ -40,12 +40,12 @@ fn attempt(socket: &Path, request: &str) -> io::Result<Option<String>> {
         20 => {}
         some => stream.read_exact(&mut header[some..])?,
     }
-    let length = u32::from_be_bytes(header[4..8].try_into().unwrap()) as usize;
+    let length = u32::from_be_bytes(header[4..8].try_into().expect("four bytes")) as usize;
     if length > LONGEST {
         return Err(io::Error::other("the answer is too long"));
     }
     let mut answer = vec![0; length];
     stream.read_exact(&mut answer)?;
-    let answer = String::from_utf8(answer).unwrap();
+    let answer = String::from_utf8(answer).expect("a text");
     if &header[8..] == b"err --------" { Err(io::Error::other(answer)) } else { Ok(Some(answer)) }
 }
