@@ -92,7 +92,7 @@ impl Config {
             return cluster
                 .map(|(cluster, notes)| {
                     let settings = Settings::default();
-                    Loaded { config: Config { home, cluster, auth, global, settings }, notes }
+                    Loaded { config: Self { home, cluster, auth, global, settings }, notes }
                 })
                 .map_err(Faults);
         }
@@ -119,7 +119,7 @@ impl Config {
             (Ok((cluster, mut notes)), Ok(settings)) if block_faults.is_empty() && key_fault.is_none() => {
                 notes.extend(privacy::note(&file));
                 notes.extend(keys::notes(&settings.link.accept_keys, &home.cluster_json()));
-                Ok(Loaded { config: Config { home, cluster, auth, global, settings }, notes })
+                Ok(Loaded { config: Self { home, cluster, auth, global, settings }, notes })
             }
             (cluster, settings) => {
                 let mut faults = cluster.err().unwrap_or_default();

@@ -53,7 +53,7 @@ pub struct Setting {
     pub hash: String,
     /// What is in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub settings: Vec<Setting>,
+    pub settings: Vec<Self>,
 }
 
 /// The outline of the file, without `<cluster>`, in which nodes always differ.
@@ -65,7 +65,10 @@ pub fn outline(file: &Path, nonce: &[u8]) -> Result<Vec<Setting>, String> {
     outline_of_text(&Secret::lossy(&bytes), nonce).map_err(|reason| format!("{}{reason}", file.display()))
 }
 
-/// [`outline`] of a text; an error begins with the line.
+/// [`outline`] of a text.
+///
+/// # Errors
+/// A sentence that begins with the line: the text is no XML.
 pub fn outline_of_text(text: &str, nonce: &[u8]) -> Result<Vec<Setting>, String> {
     let mut blocks =
         xml::other_blocks(text).map_err(|malformed| format!(":{}: {}", malformed.line, malformed.problem))?;

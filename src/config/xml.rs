@@ -30,7 +30,7 @@ pub(super) struct Element {
     pub(super) attributes: Vec<(String, Secret)>,
     /// The element's own text without that of its children: one of them is the key.
     pub(super) text: Secret,
-    pub(super) children: Vec<Element>,
+    pub(super) children: Vec<Self>,
 }
 
 /// What was found in the file.

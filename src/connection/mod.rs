@@ -214,7 +214,7 @@ impl Connection {
         socket: Socket,
         options: Options,
         threads: &Group,
-        handler: impl FnOnce(&Connection) -> H,
+        handler: impl FnOnce(&Self) -> H,
     ) -> io::Result<Self> {
         socket.set_write_timeout(Some(writer::TURN))?;
         let (outbox, messages) = bounded(limits::OUTBOX);

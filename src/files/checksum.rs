@@ -37,27 +37,27 @@ impl Checksum {
     /// Which one it is.
     pub fn kind(&self) -> ChecksumKind {
         match self {
-            Checksum::Md5(_) => ChecksumKind::Md5,
-            Checksum::Md5Blake2b(_) => ChecksumKind::Md5Blake2b,
-            Checksum::Blake2b(_) => ChecksumKind::Blake2b,
+            Self::Md5(_) => ChecksumKind::Md5,
+            Self::Md5Blake2b(_) => ChecksumKind::Md5Blake2b,
+            Self::Blake2b(_) => ChecksumKind::Blake2b,
         }
     }
 
     /// The 16, 32 or 64 bytes.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Checksum::Md5(bytes) => bytes,
-            Checksum::Md5Blake2b(bytes) => bytes,
-            Checksum::Blake2b(bytes) => bytes.as_slice(),
+            Self::Md5(bytes) => bytes,
+            Self::Md5Blake2b(bytes) => bytes,
+            Self::Blake2b(bytes) => bytes.as_slice(),
         }
     }
 
     /// Reads 32, 64 or 128 hexadecimal digits, either case. `None` if the length or a digit is wrong.
-    pub fn from_hex(kind: ChecksumKind, text: &str) -> Option<Checksum> {
+    pub fn from_hex(kind: ChecksumKind, text: &str) -> Option<Self> {
         match kind {
             ChecksumKind::Md5 => unhex(text.as_bytes()).map(Checksum::Md5),
             ChecksumKind::Md5Blake2b => unhex(text.as_bytes()).map(Checksum::Md5Blake2b),
-            ChecksumKind::Blake2b => unhex(text.as_bytes()).map(|bytes| Checksum::Blake2b(Arc::new(bytes))),
+            ChecksumKind::Blake2b => unhex(text.as_bytes()).map(|bytes| Self::Blake2b(Arc::new(bytes))),
         }
     }
 }
@@ -86,7 +86,7 @@ pub enum Proof {
 
 impl Proof {
     /// Of a whole content, for checksums of this kind.
-    pub fn of(kind: ChecksumKind, content: &[u8]) -> Proof {
+    pub fn of(kind: ChecksumKind, content: &[u8]) -> Self {
         let mut prover = Prover::new(kind);
         prover.update(content);
         prover.finish()
@@ -95,9 +95,9 @@ impl Proof {
     /// Whether the content is the one of this checksum.
     pub fn fits(&self, checksum: &Checksum) -> bool {
         match (self, checksum) {
-            (Proof::Md5(own), Checksum::Md5(wanted)) => own == wanted,
-            (Proof::Blake2b(_), Checksum::Md5Blake2b(wanted)) => self.fits_sum(wanted),
-            (Proof::Blake2b(own), Checksum::Blake2b(wanted)) => own == &**wanted,
+            (Self::Md5(own), Checksum::Md5(wanted)) => own == wanted,
+            (Self::Blake2b(_), Checksum::Md5Blake2b(wanted)) => self.fits_sum(wanted),
+            (Self::Blake2b(own), Checksum::Blake2b(wanted)) => own == &**wanted,
             _ => false,
         }
     }
@@ -105,8 +105,8 @@ impl Proof {
     /// Whether the content is the one of this sum.
     pub fn fits_sum(&self, sum: &ContentSum) -> bool {
         match self {
-            Proof::Md5(own) => own == &sum[..16],
-            Proof::Blake2b(own) => own[..16] == sum[16..],
+            Self::Md5(own) => own == &sum[..16],
+            Self::Blake2b(own) => own[..16] == sum[16..],
         }
     }
 }
@@ -121,8 +121,8 @@ enum ProverState {
 
 impl Prover {
     /// For checksums of this kind; it has read nothing.
-    pub fn new(kind: ChecksumKind) -> Prover {
-        Prover(match kind {
+    pub fn new(kind: ChecksumKind) -> Self {
+        Self(match kind {
             ChecksumKind::Md5 => ProverState::Md5(Md5::new()),
             ChecksumKind::Md5Blake2b | ChecksumKind::Blake2b => {
                 ProverState::Blake2b(Box::new(blake2b_simd::State::new()))

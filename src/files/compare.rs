@@ -34,7 +34,8 @@ pub struct Difference<'a> {
 /// Compares the files of the two lists that are in `buckets`, in one walk. The worker's claims are only compared, never
 /// used as paths.
 ///
-/// Fails only if the master's manifest lacks checksums of this kind, which is a fault of the program.
+/// # Errors
+/// When the master's manifest lacks checksums of this kind, which is a fault of the program.
 pub fn compare<'a>(
     master: &'a Manifest,
     worker: &'a RemoteManifest,
@@ -110,6 +111,9 @@ impl Difference<'_> {
 
     /// Writes the metadata of the master's archive (10.6) without the files to create and to update for which `left_out`
     /// holds: those that could not be read or did not fit. They come in a later cycle.
+    ///
+    /// # Errors
+    /// When `out` cannot be written to.
     pub fn write_json(&self, left_out: impl Fn(&Entry) -> bool, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"{\"missing\": {")?;
         self.write_ours(&self.create, &left_out, out)?;

@@ -101,11 +101,14 @@ impl Items {
     ///
     /// `excluded_files` are whole file names, `excluded_endings` ends of file names. What this node stages
     /// ([`is_staged`]) is excluded besides, whatever these lists say.
+    ///
+    /// # Errors
+    /// [`ItemsFault`]: which rule cannot be one; the configuration is at fault.
     pub fn new(
         items: Vec<Item>,
         excluded_files: Vec<String>,
         excluded_endings: Vec<String>,
-    ) -> Result<Items, ItemsFault> {
+    ) -> Result<Self, ItemsFault> {
         if items.len() > usize::from(u8::MAX) {
             return Err(ItemsFault::TooMany(items.len()));
         }
@@ -116,7 +119,7 @@ impl Items {
                 return Err(ItemsFault::Twice(item.key.clone()));
             }
         }
-        Ok(Items { items, excluded_files, excluded_endings })
+        Ok(Self { items, excluded_files, excluded_endings })
     }
 
     /// The item of this key (`etc/shared/`), if there is one.
@@ -159,11 +162,17 @@ impl Items {
     }
 
     /// Whether `path`, relative to the home, names a file that may belong to the item. Purely lexical.
+    ///
+    /// # Errors
+    /// [`Refusal`]: the rule that `path` breaks; whoever named it is at fault.
     pub fn permits(&self, id: ItemId, path: &str) -> Result<(), Refusal> {
         self.rule_against(id, path).map_or(Ok(()), |rule| Err(Refusal { path: path.to_owned(), rule }))
     }
 
     /// The id of the key, and that `path` belongs to it: the check for what a peer names.
+    ///
+    /// # Errors
+    /// [`Refusal`], as [`Items::permits`], also for a key that no item has.
     pub fn permits_key(&self, key: &str, path: &str) -> Result<ItemId, Refusal> {
         let unknown = || Refusal { path: path.to_owned(), rule: Rule::UnknownKey(key.to_owned()) };
         let id = self.id_of_key(key).ok_or_else(unknown)?;

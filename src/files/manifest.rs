@@ -84,7 +84,7 @@ pub struct NoChecksum(pub String);
 
 impl Manifest {
     /// A manifest of these entries, which are put in path order; of two with one path the first stays.
-    pub fn new(items: Arc<Items>, mut entries: Vec<Entry>, mut protected: Protected) -> Manifest {
+    pub fn new(items: Arc<Items>, mut entries: Vec<Entry>, mut protected: Protected) -> Self {
         entries.sort_by(|a, b| a.path.cmp(&b.path));
         entries.dedup_by(|later, earlier| later.path == earlier.path);
         entries.shrink_to_fit();
@@ -96,8 +96,8 @@ impl Manifest {
     }
 
     /// A manifest of what is in order already.
-    pub(super) fn of_sorted(items: Arc<Items>, entries: Vec<Entry>, protected: Protected) -> Manifest {
-        Manifest { items, entries, protected, digests: OnceLock::new() }
+    pub(super) fn of_sorted(items: Arc<Items>, entries: Vec<Entry>, protected: Protected) -> Self {
+        Self { items, entries, protected, digests: OnceLock::new() }
     }
 
     /// The items to which the entries' ids refer.
@@ -149,7 +149,8 @@ impl Manifest {
 
     /// Writes the flat object that a worker sends (`spec/protocol.md` 10.2, 10.4 step 3), of these entries of its.
     ///
-    /// Fails if `out` does, or with [`NoChecksum`] inside the error if a checksum was not computed.
+    /// # Errors
+    /// When `out` cannot be written to, or with [`NoChecksum`] inside the error if a checksum was not computed.
     pub fn to_json(&self, entries: &[&Entry], kind: ChecksumKind, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"{")?;
         self.write_entries(entries.iter().copied(), kind, out)?;

@@ -33,6 +33,9 @@ pub enum PathFault {
 }
 
 /// Checks that `path` is relative, names something below its start and has only one spelling.
+///
+/// # Errors
+/// [`PathFault`]: why it is none; whoever named it is at fault.
 pub fn check(path: &str) -> Result<(), PathFault> {
     if path.is_empty() {
         return Err(PathFault::Empty);

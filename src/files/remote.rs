@@ -58,7 +58,10 @@ pub struct RemoteError(#[from] serde_json::Error);
 
 impl RemoteManifest {
     /// Reads a worker's flat `{path: object}` (10.2). Unknown fields are ignored, the last of equal paths stays.
-    pub fn parse(json: &[u8], kind: ChecksumKind) -> Result<RemoteManifest, RemoteError> {
+    ///
+    /// # Errors
+    /// [`RemoteError`]: the text is not such an object, or beyond the bounds; the peer is at fault.
+    pub fn parse(json: &[u8], kind: ChecksumKind) -> Result<Self, RemoteError> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let manifest = Files(kind, &mut Room::default()).deserialize(&mut deserializer)?;
         deserializer.end()?;
@@ -120,7 +123,10 @@ impl RemoteManifest {
 
 impl RemoteUpdate {
     /// Reads a master's `{"missing": {…}, "extra": {…}, "shared": {…}}`. All three must be there.
-    pub fn parse(json: &[u8], kind: ChecksumKind) -> Result<RemoteUpdate, RemoteError> {
+    ///
+    /// # Errors
+    /// [`RemoteError`]: the text is not such an object, or beyond the bounds; the peer is at fault.
+    pub fn parse(json: &[u8], kind: ChecksumKind) -> Result<Self, RemoteError> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let update = Lists(kind).deserialize(&mut deserializer)?;
         deserializer.end()?;

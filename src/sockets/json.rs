@@ -15,9 +15,9 @@ pub(crate) enum Json {
     Bool(bool),
     Number(f64),
     Text(String),
-    Array(Vec<Json>),
+    Array(Vec<Self>),
     /// In the order of the text, repeated members too.
-    Object(Vec<(String, Json)>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Json {

@@ -50,10 +50,10 @@ pub struct FakeClock(Arc<Mutex<FakeState>>);
 
 impl FakeClock {
     /// A clock that stands still until [`FakeClock::advance`] is called, and the hand that moves it.
-    pub fn new() -> (Clock, FakeClock) {
+    pub fn new() -> (Clock, Self) {
         let state =
             Arc::new(Mutex::new(FakeState { now: Instant::now(), wall: SystemTime::now(), timers: BinaryHeap::new() }));
-        (Clock(Some(state.clone())), FakeClock(state))
+        (Clock(Some(state.clone())), Self(state))
     }
 
     /// Moves the time forward and fires the timers that fall due.

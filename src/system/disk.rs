@@ -34,8 +34,8 @@ pub struct Disk {
 
 impl Disk {
     /// The real one.
-    pub fn new() -> Disk {
-        Disk::default()
+    pub fn new() -> Self {
+        Self::default()
     }
 
     #[cfg(not(test))]
@@ -51,6 +51,9 @@ impl Disk {
     }
 
     /// Creates a file that must not exist, open for writing, readable by the owner only.
+    ///
+    /// # Errors
+    /// `EEXIST` when the name is taken, otherwise the error of the system.
     pub fn create(&self, directory: impl AsFd, name: &str) -> Result<File, Errno> {
         self.gate()?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -61,6 +64,9 @@ impl Disk {
     }
 
     /// Opens a file that exists for writing, as it is.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn open(&self, directory: impl AsFd, name: &str) -> Result<File, Errno> {
         self.gate()?;
         let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -71,6 +77,9 @@ impl Disk {
     }
 
     /// Makes a file longer, and takes the room for that; where the file system cannot tell beforehand, does nothing.
+    ///
+    /// # Errors
+    /// `ENOSPC` when there is no room, otherwise the error of the system.
     pub fn lengthen(&self, file: impl AsFd, from: u64, to: u64) -> Result<(), Errno> {
         self.gate()?;
         let signed = |length| i64::try_from(length).map_err(|_| Errno::EFBIG);
@@ -81,30 +90,45 @@ impl Disk {
     }
 
     /// Gives a file this length.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn set_length(&self, file: impl AsFd, length: u64) -> Result<(), Errno> {
         self.gate()?;
         ftruncate(file, i64::try_from(length).map_err(|_| Errno::EFBIG)?)
     }
 
     /// Appends all of `bytes`, or writes them where the file stands.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn write(&self, mut file: &File, bytes: &[u8]) -> Result<(), Errno> {
         self.gate()?;
         file.write_all(bytes).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     }
 
     /// Sets the permission bits, whatever the umask.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn set_mode(&self, file: impl AsFd, mode: u32) -> Result<(), Errno> {
         self.gate()?;
         fchmod(file, Mode::from_bits_truncate(mode))
     }
 
     /// Sets user and group.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn set_owner(&self, file: impl AsFd, (user, group): (u32, u32)) -> Result<(), Errno> {
         self.gate()?;
         fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))
     }
 
     /// Makes a file or the names of a directory durable.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn sync(&self, file: impl AsFd) -> Result<(), Errno> {
         self.gate()?;
         #[cfg(test)]
@@ -113,6 +137,9 @@ impl Disk {
     }
 
     /// Makes everything on the file system of `file` durable.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn sync_file_system(&self, file: impl AsFd) -> Result<(), Errno> {
         self.gate()?;
         #[cfg(test)]
@@ -121,6 +148,9 @@ impl Disk {
     }
 
     /// Gives a file another name in the same directory, replacing what has that name.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn rename(&self, directory: impl AsFd, from: &str, to: &str) -> Result<(), Errno> {
         self.gate()?;
         #[cfg(test)]
@@ -132,6 +162,9 @@ impl Disk {
     }
 
     /// Lets two files of the same directory change their names at once.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn exchange(&self, directory: impl AsFd, one: &str, other: &str) -> Result<(), Errno> {
         self.gate()?;
         let directory = directory.as_fd();
@@ -139,6 +172,9 @@ impl Disk {
     }
 
     /// Removes a file, never a directory.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn remove_file(&self, directory: impl AsFd, name: &str) -> Result<(), Errno> {
         self.gate()?;
         #[cfg(test)]
@@ -149,18 +185,27 @@ impl Disk {
     }
 
     /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// `ENOTEMPTY` when it is not empty, otherwise the error of the system.
     pub fn remove_directory(&self, directory: impl AsFd, name: &str) -> Result<(), Errno> {
         self.gate()?;
         unlinkat(directory, name, UnlinkatFlags::RemoveDir)
     }
 
     /// Makes a directory that must not exist; its mode is subject to the umask until [`Disk::set_mode`].
+    ///
+    /// # Errors
+    /// `EEXIST` when the name is taken, otherwise the error of the system.
     pub fn make_directory(&self, directory: impl AsFd, name: &str) -> Result<(), Errno> {
         self.gate()?;
         mkdirat(directory, name, Mode::S_IRWXU | Mode::S_IRWXG)
     }
 
     /// What is left on the file system of `file`. Changes nothing and never fails by a test's plan.
+    ///
+    /// # Errors
+    /// The error of the system.
     pub fn space(&self, file: impl AsFd) -> Result<Space, Errno> {
         #[cfg(test)]
         if let Some(space) = self.faults.space {

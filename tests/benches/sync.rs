@@ -101,6 +101,9 @@ impl Place {
     }
 
     /// Has everything on the disk, so that nobody pays for what was written before.
+    ///
+    /// # Errors
+    /// When the system cannot write it.
     pub fn settle(&self) -> Result<(), Failure> {
         Ok(nix::unistd::syncfs(fs::File::open(self.folder.path())?)?)
     }

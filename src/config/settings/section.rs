@@ -115,7 +115,7 @@ impl<'a> Section<'a> {
         self.members.shift_remove(name)
     }
 
-    pub(super) fn section(&mut self, name: &str) -> Section<'a> {
+    pub(super) fn section(&mut self, name: &str) -> Self {
         let value = self.take(name).unwrap_or_else(|| Map::new().into());
         Section::new(self.sink, self.path_of(name), value)
     }

@@ -98,8 +98,8 @@ impl Plan {
         members: &HashMap<Box<str>, Member>,
         items: &Items,
         contents: Contents<'_>,
-    ) -> Plan {
-        let mut plan = Plan::default();
+    ) -> Self {
+        let mut plan = Self::default();
         for (list, what) in [(&lists.create, What::Create), (&lists.update, What::Update)] {
             for entry in list.entries() {
                 let twice = what == What::Update && lists.create.find(&entry.path).is_some();

@@ -29,8 +29,8 @@ pub(super) struct How {
 
 impl How {
     /// Up to `few` files are synced by themselves, from `many` on there are two threads.
-    pub(super) fn new(count: usize, few: usize, many: usize) -> How {
-        How { sync_each: count <= few, threads: if count >= many { 2 } else { 1 } }
+    pub(super) fn new(count: usize, few: usize, many: usize) -> Self {
+        Self { sync_each: count <= few, threads: if count >= many { 2 } else { 1 } }
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Pile<'a, T> {
 }
 
 impl<'a, T> Pile<'a, T> {
-    pub(super) fn new(things: &'a [T], how: How) -> Pile<'a, T> {
+    pub(super) fn new(things: &'a [T], how: How) -> Self {
         // A single thread opens and syncs every directory once.
         let batch = if how.threads > 1 { BATCH } else { usize::MAX };
         Pile { things, next: Mutex::new(0), batch }

@@ -13,8 +13,8 @@ struct Left {
 }
 
 impl From<Space> for Left {
-    fn from(Space { bytes, files, block }: Space) -> Left {
-        Left { bytes, files, block }
+    fn from(Space { bytes, files, block }: Space) -> Self {
+        Self { bytes, files, block }
     }
 }
 

@@ -43,14 +43,14 @@ enum Fault {
 }
 
 impl From<ArchiveError> for Fault {
-    fn from(error: ArchiveError) -> Fault {
-        Fault::Archive(error)
+    fn from(error: ArchiveError) -> Self {
+        Self::Archive(error)
     }
 }
 
 impl From<Errno> for Fault {
-    fn from(error: Errno) -> Fault {
-        Fault::Disk(error)
+    fn from(error: Errno) -> Self {
+        Self::Disk(error)
     }
 }
 

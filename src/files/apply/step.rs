@@ -13,11 +13,11 @@ pub(super) struct Step<'a> {
 }
 
 impl<'a> Step<'a> {
-    pub(super) fn put(write: &'a Write, at: usize) -> Step<'a> {
+    pub(super) fn put(write: &'a Write, at: usize) -> Self {
         Step { item: write.item, path: &write.path, staged: Some(at) }
     }
 
-    pub(super) fn remove(removal: &'a Removal) -> Step<'a> {
+    pub(super) fn remove(removal: &'a Removal) -> Self {
         Step { item: removal.item, path: &removal.path, staged: None }
     }
 

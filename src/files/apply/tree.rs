@@ -42,7 +42,7 @@ impl<'a> Tree<'a> {
         items: &'a Items,
         owner: Option<(u32, u32)>,
         disk: &'a Disk,
-    ) -> Result<Tree<'a>, Errno> {
+    ) -> Result<Self, Errno> {
         let home = open(home, FOLLOW, Mode::empty())?;
         let roots = items.iter().map(|_| None).collect();
         Ok(Tree { home, items, owner, disk, roots, sync_made: true, made: Vec::new() })

@@ -43,23 +43,26 @@ pub struct Update {
 
 impl Update {
     /// Surveys the archive and checks every entry of its metadata. Entries that are at fault become failures of the
-    /// outcome; an archive that cannot be read is an error (the master's fault).
+    /// outcome.
     ///
     /// `file` is open for reading. `kind` is the link's checksum, `contents` says which contents are taken, `max_inflated`
     /// bounds all of them in bytes ([`MOST_INFLATED`](crate::files::archive::MOST_INFLATED)).
+    ///
+    /// # Errors
+    /// When the archive or its metadata cannot be read; the master is at fault.
     pub fn open(
         mut file: File,
         items: &Arc<Items>,
         kind: ChecksumKind,
         contents: Contents<'_>,
         max_inflated: u64,
-    ) -> Result<Update, ArchiveError> {
+    ) -> Result<Self, ArchiveError> {
         let mut survey = survey(&mut file, kind, max_inflated)?;
         let lists = RemoteUpdate::parse(&std::mem::take(&mut survey.metadata), kind)?;
         let [create, update, delete] = [&lists.create, &lists.update, &lists.delete].map(|list| list.entries().len());
         let counts = Counts { create, update, delete };
         let plan = Plan::new(&lists, &file, &survey.members, items, contents);
-        Ok(Update { items: items.clone(), kind, file, plan, counts })
+        Ok(Self { items: items.clone(), kind, file, plan, counts })
     }
 
     /// How many files it is about.
@@ -79,7 +82,7 @@ impl Update {
     }
 
     pub(super) fn apply_with(self, target: &Target<'_>, few: usize, many: usize) -> Outcome {
-        let Update { items, kind, file, plan, .. } = self;
+        let Self { items, kind, file, plan, .. } = self;
         let Plan { keys, others, failures, unsettled } = plan;
         let mut outcome = Outcome { failures, unsettled, ..Outcome::default() };
         for part in [keys, others].iter().filter(|part| part.count() > 0) {

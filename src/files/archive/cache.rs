@@ -61,8 +61,8 @@ impl Generation {
 
 impl MemberCache {
     /// A cache of at most `limit` bytes. 2 MiB hold the changed files of an ordinary day.
-    pub fn new(limit: usize) -> MemberCache {
-        MemberCache { limit, inner: Mutex::default() }
+    pub fn new(limit: usize) -> Self {
+        Self { limit, inner: Mutex::default() }
     }
 
     /// Bytes held now.

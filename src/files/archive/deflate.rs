@@ -15,9 +15,9 @@ pub(super) struct Packer {
 }
 
 impl Packer {
-    pub(super) fn new(level: u32) -> Packer {
+    pub(super) fn new(level: u32) -> Self {
         let state = Compress::new(Compression::new(level), true);
-        Packer { state, input: vec![0; CHUNK], output: vec![0; CHUNK] }
+        Self { state, input: vec![0; CHUNK], output: vec![0; CHUNK] }
     }
 
     /// Passes the zlib stream of all that `source` holds to `sink`, and every piece of content to `plain`.

@@ -57,8 +57,8 @@ impl ArchiveError {
     /// The code of the stock daemon for this (`spec/protocol.md` 5.3).
     pub fn code(&self) -> u16 {
         match self {
-            ArchiveError::Unsafe(_) => 3003,
-            ArchiveError::TooLarge { .. } => 3053,
+            Self::Unsafe(_) => 3003,
+            Self::TooLarge { .. } => 3053,
             _ => 1000,
         }
     }
@@ -97,6 +97,6 @@ pub enum AddError {
 impl AddError {
     /// Whether the archive must be thrown away.
     pub fn spoils(&self) -> bool {
-        matches!(self, AddError::Changed { .. } | AddError::Archive(_))
+        matches!(self, Self::Changed { .. } | Self::Archive(_))
     }
 }

@@ -17,8 +17,8 @@ pub struct Inflater {
 
 impl Inflater {
     /// A fresh state.
-    pub fn new() -> Inflater {
-        Inflater { state: Decompress::new(true), output: vec![0; CHUNK].into_boxed_slice() }
+    pub fn new() -> Self {
+        Self { state: Decompress::new(true), output: vec![0; CHUNK].into_boxed_slice() }
     }
 
     /// Inflates the zlib stream at the window's place, of the member `name`, passing the content to `sink` piece by

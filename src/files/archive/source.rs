@@ -21,14 +21,14 @@ pub struct Window<R> {
 
 impl<R: Read + Seek> Window<R> {
     /// A window at the start of `inner`.
-    pub fn new(mut inner: R) -> io::Result<Window<R>> {
+    pub fn new(mut inner: R) -> io::Result<Self> {
         inner.rewind()?;
-        Ok(Window::at_start(inner))
+        Ok(Self::at_start(inner))
     }
 
     /// A window on what stands at its start already.
-    pub fn at_start(inner: R) -> Window<R> {
-        Window { inner, buffer: vec![0; CHUNK].into_boxed_slice(), base: 0, at: 0, end: 0 }
+    pub fn at_start(inner: R) -> Self {
+        Self { inner, buffer: vec![0; CHUNK].into_boxed_slice(), base: 0, at: 0, end: 0 }
     }
 
     /// The bytes at the current place; none at the end of the file.

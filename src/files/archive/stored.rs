@@ -64,8 +64,8 @@ struct Adler32 {
 }
 
 impl Default for Adler32 {
-    fn default() -> Adler32 {
-        Adler32 { a: 1, b: 0 }
+    fn default() -> Self {
+        Self { a: 1, b: 0 }
     }
 }
 

@@ -41,6 +41,9 @@ pub struct Survey {
 ///
 /// `max_inflated` bounds the sum of all contents in bytes. Every stream is inflated to its own end, so a separator
 /// inside one does no harm; what follows a stream up to the next separator is ignored, as the stock daemon does.
+///
+/// # Errors
+/// [`ArchiveError`]: the archive cannot be read, or is not one; the sender is at fault.
 pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u64) -> Result<Survey, ArchiveError> {
     let mut window = Window::new(file)?;
     let mut inflater = Inflater::new();

@@ -70,10 +70,10 @@ struct Measured {
 impl<W: Write> ArchiveWriter<W> {
     /// An empty archive. `level` is the zlib level (0 to 9, [`LEVEL`](super::LEVEL) like the stock daemon), `limit` the
     /// most bytes of all members but the metadata.
-    pub fn new(out: W, level: u32, limit: u64) -> ArchiveWriter<W> {
+    pub fn new(out: W, level: u32, limit: u64) -> Self {
         let packer = Packer::new(level.min(9));
         let level = level.min(9);
-        ArchiveWriter {
+        Self {
             out,
             level,
             limit,
@@ -89,12 +89,15 @@ impl<W: Write> ArchiveWriter<W> {
 
     /// Bounds the contents too: a reader refuses an archive that inflates to more than it permits, and would refuse the
     /// same archive for ever.
-    pub fn with_contents_limit(mut self, bytes: u64) -> ArchiveWriter<W> {
+    pub fn with_contents_limit(mut self, bytes: u64) -> Self {
         self.contents_limit = bytes;
         self
     }
 
     /// Adds a content that is in memory.
+    ///
+    /// # Errors
+    /// [`AddError`]: the name cannot be a member's, or the archive cannot be written to.
     pub fn add(&mut self, name: &str, content: &[u8]) -> Result<Added, AddError> {
         check(name)?;
         if size(content) > self.limit.min(self.contents_limit) {
@@ -108,6 +111,9 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// Adds the member from the cache if it is there. Saves even the opening of the file.
+    ///
+    /// # Errors
+    /// As [`ArchiveWriter::add`].
     pub fn add_cached(&mut self, name: &str, sum: &ContentSum, cache: &MemberCache) -> Result<Option<Added>, AddError> {
         check(name)?;
         match cache.find(sum) {
@@ -119,6 +125,9 @@ impl<W: Write> ArchiveWriter<W> {
 
     /// Adds a file, from its start, if its content has the sum `expected` (where that is given). A small one that has it is
     /// kept in the cache.
+    ///
+    /// # Errors
+    /// [`AddError`]: as [`ArchiveWriter::add`], or the file cannot be read, or has another content.
     pub fn add_file(
         &mut self,
         name: &str,
@@ -150,6 +159,9 @@ impl<W: Write> ArchiveWriter<W> {
     }
 
     /// Writes the metadata member, which is last, and returns what the archive was written to.
+    ///
+    /// # Errors
+    /// When the archive cannot be written to.
     pub fn finish(mut self, metadata: &[u8]) -> io::Result<W> {
         self.pack(metadata).map_err(io::Error::other)?;
         let packed = std::mem::take(&mut self.packed);
@@ -299,8 +311,8 @@ impl<W: Write> ArchiveWriter<W> {
 
 impl From<io::Error> for AddError {
     /// Whatever is not a failure of the source.
-    fn from(error: io::Error) -> AddError {
-        AddError::Archive(error)
+    fn from(error: io::Error) -> Self {
+        Self::Archive(error)
     }
 }
 

@@ -72,6 +72,9 @@ pub(super) fn hash_all(home: &Path, jobs: &[Job<'_>], want_blake2b: bool) -> Vec
 /// Opens a file of the manifest for reading. `Ok(None)`: it is gone, or no regular file any more.
 ///
 /// `path` is an entry's, relative to `home`. Never waits, as a plain open does at a pipe that took the file's name.
+///
+/// # Errors
+/// When the file is there and cannot be opened.
 pub fn open_file(home: &Path, path: &str) -> io::Result<Option<File>> {
     Ok(open_regular(&home.join(path))?.map(|(file, _)| file))
 }

@@ -83,9 +83,9 @@ struct Fresh {
 
 impl Scanner {
     /// A scanner that knows nothing yet: its first scan reads every file.
-    pub fn new(home: &Path, items: Arc<Items>) -> Scanner {
+    pub fn new(home: &Path, items: Arc<Items>) -> Self {
         let manifest = Manifest::new(items, Vec::new(), Protected::default());
-        Scanner {
+        Self {
             home: home.to_owned(),
             full_every: FULL_EVERY,
             manifest: Arc::new(manifest),
@@ -97,14 +97,14 @@ impl Scanner {
     }
 
     /// Sets how old a checksum may grow (default [`FULL_EVERY`]).
-    pub fn with_full_every(mut self, period: Duration) -> Scanner {
+    pub fn with_full_every(mut self, period: Duration) -> Self {
         self.full_every = period;
         self
     }
 
     /// Lets the manifest protect a file that has vanished until it has been missing for `grace` by `clock`, however many
     /// scans there are meanwhile (default: not at all).
-    pub fn with_grace(mut self, clock: Clock, grace: Duration) -> Scanner {
+    pub fn with_grace(mut self, clock: Clock, grace: Duration) -> Self {
         self.missing = Missing::with_grace(clock, grace);
         self
     }

@@ -27,13 +27,13 @@ struct Home {
 }
 
 impl Home {
-    fn new() -> Home {
+    fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["etc/shared/default", "etc/rules", "var/multigroups/x"] {
             fs::create_dir_all(directory.path().join(name)).unwrap();
         }
         let scanner = Scanner::new(directory.path(), Arc::new(Items::standard()));
-        Home { directory, scanner }
+        Self { directory, scanner }
     }
 
     fn path(&self, path: &str) -> PathBuf {

@@ -73,13 +73,13 @@ struct Sweep {
 }
 
 impl Sweep {
-    fn new(few: usize, many: usize) -> Sweep {
+    fn new(few: usize, many: usize) -> Self {
         let (old, new) = old_and_new();
-        Sweep { old, new, few, many, mounts: &[] }
+        Self { old, new, few, many, mounts: &[] }
     }
 
     /// One file of each kind is a mount, and gets a longer or a shorter content.
-    fn of_mounts(few: usize) -> Sweep {
+    fn of_mounts(few: usize) -> Self {
         let (mut old, mut new) = old_and_new();
         for (path, before, after) in [
             ("etc/client.keys", "001 a any key\n", "001 a any key\n002 b any key\n"),
@@ -89,7 +89,7 @@ impl Sweep {
             old.insert(path.to_owned(), before.into());
             new.insert(path.to_owned(), after.into());
         }
-        Sweep { old, new, few, many: MANY, mounts: &["client.keys", "local_rules.xml"] }
+        Self { old, new, few, many: MANY, mounts: &["client.keys", "local_rules.xml"] }
     }
 
     fn disk(&self) -> Disk {
@@ -104,7 +104,7 @@ impl Sweep {
 
     /// Applies the update once for each operation that it takes, which fails.
     fn over(&self, fault: Fault) {
-        let Sweep { old, new, few, many, mounts } = self;
+        let Self { old, new, few, many, mounts } = self;
         let pair = Pair::new(new, old);
         let mut bytes = Vec::new();
         let mut file = archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5Blake2b);

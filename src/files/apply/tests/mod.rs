@@ -113,8 +113,8 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(master: &Files, worker: &Files) -> Pair {
-        let pair = Pair { master: home(), worker: home() };
+    fn new(master: &Files, worker: &Files) -> Self {
+        let pair = Self { master: home(), worker: home() };
         // A master whose directory is missing has nothing deleted.
         for (_, item) in Items::standard().iter() {
             fs::create_dir_all(pair.master.path().join(&item.key)).unwrap();
