@@ -1,6 +1,7 @@
 //! What is written for users agrees with the programs: the help, the man page and the completion of each have the same
 //! options, and documents the settings, limits and error codes of the program.
 
+mod promises;
 mod prose;
 mod settings;
 

@@ -25,6 +25,7 @@ mod hello;
 mod init_script;
 mod key_change;
 mod limits;
+mod load;
 mod logs;
 mod manifests;
 mod mistakes;
