@@ -71,6 +71,11 @@ impl Home {
         self.cluster_state_dir().join("nodes.json")
     }
 
+    /// The largest agent id that was ever given, if client.keys has it no more.
+    pub fn highest_id(&self) -> PathBuf {
+        self.cluster_state_dir().join("highest-id")
+    }
+
     /// The socket of local clients.
     pub fn control_socket(&self) -> PathBuf {
         self.cluster_dir().join("c-internal.sock")

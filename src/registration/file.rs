@@ -1,11 +1,12 @@
 //! client.keys on the disk, which others may change too.
 //!
 //! The file is the truth: what is known of it is read again when the file is not the one that was read or written last,
-//! and forgotten when a change could not be written. Only the largest id that was given is remembered apart from it.
+//! and forgotten when a change could not be written. Only the largest id that was given is remembered apart from it, in
+//! memory and, as soon as it stands in the file no more, on the disk ([`Highest`]).
 
 use std::{fs::File, io, path::PathBuf};
 
-use super::table::Table;
+use super::{highest::Highest, table::Table};
 use crate::{
     logging::info,
     system::{disk::Disk, known, replacement::Replacement, stamp::Stamp},
@@ -18,6 +19,7 @@ pub(super) struct KeysFile {
     purge: bool,
     pub(super) disk: Disk,
     known: Option<Known>,
+    highest: Highest,
     /// The largest id that was given.
     counter: u32,
     /// How many agents it had last.
@@ -47,8 +49,10 @@ pub(super) enum NotWritten {
 }
 
 impl KeysFile {
-    pub(super) fn new(path: PathBuf, purge: bool) -> Self {
-        Self { path, purge, disk: Disk::new(), known: None, counter: 0, count: 0 }
+    /// That at `path`, with what is known of ids at `highest`; nothing is opened yet.
+    pub(super) fn new(path: PathBuf, highest: PathBuf, purge: bool) -> Self {
+        let highest = Highest::new(highest);
+        Self { path, purge, disk: Disk::new(), known: None, highest, counter: 0, count: 0 }
     }
 
     /// Its content now, for changes that [`KeysFile::write`] makes those of the file.
@@ -73,7 +77,8 @@ impl KeysFile {
             Some(known) => known,
             None => {
                 let mut known = self.read()?;
-                known.table.raise_to(self.counter);
+                known.table.raise_to(self.counter.max(self.highest.read()?));
+                self.highest.keep_for(&known.table)?;
                 self.counter = known.table.counter();
                 self.count = known.table.count();
                 if is_new {
@@ -116,10 +121,12 @@ impl KeysFile {
     /// [`NotWritten`].
     pub(super) fn write(&mut self) -> Result<Written, NotWritten> {
         let Some(Known { mut table, file }) = self.known.take() else { return Err(NotWritten::Changed) };
-        let replacement = Replacement::new(&self.disk, &self.path, true, table.text()).map_err(NotWritten::Disk)?;
-        if Stamp::of(&self.path).ok().as_ref() != file.as_ref().map(known::Known::stamp) {
+        let Self { disk, path, highest, .. } = &mut *self;
+        let replacement = Replacement::new(disk, path, true, table.text()).map_err(NotWritten::Disk)?;
+        if Stamp::of(path).ok().as_ref() != file.as_ref().map(known::Known::stamp) {
             return Err(NotWritten::Changed);
         }
+        highest.keep_for(&table).map_err(NotWritten::Disk)?;
         let written = match &file {
             Some(before) => replacement.commit_over(before),
             None => replacement.commit().map(Some),
@@ -152,8 +159,12 @@ mod tests {
     use super::*;
     use crate::system::{disk::faults::Fault, stamp::fake};
 
+    fn with_purge(folder: &Path, purge: bool) -> KeysFile {
+        KeysFile::new(folder.join("client.keys"), folder.join("highest-id"), purge)
+    }
+
     fn file(folder: &Path) -> KeysFile {
-        KeysFile::new(folder.join("client.keys"), false)
+        with_purge(folder, false)
     }
 
     fn add(file: &mut KeysFile, name: &str) -> Result<String, NotWritten> {
@@ -193,7 +204,8 @@ mod tests {
         assert_eq!(fs::read_to_string(&path).unwrap(), "040 j any k\n");
         assert_eq!(add(&mut file, "i").unwrap(), "041");
         // The same, and it was not there before.
-        let mut other = super::KeysFile::new(folder.path().join("other"), false);
+        let highest = folder.path().join("other-highest-id");
+        let mut other = KeysFile::new(folder.path().join("other"), highest, false);
         other.table().unwrap().add(None, "a", "any", "k").unwrap();
         fs::write(folder.path().join("other"), "001 b any k\n").unwrap();
         assert!(matches!(other.write(), Err(NotWritten::Changed)));
@@ -253,10 +265,49 @@ mod tests {
         assert_eq!(add(&mut file, "c").unwrap(), "003", "an id that nobody has got is given");
     }
 
+    /// Whoever removes the line with the largest id: another process than this one gives the next.
+    #[test]
+    fn an_id_is_never_given_again_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let next = || add(&mut with_purge(folder.path(), true), "next").unwrap();
+        assert_eq!((next(), next()), ("001".into(), "002".into()));
+        let mut file = with_purge(folder.path(), true);
+        assert_eq!(file.highest.on_disk(), None, "it stands in client.keys");
+        let table = file.table().unwrap();
+        table.remove(table.by_id("002").unwrap(), true).unwrap();
+        file.write().unwrap();
+        assert_eq!(file.highest.on_disk().as_deref(), Some("2\n"));
+        assert_eq!(next(), "003");
+        // A person takes the line out while this process has the file in mind.
+        file.table().unwrap();
+        fs::write(folder.path().join("client.keys"), "001 next any k\n").unwrap();
+        file.table().unwrap();
+        assert_eq!(next(), "004");
+        // One that came and went in one batch.
+        let mut file = with_purge(folder.path(), true);
+        let table = file.table().unwrap();
+        let at = table.add(None, "short", "any", "k").unwrap();
+        table.remove(at, true).unwrap();
+        file.write().unwrap();
+        assert_eq!(next(), "006");
+    }
+
+    #[test]
+    fn nobody_is_removed_when_the_largest_id_cannot_be_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = with_purge(folder.path(), true);
+        add(&mut file, "a").unwrap();
+        fs::create_dir(folder.path().join("highest-id")).unwrap();
+        let mut file = with_purge(folder.path(), true);
+        let error = file.table().err().unwrap().to_string();
+        assert!(error.contains("highest-id"), "{error}");
+        assert_eq!(fs::read_to_string(folder.path().join("client.keys")).unwrap(), "001 a any k\n");
+    }
+
     #[test]
     fn those_who_are_gone_take_no_memory() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = KeysFile::new(folder.path().join("client.keys"), true);
+        let mut file = with_purge(folder.path(), true);
         for number in 0..3_000 {
             let table = file.table().unwrap();
             let at = table.add(None, &format!("name{number}"), "any", "k").unwrap();

@@ -17,6 +17,7 @@ mod authd;
 mod command;
 mod embedded;
 mod file;
+mod highest;
 mod journal;
 mod key;
 mod leftovers;

@@ -90,7 +90,7 @@ impl Registrar {
             Journal::empty(home.agents_pending())
         });
         Self {
-            file: KeysFile::new(home.client_keys(), auth.purge),
+            file: KeysFile::new(home.client_keys(), home.highest_id(), auth.purge),
             rows: Rows::new(store, clock.clone(), scope.clone()),
             own_name: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
             home,

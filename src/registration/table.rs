@@ -194,6 +194,12 @@ impl Table {
         self.counter
     }
 
+    /// Whether the agent with the largest id is there, so that a process that reads the file finds this id. An agent whose
+    /// line is only marked counts as gone: the next one that reads the file may purge.
+    pub(super) fn has_highest(&self) -> bool {
+        self.counter == 0 || self.by_id(&self.counter.to_string()).is_some()
+    }
+
     /// Lets no id up to `counter` be given again.
     pub(super) fn raise_to(&mut self, counter: u32) {
         self.counter = self.counter.max(counter);
