@@ -111,6 +111,7 @@
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`files`] | which files, manifest and its digests, scan and checksum cache, archive, staged and journaled apply |
 //! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
+//! | [`framework`] | the manager's Python framework, and programs of this daemon that run on it |
 //! | [`wire`] | frames, the table of commands, typed requests, errors; no I/O, no clock |
 //! | [`turn`] | one turn of a task: guarded, measured, counted and logged in one place |
 //! | [`metrics`] | counters, and their text form |
@@ -129,6 +130,7 @@ pub mod crypto;
 pub mod daemon;
 pub mod drift;
 pub mod files;
+pub mod framework;
 pub mod limits;
 pub mod local;
 pub mod logging;
