@@ -1,10 +1,11 @@
 //! The `<cluster>` block as the daemon uses it.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use serde_json::{Map, Value};
 
 use super::{ClusterKey, settings::Version};
+use crate::system::own_address::is_own;
 
 /// Options of the block in the order in which [`Cluster::to_json`] shows those that the file leaves out.
 pub(super) const OPTIONS: [&str; 10] =
@@ -54,7 +55,7 @@ pub struct Cluster {
     pub port: u16,
     /// The address at which a master listens: an IP address or a host name.
     pub bind_addr: String,
-    /// Addresses of the master; the first counts.
+    /// Addresses of the nodes that may be the master. A worker tries them in turn.
     pub nodes: Vec<String>,
     /// Concerns alerts of other daemons; any text.
     pub hidden: String,
@@ -68,9 +69,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The address of the master.
+    /// The address of the master: the first one, on a master the first that is an IP address of this machine.
     pub fn master(&self) -> &str {
-        self.nodes.first().map_or("", String::as_str)
+        let own = || self.nodes.iter().find(|node| node.parse::<IpAddr>().is_ok() && is_own(node) == Some(true));
+        let several = self.node_type == NodeType::Master && self.nodes.len() > 1;
+        let node = if several { own() } else { None };
+        node.or(self.nodes.first()).map_or("", String::as_str)
     }
 
     /// A cluster with this key and the defaults of the stock daemon in all else. `nodes` then names no real address.

@@ -12,8 +12,8 @@ use crate::{
 
 /// What is to be looked at.
 pub struct OwnAddress {
-    /// Where the master is; empty on a worker.
-    host: String,
+    /// Where the master may be; none on a worker.
+    hosts: Vec<String>,
     /// Who says so.
     file: String,
 }
@@ -21,21 +21,19 @@ pub struct OwnAddress {
 impl OwnAddress {
     /// Of a node whose `<cluster>` stands in `file`.
     pub fn of(cluster: &Cluster, file: &Path) -> Self {
-        let host = if cluster.node_type == NodeType::Master { cluster.master() } else { "" };
-        Self { host: host.to_owned(), file: file.display().to_string() }
+        let hosts = if cluster.node_type == NodeType::Master { cluster.nodes.clone() } else { Vec::new() };
+        Self { hosts, file: file.display().to_string() }
     }
 
     /// Warns if the master is to be at an address that this machine does not have, and gives what is to be said of it. A
     /// name may take long to resolve.
     pub fn check(&self, scope: &Scope) -> Option<String> {
-        if self.host.is_empty() || is_own(&self.host) != Some(false) {
-            return None;
-        }
+        // One that cannot be resolved may be its own.
+        let host = self.hosts.first().filter(|_| self.hosts.iter().all(|host| is_own(host) == Some(false)))?;
         let text = format!(
-            "the <node> {} is not an address of this machine, which is the master by its <node_type>; if this is a copy of the master's \
+            "the <node> {host} is not an address of this machine, which is the master by its <node_type>; if this is a copy of the master's \
              file, write <node_type>worker</node_type> and a <node_name> of its own; behind NAT or a load balancer all is \
-             well",
-            self.host
+             well"
         );
         warn!(scope, "The configuration may be that of another machine: {text} ({}).", self.file);
         Some(text)

@@ -40,12 +40,14 @@ pub fn run(worker: &Arc<Worker>) {
     let scope = scope(&format!("Worker {}", node.cluster.node_name), "Main");
     let mut backoff = Backoff::new(node.settings.link.reconnect_min, node.settings.worker.connection_retry);
     let told = Repeats::default();
+    let mut turn = Turn::new(&node.cluster.nodes);
     loop {
-        match attempts(worker, &scope) {
+        match attempts(worker, turn.host(), &scope) {
             Ok(_) if node.shutdown.ordered() => return,
             Ok(reason) => {
                 backoff.reset();
                 told.clear();
+                turn.begin();
                 *worker.failure.write() = Some(format!("the connection has been closed: {reason}"));
                 info!(scope, "The connection has been closed: {reason}.");
             }
@@ -54,6 +56,9 @@ pub fn run(worker: &Arc<Worker>) {
                 *worker.failure.write() = Some(failed.to_string());
                 let text = format!("Could not connect to master: {failed}.");
                 log!(scope, told.level(Level::Error, &text, node.clock.now()), "{text}");
+                if turn.passes() {
+                    continue;
+                }
             }
         }
         crossbeam_channel::select! {
@@ -65,6 +70,38 @@ pub fn run(worker: &Arc<Worker>) {
             }
             recv(node.clock.after(backoff.wait())) -> _ => (),
         }
+    }
+}
+
+/// Whose turn it is of the hosts that may be the master. The one that took this worker in last stays the first; after each
+/// round of all of them comes a pause.
+struct Turn<'a> {
+    hosts: &'a [String],
+    at: usize,
+    /// How many of this round have failed.
+    failed: usize,
+}
+
+impl<'a> Turn<'a> {
+    fn new(hosts: &'a [String]) -> Self {
+        Self { hosts, at: 0, failed: 0 }
+    }
+
+    fn host(&self) -> &'a str {
+        self.hosts.get(self.at).map_or("", String::as_str)
+    }
+
+    /// This one has taken the worker in: the next round begins with it.
+    fn begin(&mut self) {
+        self.failed = 0;
+    }
+
+    /// This one has not. Whether another of the round is to be tried at once.
+    fn passes(&mut self) -> bool {
+        let count = self.hosts.len().max(1);
+        self.at = (self.at + 1) % count;
+        self.failed = (self.failed + 1) % count;
+        self.failed > 0
     }
 }
 
@@ -87,12 +124,12 @@ enum NotConnected {
 
 /// One connection under the `<key>` or, while the master closes at hello, under each of the accepted keys in turn: whether
 /// the key was changed here first or there, the two find each other. Gives the reason of its end.
-fn attempts(worker: &Arc<Worker>, scope: &Scope) -> Result<String, NotConnected> {
+fn attempts(worker: &Arc<Worker>, host: &str, scope: &Scope) -> Result<String, NotConnected> {
     // Each is looked up when its turn comes: a key that was kept here would outlive its removal.
     let cipher = |turn| worker.node.keys().ciphers().into_iter().nth(turn);
     let mut outcome = Ok(String::new());
     for cipher in (0..).map_while(cipher) {
-        outcome = attempt(worker, scope, cipher);
+        outcome = attempt(worker, host, scope, cipher);
         match &outcome {
             Err(NotConnected::Closed(error)) => debug!(scope, "The master does not take this key: {error}"),
             _ => break,
@@ -102,9 +139,9 @@ fn attempts(worker: &Arc<Worker>, scope: &Scope) -> Result<String, NotConnected>
 }
 
 /// One connection from beginning to end; gives the reason of its end.
-fn attempt(worker: &Arc<Worker>, scope: &Scope, cipher: Fernet) -> Result<String, NotConnected> {
+fn attempt(worker: &Arc<Worker>, host: &str, scope: &Scope, cipher: Fernet) -> Result<String, NotConnected> {
     let node = &worker.node;
-    let (stream, address) = connect(node)?;
+    let (stream, address) = connect(node, host)?;
     stream.set_nodelay(true)?;
     let options = node.link_options(address.to_string(), vec![cipher], Known::ByKey);
     let (inboxes, lines) = lines();
@@ -149,13 +186,12 @@ impl Drop for Closing {
 
 /// Connects on a thread that nobody joins: neither the resolution of a name nor a connection attempt can be called off,
 /// and the order to stop is not to wait for them.
-fn connect(node: &Node) -> Result<(TcpStream, SocketAddr), NotConnected> {
-    let host = node.cluster.master().to_owned();
+fn connect(node: &Node, host: &str) -> Result<(TcpStream, SocketAddr), NotConnected> {
     let port = node.cluster.port;
     let (done, result) = crossbeam_channel::bounded(1);
-    let to = host.clone();
+    let to = host.to_owned();
     drop(spawn("dial", move || done.send(dial(&to, port)))?);
-    let interrupted = || Err(NotReached::interrupted(&host, port));
+    let interrupted = || Err(NotReached::interrupted(host, port));
     let result = crossbeam_channel::select! {
         recv(result) -> result => result.unwrap_or_else(|_| interrupted()),
         recv(node.shutdown.channel()) -> _ => interrupted(),
@@ -254,4 +290,31 @@ fn start_tasks(
     )?;
     start("keep_alive", Box::new(|this, master| keep_alive::worker::run(&this.node, master)))?;
     Ok(tasks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_tried_in_turn_and_the_one_that_was_the_master_first() {
+        let hosts = ["a", "b", "c"].map(str::to_owned);
+        let mut turn = Turn::new(&hosts);
+        let mut seen = String::new();
+        // a and b fail, c takes the worker in, and fails later.
+        for _ in 0..2 {
+            seen.push_str(turn.host());
+            assert!(turn.passes());
+        }
+        seen.push_str(turn.host());
+        turn.begin();
+        for pauses in [false, false, true, false] {
+            seen.push_str(turn.host());
+            assert_eq!(!turn.passes(), pauses);
+        }
+        assert_eq!(seen, "abccabc");
+        let mut one = Turn::new(&hosts[..1]);
+        assert!(!one.passes() && !one.passes(), "a pause after each");
+        assert_eq!(one.host(), "a");
+    }
 }

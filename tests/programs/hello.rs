@@ -133,3 +133,27 @@ fn a_master_that_is_not_there() {
     assert!(line.contains(&worker.address.socket().to_string()) && line.contains("Connection refused"), "{line}");
     assert_eq!(worker.snapshot(), before);
 }
+
+/// Another master takes over, at the second address of the list.
+#[test]
+fn the_nodes_of_the_list_are_tried_in_turn() {
+    let (first, second) = (Home::master(), Home::master());
+    let worker = Home::worker("w1", first.address);
+    let text = String::from_utf8(worker.read("etc/ossec.conf").unwrap()).unwrap();
+    let both = format!("</node><node>{}</node></nodes>", second.address.0);
+    worker.write("etc/ossec.conf", text.replace("</node></nodes>", &both));
+    let master = Daemon::start(&first);
+    let _worker = Daemon::start(&worker);
+    first.write("etc/rules/of.xml", "the first");
+    worker.wait_for_file("etc/rules/of.xml", "the first");
+    let line = worker.wait_for("<nodes> has 2 nodes; workers that run this daemon try them in turn");
+    assert!(line.contains("WARNING"), "{line}");
+
+    let mark = worker.mark();
+    master.stop();
+    second.write("etc/rules/of.xml", "the second");
+    let _master = Daemon::start(&second);
+    worker.wait_for_file("etc/rules/of.xml", "the second");
+    let line = worker.wait_for_since(mark, "Could not connect to master: ");
+    assert!(line.contains(&first.address.socket().to_string()), "{line}");
+}

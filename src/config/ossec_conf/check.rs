@@ -185,7 +185,11 @@ impl<'a> Check<'a> {
             let first = printable(first);
             self.warn(
                 second,
-                &format!("<nodes> has {} nodes; only the first, {first}, is used as the master", nodes.len()),
+                &format!(
+                    "<nodes> has {} nodes; workers that run this daemon try them in turn, stock daemons use only the first, \
+                     {first}",
+                    nodes.len()
+                ),
             );
         }
         let reserved: Vec<_> = nodes.iter().filter(|(node, _)| RESERVED_NODES.contains(node)).collect();

@@ -266,7 +266,7 @@ mod tests {
             ("<key>c98b62a9b6169ac5f67dae55ae4a9088</key>", "published example"),
             ("<key>ugdtAnd7Pi9myP7CVts4qZaZQEQcRYZa</key>", "published example"),
             ("<node_name>to_be_replaced_by_hostname</node_name>", "placeholder 'to_be_replaced_by_hostname'"),
-            ("<nodes><node>a</node><node>b</node></nodes>", "only the first, a, is used"),
+            ("<nodes><node>a</node><node>b</node></nodes>", "use only the first, a"),
             ("<nodes><node>a:1516</node></nodes>", "'a:1516' is neither"),
             ("<nodes><node>ma ster</node></nodes>", "'ma ster' is neither"),
             ("<interval>2m</interval>", "Unknown option <interval>"),
