@@ -69,7 +69,8 @@
 //! # The path of a message
 //!
 //! The reader assembles frames ([`wire::Deframer`], which checks a length before it allocates for it) and decrypts them in
-//! place ([`crypto`]; the first message of a worker decides which of the master's keys the connection uses). An answer goes
+//! place ([`crypto`]; the first message of a worker decides which of the master's keys the connection uses). When both ends
+//! have agreed on a session ([`session::native`]), all further frames are sealed under keys of their own. An answer goes
 //! to the thread that waits for it. A request goes to the session of the connection with a [`connection::Reply`], by which
 //! it is answered once; the table of commands ([`wire::Command`]) decides whether this peer may send it. The session
 //! answers cheap requests at once, and long ones on a thread of their own ([`questions::Later`]). Answers and own requests
@@ -116,7 +117,7 @@
 //! | [`turn`] | one turn of a task: guarded, measured, counted and logged in one place |
 //! | [`metrics`] | counters, and their text form |
 //! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |
-//! | [`crypto`] | Fernet, fingerprints of keys |
+//! | [`crypto`] | Fernet, sessions, fingerprints of keys |
 //! | [`limits`] | what anybody may take of a node, in one table, and who goes when it is full |
 //! | [`options`] | what the command lines of both programs have in common |
 //! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |

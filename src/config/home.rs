@@ -76,6 +76,11 @@ impl Home {
         self.cluster_state_dir().join("highest-id")
     }
 
+    /// The master with which a worker has had a session.
+    pub fn known_master(&self) -> PathBuf {
+        self.cluster_state_dir().join("master.json")
+    }
+
     /// The socket of local clients.
     pub fn control_socket(&self) -> PathBuf {
         self.cluster_dir().join("c-internal.sock")

@@ -18,6 +18,7 @@ mod outgoing;
 mod pending;
 mod reader;
 mod reply;
+mod session;
 mod socket;
 mod strings;
 mod writer;
@@ -35,7 +36,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use parking_lot::Mutex;
 
 use crate::{
-    crypto::Fernet,
+    crypto::{Fernet, Opener},
     limits::{self, Account, Budget, Full, Holding, Share},
     metrics,
     system::{
@@ -52,11 +53,16 @@ pub use life::Work;
 pub use outgoing::{FileSender, Transfer, send_string};
 use pending::{Pending, Waiting};
 pub use reply::Reply;
+use session::Then;
+pub use session::Undecided;
 pub use socket::Socket;
 pub use strings::IncomingStrings;
 
 /// The reason when the peer closed the connection between two messages.
 pub const PEER_CLOSED: &str = "the peer closed it";
+
+/// The reason when a stranger was not accepted in time.
+pub const NOT_IN_TIME: &str = "the peer did not say hello in time";
 
 /// The reason when others needed the room that it took.
 const HELD_MOST: &str = "its messages took most of the room for those of all peers, and others had to wait for it";
@@ -119,6 +125,10 @@ struct Shared {
     peer: String,
     socket: Socket,
     cipher: Cipher,
+    /// Of a session that has begun, until the reader takes it.
+    opener: Mutex<Option<Opener>>,
+    /// Whether the reader has it.
+    in_session: AtomicBool,
     outbox: Sender<Outgoing>,
     bulk: Sender<Outgoing>,
     pending: Pending,
@@ -134,7 +144,7 @@ struct Shared {
 }
 
 enum Outgoing {
-    Message { counter: u32, command: CommandField, payload: Holding },
+    Message { counter: u32, command: CommandField, payload: Holding, then: Then },
     Close { reason: String },
 }
 
@@ -233,6 +243,8 @@ impl Connection {
                 peer: options.peer,
                 socket,
                 cipher,
+                opener: Mutex::default(),
+                in_session: AtomicBool::new(false),
                 outbox,
                 bulk,
                 pending: Pending::new(),
@@ -288,6 +300,12 @@ impl Connection {
         self.0.account.take(bytes, || self.is_closed())
     }
 
+    /// [`Connection::hold`] for a frame of a session, which cannot be passed over: it may be beyond what one connection may
+    /// hold.
+    fn hold_frame(&self, bytes: usize) -> Result<Share, Full> {
+        self.0.account.take_beyond(limits::SESSION_FRAME, bytes, || self.is_closed())
+    }
+
     /// [`Connection::hold`], without waiting.
     ///
     /// # Errors
@@ -341,8 +359,18 @@ impl Connection {
         command: Command,
         payload: impl Into<Vec<u8>>,
     ) -> Result<Begun, RequestError> {
+        self.begin_then(limit, command, payload, Then::GoOn)
+    }
+
+    fn begin_then(
+        &self,
+        limit: Duration,
+        command: Command,
+        payload: impl Into<Vec<u8>>,
+        then: Then,
+    ) -> Result<Begun, RequestError> {
         let payload = self.holding(payload.into(), |bytes| self.hold(bytes)).map_err(no_room)?;
-        let (begun, message) = self.prepare(limit, command, payload);
+        let (begun, message) = self.prepare(limit, command, payload, then);
         select! {
             send(self.way_of(&message), message) -> sent => sent.map_err(|_| self.closed_error())?,
             recv(self.closed()) -> _ => return Err(self.closed_error()),
@@ -363,7 +391,7 @@ impl Connection {
         payload: impl Into<Vec<u8>>,
     ) -> Result<Begun, RequestError> {
         let payload = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)).map_err(no_room)?;
-        let (begun, message) = self.prepare(limit, command, payload);
+        let (begun, message) = self.prepare(limit, command, payload, Then::GoOn);
         match self.way_of(&message).try_send(message) {
             Ok(()) => Ok(begun),
             Err(TrySendError::Full(_)) => Err(RequestError::Timeout { command }),
@@ -371,9 +399,10 @@ impl Connection {
         }
     }
 
-    fn prepare(&self, limit: Duration, command: Command, payload: Holding) -> (Begun, Outgoing) {
+    fn prepare(&self, limit: Duration, command: Command, payload: Holding, then: Then) -> (Begun, Outgoing) {
         let (waiting, timeout) = (self.0.pending.open(), self.0.clock.after(limit));
-        let message = Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload };
+        let message =
+            Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload, then };
         (Begun { connection: self.clone(), command, waiting, timeout }, message)
     }
 
@@ -381,12 +410,16 @@ impl Connection {
     pub fn tell(&self, command: Command, payload: impl Into<Vec<u8>>) -> bool {
         let counter = self.0.pending.open().counter;
         let Ok(payload) = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)) else { return false };
-        let message = Outgoing::Message { counter, command: CommandField::new(command), payload };
+        let message = Outgoing::Message { counter, command: CommandField::new(command), payload, then: Then::GoOn };
         !self.is_closed() && self.way_of(&message).try_send(message).is_ok()
     }
 
     /// Sends the answer to the request with this counter, or error 3050 if there is no room for it.
     fn answer(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>) {
+        self.answer_then(counter, command, payload, Then::GoOn);
+    }
+
+    fn answer_then(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>, then: Then) {
         let (command, payload) = match self.holding(payload.into(), |bytes| self.hold(bytes)) {
             Ok(payload) => (command, payload),
             Err(full) => {
@@ -394,7 +427,7 @@ impl Connection {
                 (Command::Err, Holding { bytes: error, share: None })
             }
         };
-        self.send(Outgoing::Message { counter, command: CommandField::new(command), payload });
+        self.send(Outgoing::Message { counter, command: CommandField::new(command), payload, then });
     }
 
     /// `payload` with the room that it takes until it is written: what it is encrypted to, because it goes when that is

@@ -8,13 +8,13 @@ use std::{
 
 use log::Level;
 
-use super::{Connection, Handler, Known, PEER_CLOSED, Reply, Socket, cipher::Candidates, has_left};
+use super::{Connection, Handler, Known, NOT_IN_TIME, PEER_CLOSED, Reply, Socket, cipher::Candidates, has_left};
 use crate::{
-    crypto::TokenError,
+    crypto::{Opener, TokenError},
     limits::HELD_BY_ONE,
     logging::{error, log},
     system::thread::guard,
-    wire::{Command, CommandField, Deframer, ErrorObject, Limits, Message, longest},
+    wire::{Command, CommandField, Deframer, Divided, ErrorObject, Limits, Message, Part, longest, sealed},
 };
 
 /// Bytes within the time of one frame by which a peer shows that it is not silent: 2 KiB/s with the default.
@@ -26,6 +26,8 @@ pub struct Reader<H> {
     candidates: Candidates,
     handler: H,
     deframer: Deframer,
+    /// Of the session, from its beginning on, with the fragments that it has opened.
+    session: Option<(Opener, Divided)>,
     known: Known,
     /// Whether it was told that one of its messages was passed over.
     told: bool,
@@ -48,6 +50,7 @@ impl<H: Handler> Reader<H> {
             candidates,
             handler,
             deframer: Deframer::new(Limits::STRANGER),
+            session: None,
             known: Known::AtOnce,
             told: false,
             handshake: None,
@@ -80,7 +83,7 @@ impl<H: Handler> Reader<H> {
     /// Reads until the connection ends; gives the reason.
     fn read_all(&mut self) -> String {
         loop {
-            self.notice_acceptance();
+            self.notice_changes();
             if let Err(reason) = self.set_deadline() {
                 return reason;
             }
@@ -96,7 +99,7 @@ impl<H: Handler> Reader<H> {
             };
             self.connection.0.traffic.received.add(count as u64);
             // It may have been accepted while the read waited.
-            self.notice_acceptance();
+            self.notice_changes();
             match self.deframer.arrived(count) {
                 Ok(None) => (),
                 Ok(Some(message)) => {
@@ -106,7 +109,9 @@ impl<H: Handler> Reader<H> {
                 }
                 Err(error) => return error.to_string(),
             }
-            self.make_room();
+            if let Err(reason) = self.make_room() {
+                return reason;
+            }
             self.renew_frame_deadline(count);
         }
     }
@@ -122,19 +127,41 @@ impl<H: Handler> Reader<H> {
     }
 
     /// Takes room for the frame that has begun. While it waits, nothing is read, and the peer waits too.
-    fn make_room(&mut self) {
-        let Some(bytes) = self.deframer.wants() else { return };
+    fn make_room(&mut self) -> Result<(), String> {
+        let Some(bytes) = self.deframer.wants() else { return Ok(()) };
+        if self.session.is_some() {
+            // What is passed over cannot be verified, so a frame of a session has to be held.
+            let share = self.connection.hold_frame(bytes);
+            self.deframer.grant(share.map_err(|_| "there is no room for a frame of its session".to_owned())?);
+            return Ok(());
+        }
         match self.connection.hold(bytes) {
             Ok(share) => self.deframer.grant(share),
             Err(_) => self.deframer.pass_over(),
         }
+        Ok(())
     }
 
-    fn notice_acceptance(&mut self) {
-        if self.handshake.is_some() && self.connection.0.accepted.load(Ordering::Acquire) {
-            self.handshake = None;
-            self.deframer.set_limits(Limits::PEER);
+    /// Whether the peer is a stranger no more, and whether a session has begun.
+    fn notice_changes(&mut self) {
+        let accepted = self.handshake.is_some() && self.connection.0.accepted.load(Ordering::Acquire);
+        let opener = if self.session.is_none() { self.connection.0.opener.lock().take() } else { None };
+        if !accepted && opener.is_none() {
+            return;
         }
+        if accepted {
+            self.handshake = None;
+        }
+        if let Some(opener) = opener {
+            self.session = Some((opener, Divided::default()));
+            self.deframer.forget_divided();
+            self.connection.0.in_session.store(true, Ordering::Release);
+        }
+        self.deframer.set_limits(match (self.session.is_some(), self.handshake.is_some()) {
+            (false, _) => Limits::PEER,
+            (true, false) => Limits::SEALED,
+            (true, true) => Limits::SEALED_STRANGER,
+        });
     }
 
     /// Lets the next read wait until the nearest deadline, or for ever if there is none.
@@ -152,7 +179,7 @@ impl<H: Handler> Reader<H> {
                 Some(frame) if frame <= deadline => {
                     format!("a message was begun and not completed within {:?}", self.frame_timeout)
                 }
-                _ => "the peer did not say hello in time".to_owned(),
+                _ => NOT_IN_TIME.to_owned(),
             });
         }
         // Less than a millisecond would be rounded to nothing, which means for ever.
@@ -161,9 +188,27 @@ impl<H: Handler> Reader<H> {
         self.socket.set_read_timeout(Some(left)).map_err(|error| error.to_string())
     }
 
-    fn take(&mut self, mut message: Message) -> Result<(), String> {
+    /// Decrypts a frame. Gives the message that it completes.
+    fn open(&mut self, message: Message) -> Result<Option<Message>, String> {
+        let Some((opener, divided)) = &mut self.session else { return self.decrypt(message).map(Some) };
+        let message = sealed::open(opener, message).map_err(|error| {
+            self.connection.0.traffic.auth_failures.add(1);
+            format!("a frame of the session cannot be opened: {error}")
+        })?;
+        let Message { counter, command, body, share, passed_over } = message;
+        let limits = if self.handshake.is_some() { Limits::STRANGER } else { Limits::PEER };
+        let takes = divided.takes(limits, counter, command, body.len(), longest(command));
+        let mut part = Part { body, share, passed_over };
+        if !takes.map_err(|error| error.to_string())? || self.connection.0.account.is_beyond() {
+            part.pass_over();
+        }
+        Ok(divided.add(counter, command, part))
+    }
+
+    /// Decrypts a message as it is on a link without a session.
+    fn decrypt(&mut self, mut message: Message) -> Result<Message, String> {
         if message.passed_over {
-            return self.refuse(message);
+            return Ok(message);
         }
         message.body = self.connection.0.cipher.open(&mut self.candidates, message.body).map_err(|error| {
             self.connection.0.traffic.auth_failures.add(1);
@@ -174,6 +219,14 @@ impl<H: Handler> Reader<H> {
             };
             format!("the message '{}' cannot be decrypted: {error}{hint}", message.command)
         })?;
+        Ok(message)
+    }
+
+    fn take(&mut self, frame: Message) -> Result<(), String> {
+        let Some(message) = self.open(frame)? else { return Ok(()) };
+        if message.passed_over {
+            return self.refuse(message);
+        }
         self.connection.0.life.sign();
         if self.known == Known::ByKey {
             self.connection.accept();

@@ -6,10 +6,10 @@ use crate::wire::{Command, CommandField, ErrorObject, NotTaken};
 /// Answers one request, once. A request whose reply is dropped is refused, so that no peer waits in vain.
 #[must_use = "a request whose reply is dropped is refused"]
 pub struct Reply {
-    connection: Connection,
-    counter: u32,
+    pub(super) connection: Connection,
+    pub(super) counter: u32,
     command: CommandField,
-    due: bool,
+    pub(super) due: bool,
 }
 
 impl Reply {

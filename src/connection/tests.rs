@@ -10,6 +10,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::*;
 use crate::{
+    crypto,
     session::Transfers,
     system::{clock::FakeClock, shutdown},
     wire::{self, Asker, Link, Question, Request, frame},
@@ -36,6 +37,9 @@ impl Handler for TestHandler {
                 }
             }
             Ok(Request::Link(Link::Echo)) => reply.ok(body),
+            Ok(Request::Link(Link::Native(_))) => {
+                reply.ok_then_seal("sealed from now on", session(crypto::End::Master))
+            }
             // A handler that forgets a request, and one that breaks.
             Ok(Request::Question(Question::Keys)) => drop(reply),
             Ok(Request::Question(Question::Nodes(_))) => panic!("as ordered"),
@@ -81,9 +85,33 @@ fn end(stream: UnixStream, cipher: bool, clock: &Clock, change: impl FnOnce(&mut
 }
 
 fn pair(cipher: bool) -> (End, End) {
+    pair_with(cipher, |_| ())
+}
+
+fn pair_with(cipher: bool, change: impl Fn(&mut Options)) -> (End, End) {
     let (one, two) = UnixStream::pair().unwrap();
     let clock = Clock::real();
-    (end(one, cipher, &clock, |_| ()), end(two, cipher, &clock, |_| ()))
+    (end(one, cipher, &clock, &change), end(two, cipher, &clock, &change))
+}
+
+fn session(end: crypto::End) -> crypto::Session {
+    let terms = crypto::Terms {
+        master_nonce: [1; 16],
+        worker_nonce: [2; 16],
+        cluster: "wazuh",
+        master: "m",
+        worker: "w1",
+        transcript: crypto::Transcript::default(),
+    };
+    crypto::Session::new(&Fernet::new(KEY), terms, end)
+}
+
+/// Has the second one agree on a session with the first.
+fn seal((one, two): (End, End)) -> (End, End) {
+    let (answer, undecided) = one.connection.request_undecided(Command::Native, "");
+    assert_eq!(answer.unwrap(), b"sealed from now on");
+    undecided.seal(session(crypto::End::Worker));
+    (one, two)
 }
 
 /// One of our ends, and a plain stream to say anything to it.
@@ -119,8 +147,8 @@ fn a_request_that_is_given_up_or_breaks_its_handler_is_refused() {
 
 #[test]
 fn payloads_of_every_size_come_back_as_they_went() {
-    for cipher in [false, true] {
-        let (one, two) = pair(cipher);
+    for pair in [pair(false), pair(true), seal(pair(true))] {
+        let (one, two) = pair;
         for length in [0, 1, 15, 16, 17, 70_000, 5_242_880, 5_242_881, 8_388_608] {
             let payload: Vec<u8> = (0..length).map(|i: u32| (i.wrapping_mul(31) >> 3) as u8).collect();
             assert_eq!(one.connection.request(Command::Echo, payload.clone()).unwrap(), payload);
@@ -131,6 +159,72 @@ fn payloads_of_every_size_come_back_as_they_went() {
         assert_eq!(one.connection.request(Command::Echo, vec![8; 6_000_000]).unwrap().len(), 6_000_000);
         assert_eq!(back.join().unwrap(), 6_000_000);
     }
+}
+
+/// What is asked while it is not decided what the link speaks goes out afterwards, sealed or not.
+#[test]
+fn nothing_goes_out_before_it_is_decided_what_a_link_speaks() {
+    for sealed in [true, false] {
+        let (one, mut two) = raw(&Clock::real(), |options| options.ciphers = vec![Fernet::new(KEY)]);
+        let (connection, first) = (one.connection.clone(), one.connection.clone());
+        let asks = thread::spawn(move || first.request_undecided(Command::Native, ""));
+        let (counter, _) = read_frame(&mut two);
+        let meanwhile = thread::spawn(move || connection.request(Command::Echo, "meanwhile"));
+        two.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        assert!(two.read(&mut [0]).is_err(), "it waits");
+        two.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut answer = vec![0; frame::HEADER];
+        Fernet::new(KEY).seal(b"", 0, [7; 16], &mut answer);
+        frame::complete(&mut answer, counter, CommandField::new(Command::Ok), 0);
+        two.write_all(&answer).unwrap();
+        let (answer, undecided) = asks.join().unwrap();
+        assert_eq!(answer.unwrap(), b"");
+        if sealed {
+            undecided.seal(session(crypto::End::Worker))
+        } else {
+            drop(undecided)
+        }
+        let (counter, body) = read_frame(&mut two);
+        let text = if sealed {
+            let command = CommandField::received(*b"session ----");
+            let message = Message { counter, command, body, share: None, passed_over: false };
+            wire::sealed::open(&mut session(crypto::End::Master).opener, message).unwrap().body
+        } else {
+            Fernet::new(KEY).open(body).unwrap()
+        };
+        assert_eq!(text, b"meanwhile");
+        drop(two);
+        assert!(meanwhile.join().unwrap().is_err());
+    }
+}
+
+/// Case 5: a peer that holds the key cannot have more held for it than others; a frame that is there is still verified.
+#[test]
+fn what_is_too_much_for_one_connection_is_refused_in_a_session_and_the_next_is_answered() {
+    let limited = |options: &mut Options| options.budget = Budget::new(64 << 20, 2 << 20, Duration::from_secs(2));
+    let (one, two) = {
+        let (one, two) = UnixStream::pair().unwrap();
+        let clock = Clock::real();
+        seal((end(one, true, &clock, |_| ()), end(two, true, &clock, limited)))
+    };
+    let refused = one.connection.request(Command::Echo, vec![7; 5 << 20]).unwrap_err();
+    assert_eq!(refused.to_object().code, 3050);
+    assert_eq!(one.connection.request(Command::Echo, "still here").unwrap(), b"still here");
+    drop(two);
+}
+
+#[test]
+fn a_message_of_the_standard_protocol_ends_a_session() {
+    let (one, two) = seal(pair(true));
+    assert_eq!(one.connection.request(Command::Echo, "x").unwrap(), b"x");
+    assert!(one.connection.in_session() && two.connection.in_session());
+    let mut token = vec![0; frame::HEADER];
+    Fernet::new(KEY).seal(b"x", 0, [7; 16], &mut token);
+    frame::complete(&mut token, 1, CommandField::new(Command::Echo), 1);
+    let mut socket = one.connection.0.socket.try_clone().unwrap();
+    socket.write_all(&token).unwrap();
+    let reason = two.ended.recv().unwrap();
+    assert!(reason.starts_with("a frame of the session cannot be opened: it has not the form"), "{reason}");
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use zeroize::Zeroize;
 
-use super::{Connection, NODE_STOPS, Outgoing, PEER_CLOSED, Socket, cipher::Cipher, has_left};
+use super::{Connection, NODE_STOPS, Outgoing, PEER_CLOSED, Socket, Then, cipher::Cipher, has_left};
 use crate::{
+    crypto::Sealer,
     limits::Holding,
     system::{random, shutdown::Shutdown},
-    wire::{CommandField, frame},
+    wire::{CommandField, frame, sealed},
 };
 
 /// What an idle connection keeps of its buffer.
@@ -26,6 +27,8 @@ pub struct Writer {
     messages: Receiver<Outgoing>,
     large: Receiver<Outgoing>,
     shutdown: Shutdown,
+    /// Of the session, from its beginning on.
+    sealer: Option<Sealer>,
     buffer: Vec<u8>,
     frame_timeout: Duration,
 }
@@ -38,7 +41,7 @@ impl Writer {
         shutdown: Shutdown,
         frame_timeout: Duration,
     ) -> Self {
-        Self { connection, socket, messages, large, shutdown, buffer: Vec::new(), frame_timeout }
+        Self { connection, socket, messages, large, shutdown, sealer: None, buffer: Vec::new(), frame_timeout }
     }
 
     pub fn run(mut self) {
@@ -50,16 +53,31 @@ impl Writer {
                 recv(self.shutdown.channel()) -> _ => return self.connection.close(NODE_STOPS),
             };
             match message {
-                Ok(Outgoing::Message { counter, command, payload }) => {
+                Ok(Outgoing::Message { counter, command, payload, then }) => {
                     if let Err(reason) = self.write(counter, command, payload) {
                         return self.connection.close(&reason);
                     }
                     self.connection.0.life.sign();
+                    self.go_on(then);
                 }
                 Ok(Outgoing::Close { reason }) => return self.connection.close(&reason),
                 Err(_) => return,
             }
         }
+    }
+
+    /// Switches to a session, if that is the time for it.
+    fn go_on(&mut self, then: Then) {
+        self.sealer = match then {
+            Then::GoOn => return,
+            Then::Seal(sealer) => Some(sealer),
+            Then::Wait(decision) => select! {
+                recv(decision) -> sealer => sealer.ok(),
+                // The next turn sees it.
+                recv(self.connection.closed()) -> _ => None,
+                recv(self.shutdown.channel()) -> _ => None,
+            },
+        };
     }
 
     /// Writes in turns of [`TURN`], so that the order to stop is seen while the peer takes nothing. Each 5 MiB have
@@ -93,8 +111,39 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes header and body with one call, as the reader of stock nodes needs it (`spec/protocol.md` 2.5).
     fn write(&mut self, counter: u32, command: CommandField, payload: Holding) -> Result<(), String> {
+        let written = if self.sealer.is_some() {
+            self.write_sealed(counter, command, &payload.bytes)
+        } else {
+            self.write_plainly(counter, command, payload)
+        };
+        if self.buffer.capacity() > KEPT {
+            self.buffer = Vec::new();
+        }
+        written
+    }
+
+    /// Writes the frames of a session (`spec/native.md` 2.8).
+    fn write_sealed(&mut self, counter: u32, command: CommandField, payload: &[u8]) -> Result<(), String> {
+        let mut left = payload;
+        loop {
+            let (piece, after) = left.split_at(left.len().min(sealed::PAYLOAD));
+            let whole = piece.len() == payload.len();
+            let field = if whole { command } else { command.fragment(after.is_empty()) };
+            let Some(sealer) = &mut self.sealer else { return Ok(()) };
+            self.buffer.clear();
+            sealed::seal(sealer, counter, field, piece, initial()?, &mut self.buffer)
+                .map_err(|error| error.to_string())?;
+            self.write_buffer()?;
+            if after.is_empty() {
+                return Ok(());
+            }
+            left = after;
+        }
+    }
+
+    /// Writes header and body with one call, as the reader of stock nodes needs it (`spec/protocol.md` 2.5).
+    fn write_plainly(&mut self, counter: u32, command: CommandField, payload: Holding) -> Result<(), String> {
         let Holding { bytes: mut payload, share } = payload;
         let length = payload.len();
         self.buffer.clear();
@@ -105,8 +154,7 @@ impl Writer {
                 // Whoever may choose speaks first, and everything said to it is an answer.
                 let cipher = chosen.get().ok_or("the peer has chosen no key yet")?;
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let iv = random::bytes().map_err(|error| format!("the system gives no random bytes: {error}"))?;
-                cipher.seal(&payload, now, iv, &mut self.buffer);
+                cipher.seal(&payload, now, initial()?, &mut self.buffer);
                 payload = Vec::new();
             }
         }
@@ -117,10 +165,12 @@ impl Writer {
             payload.zeroize();
             self.buffer.zeroize();
         }
-        if self.buffer.capacity() > KEPT {
-            self.buffer = Vec::new();
-        }
         drop(share);
         written
     }
+}
+
+/// A new initialisation vector.
+fn initial() -> Result<[u8; 16], String> {
+    random::bytes().map_err(|error| format!("the system gives no random bytes: {error}"))
 }

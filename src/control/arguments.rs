@@ -109,7 +109,7 @@ pub(super) const FLAGS: [Flag<Id>; 23] = [
         "",
         "On the master: permit deletions on workers that it holds back.",
     ),
-    flag(Id::Forget, "", "forget", "NODE", "On the master: remove a node that is gone for good from the list."),
+    flag(Id::Forget, "", "forget", "NODE", "Forget a node that is gone for good, or runs the stock daemon again."),
     flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with the options above."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
     flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its ID and its key."),

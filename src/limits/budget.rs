@@ -112,7 +112,7 @@ impl Account {
     /// # Errors
     /// [`Full`], also when a moment later there would be room.
     pub fn try_take(&self, bytes: usize) -> Result<Share, Full> {
-        self.take_from(&mut self.0.budget.0.books.lock(), bytes)
+        self.take_from(&mut self.0.budget.0.books.lock(), 0, bytes)
     }
 
     /// Takes so many bytes, and waits for them if it must, unless `gone` says that nobody needs them any more.
@@ -120,12 +120,21 @@ impl Account {
     /// # Errors
     /// [`Full`].
     pub fn take(&self, bytes: usize, gone: impl Fn() -> bool) -> Result<Share, Full> {
+        self.take_beyond(0, bytes, gone)
+    }
+
+    /// [`Account::take`] of what may be `beyond` what one connection may have by so much, because it cannot be left where
+    /// it is; see [`Account::is_beyond`].
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub fn take_beyond(&self, beyond: usize, bytes: usize, gone: impl Fn() -> bool) -> Result<Share, Full> {
         let Inner { patience, books, freed, .. } = &*self.0.budget.0;
         let mut books = books.lock();
         let begun = Instant::now();
         let mut until = begun + *patience;
         loop {
-            match self.take_from(&mut books, bytes) {
+            match self.take_from(&mut books, beyond, bytes) {
                 Err(Full::OfAll) => {}
                 outcome => return outcome,
             }
@@ -148,10 +157,15 @@ impl Account {
         }
     }
 
-    fn take_from(&self, books: &mut Books, bytes: usize) -> Result<Share, Full> {
+    /// Whether it has more than one connection may have.
+    pub fn is_beyond(&self) -> bool {
+        self.0.bytes.load(Ordering::Acquire) > self.0.budget.0.of_one
+    }
+
+    fn take_from(&self, books: &mut Books, beyond: usize, bytes: usize) -> Result<Share, Full> {
         let Inner { total, of_one, .. } = &*self.0.budget.0;
         let own = self.0.bytes.load(Ordering::Acquire).saturating_add(bytes);
-        if own > *of_one {
+        if own > of_one.saturating_add(beyond) {
             return Err(Full::OfOne);
         }
         let all = books.taken.saturating_add(bytes);
@@ -258,6 +272,18 @@ mod tests {
         assert_eq!(budget.taken(), 60);
         drop(share);
         assert_eq!(budget.taken(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_left_may_be_beyond_for_a_while() {
+        let one = budget().account(|| ());
+        let _share = one.try_take(60).ok().unwrap();
+        assert!(!one.is_beyond());
+        let beyond = one.take_beyond(10, 10, || false).ok().unwrap();
+        assert!(one.is_beyond());
+        assert_eq!(one.take_beyond(10, 1, || false).err(), Some(Full::OfOne));
+        drop(beyond);
+        assert!(!one.is_beyond());
     }
 
     #[test]

@@ -27,6 +27,9 @@ pub const STRANGER_GRACE: Duration = Duration::from_secs(1);
 /// How long a stranger whose first message is whole is left alone: it is being looked at.
 pub const STRANGER_LOOKED_AT: Duration = Duration::from_secs(5);
 
+/// A frame of a session, with its header: nothing of it is believed before all of it is there.
+pub const SESSION_FRAME: usize = MIB;
+
 /// A message, as in the stock daemon.
 pub const MESSAGE: usize = 256 * MIB;
 
@@ -176,7 +179,7 @@ const fn row(what: &'static str, most: Most, full: &'static str) -> Row {
 /// The table, as `docs/limits.md` shows it.
 pub const TABLE: &[(&str, &[Row])] = &[
     (
-        "Before hello, or before a master's first message that the key decrypts",
+        "Before hello, or the proof of a session; and before a master's first message that the key decrypts, or its session",
         &[
             row(
                 "connections of one address",
@@ -188,7 +191,7 @@ pub const TABLE: &[(&str, &[Row])] = &[
                 Most::Setting("link.max_unauthenticated", 256),
                 "the oldest of the address with the most is closed",
             ),
-            row("time until hello", Most::Seconds("link.handshake_timeout", 30), "it is closed"),
+            row("time until then", Most::Seconds("link.handshake_timeout", 30), "it is closed"),
             row("one message", Most::Bytes(STRANGER_MESSAGE), "it is closed"),
         ],
     ),
@@ -208,6 +211,7 @@ pub const TABLE: &[(&str, &[Row])] = &[
             row("messages in the outbox", Most::Count(OUTBOX), "the node stops reading from it"),
             row("the same, above 64 KiB", Most::Count(OUTBOX_LARGE), "the node stops reading from it"),
             row("long requests in progress", Most::Count(LONG_REQUESTS), "the next is refused"),
+            row("a frame of a session", Most::Bytes(SESSION_FRAME), "it is closed"),
             row("bytes of its messages in memory", Most::Bytes(HELD_BY_ONE), TOO_LONG),
         ],
     ),
@@ -218,7 +222,7 @@ pub const TABLE: &[(&str, &[Row])] = &[
             row(
                 "remembered workers that are away",
                 Most::Count(AWAY),
-                "the one away for longest is forgotten, with a warning",
+                "the one away for longest is forgotten, with a warning; one that has had a session only after all others",
             ),
             row(
                 "bytes of messages in memory",

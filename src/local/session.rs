@@ -98,7 +98,7 @@ impl ProgramSession {
                 reply.refuse(&elsewhere("a worker confirms no deletions"));
             }
             (Order::ForgetNode(name), Role::Master(master)) => reply.result(master.questions.forget(name)),
-            (Order::ForgetNode(_), Role::Worker(_)) => reply.refuse(&elsewhere("only that knows all nodes")),
+            (Order::ForgetNode(name), Role::Worker(worker)) => reply.result(worker.forget(name)),
             (Order::ReloadRuleset, Role::Worker(worker)) => match worker.master() {
                 Some(_) => {
                     worker.files.reload.want();

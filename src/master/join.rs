@@ -9,13 +9,11 @@ use log::Level;
 
 use super::{Master, strangers::Place};
 use crate::{
-    config::settings::Native,
     connection::{PEER_CLOSED, Reply},
     logging::{error, info, log, warn},
     metrics::Rejection,
     registry::{ConnectedWorker, NotRegistered},
-    session::native,
-    system::directory,
+    system::{directory, random},
     wire::{Command, ErrorObject},
 };
 
@@ -33,6 +31,8 @@ pub struct Join {
     pub master: Arc<Master>,
     pub reply: Reply,
     pub joined: Arc<OnceLock<Arc<ConnectedWorker>>>,
+    /// What its hello is answered with.
+    pub answer: String,
     /// Given back before the worker learns that it is accepted, so that the next stranger finds it free.
     pub place: Option<Place>,
 }
@@ -64,7 +64,7 @@ impl Join {
 
     /// A connection whose other end is gone may look alive for a long time. It keeps its name only if it answers.
     fn replace_ghost(self, other: &Arc<ConnectedWorker>, worker: Arc<ConnectedWorker>) {
-        if other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, "alive?").is_ok() {
+        if lives(other) {
             return self.refuse(Rejection::NameTaken, &taken(&worker));
         }
         // One that has ended meanwhile was no ghost: the worker was restarted.
@@ -92,13 +92,6 @@ impl Join {
     fn welcome(self, worker: Arc<ConnectedWorker>) {
         let node = &self.master.node;
         let name = &worker.hello.node;
-        let mut answer = format!("Client {name} added");
-        if node.settings.link.native != Native::Never {
-            match native::nonce() {
-                Ok(nonce) => answer.push_str(&native::invitation(&nonce)),
-                Err(error) => warn!(SCOPE, "Cannot offer protocol extensions: {error}"),
-            }
-        }
         let directory = node.home.node_dir(name);
         if let Err(error) = directory::create(&directory, 0o770) {
             error!(SCOPE, "{} cannot be created: {error}", directory.display());
@@ -124,8 +117,22 @@ impl Join {
             worker.hello.version
         );
         drop(self.place);
-        self.reply.ok(answer);
+        let session = connection.in_session();
+        self.reply.ok(self.answer);
+        if session {
+            // Nothing is left to be agreed on.
+            self.master.remember(&worker);
+            self.master.settle(&worker);
+        }
     }
+}
+
+/// Whether the peer of a connection answers a new question: an answer that was recorded has not its text. One that has not
+/// proved its session cannot be asked, and holds no name.
+fn lives(other: &ConnectedWorker) -> bool {
+    let question = format!("alive? {}", random::uuid());
+    let ask = || other.connection.request_within(PROOF_OF_LIFE, Command::EchoMaster, question.as_bytes());
+    !other.is_unproven() && ask().is_ok_and(|answer| answer == question.as_bytes())
 }
 
 fn taken(worker: &ConnectedWorker) -> ErrorObject {

@@ -13,7 +13,7 @@ use super::{
     strangers::{Entered, Strangers},
 };
 use crate::{
-    connection::{Connection, Known, PEER_CLOSED, Socket},
+    connection::{Connection, Known, NOT_IN_TIME, PEER_CLOSED, Socket},
     limits::STRANGER_MESSAGE,
     logging::{Scope, debug, info, scope, warn},
     metrics::Rejection,
@@ -34,6 +34,9 @@ const ACCEPTED: usize = 32;
 /// Why a stranger was closed before its time.
 pub(super) const PUSHED_OUT: &str = "newer connections took its place before it had said hello (cluster.json, \
                                      link.max_unauthenticated_per_address and link.max_unauthenticated)";
+
+/// Why a connection is closed before anything is read from it.
+const NOT_ALLOWED: &str = "its address is in none of link.allow_networks (cluster.json)";
 
 /// The bound socket of a master.
 pub struct Listener(Doorway);
@@ -137,6 +140,10 @@ impl Door<'_> {
                 Ok(None) => return,
                 Ok(Some((stream, address))) => {
                     self.full = false;
+                    if !self.master.node.settings.link.allows_address(address.ip()) {
+                        self.master.turn_away(address, Rejection::Network, NOT_ALLOWED, &self.scope);
+                        continue;
+                    }
                     self.newest += 1;
                     if let Err(error) = self.doorway.attend(&stream, self.newest, frame::HEADER) {
                         self.master.node.metrics.rejected(Rejection::System);
@@ -178,7 +185,7 @@ impl Door<'_> {
         self.make_room();
         let limit = self.master.node.settings.link.handshake_timeout;
         for address in self.strangers.late(limit, Instant::now()) {
-            self.master.left(address, "the peer did not say hello in time", &self.scope);
+            self.master.left(address, NOT_IN_TIME, &self.scope);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What only the master has: the listener, the registry of connected workers, and what it tells of them.
 
+mod agreement;
 mod join;
 mod listener;
 mod served;
@@ -127,13 +128,27 @@ impl Master {
         ConnectedWorker::new(hello, address, connection.clone(), checks, &self.services.agents, daemons)
     }
 
+    /// Both ends of the link of `worker` know what it speaks: from now on the master asks on its own.
+    fn settle(&self, worker: &ConnectedWorker) {
+        if worker.settle() {
+            self.local_agent_groups.wake();
+            worker.push(self.local_integrity.generation());
+        }
+    }
+
     /// A connection has ended that was never a worker's.
     fn left(&self, address: SocketAddr, reason: &str, scope: &Scope) {
         // A load balancer that looks whether the port is open does this all day.
         if reason == PEER_CLOSED {
             return debug!(scope, "{address} has left.");
         }
-        self.node.metrics.rejected(if reason == PUSHED_OUT { Rejection::Strangers } else { Rejection::NoHello });
+        let why = if reason == PUSHED_OUT { Rejection::Strangers } else { Rejection::NoHello };
+        self.turn_away(address, why, reason, scope);
+    }
+
+    /// Counts and tells that a connection was not accepted.
+    fn turn_away(&self, address: SocketAddr, why: Rejection, reason: &str, scope: &Scope) {
+        self.node.metrics.rejected(why);
         let (level, forgotten) = self.turned_away.note(address.ip(), reason, self.node.clock.now());
         if let Some(line) = forgotten {
             warn!(scope, "{line}");

@@ -5,15 +5,13 @@ use std::sync::Arc;
 use super::Master;
 use crate::{
     api::BetweenNodes,
-    config::settings::Native,
     connection::{FileLimits, IncomingFiles, Reply},
-    files::{ChecksumKind, LONGEST_METADATA},
+    files::LONGEST_METADATA,
     limits::FILES,
-    logging::{Scope, debug, scope, warn},
-    metrics::Rejection,
+    logging::{Scope, scope},
     questions::Later,
     registry::ConnectedWorker,
-    session::{Transfers, native},
+    session::Transfers,
     tasks::integrity::Applied,
     wire::{AgentGroupsOutcome, AgentInfo, Check, ErrorObject, Failure, Link, Payload, Redirected, Request, Routed},
 };
@@ -27,8 +25,6 @@ pub struct Served {
     /// The worker.
     pub worker: Arc<ConnectedWorker>,
     scope: Scope,
-    /// Whether the first request after hello has come; the agreement of two nodes of ours is only that one.
-    begun: bool,
     transfers: Transfers,
     later: Later,
 }
@@ -40,7 +36,7 @@ impl Served {
         let limits = FileLimits { size: ARCHIVE_LIMIT, open: FILES };
         let files = IncomingFiles::new(node.home.cluster_dir(), format!("queue/cluster/{name}/"), limits);
         let (scope, later) = (scope(&format!("Worker {name}"), "Main"), Later::new(&node.requests));
-        Self { master, worker, scope, begun: false, transfers: Transfers::new(files), later }
+        Self { master, worker, scope, transfers: Transfers::new(files), later }
     }
 
     /// The scope of what the log tells of it.
@@ -50,13 +46,6 @@ impl Served {
 
     /// Answers a request; never waits.
     pub fn request(&mut self, reply: Reply, request: Request<'_>) {
-        if !self.begun
-            && let Request::Link(Link::Native(offer)) = &request
-        {
-            self.begun = true;
-            return self.agree(reply, offer);
-        }
-        let Some(reply) = self.begin(reply) else { return };
         let integrity = &self.worker.integrity;
         match request {
             Request::Link(Link::CancelTask(Failure { task, error })) => {
@@ -80,7 +69,7 @@ impl Served {
                 let requests = BetweenNodes { node: &self.master.node, api: &services.api, waiting: &services.waiting };
                 requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
-            // An agreement that comes too late is one of these.
+            // An agreement or a proof that comes too late is one of these.
             Request::Link(Link::Hello(_) | Link::Native(_) | Link::Echo | Link::EchoClient | Link::EchoMaster)
             | Request::Redirected(
                 Redirected::SendAsync(_) | Redirected::SendSyncResult(_) | Redirected::SendSyncFailed(_),
@@ -92,25 +81,6 @@ impl Served {
             | Request::Order(_)
             | Request::Delivery(_) => reply.unknown(),
         }
-    }
-
-    /// Answers a request that no worker makes.
-    pub fn unknown(&mut self, reply: Reply) {
-        if let Some(reply) = self.begin(reply) {
-            reply.unknown();
-        }
-    }
-
-    /// Lets a request in; none if it is the first one, and should have been the agreement on protocol extensions.
-    fn begin(&mut self, reply: Reply) -> Option<Reply> {
-        let first = !std::mem::replace(&mut self.begun, true);
-        if first && self.master.node.settings.link.native == Native::Require {
-            let error =
-                ErrorObject::cluster(3018, "this master requires protocol extensions (cluster.json, link.native)");
-            self.master.refuse(reply, Rejection::Native, &error);
-            return None;
-        }
-        Some(reply)
     }
 
     fn check(&mut self, reply: Reply, request: Check<'_>) {
@@ -176,30 +146,6 @@ impl Served {
         };
         reply.ok("Thanks");
         self.worker.agent_groups.outcome(whole, report, failed);
-    }
-
-    /// `native`: what this worker and this master use beyond the standard protocol.
-    fn agree(&self, reply: Reply, offer: &[u8]) {
-        let link = &self.master.node.settings.link;
-        match native::answer(offer, &link.features) {
-            Ok((features, payload)) if link.native != Native::Never => {
-                self.worker.agree(features);
-                debug!(self.scope, "Native link: {payload}");
-                reply.ok(payload);
-            }
-            Ok(_) => reply.fail("this node supports the standard protocol only"),
-            Err(error) => {
-                warn!(self.scope, "No protocol extensions with this worker: {error}");
-                if link.native == Native::Require {
-                    let error = ErrorObject::unexpected(error.to_string());
-                    return self.master.refuse(reply, Rejection::Native, &error);
-                }
-                reply.fail(error);
-            }
-        }
-        if self.worker.features().checksum() == ChecksumKind::Blake2b {
-            self.master.local_integrity.manifest(ChecksumKind::Blake2b);
-        }
     }
 }
 

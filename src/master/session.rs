@@ -7,7 +7,7 @@ use std::{
 
 use log::Level;
 
-use super::{Master, join::Join, served::Served, strangers::Place};
+use super::{Master, agreement::Agreement, join::Join, served::Served, strangers::Place};
 use crate::{
     connection::{Handler, PEER_CLOSED, Reply},
     logging::{Scope, debug, info, log, scope},
@@ -19,14 +19,16 @@ use crate::{
 
 /// Handles the requests of one connection, first of a stranger, then of a worker.
 pub struct WorkerSession {
-    master: Arc<Master>,
-    address: SocketAddr,
-    scope: Scope,
-    /// Given back when its hello was judged.
-    place: Option<Place>,
+    pub(super) master: Arc<Master>,
+    pub(super) address: SocketAddr,
+    pub(super) scope: Scope,
+    /// Given back when its hello was judged, or its session proved.
+    pub(super) place: Option<Place>,
     said_hello: bool,
+    /// From its hello on, until both ends know what they speak.
+    pub(super) agreement: Option<Agreement>,
     /// Set by the thread that registers the worker.
-    joined: Arc<OnceLock<Arc<ConnectedWorker>>>,
+    pub(super) joined: Arc<OnceLock<Arc<ConnectedWorker>>>,
     /// From the first request after that.
     served: Option<Served>,
 }
@@ -34,8 +36,16 @@ pub struct WorkerSession {
 impl WorkerSession {
     /// The end of a connection that was just accepted.
     pub fn new(master: Arc<Master>, address: SocketAddr, place: Place) -> Self {
-        let scope = scope("Worker", "Main");
-        Self { master, address, scope, place: Some(place), said_hello: false, joined: Arc::default(), served: None }
+        Self {
+            master,
+            address,
+            scope: scope("Worker", "Main"),
+            place: Some(place),
+            said_hello: false,
+            agreement: None,
+            joined: Arc::default(),
+            served: None,
+        }
     }
 }
 
@@ -44,31 +54,16 @@ impl Handler for WorkerSession {
         self.notice_worker();
         let Message { command, body, .. } = message;
         debug!(self.scope, "Command received: b'{command}'");
-        let asker = if self.served.is_some() { Asker::Worker } else { Asker::Stranger };
+        let is_known = self.served.is_some() || self.agreement.is_some();
+        let asker = if is_known { Asker::Worker } else { Asker::Stranger };
         match Request::parse(asker, command, &body) {
-            Err(why) => {
-                // Whatever it is, it is the first request after hello.
-                match &mut self.served {
-                    Some(served) if why == NotTaken::Unknown => served.unknown(reply),
-                    _ => reply.not_taken(why),
-                }
-                self.settle();
-            }
             Ok(Request::Link(Link::Echo)) => reply.ok(body),
-            Ok(Request::Link(Link::EchoClient)) => {
-                if let Some(Served { worker, .. }) = &self.served {
-                    worker.keep_alive(&self.master.node.clock);
-                }
-                reply.answer(Command::OkMaster, body);
-                self.settle();
-            }
+            Ok(Request::Link(Link::EchoClient)) => self.keep_alive(reply, body),
             Ok(Request::Link(Link::Hello(payload))) => self.hello(reply, payload),
-            Ok(request) => {
-                if let Some(served) = &mut self.served {
-                    served.request(reply, request);
-                    self.settle();
-                }
-            }
+            request => match self.agreement.take() {
+                Some(agreement) => self.first(agreement, reply, request),
+                None => self.serve(reply, request),
+            },
         }
     }
 
@@ -85,6 +80,9 @@ impl Handler for WorkerSession {
                 let level = if reason == PEER_CLOSED { Level::Info } else { Level::Warn };
                 log!(worker.link_scope(), level, "Disconnected {}: {reason}.", worker.hello.node);
                 info!(self.scope, "Cancelling pending tasks.");
+            }
+            None if let Some(agreement) = &self.agreement => {
+                agreement.given_up(&self.master, &self.address.ip().to_string(), reason);
             }
             // Who said hello and is no worker was refused, and that was told.
             None if self.said_hello => debug!(self.scope, "{} has left: {reason}.", self.address),
@@ -104,7 +102,31 @@ impl WorkerSession {
         }
     }
 
+    fn keep_alive(&mut self, reply: Reply, body: Vec<u8>) {
+        if let Some(Served { worker, .. }) = &self.served {
+            worker.keep_alive(&self.master.node.clock);
+        }
+        reply.answer(Command::OkMaster, body);
+        // It counts as a request, after which nothing can be agreed on.
+        self.agreement.take_if(|agreement| !agreement.is_waiting() && !agreement.is_unproven());
+        self.settle();
+    }
+
+    /// Answers a request when it is clear what the link speaks.
+    pub(super) fn serve(&mut self, reply: Reply, request: Result<Request<'_>, NotTaken>) {
+        match (request, &mut self.served) {
+            (Err(why), _) => reply.not_taken(why),
+            (Ok(request), Some(served)) => served.request(reply, request),
+            // Only a worker can have asked it.
+            (Ok(_), None) => reply.not_taken(NotTaken::SayHelloFirst),
+        }
+        self.settle();
+    }
+
     fn hello(&mut self, reply: Reply, payload: &[u8]) {
+        if let Some(agreement) = self.agreement.take_if(|agreement| agreement.is_unproven()) {
+            return self.prove(agreement, reply, payload);
+        }
         let hello = match Hello::read(payload) {
             Ok(hello) => hello,
             Err(malformed) => return reply.fail(malformed),
@@ -119,6 +141,7 @@ impl WorkerSession {
             cluster: &node.cluster.name,
             version: node.settings.version,
             accept_patch_versions: node.settings.link.accept_patch_versions,
+            allowed: node.settings.link.allows_node(&hello.node),
         };
         if let Err(error) = hello::check(&hello, &rules) {
             self.master.registry.refused(&hello.node, &error.to_string());
@@ -133,18 +156,26 @@ impl WorkerSession {
                 node.settings.version
             );
         }
+        let agreement = match Agreement::new(&self.master, hello.clone(), payload) {
+            Ok(agreement) => agreement,
+            Err(error) => return self.master.refuse(reply, Rejection::Internal, &error),
+        };
+        let (answer, is_waiting) = (agreement.answer(), agreement.is_waiting());
+        self.agreement = Some(agreement);
+        if is_waiting {
+            return reply.ok(answer);
+        }
         let worker = self.master.worker(hello, self.address.ip(), reply.connection());
         let (master, joined, place) = (self.master.clone(), self.joined.clone(), self.place.take());
-        Join { master, reply, joined, place }.run(worker);
+        Join { master, reply, joined, place, answer }.run(worker);
     }
 
     /// From the first request on that is not hello, the master may ask the worker.
-    fn settle(&self) {
+    pub(super) fn settle(&self) {
         if let Some(Served { worker, .. }) = &self.served
-            && worker.settle()
+            && self.agreement.is_none()
         {
-            self.master.local_agent_groups.wake();
-            worker.push(self.master.local_integrity.generation());
+            self.master.settle(worker);
         }
     }
 }

@@ -19,15 +19,19 @@ pub enum Rejection {
     Version,
     /// As many workers as are allowed.
     Full,
-    /// A classic link where only native ones are allowed, or an agreement that failed.
-    Native,
+    /// No session where only that is accepted, an agreement that failed, or a session that was not proved.
+    Session,
+    /// Its address is in none of the networks that are allowed.
+    Network,
+    /// Its name is none of those that are allowed.
+    NotAllowed,
     /// The master could not make it a place for its files, or failed otherwise.
     Internal,
 }
 
 impl Rejection {
     /// In the order in which they are told.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Strangers,
         Self::System,
         Self::NoHello,
@@ -36,7 +40,9 @@ impl Rejection {
         Self::ClusterName,
         Self::Version,
         Self::Full,
-        Self::Native,
+        Self::Session,
+        Self::Network,
+        Self::NotAllowed,
         Self::Internal,
     ];
 
@@ -51,7 +57,9 @@ impl Rejection {
             Self::ClusterName => "cluster_name",
             Self::Version => "version",
             Self::Full => "full",
-            Self::Native => "native",
+            Self::Session => "session",
+            Self::Network => "network_not_allowed",
+            Self::NotAllowed => "node_not_allowed",
             Self::Internal => "internal",
         }
     }
@@ -60,6 +68,7 @@ impl Rejection {
     pub const fn of_hello(code: u32) -> Self {
         match code {
             3060 => Self::NodeName,
+            3018 => Self::NotAllowed,
             3028 | 3029 => Self::NameTaken,
             3030 => Self::ClusterName,
             3031 => Self::Version,

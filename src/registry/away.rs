@@ -33,6 +33,9 @@ pub struct Away {
     /// The fingerprint of the key that its last connection had: the key itself is not to outlive its removal here.
     #[serde(default)]
     pub key: Option<String>,
+    /// Whether it has had a session with this master: it is not accepted without one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub session: bool,
     /// How its last connection ended; none while there is one, and of one that the end of this master has ended.
     #[serde(default)]
     pub left: Option<Left>,
@@ -73,7 +76,8 @@ impl Away {
         let key = worker.connection.cipher().map(|cipher| cipher.fingerprint().to_owned());
         let hello = worker.hello.clone();
         let ip = worker.address.to_string();
-        Self { name: hello.node, node_type: hello.node_type, version: hello.version, ip, key, left: None }
+        let session = worker.had_session();
+        Self { name: hello.node, node_type: hello.node_type, version: hello.version, ip, key, session, left: None }
     }
 
     /// As it may have been written by anybody: with no text longer than this daemon would write.
@@ -111,6 +115,16 @@ impl Away {
     }
 }
 
+/// Which one is forgotten if there are too many, of a list whose first ones are away for longest: of those that have had a
+/// session the name would be free for whoever has recorded an older connection.
+pub fn least_missed<'a>(away: impl IntoIterator<Item = &'a Away>) -> usize {
+    away.into_iter().position(|away| !away.session).unwrap_or(0)
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 fn short(text: &str, most: usize) -> String {
     text[..text.floor_char_boundary(most)].to_owned()
 }
@@ -121,7 +135,18 @@ mod tests {
 
     fn away(left: Option<Left>) -> Away {
         let [name, node_type, version, ip] = ["w1", "worker", "4.14.7", "::1"].map(str::to_owned);
-        Away { name, node_type, version, ip, key: None, left }
+        Away { name, node_type, version, ip, key: None, session: false, left }
+    }
+
+    #[test]
+    fn who_has_had_a_session_is_forgotten_last() {
+        let [old, young] = [away(None), away(None)];
+        let proven = Away { session: true, ..away(None) };
+        assert_eq!(least_missed([&proven, &old, &young]), 1);
+        assert_eq!(least_missed([&proven, &proven]), 0);
+        let written = serde_json::to_string(&old).unwrap();
+        assert!(!written.contains("session"), "as an earlier release has it: {written}");
+        assert!(!serde_json::from_str::<Away>(&written).unwrap().session);
     }
 
     /// Of case 2.1.

@@ -91,12 +91,13 @@ impl Registry {
         // The end of this master is not theirs: whoever does not come back is away since it has started again.
         let left = (!node.shutdown.ordered()).then(|| Left::new(node.clock.wall(), reason));
         let Some(forgotten) = self.remove(worker, left) else { return false };
-        if let Some(Away { name, left, .. }) = forgotten {
+        if let Some(Away { name, left, session, .. }) = forgotten {
+            let without = if session { " It is accepted without a session again." } else { "" };
             let since = left.map_or_else(|| "a while".to_owned(), |left| utc(left.since));
             warn!(
                 scope("Master", "Nodes"),
                 "{name}, away since {since}, is forgotten: more workers are away than are remembered (docs/limits.md). Forget \
-                 those that are gone for good, with 'cluster_control --forget NODE'."
+                 those that are gone for good, with 'cluster_control --forget NODE'.{without}"
             );
         }
         true

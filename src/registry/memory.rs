@@ -3,15 +3,15 @@
 //! ```text
 //! {"nodes": [
 //! {"name":"w1","type":"worker","version":"4.14.7","ip":"10.0.0.1","key":"0123abcd","left":null},
-//! {"name":"w2","type":"worker","version":"4.14.7","ip":"10.0.0.2","key":"0123abcd",
+//! {"name":"w2","type":"worker","version":"4.14.7","ip":"10.0.0.2","key":"0123abcd","session":true,
 //!  "left":{"since":"2026-11-29T15:00:12.000000Z","reason":"no keep-alive came in time"}}
 //! ]}
 //! ```
 //! Each in one line. Thread `nodes` writes it when what it says has changed, and rests after that: whoever has the key and
-//! comes and goes all the time is not to wear the disk out. The file serves people only: if it cannot be written, or is
-//! damaged, the cluster goes on, and the log tells what to do.
+//! comes and goes all the time is not to wear the disk out. If it cannot be written, or is damaged, the cluster goes on, and
+//! the log tells what to do: what is lost are nodes that people miss, and that some have had a session (`spec/native.md` 4).
 
-use std::{fs, io, io::Read, path::PathBuf, time::Duration};
+use std::{io, time::Duration};
 
 use crossbeam_channel::select;
 use log::Level;
@@ -19,13 +19,13 @@ use serde::Deserialize;
 
 use super::{
     Registry,
-    away::{Away, Left},
+    away::{Away, Left, least_missed},
 };
 use crate::{
     limits::AWAY,
     logging::{Repeats, Scope, error, log, scope},
     node::Node,
-    system::{clock::Clock, disk::Disk, replacement::Replacement},
+    system::{clock::Clock, state_file::StateFile},
     verdict::natural,
 };
 
@@ -39,10 +39,7 @@ const RETRY: Duration = Duration::from_secs(30);
 const LONGEST: u64 = 4 * 1024 * 1024;
 
 /// The file.
-pub struct Memory {
-    path: PathBuf,
-    disk: Disk,
-}
+pub struct Memory(StateFile);
 
 #[derive(Deserialize)]
 struct File {
@@ -52,7 +49,7 @@ struct File {
 impl Memory {
     /// That of a node; nothing is opened yet.
     pub fn new(node: &Node) -> Self {
-        Self { path: node.home.known_nodes(), disk: Disk::new() }
+        Self(StateFile::new(node.home.known_nodes(), LONGEST))
     }
 
     /// What an earlier run has known, the longest gone first; `own` is the name of this master. A file that cannot be read
@@ -76,38 +73,32 @@ impl Memory {
             known.push(away);
         }
         known.sort_by_key(since);
-        known.split_off(known.len().saturating_sub(AWAY))
+        while known.len() > AWAY {
+            known.remove(least_missed(&known));
+        }
+        known
     }
 
     fn read(&self) -> io::Result<Vec<Away>> {
-        let mut bytes = Vec::new();
-        match fs::File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            opened => opened?.take(LONGEST + 1).read_to_end(&mut bytes)?,
-        };
-        if bytes.len() as u64 > LONGEST {
-            return Err(io::Error::other("it is too long"));
-        }
+        let Some(bytes) = self.0.read()? else { return Ok(Vec::new()) };
         serde_json::from_slice(&bytes).map(|File { nodes }| nodes).map_err(io::Error::from)
     }
 
     fn set_aside(&self, why: &io::Error) {
-        let (path, aside) = (self.path.display(), self.path.with_extension("json.damaged"));
-        let done = match fs::rename(&self.path, &aside) {
-            Ok(()) => format!("It was set aside as {}", aside.display()),
-            Err(error) => format!("It could not be set aside either ({error}), and is replaced"),
-        };
+        let done = self.0.set_aside();
         error!(
             log_scope(),
-            "{path}, by which this master knows the workers that are away, cannot be read: {why}. {done}. Every worker that \
-             connects is known again; look into that file for those that do not."
+            "{}, by which this master knows the workers that are away, cannot be read: {why}. {done}. Every worker that connects is \
+             known again; look into that file for those that do not. A worker that has had a session is accepted without one \
+             until it has one again.",
+            self.0.path().display()
         );
     }
 
     /// The thread `nodes`: writes the file when it has changed, until the node stops.
     pub fn run(&self, node: &Node, registry: &Registry) {
         let told = Repeats::default();
-        let mut written = fs::read(&self.path).unwrap_or_default();
+        let mut written = self.0.read().ok().flatten().unwrap_or_default();
         loop {
             let goes_on = match self.write(&mut written, registry) {
                 Ok(false) => has_changed(node, registry),
@@ -133,8 +124,7 @@ impl Memory {
         if *written == content || written.is_empty() && content == NOBODY {
             return Ok(false);
         }
-        let pieces = content.chunks(64 * 1024);
-        Replacement::new(&self.disk, &self.path, true, pieces).and_then(Replacement::commit)?;
+        self.0.write(&content)?;
         *written = content;
         Ok(true)
     }
@@ -145,7 +135,7 @@ impl Memory {
             level,
             "{} cannot be written: {error}. When this master starts again, it will not know all workers that are away now. \
              Let the user of this daemon write to that directory, and let there be room.",
-            self.path.display()
+            self.0.path().display()
         );
     }
 }
@@ -184,7 +174,7 @@ fn text(mut nodes: Vec<Away>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{fs, time::SystemTime};
 
     use super::*;
     use crate::config::Home;
@@ -192,13 +182,21 @@ mod tests {
     fn memory(home: &tempfile::TempDir) -> Memory {
         let home = Home::new(home.path());
         fs::create_dir_all(home.cluster_state_dir()).unwrap();
-        Memory { path: home.known_nodes(), disk: Disk::new() }
+        Memory(StateFile::new(home.known_nodes(), LONGEST))
     }
 
     fn away(name: &str, since: Option<u64>) -> Away {
         let left = |seconds| Left::new(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds), "why");
         let [node_type, version, ip] = ["worker", "4.14.7", "::1"].map(str::to_owned);
-        Away { name: name.to_owned(), node_type, version, ip, key: Some("0123abcd".into()), left: since.map(left) }
+        Away {
+            name: name.to_owned(),
+            node_type,
+            version,
+            ip,
+            key: Some("0123abcd".into()),
+            session: false,
+            left: since.map(left),
+        }
     }
 
     /// Case 2.1: over a restart, too. What was connected then is away until it comes back.
@@ -209,7 +207,7 @@ mod tests {
         let clock = Clock::real();
         assert!(memory.load("m", &clock).is_empty(), "there is no file");
         let nodes = vec![away("w10", Some(70)), away("w2", None), away("w1", Some(80)), away("m", Some(60))];
-        fs::write(&memory.path, text(nodes)).unwrap();
+        fs::write(memory.0.path(), text(nodes)).unwrap();
         let known = memory.load("m", &clock);
         let names: Vec<&str> = known.iter().map(|away| away.name.as_str()).collect();
         assert_eq!(names, ["w10", "w1", "w2"], "the longest gone first, and not this master itself");
@@ -225,16 +223,16 @@ mod tests {
     fn a_damaged_file_is_set_aside_and_one_without_end_is_not_read() {
         let home = tempfile::tempdir().unwrap();
         let memory = memory(&home);
-        let aside = memory.path.with_extension("json.damaged");
+        let aside = memory.0.path().with_extension("json.damaged");
         let valid = String::from_utf8(text(vec![away("w1", Some(1))])).unwrap();
         let long = valid.clone() + &" ".repeat(LONGEST as usize);
         for damaged in ["", "{", "[]", "{\"nodes\": [{\"name\": 3}]}", &valid[..valid.len() / 2], &long] {
-            fs::write(&memory.path, damaged).unwrap();
+            fs::write(memory.0.path(), damaged).unwrap();
             assert!(memory.load("m", &Clock::real()).is_empty());
-            assert!(!memory.path.exists());
+            assert!(!memory.0.path().exists());
             assert_eq!(fs::read_to_string(&aside).unwrap(), damaged);
         }
-        fs::write(&memory.path, valid).unwrap();
+        fs::write(memory.0.path(), valid).unwrap();
         assert_eq!(memory.load("m", &Clock::real()).len(), 1);
     }
 
@@ -243,8 +241,13 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let memory = memory(&home);
         let nodes = (0..3 * AWAY as u64).map(|number| away(&format!("w{number}"), Some(number)));
-        fs::write(&memory.path, text(nodes.chain([away("w0", Some(7))]).collect())).unwrap();
+        fs::write(memory.0.path(), text(nodes.chain([away("w0", Some(7))]).collect())).unwrap();
         let known = memory.load("m", &Clock::real());
         assert_eq!((known.len(), &*known[AWAY - 1].name), (AWAY, &*format!("w{}", 3 * AWAY - 1)));
+        let mut nodes = vec![Away { session: true, ..away("old", Some(1)) }];
+        nodes.extend((0..AWAY as u64).map(|number| away(&format!("w{number}"), Some(2 + number))));
+        fs::write(memory.0.path(), text(nodes)).unwrap();
+        let known = memory.load("m", &Clock::real());
+        assert_eq!((known.len(), &*known[0].name, &*known[1].name), (AWAY, "old", "w1"), "its session counts");
     }
 }

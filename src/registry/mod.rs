@@ -13,7 +13,7 @@ use parking_lot::RwLock;
 
 use crate::{limits::AWAY, system::wakeup::Wakeup};
 pub use away::Away;
-use away::Left;
+use away::{Left, least_missed};
 pub use known::Known;
 pub use memory::Memory;
 pub use worker::ConnectedWorker;
@@ -59,6 +59,22 @@ impl Registry {
         self.changed.channel()
     }
 
+    /// Whether a worker of this name has had a session, and is not to be accepted without one.
+    pub fn had_session(&self, name: &str) -> bool {
+        let workers = self.workers.read();
+        let connected = workers.connected.iter().any(|worker| worker.hello.node == name && worker.had_session());
+        connected || workers.away.iter().any(|away| away.name == name && away.session)
+    }
+
+    /// Remembers that `worker` has had a session; whether that is news of its name.
+    pub fn remember_session(&self, worker: &ConnectedWorker) -> bool {
+        let is_news = worker.remember_session();
+        if is_news {
+            self.changed.wake();
+        }
+        is_news
+    }
+
     /// Registers `worker`.
     ///
     /// # Errors
@@ -72,7 +88,12 @@ impl Registry {
         if workers.connected.len() >= limit {
             return Err(NotRegistered::Full);
         }
-        workers.away.retain(|away| away.name != *name);
+        if let Some(at) = workers.away.iter().position(|away| away.name == *name) {
+            let before = workers.away.remove(at);
+            if before.is_some_and(|away| away.session) {
+                worker.remember_session();
+            }
+        }
         workers.connected.push(worker.clone());
         drop(workers);
         self.changed.wake();
@@ -89,7 +110,8 @@ impl Registry {
         if workers.connected.len() == before {
             return None;
         }
-        let forgotten = if workers.away.len() >= AWAY { workers.away.pop_front() } else { None };
+        let surplus = (workers.away.len() >= AWAY).then(|| least_missed(&workers.away));
+        let forgotten = surplus.and_then(|at| workers.away.remove(at));
         workers.away.push_back(away);
         drop(workers);
         self.changed.wake();

@@ -47,6 +47,10 @@ pub struct ConnectedWorker {
     /// What it asks of the programs of this node.
     pub send_sync: Arc<SendSync>,
     features: Mutex<Features>,
+    /// Whether one of its connections has been a session.
+    had_session: AtomicBool,
+    /// Whether this one is, and has been proved to be.
+    proven: AtomicBool,
     settled: AtomicBool,
     last_keep_alive: Mutex<(Instant, SystemTime)>,
 }
@@ -78,6 +82,8 @@ impl ConnectedWorker {
             agent_groups,
             send_sync,
             features,
+            had_session: AtomicBool::new(false),
+            proven: AtomicBool::new(false),
             settled,
             last_keep_alive,
         })
@@ -96,6 +102,27 @@ impl ConnectedWorker {
     /// Sets what both ends have agreed on.
     pub fn agree(&self, features: Features) {
         *self.features.lock() = features;
+    }
+
+    /// It has proved by the first frame of a session that it has the key now.
+    pub fn prove(&self) {
+        self.proven.store(true, Ordering::Release);
+    }
+
+    /// Whether it has agreed on a session and not proved yet that it can speak it: it may be somebody who plays back what
+    /// it said once.
+    pub fn is_unproven(&self) -> bool {
+        self.features().session && !self.proven.load(Ordering::Acquire)
+    }
+
+    /// This connection, or an earlier one, has been a session; whether that is news.
+    pub fn remember_session(&self) -> bool {
+        !self.had_session.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether this connection, or an earlier one, has been a session.
+    pub fn had_session(&self) -> bool {
+        self.had_session.load(Ordering::Acquire)
     }
 
     /// Both ends know by now what they speak; whether they did not before. Until then the master asks nothing of its own

@@ -15,6 +15,8 @@ pub struct Rules<'a> {
     pub version: Version,
     /// Whether another patch of the same minor version may join.
     pub accept_patch_versions: bool,
+    /// Whether the name is one of those that may join.
+    pub allowed: bool,
 }
 
 /// Checks a hello in the order of the stock daemon. Whether a worker of that name is connected already is asked by the
@@ -26,6 +28,15 @@ pub fn check(hello: &Hello, rules: &Rules<'_>) -> Result<(), ErrorObject> {
     let version = hello.version.parse::<Version>();
     if !is_node_name(&hello.node, version.unwrap_or(rules.version)) {
         return Err(ErrorObject::cluster(3060, hello.node.clone()));
+    }
+    if !rules.allowed {
+        return Err(ErrorObject::cluster(
+            3018,
+            format!(
+                "{} is not in link.allow_nodes of the master's etc/cluster.json; add it there, if it may join",
+                hello.node
+            ),
+        ));
     }
     if hello.node == rules.master {
         return Err(ErrorObject::cluster(3029, format!("{}; give each node a <node_name> of its own", hello.node)));
@@ -66,7 +77,8 @@ mod tests {
     fn code(node: &str, cluster: &str, version: &str, accept_patch_versions: bool) -> Option<u32> {
         let hello =
             Hello { node: node.into(), cluster: cluster.into(), node_type: "worker".into(), version: version.into() };
-        let rules = Rules { master: "m", cluster: "wazuh", version: "4.14.7".parse().unwrap(), accept_patch_versions };
+        let version = "4.14.7".parse().unwrap();
+        let rules = Rules { master: "m", cluster: "wazuh", version, accept_patch_versions, allowed: node != "w9" };
         check(&hello, &rules).err().map(|error| error.code)
     }
 
@@ -79,6 +91,7 @@ mod tests {
         assert_eq!(code("w.1", "wazuh", "new", true), Some(3060));
         assert_eq!(code("", "wazuh", "4.14.7", false), Some(3060));
         assert_eq!(code("m", "wazuh", "4.14.7", false), Some(3029));
+        assert_eq!(code("w9", "other", "4.14.6", false), Some(3018), "it learns no more than that");
         assert_eq!(code("w1", "other", "4.14.7", false), Some(3030));
         assert_eq!(code("w1", "wazuh", "4.14.6", false), Some(3031));
         assert_eq!(code("w1", "wazuh", "4.14.6", true), None);

@@ -4,13 +4,15 @@
 //! worker: hello …                     master: ok  Client w1 added native/1 <nonce>
 //! worker: native {nonce, features}    master: ok  {features taken}
 //! ```
-//! A stock node never reads the suffix and never sends `native`: the link stays classic.
+//! A stock node never reads the suffix and never sends `native`: the link stays classic. If both take the feature
+//! `session`, all that follows is sealed under keys of this connection, into which all of the above goes.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     config::settings::{Link, Native},
+    crypto::{End, Fernet, Nonce, Session, Terms, Transcript},
     files::ChecksumKind,
     system::{json, random},
 };
@@ -39,8 +41,11 @@ const OUTLINE: &str = "outline";
 /// The master tells which groups there are.
 const GROUPS: &str = "groups";
 
-/// Nonces are 16 random bytes; this is the length of their text.
-const NONCE: usize = 22;
+/// All that follows the agreement is sealed.
+const SESSION: &str = "session";
+
+/// The longest name of a master, in bytes: that of a word of hello.
+const NAME: usize = 255;
 
 /// What both ends of a link use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +66,8 @@ pub struct Features {
     pub outline: bool,
     /// Whether the master tells which groups there are.
     pub groups: bool,
+    /// Whether all that follows the agreement is sealed.
+    pub session: bool,
 }
 
 impl Features {
@@ -95,6 +102,7 @@ impl Features {
             applied: has(APPLIED),
             outline: has(OUTLINE),
             groups: has(GROUPS),
+            session: has(SESSION),
         }
     }
 
@@ -108,20 +116,24 @@ impl Features {
             (APPLIED, self.applied),
             (OUTLINE, self.outline),
             (GROUPS, self.groups),
+            (SESSION, self.session),
         ];
         all.into_iter().filter(|(_, taken)| *taken).map(|(name, _)| name.to_owned()).collect()
     }
 }
 
 #[derive(Serialize, Deserialize)]
-struct Offer {
+struct OfferText {
     nonce: String,
     features: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Taken {
+struct TakenText {
     features: Vec<String>,
+    /// The name of the master, if there is to be a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    master: Option<String>,
 }
 
 /// Why an agreement failed; the other node is at fault, and the link stays classic or is closed.
@@ -136,93 +148,242 @@ pub enum Disagreement {
     /// The master took what was not offered.
     #[error("the other node took the feature '{0}', which was not offered")]
     NotOffered(String),
+    /// The master took a session and did not say who it is.
+    #[error("the other node took the feature 'session' and did not tell its name")]
+    NoName,
+    /// This machine gives none.
+    #[error("the system gives no random bytes: {0}")]
+    NoRandomness(String),
 }
 
-/// A new nonce as text.
-///
-/// # Errors
-/// When the system has no randomness.
-pub fn nonce() -> std::io::Result<String> {
-    random::bytes::<16>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
+/// The names that go into the keys of a session, but for that of the master.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    /// Of the cluster.
+    pub cluster: &'a str,
+    /// Of the worker.
+    pub worker: &'a str,
 }
 
-/// Master: what the answer to hello ends with.
-pub fn invitation(nonce: &str) -> String {
-    format!(" native/1 {nonce}")
+/// Master: the answer to a hello, by which the worker is invited to agree.
+pub struct Invitation {
+    nonce: Nonce,
+    text: String,
+    transcript: Transcript,
 }
 
-/// Worker: whether the answer to hello invites to an agreement.
-///
-/// # Errors
-/// When it does with a nonce that is none.
-pub fn invited(answer: &[u8]) -> Result<bool, Disagreement> {
-    let text = String::from_utf8_lossy(answer);
-    match text.split_once(" native/1 ") {
-        None => Ok(false),
-        Some((_, nonce)) if is_nonce(nonce) => Ok(true),
-        Some(_) => Err(Disagreement::Nonce),
+/// Worker: what it offers to a master that has invited it.
+pub struct Offer {
+    nonce: Nonce,
+    master_nonce: Nonce,
+    text: String,
+    transcript: Transcript,
+}
+
+/// What both ends have agreed on.
+pub struct Agreed {
+    /// What they use.
+    pub features: Features,
+    /// The keys, if there is a session, and the name of the master.
+    pub session: Option<(Session, String)>,
+}
+
+impl Invitation {
+    /// With a new nonce, behind the `text` that a stock node answers to this hello.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new(hello: &[u8], text: &str) -> std::io::Result<Self> {
+        let nonce = random::bytes()?;
+        let text = format!("{text} native/1 {}", URL_SAFE_NO_PAD.encode(nonce));
+        let transcript = Transcript::default().and(hello).and(text.as_bytes());
+        Ok(Self { nonce, text, transcript })
+    }
+
+    /// The payload of the answer.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What is taken of a worker's offer, and the payload of the answer. `allowed` are the features of this node, `cipher`
+    /// that of the link and `master` the name of this master.
+    ///
+    /// # Errors
+    /// When the offer is not one.
+    pub fn answer(
+        &self,
+        offer: &[u8],
+        allowed: &[String],
+        cipher: Option<&Fernet>,
+        names: Names<'_>,
+        master: &str,
+    ) -> Result<(Agreed, String), Disagreement> {
+        let OfferText { nonce, features } = read(offer)?;
+        let worker_nonce = nonce_of(&nonce)?;
+        let mut features = Features::take(&features, allowed);
+        features.session &= cipher.is_some();
+        let named = features.session.then(|| master.to_owned());
+        let text = json::text(&TakenText { features: features.names(), master: named });
+        let transcript = self.transcript.clone().and(offer).and(text.as_bytes());
+        let terms = terms(self.nonce, worker_nonce, names, master, transcript);
+        let session = cipher.filter(|_| features.session).map(|cipher| Session::new(cipher, terms, End::Master));
+        Ok((Agreed { features, session: session.map(|session| (session, master.to_owned())) }, text))
     }
 }
 
-/// Worker: the payload of `native`.
-pub fn offer(nonce: String, allowed: &[String]) -> String {
-    json::text(&Offer { nonce, features: allowed.to_vec() })
-}
-
-/// Master: the features taken from a worker's offer, and the payload of the answer.
-///
-/// # Errors
-/// When the offer is not one.
-pub fn answer(offer: &[u8], allowed: &[String]) -> Result<(Features, String), Disagreement> {
-    let offer: Offer = serde_json::from_slice(offer).map_err(|error| Disagreement::Json(error.to_string()))?;
-    if !is_nonce(&offer.nonce) {
-        return Err(Disagreement::Nonce);
+impl Offer {
+    /// For a master that has answered this hello so; none if that is no invitation.
+    ///
+    /// # Errors
+    /// When it is one with a nonce that is none, or the system has no randomness.
+    pub fn new(hello: &[u8], answer: &[u8], allowed: &[String]) -> Result<Option<Self>, Disagreement> {
+        let welcome = String::from_utf8_lossy(answer);
+        let Some((_, nonce)) = welcome.split_once(" native/1 ") else { return Ok(None) };
+        let master_nonce = nonce_of(nonce)?;
+        let nonce: Nonce = random::bytes().map_err(|error| Disagreement::NoRandomness(error.to_string()))?;
+        let text = json::text(&OfferText { nonce: URL_SAFE_NO_PAD.encode(nonce), features: allowed.to_vec() });
+        let transcript = Transcript::default().and(hello).and(answer).and(text.as_bytes());
+        Ok(Some(Self { nonce, master_nonce, text, transcript }))
     }
-    let features = Features::take(&offer.features, allowed);
-    Ok((features, json::text(&Taken { features: features.names() })))
-}
 
-/// Worker: the features that the master took.
-///
-/// # Errors
-/// When the answer is not one, or takes what was not offered.
-pub fn taken(answer: &[u8], allowed: &[String]) -> Result<Features, Disagreement> {
-    let taken: Taken = serde_json::from_slice(answer).map_err(|error| Disagreement::Json(error.to_string()))?;
-    match taken.features.iter().find(|feature| !allowed.contains(feature)) {
-        Some(feature) => Err(Disagreement::NotOffered(feature.clone())),
-        None => Ok(Features::take(&taken.features, allowed)),
+    /// The payload of `native`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What the master took, by its answer.
+    ///
+    /// # Errors
+    /// When the answer is not one, or takes what was not offered.
+    pub fn taken(
+        self,
+        answer: &[u8],
+        allowed: &[String],
+        cipher: Option<&Fernet>,
+        names: Names<'_>,
+    ) -> Result<Agreed, Disagreement> {
+        let TakenText { features: taken, master } = read(answer)?;
+        if let Some(feature) = taken.iter().find(|feature| !allowed.contains(feature)) {
+            return Err(Disagreement::NotOffered(feature.clone()));
+        }
+        let features = Features::take(&taken, allowed);
+        let Some(cipher) = cipher.filter(|_| features.session) else { return Ok(Agreed { features, session: None }) };
+        let master = master.filter(|name| !name.is_empty() && name.len() <= NAME).ok_or(Disagreement::NoName)?;
+        let terms = terms(self.master_nonce, self.nonce, names, &master, self.transcript.and(answer));
+        let session = Session::new(cipher, terms, End::Worker);
+        Ok(Agreed { features, session: Some((session, master)) })
     }
 }
 
-fn is_nonce(text: &str) -> bool {
-    text.len() == NONCE && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 16)
+fn terms<'a>(
+    master_nonce: Nonce,
+    worker_nonce: Nonce,
+    names: Names<'a>,
+    master: &'a str,
+    transcript: Transcript,
+) -> Terms<'a> {
+    Terms { master_nonce, worker_nonce, cluster: names.cluster, master, worker: names.worker, transcript }
+}
+
+fn read<T: for<'a> Deserialize<'a>>(text: &[u8]) -> Result<T, Disagreement> {
+    serde_json::from_slice(text).map_err(|error| Disagreement::Json(error.to_string()))
+}
+
+fn nonce_of(text: &str) -> Result<Nonce, Disagreement> {
+    let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Disagreement::Nonce)?;
+    bytes.try_into().map_err(|_| Disagreement::Nonce)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NAMES: Names<'static> = Names { cluster: "wazuh", worker: "w1" };
+    const HELLO: &[u8] = b"w1 wazuh worker 4.14.7";
+
+    fn cipher() -> Fernet {
+        Fernet::new(&[9; 32])
+    }
+
+    fn texts(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn invitation() -> Invitation {
+        Invitation::new(HELLO, "Client w1 added").unwrap()
+    }
+
+    fn answer(offer: &str, allowed: &[String]) -> Result<(Agreed, String), Disagreement> {
+        invitation().answer(offer.as_bytes(), allowed, Some(&cipher()), NAMES, "m")
+    }
+
+    fn offer(allowed: &[String]) -> Offer {
+        Offer::new(HELLO, invitation().text().as_bytes(), allowed).unwrap().unwrap()
+    }
+
     #[test]
     fn two_of_our_nodes_agree() {
-        let all = [CHECKSUM_MD5_BLAKE2B, CHECKSUM_MD5].map(str::to_owned);
-        let welcome = format!("Client w1 added{}", invitation(&nonce().unwrap()));
-        assert_eq!(invited(welcome.as_bytes()), Ok(true));
-        let offered = offer(nonce().unwrap(), &all);
-        let (features, payload) = answer(offered.as_bytes(), &all).unwrap();
-        assert_eq!(features.checksum(), ChecksumKind::Md5Blake2b);
-        let weaker = answer(offered.as_bytes(), &all[1..]).unwrap().0;
-        assert_eq!(weaker.checksum(), ChecksumKind::Md5, "all that both take");
-        assert_eq!(taken(payload.as_bytes(), &all), Ok(features));
-        assert_eq!(answer(offered.as_bytes(), &[]).unwrap().0, Features::default(), "switched off on the master");
+        let all = texts(&[CHECKSUM_MD5_BLAKE2B, CHECKSUM_MD5]);
+        let offered = offer(&all);
+        let (agreed, payload) = answer(offered.text(), &all).unwrap();
+        assert_eq!(agreed.features.checksum(), ChecksumKind::Md5Blake2b);
+        assert!(agreed.session.is_none() && !payload.contains("master"), "as an earlier release has it: {payload}");
+        let weaker = answer(offered.text(), &all[1..]).unwrap().0;
+        assert_eq!(weaker.features.checksum(), ChecksumKind::Md5, "all that both take");
+        let none = answer(offered.text(), &[]).unwrap().0;
+        assert_eq!(none.features, Features::default(), "switched off on the master");
+        let taken = offered.taken(payload.as_bytes(), &all, Some(&cipher()), NAMES).unwrap();
+        assert_eq!(taken.features, agreed.features);
+    }
+
+    /// Of both ends, when `change` has its way with what is on the wire: hello, its answer, the offer, its answer.
+    fn sessions(change: impl Fn(usize, &[u8]) -> Vec<u8>) -> [Session; 2] {
+        let all = texts(&[DIGEST, SESSION]);
+        let invitation = Invitation::new(&change(0, HELLO), "Client w1 added").unwrap();
+        let offer = Offer::new(HELLO, &change(1, invitation.text().as_bytes()), &all).unwrap().unwrap();
+        let on_the_wire = change(2, offer.text().as_bytes());
+        let (agreed, text) = invitation.answer(&on_the_wire, &all, Some(&cipher()), NAMES, "m").unwrap();
+        let taken = offer.taken(&change(3, text.as_bytes()), &all, Some(&cipher()), NAMES).unwrap();
+        [agreed, taken].map(|agreed| agreed.session.unwrap().0)
+    }
+
+    fn speak_alike([mut master, mut worker]: [Session; 2]) -> bool {
+        let mut sealed = Vec::new();
+        worker.sealer.seal(b"header", [1; 16], [b"x", b"y"], &mut sealed).unwrap();
+        master.opener.open(b"header", &mut sealed).is_ok()
+    }
+
+    #[test]
+    fn whoever_changes_a_word_of_the_agreement_has_no_session() {
+        assert!(speak_alike(sessions(|_, text| text.to_vec())));
+        for at in 0..4 {
+            // What is still read in the same way, but for its text, and what takes a feature away.
+            let blank = |which: usize, text: &[u8]| {
+                let text = String::from_utf8(text.to_vec()).unwrap();
+                let changed = match at {
+                    0 => text.replace("4.14.7", "4.14.6"),
+                    1 => text.replace("added", "Added"),
+                    _ => text.replace("\"digest\", ", ""),
+                };
+                if which == at { changed } else { text }.into_bytes()
+            };
+            assert!(!speak_alike(sessions(blank)), "{at}");
+        }
     }
 
     #[test]
     fn every_failure_has_its_reason() {
-        assert_eq!(invited(b"Client w1 added"), Ok(false));
-        assert_eq!(invited(b"Client w1 added native/1 short"), Err(Disagreement::Nonce));
-        assert!(matches!(answer(b"{", &[]), Err(Disagreement::Json(_))));
-        assert_eq!(answer(br#"{"nonce": "", "features": []}"#, &[]).unwrap_err(), Disagreement::Nonce);
-        let answer = br#"{"features": ["session"]}"#;
+        let offered = |answer: &[u8]| Offer::new(HELLO, answer, &[]).map(|offer| offer.is_some());
+        assert_eq!(offered(b"Client w1 added"), Ok(false));
+        assert_eq!(offered(b"Client w1 added native/1 short"), Err(Disagreement::Nonce));
+        assert_eq!(offered(b"Client w1 added native/1 AAECAwQFBgcICQoLDA0ODw"), Ok(true));
+        assert!(matches!(answer("{", &[]), Err(Disagreement::Json(_))));
+        assert!(matches!(answer(r#"{"nonce": "", "features": []}"#, &[]), Err(Disagreement::Nonce)));
+        let taken = |answer: &str, allowed: &[String]| {
+            offer(allowed).taken(answer.as_bytes(), allowed, Some(&cipher()), NAMES).map(|agreed| agreed.features)
+        };
+        let answer = r#"{"features": ["session"]}"#;
         assert_eq!(taken(answer, &[]), Err(Disagreement::NotOffered("session".into())));
+        assert_eq!(taken(answer, &texts(&[SESSION])), Err(Disagreement::NoName));
     }
 }

@@ -1,13 +1,12 @@
 //! From bytes to messages (`spec/protocol.md` 2.3, 2.4).
 
-use std::collections::HashMap;
-
 use super::{
     CommandField, MESSAGE_LIMIT,
+    divided::{Divided, Part},
     frame::{self, HEADER},
     longest,
 };
-use crate::limits::{DIVIDED, STRANGER_MESSAGE, Share, UNCOUNTED};
+use crate::limits::{DIVIDED, SESSION_FRAME, STRANGER_MESSAGE, Share, UNCOUNTED};
 
 /// A body grows with what arrives, from this size on, so that a header alone costs no memory.
 const FIRST_STEP: usize = 16 * 1024;
@@ -48,6 +47,10 @@ impl Limits {
     pub const PEER: Self = Self { by_command: true, ..Self::FULL };
     /// For a peer that has not said who it is.
     pub const STRANGER: Self = Self { message: STRANGER_MESSAGE, divided: 1, by_command: true };
+    /// For the frames of a session, whose commands are sealed: what is in them has the other limits.
+    pub const SEALED: Self = Self { message: SESSION_FRAME - HEADER, divided: 0, by_command: false };
+    /// The same, as long as the peer is a stranger.
+    pub const SEALED_STRANGER: Self = Self { message: STRANGER_MESSAGE, ..Self::SEALED };
 }
 
 /// Why a stream cannot be read further; the peer is at fault, and the connection is closed without an answer.
@@ -79,45 +82,24 @@ pub struct Deframer {
     frame: Part,
     /// Whether it was decided that the present frame may be held.
     granted: bool,
-    divided: HashMap<u32, Part>,
-}
-
-/// The body of a frame, or the fragments of a message.
-#[derive(Default)]
-struct Part {
-    body: Vec<u8>,
-    share: Option<Share>,
-    passed_over: bool,
-}
-
-impl Part {
-    fn pass_over(&mut self) {
-        *self = Self { passed_over: true, ..Self::default() };
-    }
-
-    fn append(&mut self, other: Self) {
-        if self.passed_over || other.passed_over {
-            return self.pass_over();
-        }
-        if self.body.is_empty() {
-            self.body = other.body;
-        } else {
-            self.body.extend_from_slice(&other.body);
-        }
-        self.share = Share::sum(self.share.take(), other.share);
-    }
+    divided: Divided,
 }
 
 impl Deframer {
     /// A deframer at the beginning of a stream.
     pub fn new(limits: Limits) -> Self {
-        let (frame, divided) = (Part::default(), HashMap::new());
+        let (frame, divided) = (Part::default(), Divided::default());
         Self { limits, header: [0; HEADER], arrived: 0, frame, granted: false, divided }
     }
 
     /// Replaces the limits, from the next frame on.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    /// Forgets the fragments that it holds.
+    pub fn forget_divided(&mut self) {
+        self.divided = Divided::default();
     }
 
     /// Whether a frame has begun and is not complete.
@@ -164,7 +146,7 @@ impl Deframer {
         if frame.passed_over {
             frame.pass_over();
         }
-        Ok(self.finish_frame(frame))
+        Ok(self.divided.add(self.counter(), self.command(), frame))
     }
 
     /// The bytes of the present frame, if they are counted and nobody has decided yet whether they may be held.
@@ -183,34 +165,10 @@ impl Deframer {
         self.frame.pass_over();
     }
 
-    fn finish_frame(&mut self, mut frame: Part) -> Option<Message> {
-        let (command, counter) = (self.command(), self.counter());
-        if command.more_follows() {
-            self.divided.entry(counter).or_default().append(frame);
-            return None;
-        }
-        if let Some(mut parts) = self.divided.remove(&counter) {
-            parts.append(frame);
-            frame = parts;
-        }
-        let Part { body, share, passed_over } = frame;
-        Some(Message { counter, command, body, share, passed_over })
-    }
-
     fn check_header(&mut self) -> Result<(), FrameError> {
-        let Limits { message: limit, divided, by_command } = self.limits;
-        let held: usize = self.divided.values().map(|part| part.body.len()).sum();
-        let size = self.size() + held;
-        if size > limit {
-            return Err(FrameError::TooLong { size, limit });
-        }
-        let begun = self.divided.get(&self.counter());
-        if self.command().more_follows() && begun.is_none() && self.divided.len() >= divided {
-            return Err(FrameError::TooManyDivided { limit: divided });
-        }
-        let whole = self.size() + begun.map_or(0, |part| part.body.len());
-        let too_long = by_command && whole > transmitted(longest(self.command()));
-        if too_long || begun.is_some_and(|part| part.passed_over) {
+        let (counter, command) = (self.counter(), self.command());
+        let most = transmitted(longest(command));
+        if !self.divided.takes(self.limits, counter, command, self.size(), most)? {
             self.pass_over();
         }
         Ok(())
@@ -289,8 +247,7 @@ mod tests {
         ) {
             let mut deframer = Deframer::new(Limits::FULL);
             let _ = read(&mut deframer, &stream, &pieces);
-            let divided: usize = deframer.divided.values().map(|part| part.body.capacity()).sum();
-            let held = deframer.frame.body.capacity() + divided;
+            let held = deframer.frame.body.capacity() + deframer.divided.capacity();
             prop_assert!(held <= 4 * stream.len() + 2 * FIRST_STEP);
         }
     }

@@ -5,6 +5,8 @@
 //! command = name ‖ ' ' ‖ '-'…   the 12th byte 'd' marks a fragment that is not the last
 //! body    = Fernet token of the payload (between nodes) or the payload itself (control socket)
 //! ```
+//! In a session of two nodes of this daemon, the frames are those of [`sealed`].
+//!
 //! A message is a request or the answer to one; an answer carries the counter of its request. [`Deframer`] turns bytes
 //! into messages, [`frame`] the other way; [`Request`] gives a received payload its type; [`ErrorObject`] is what `err`
 //! answers carry.
@@ -14,11 +16,13 @@
 mod command;
 mod commands;
 mod deframer;
+mod divided;
 mod error;
 #[cfg(test)]
 mod examples;
 pub mod frame;
 mod payload;
+pub mod sealed;
 
 use crate::limits;
 pub use command::CommandField;
@@ -27,6 +31,7 @@ pub use commands::{
     Order, Own, Question, Redirected, Request, Sync, Transfer, longest,
 };
 pub use deframer::{Deframer, FrameError, Limits, Message};
+pub use divided::{Divided, Part};
 pub use error::{Class, ErrorObject};
 pub use payload::{
     Chunk, Ended, Failure, FileEnd, Hello, MalformedRequest, NO_TASK, Payload, Routed, SendFile, StringChunk,

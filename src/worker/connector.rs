@@ -14,24 +14,20 @@ use super::{
     Worker,
     backoff::Backoff,
     dial::{NotReached, dial},
+    greeting::{NotConnected, greet, needs_session},
     session::{Inboxes, MasterSession},
 };
 use crate::{
-    config::settings::Native,
-    connection::{Connection, Known, RequestError, Socket},
+    connection::{Connection, Known, Socket},
     crypto::Fernet,
-    logging::{Repeats, Scope, debug, info, log, scope, warn},
+    logging::{Repeats, Scope, debug, info, log, scope},
     node::Node,
-    session::{
-        hello,
-        native::{self, Features},
-    },
+    session::native::Features,
     system::thread::spawn,
     tasks::{
         agent_groups_send::worker as agent_groups, agent_info::worker as agent_info, integrity::worker as integrity,
         keep_alive,
     },
-    wire::Command,
 };
 
 /// Runs until the node stops.
@@ -105,23 +101,6 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// Why a worker is not connected.
-#[derive(Debug, thiserror::Error)]
-enum NotConnected {
-    #[error("{0}")]
-    NotReached(NotReached),
-    #[error("{0}")]
-    Refused(RequestError),
-    #[error("{0}; the program at {1} is not a master; set <nodes> and <port> to those of the master")]
-    Silent(RequestError, SocketAddr),
-    #[error("{0}; the <key> must be the same on both nodes, and <port> that of the master")]
-    Closed(RequestError),
-    #[error("the agreement on protocol extensions failed: {0} (cluster.json, link.native)")]
-    Native(String),
-    #[error("system error: {0}")]
-    System(#[from] io::Error),
-}
-
 /// One connection under the `<key>` or, while the master closes at hello, under each of the accepted keys in turn: whether
 /// the key was changed here first or there, the two find each other. Gives the reason of its end.
 fn attempts(worker: &Arc<Worker>, host: &str, scope: &Scope) -> Result<String, NotConnected> {
@@ -143,7 +122,9 @@ fn attempt(worker: &Arc<Worker>, host: &str, scope: &Scope, cipher: Fernet) -> R
     let node = &worker.node;
     let (stream, address) = connect(node, host)?;
     stream.set_nodelay(true)?;
-    let options = node.link_options(address.to_string(), vec![cipher], Known::ByKey);
+    // Where a session is needed, a message that the key opens may be an old one.
+    let known = if needs_session(worker) { Known::ByHello } else { Known::ByKey };
+    let options = node.link_options(address.to_string(), vec![cipher], known);
     let (inboxes, lines) = lines();
     let (told, reason) = crossbeam_channel::bounded(1);
     let master = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| {
@@ -151,7 +132,7 @@ fn attempt(worker: &Arc<Worker>, host: &str, scope: &Scope, cipher: Fernet) -> R
     })?;
     // Whatever ends this attempt, the connection ends with it.
     let master = Closing(master);
-    let features = greet(node, &master.0, address, scope)?;
+    let features = greet(worker, &master.0, (host, address), scope)?;
     crate::system::directory::create(&node.home.node_dir(&node.cluster.node_name), 0o770)?;
     info!(scope, "Successfully connected to master.");
     debug!(scope, "The link with {address} carries {:?} checksums.", features.checksum());
@@ -197,43 +178,6 @@ fn connect(node: &Node, host: &str) -> Result<(TcpStream, SocketAddr), NotConnec
         recv(node.shutdown.channel()) -> _ => interrupted(),
     };
     result.map_err(NotConnected::NotReached)
-}
-
-/// Hello and, if both are ours, the agreement on a native link.
-fn greet(node: &Node, master: &Connection, address: SocketAddr, scope: &Scope) -> Result<Features, NotConnected> {
-    let cluster = &node.cluster;
-    let payload = hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), node.settings.version);
-    let answer = master.request(Command::Hello, payload).map_err(|error| match error {
-        RequestError::Closed { .. } => NotConnected::Closed(error),
-        RequestError::Timeout { .. } => NotConnected::Silent(error, address),
-        _ => NotConnected::Refused(error),
-    })?;
-    let link = &node.settings.link;
-    let agreed = match link.native {
-        Native::Never => Ok(None),
-        Native::Auto | Native::Require => agree(master, &answer, &link.features),
-    };
-    match agreed {
-        Ok(Some(features)) => Ok(features),
-        Ok(None) if link.native == Native::Require => {
-            Err(NotConnected::Native("the master supports the standard protocol only".into()))
-        }
-        Ok(None) => Ok(Features::default()),
-        Err(reason) if link.native == Native::Require => Err(NotConnected::Native(reason)),
-        Err(reason) => {
-            warn!(scope, "No protocol extensions with the master, the standard protocol is used: {reason}");
-            Ok(Features::default())
-        }
-    }
-}
-
-fn agree(master: &Connection, answer: &[u8], features: &[String]) -> Result<Option<Features>, String> {
-    if !native::invited(answer).map_err(|error| error.to_string())? {
-        return Ok(None);
-    }
-    let nonce = native::nonce().map_err(|error| error.to_string())?;
-    let taken = master.request(Command::Native, native::offer(nonce, features)).map_err(|error| error.to_string())?;
-    native::taken(&taken, features).map(Some).map_err(|error| error.to_string())
 }
 
 /// The threads' ends of the lines from the session.

@@ -3,12 +3,15 @@
 mod backoff;
 mod connector;
 mod dial;
+mod greeting;
+mod known_master;
 mod parcels;
 mod session;
 mod verdict;
 
 use std::{io, sync::Arc, time::SystemTime};
 
+use known_master::KnownMaster;
 use parking_lot::RwLock;
 
 use crate::{
@@ -35,6 +38,8 @@ pub struct Worker {
     failure: RwLock<Option<String>>,
     /// Since when there is none, if there is none.
     lost: RwLock<SystemTime>,
+    /// The master with which it has had a session.
+    pub known_master: KnownMaster,
     /// Ends the pause before the next attempt to connect.
     hurry: Wakeup,
 }
@@ -46,6 +51,7 @@ impl Worker {
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
         let files = Files::new(scanner, Reload::new(analysis));
         let lost = RwLock::new(node.metrics.started);
+        let known_master = KnownMaster::load(&node);
         Arc::new(Self {
             node,
             services,
@@ -53,6 +59,7 @@ impl Worker {
             master: RwLock::default(),
             failure: RwLock::default(),
             lost,
+            known_master,
             hurry: Wakeup::default(),
         })
     }

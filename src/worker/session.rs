@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::{Worker, parcels::Parcels};
+use super::{Worker, greeting::needs_session, parcels::Parcels};
 use crate::{
     api::BetweenNodes,
     connection::{FileLimits, Handler, IncomingFiles, Reply},
@@ -35,6 +35,7 @@ pub struct MasterSession {
     inboxes: Inboxes,
     told: Sender<String>,
     permitted: Features,
+    needs_session: bool,
     later: Later,
 }
 
@@ -58,7 +59,8 @@ impl MasterSession {
         let scope = scope(&format!("Worker {name}"), "Main");
         let (transfers, parcels) = (Transfers::new(files), Parcels::new(node));
         let (permitted, later) = (Features::permitted(&node.settings.link), Later::new(&node.requests));
-        Self { worker: worker.clone(), scope, transfers, parcels, inboxes, told, permitted, later }
+        let needs_session = needs_session(worker);
+        Self { worker: worker.clone(), scope, transfers, parcels, inboxes, told, permitted, needs_session, later }
     }
 }
 
@@ -66,6 +68,11 @@ impl Handler for MasterSession {
     fn request(&mut self, reply: Reply, message: Message) {
         let Message { command, body, .. } = message;
         debug!(self.scope, "Command received: 'b'{command}''");
+        if self.needs_session && !reply.connection().in_session() {
+            // It may be an old message of the master, which somebody plays back.
+            reply.connection().close(&format!("the master sent '{command}' outside of a session"));
+            return reply.leave();
+        }
         let request = match Request::parse(Asker::Master, command, &body) {
             Ok(request) => request,
             Err(why) => return reply.not_taken(why),

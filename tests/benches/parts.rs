@@ -5,6 +5,7 @@
 
 mod bare;
 mod files;
+mod link;
 mod machine;
 mod program;
 mod table;
@@ -58,6 +59,7 @@ fn run(home: &Path) -> Result<(), Failure> {
     let mut report = Report::new(format!("{} files of {} bytes on {kind}", files::COUNT, files::SIZE));
     cipher(&mut report)?;
     deframer(&mut report)?;
+    link::measure(&mut report, home)?;
     let manifest = scans(&mut report, home);
     manifests(&mut report, &manifest)?;
     archives(&mut report, home, &manifest)?;

@@ -145,7 +145,7 @@ fn links_that_must_be_native_are_not_made_with_classic_nodes() {
     assert_eq!(classic.hello("w1").0, "ok");
     let (answer, text) = classic.ask("syn_i_w_m_p", b"");
     assert_eq!(answer, "err");
-    assert!(text.contains("requires protocol extensions"), "{text}");
+    assert!(text.contains("accepts sessions only"), "{text}");
     assert!(classic.receive().is_none());
 }
 

@@ -19,4 +19,5 @@ mod observation;
 mod push;
 mod redirection;
 mod refused;
+mod session;
 mod support;

@@ -1,16 +1,22 @@
 //! `distributed_api`, `link` and `local`: who may talk to the daemon, and how.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use serde_json::Value;
 use zeroize::Zeroize;
 
-use super::section::Section;
-use crate::config::ClusterKey;
+use super::{Version, section::Section};
+use crate::{
+    config::{ClusterKey, is_node_name},
+    system::network::Network,
+};
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 8] =
-    ["checksum=md5+blake2b", "checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"];
+const FEATURES: [&str; 9] =
+    ["checksum=md5+blake2b", "checksum=md5", "digest", "push", "keys", "applied", "outline", "groups", SESSION];
+
+/// The feature without which `require` has no sense.
+const SESSION: &str = "session";
 
 /// Keys that may be accepted besides `<key>`. A change needs one; each is a way in.
 pub const MOST_KEYS: usize = 4;
@@ -34,6 +40,10 @@ pub struct Link {
     pub features: Vec<String>,
     /// Further keys; see [`Keys`](crate::config::Keys).
     pub accept_keys: Vec<ClusterKey>,
+    /// The workers that a master accepts, by their names; all if it is empty.
+    pub allow_nodes: Vec<String>,
+    /// Where the connections to a master may come from; anywhere if it is empty.
+    pub allow_networks: Vec<Network>,
     /// Whether a master accepts other patch versions of its own minor.
     pub accept_patch_versions: bool,
     /// Connections of one address that have not said `hello`.
@@ -57,7 +67,7 @@ pub enum Native {
     Auto,
     /// Never.
     Never,
-    /// A link that stays classic is closed.
+    /// A link without a session is closed.
     Require,
 }
 
@@ -91,6 +101,8 @@ impl Link {
             native: section.convert("native", "auto, never or require", native).unwrap_or(Native::Never),
             features: section.texts("features", &features, |feature| FEATURES.contains(&feature)),
             accept_keys: keys(&mut section, "accept_keys"),
+            allow_nodes: section.texts("allow_nodes", "a list of node names, or [] for all nodes", is_any_node_name),
+            allow_networks: networks(&mut section, "allow_networks"),
             accept_patch_versions: section.flag("accept_patch_versions"),
             max_unauthenticated_per_address: section.count("max_unauthenticated_per_address", COUNTS),
             max_unauthenticated: section.count("max_unauthenticated", COUNTS),
@@ -99,9 +111,41 @@ impl Link {
             frame_timeout: section.seconds("frame_timeout"),
             reconnect_min: section.seconds("reconnect_min"),
         };
+        if link.native == Native::Require && !link.features.iter().any(|feature| feature == SESSION) {
+            let remedy = "add session to link > features, or write auto";
+            section.fault("native", "is require, which needs the feature session", "require", remedy);
+        }
         section.finish();
         link
     }
+
+    /// Whether a worker of this name may join.
+    pub fn allows_node(&self, name: &str) -> bool {
+        self.allow_nodes.is_empty() || self.allow_nodes.iter().any(|allowed| allowed == name)
+    }
+
+    /// Whether a connection may come from this address.
+    pub fn allows_address(&self, address: IpAddr) -> bool {
+        self.allow_networks.is_empty() || self.allow_networks.iter().any(|network| network.contains(address))
+    }
+}
+
+/// Whether a node of any version may have this name.
+fn is_any_node_name(text: &str) -> bool {
+    is_node_name(text, Version { major: 4, minor: 4, patch: 0 })
+}
+
+/// Takes a list of networks.
+fn networks(section: &mut Section<'_>, name: &str) -> Vec<Network> {
+    let texts = section.texts(name, "a list of networks like 10.0.0.0/8 or fd00::/8, or [] for all", |_| true);
+    let network = |text: &String| match text.parse() {
+        Ok(network) => Some(network),
+        Err(error) => {
+            section.fault(name, "is not acceptable", text, &format!("{error}"));
+            None
+        }
+    };
+    texts.iter().filter_map(network).collect()
 }
 
 /// Takes a list of keys. What is wrong with them is told without them.

@@ -215,8 +215,18 @@ mod tests {
             (settings.link.native, &settings.link.features[..]),
             (
                 Native::Auto,
-                &["checksum=md5+blake2b", "checksum=md5", "digest", "push", "keys", "applied", "outline", "groups"]
-                    .map(str::to_owned)[..]
+                &[
+                    "checksum=md5+blake2b",
+                    "checksum=md5",
+                    "digest",
+                    "push",
+                    "keys",
+                    "applied",
+                    "outline",
+                    "groups",
+                    "session"
+                ]
+                .map(str::to_owned)[..]
             )
         );
         assert_eq!(settings.logging, LogSettings { format: LogFormat::Plain, max_size: 64 << 20 });
@@ -285,7 +295,7 @@ mod tests {
             (
                 r#"{"link": {"features": ["pull"]}}"#,
                 "link > features",
-                "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups",
+                "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups, session",
             ),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
@@ -304,6 +314,27 @@ mod tests {
                 "it is not a list; write a list",
             ),
             (r#"{"link": {"accept_keys": [1]}}"#, "link > accept_keys", "key 1: it is not a string; write a list"),
+            (
+                r#"{"link": {"allow_networks": ["10.1.2.3/8"]}}"#,
+                "link > allow_networks is not acceptable",
+                "found '10.1.2.3/8'; write 10.0.0.0/8, if you mean that network",
+            ),
+            (
+                r#"{"link": {"allow_networks": "::/0"}}"#,
+                "link > allow_networks",
+                "write a list of networks like 10.0.0.0/8",
+            ),
+            (
+                r#"{"link": {"allow_nodes": ["w 1"]}}"#,
+                "link > allow_nodes",
+                "write a list of node names, or [] for all",
+            ),
+            (r#"{"link": {"allow_node": []}}"#, "link > allow_node is not a setting", "did you mean allow_nodes?"),
+            (
+                r#"{"link": {"native": "require", "features": ["digest"]}}"#,
+                "link > native is require, which needs the feature session",
+                "add session to link > features",
+            ),
             (r#"{"link": {"accept_keys": ["short"]}}"#, "link > accept_keys", "key 1: it has 5 characters; write a"),
             (r#"{"metrics": {"listen": "0.0.0.0:9100"}}"#, "metrics > listen", "a loopback address"),
             (r#"{"metrics": {"listen": 9100}}"#, "metrics > listen", "the path of a UNIX socket"),

@@ -231,8 +231,8 @@ pub const GROUPS: &[Group] = &[
             setting(
                 "link.native",
                 Word(&["auto", "never", "require"]),
-                "Whether two nodes running this daemon use protocol extensions; `require` closes connections that stay \
-                 with the standard protocol.",
+                "Whether two nodes running this daemon use protocol extensions; `require` accepts nothing but sessions, \
+                 and closes every other connection.",
             ),
             setting(
                 "link.features",
@@ -241,7 +241,9 @@ pub const GROUPS: &[Group] = &[
                  bytes of BLAKE2b-512); `checksum=md5`: MD5 alone; `digest`: a check of equal files ends with one question; \
                  `push`: the master announces changes at once; `keys`: nodes report fingerprints of their keys; `applied`: \
                  workers report files that they could not write; `outline`: the master may ask where configurations differ; \
-                 `groups`: the master reports all groups, also those without files.",
+                 `groups`: the master reports all groups, also those without files; `session`: all messages behind hello are \
+                 sealed under keys of the connection, so that nothing recorded can be replayed. A node that has had a \
+                 session is not accepted without one until `cluster_control --forget NODE`.",
             ),
             setting(
                 "link.accept_keys",
@@ -249,6 +251,17 @@ pub const GROUPS: &[Group] = &[
                 "Further keys that this node accepts during a change of the key: a master from its workers, a worker as a \
                  second try when its master does not accept `<key>`. A file that contains keys should be readable for root \
                  and the group `wazuh` only.",
+            ),
+            setting(
+                "link.allow_nodes",
+                Other("a list of node names"),
+                "The workers that a master accepts, by name; an empty list: all.",
+            ),
+            setting(
+                "link.allow_networks",
+                Other("a list of networks in CIDR notation, or addresses"),
+                "The networks that a master accepts connections from, IPv4 or IPv6: `10.0.0.0/8` or `fd00::/8`, for \
+                 example; an empty list: all. Behind a TCP proxy the address is that of the proxy.",
             ),
             setting(
                 "link.accept_patch_versions",

@@ -4,6 +4,7 @@ mod database;
 mod exposition;
 mod program;
 mod raw;
+pub mod wire;
 
 use std::{
     fs,

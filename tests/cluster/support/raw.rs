@@ -7,8 +7,9 @@ use std::{
 };
 
 use clusterd::{
-    crypto::Fernet,
-    wire::{CommandField, Deframer, Limits, Message, frame},
+    crypto::{Fernet, Session},
+    session::native::{Names, Offer},
+    wire::{CommandField, Deframer, Limits, Message, frame, sealed},
 };
 
 use super::KEY;
@@ -17,6 +18,8 @@ use super::KEY;
 pub struct RawPeer {
     stream: TcpStream,
     fernet: Fernet,
+    /// From its beginning on.
+    session: Option<Session>,
     deframer: Deframer,
     counter: u32,
 }
@@ -34,6 +37,7 @@ impl RawPeer {
         Self {
             stream,
             fernet: Fernet::new(key.as_bytes().try_into().unwrap()),
+            session: None,
             deframer: Deframer::new(Limits::FULL),
             counter: 41,
         }
@@ -70,13 +74,24 @@ impl RawPeer {
         while self.stream.write_all(&bytes).is_ok() {}
     }
 
-    fn frame(&self, counter: u32, command: &str, payload: &[u8]) -> Vec<u8> {
+    /// The frame of a message, which has been sent if it is one of a session.
+    pub fn frame(&mut self, counter: u32, command: &str, payload: &[u8]) -> Vec<u8> {
         let mut field = [b'-'; 12];
         field[..command.len()].copy_from_slice(command.as_bytes());
         field[command.len()] = b' ';
+        self.frame_of(counter, CommandField::received(field), payload)
+    }
+
+    /// [`RawPeer::frame`] with any command field.
+    pub fn frame_of(&mut self, counter: u32, field: CommandField, payload: &[u8]) -> Vec<u8> {
+        if let Some(Session { sealer, .. }) = &mut self.session {
+            let mut bytes = Vec::new();
+            sealed::seal(sealer, counter, field, payload, [7; 16], &mut bytes).unwrap();
+            return bytes;
+        }
         let mut bytes = vec![0; frame::HEADER];
         self.fernet.seal(payload, 0, [7; 16], &mut bytes);
-        frame::complete(&mut bytes, counter, CommandField::received(field), payload.len());
+        frame::complete(&mut bytes, counter, field, payload.len());
         bytes
     }
 
@@ -92,9 +107,12 @@ impl RawPeer {
                     _ => panic!("nothing came: {error}"),
                 },
             };
-            if let Some(Message { counter, command, body, .. }) = self.deframer.arrived(count).unwrap() {
-                let name = String::from_utf8_lossy(command.name()).into_owned();
-                return Some((counter, name, self.fernet.open(body).unwrap()));
+            if let Some(message) = self.deframer.arrived(count).unwrap() {
+                let Message { counter, command, body, .. } = match &mut self.session {
+                    Some(Session { opener, .. }) => sealed::open(opener, message).unwrap(),
+                    None => Message { body: self.fernet.open(message.body).unwrap(), share: None, ..message },
+                };
+                return Some((counter, String::from_utf8_lossy(command.name()).into_owned(), body));
             }
         }
     }
@@ -115,6 +133,34 @@ impl RawPeer {
         let (_, id) = self.ask("new_str", content.len().to_string().as_bytes());
         assert_eq!(self.ask("str_upd", format!("{id} {content}").as_bytes()).0, "ok");
         id
+    }
+
+    /// Agrees on a session as a worker of this name, and does not prove it yet; gives the payload of hello.
+    pub fn agree(&mut self, name: &str) -> String {
+        let hello = format!("{name} wazuh worker 4.14.7");
+        let (_, welcome) = self.ask("hello", hello.as_bytes());
+        let allowed = ["session".to_owned()];
+        let offer = Offer::new(hello.as_bytes(), welcome.as_bytes(), &allowed).unwrap().expect("an invitation");
+        let (answer, taken) = self.ask("native", offer.text().as_bytes());
+        assert_eq!(answer, "ok", "{taken}");
+        let names = Names { cluster: "wazuh", worker: name };
+        let agreed = offer.taken(taken.as_bytes(), &allowed, Some(&self.fernet), names).unwrap();
+        self.session = agreed.session.map(|(session, _)| session);
+        assert!(self.session.is_some(), "{taken}");
+        self.deframer = Deframer::new(Limits::SEALED);
+        hello
+    }
+
+    /// Joins by a session.
+    pub fn join(&mut self, name: &str) -> (String, String) {
+        let hello = self.agree(name);
+        self.ask("hello", hello.as_bytes())
+    }
+
+    /// Reads what comes until the connection has ended.
+    pub fn is_closed(&mut self) -> bool {
+        while self.receive().is_some() {}
+        true
     }
 
     /// Says hello as a worker of this name.

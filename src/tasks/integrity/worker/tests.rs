@@ -19,6 +19,7 @@ const FEATURES: Features = Features {
     applied: false,
     outline: false,
     groups: false,
+    session: false,
 };
 
 fn files(node: &Node) -> Files {

@@ -1,0 +1,125 @@
+//! Hello and, if both nodes run this daemon, the agreement on a link that speaks more than the standard protocol
+//! (`spec/native.md` 1).
+
+use std::{io, net::SocketAddr};
+
+use super::{Worker, dial::NotReached};
+use crate::{
+    config::settings::Native,
+    connection::{Connection, RequestError},
+    logging::{Scope, warn},
+    session::{
+        hello,
+        native::{Agreed, Features, Names, Offer},
+    },
+    wire::Command,
+};
+
+/// Why a worker is not connected.
+#[derive(Debug, thiserror::Error)]
+pub enum NotConnected {
+    /// No connection came about.
+    #[error("{0}")]
+    NotReached(NotReached),
+    /// The master refused hello.
+    #[error("{0}")]
+    Refused(RequestError),
+    /// There was no answer.
+    #[error("{0}; the program at {1} is not a master; set <nodes> and <port> to those of the master")]
+    Silent(RequestError, SocketAddr),
+    /// The master closed the connection at hello.
+    #[error("{0}; the <key> must be the same on both nodes, and <port> that of the master")]
+    Closed(RequestError),
+    /// There is no session where one is needed: why not, and what to do.
+    #[error("there is no session with the master: {0}; {1}")]
+    NoSession(String, String),
+    /// This machine is at fault.
+    #[error("system error: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Whether this worker accepts its master by a session only.
+pub fn needs_session(worker: &Worker) -> bool {
+    let link = &worker.node.settings.link;
+    match link.native {
+        Native::Never => false,
+        Native::Require => true,
+        Native::Auto => Features::permitted(link).session && worker.known_master.name().is_some(),
+    }
+}
+
+/// Says hello to the program at `host`, which has this address, and agrees on what the link speaks.
+///
+/// # Errors
+/// Why the worker is not connected; a master may be tried again.
+pub fn greet(
+    worker: &Worker,
+    master: &Connection,
+    (host, address): (&str, SocketAddr),
+    scope: &Scope,
+) -> Result<Features, NotConnected> {
+    let (cluster, link) = (&worker.node.cluster, &worker.node.settings.link);
+    let version = worker.node.settings.version;
+    let hello = hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), version);
+    let answer = master.request(Command::Hello, &*hello).map_err(|error| match error {
+        RequestError::Closed { .. } => NotConnected::Closed(error),
+        RequestError::Timeout { .. } => NotConnected::Silent(error, address),
+        _ => NotConnected::Refused(error),
+    })?;
+    let agreed = match link.native {
+        Native::Never => Ok(None),
+        Native::Auto | Native::Require => agree(worker, master, hello.as_bytes(), &answer),
+    };
+    match agreed {
+        Ok(Some((features, Some(name)))) => {
+            // Hello counts when it is said in the session, which no recording can do; and so does its answer.
+            master.request(Command::Hello, hello).map_err(|error| match error {
+                RequestError::Refused(_) => NotConnected::Refused(error),
+                _ => no_session(worker, error.to_string()),
+            })?;
+            master.accept();
+            worker.known_master.remember(host, &name);
+            Ok(features)
+        }
+        Ok(None) if needs_session(worker) => Err(no_session(worker, "it offers none".to_owned())),
+        Ok(Some(_)) if needs_session(worker) => Err(no_session(worker, "it did not take it".to_owned())),
+        Err(reason) if needs_session(worker) => Err(no_session(worker, reason)),
+        Ok(agreed) => Ok(agreed.map(|(features, _)| features).unwrap_or_default()),
+        Err(reason) => {
+            warn!(scope, "No protocol extensions with the master, the standard protocol is used: {reason}");
+            Ok(Features::default())
+        }
+    }
+}
+
+/// What was agreed on and, if there is a session, the name of the master; none if it invites nobody.
+type Outcome = Option<(Features, Option<String>)>;
+
+fn agree(worker: &Worker, master: &Connection, hello: &[u8], answer: &[u8]) -> Result<Outcome, String> {
+    let (cluster, features) = (&worker.node.cluster, &worker.node.settings.link.features);
+    let offer = Offer::new(hello, answer, features).map_err(|error| error.to_string())?;
+    let Some(offer) = offer else { return Ok(None) };
+    let (taken, undecided) = master.request_undecided(Command::Native, offer.text());
+    let taken = taken.map_err(|error| error.to_string())?;
+    let names = Names { cluster: &cluster.name, worker: &cluster.node_name };
+    let agreed = offer.taken(&taken, features, master.cipher(), names).map_err(|error| error.to_string())?;
+    let Agreed { features, session } = agreed;
+    let name = session.map(|(session, name)| {
+        undecided.seal(session);
+        name
+    });
+    Ok(Some((features, name)))
+}
+
+fn no_session(worker: &Worker, why: String) -> NotConnected {
+    let remedy = match worker.known_master.name() {
+        Some(name) => format!(
+            "this worker has had a session with it; if the master really runs the stock daemon, or an older release, now: \
+             'cluster_control --forget {name}' on this worker"
+        ),
+        None => "this worker accepts sessions only (cluster.json, link.native); let the master run this daemon, with session \
+                 in its link.features"
+            .to_owned(),
+    };
+    NotConnected::NoSession(why, remedy)
+}
