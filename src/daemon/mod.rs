@@ -38,7 +38,7 @@ use crate::{
 use arguments::{Arguments, Order};
 use notes::tell;
 use own_address::OwnAddress;
-use pid_file::PidFile;
+use pid_file::PidFiles;
 use reload::Reload;
 pub use running::{Prepared, Running};
 use signals::Inbox;
@@ -206,7 +206,7 @@ fn serve(
     (log, scope): (&Output, &Scope),
     hung_up: &AtomicBool,
 ) -> Result<ExitCode, String> {
-    let run_dir = config.home.run_dir();
+    let (run_dir, programs) = (config.home.run_dir(), pid_file::programs(&config));
     let about = about(&config);
     let reload = Reload::new(arguments, &config, log.file());
     let prepared = Prepared::new(config, Clock::real())?;
@@ -219,7 +219,7 @@ fn serve(
     };
     // From here on a signal ends the daemon in order: what was written to the disk is removed again.
     let signals = Inbox::open(hung_up).map_err(|error| error.to_string())?;
-    let pid_file = PidFile::write(&run_dir)?;
+    let pid_files = PidFiles::write(&run_dir, &programs)?;
     let process = logging::scope("Cluster", "Process");
     info!(process, "Starting with pid {}: {about}.", std::process::id());
     let archiver = log.start().map_err(|error| format!("cannot start a thread: {error}"))?;
@@ -245,7 +245,7 @@ fn serve(
     info!(process, "Stopped.");
     drop(archiver);
     log::logger().flush();
-    drop(pid_file);
+    drop(pid_files);
     if signal == SIGTERM {
         // The service manager is to see that the signal was what ended it.
         let _ = emulate_default_handler(SIGTERM);

@@ -14,7 +14,8 @@ struct Background(i32);
 
 impl Background {
     fn of(home: &Home) -> Self {
-        let name = home.traces().into_iter().find(|name| name.ends_with(".pid")).expect("a pid file");
+        let is_its = |name: &String| name.contains("wazuh-clusterd-") && name.ends_with(".pid");
+        let name = home.traces().into_iter().find(is_its).expect("a pid file");
         let text = String::from_utf8(home.read(&name).unwrap()).unwrap();
         let pid: i32 = text.trim().parse().unwrap();
         assert_eq!(name, format!("var/run/wazuh-clusterd-{pid}.pid"));

@@ -65,10 +65,12 @@ fn signals_end_it_soon_and_leave_nothing() {
         let mut daemons = [Daemon::start(&master), Daemon::start(&worker)];
         worker.wait_for("Sync not required.");
         for (daemon, home) in daemons.iter_mut().zip([&master, &worker]) {
-            let pid_file = format!("var/run/wazuh-clusterd-{}.pid", daemon.pid());
-            assert_eq!(text(&home.read(&pid_file).unwrap()), format!("{}\n", daemon.pid()));
-            let mode = fs::metadata(home.path(&pid_file)).unwrap().permissions().mode() & 0o777;
-            assert_eq!(mode, 0o640);
+            for program in ["wazuh-clusterd", "wazuh-db", "wazuh-authd"] {
+                let pid_file = format!("var/run/{program}-{}.pid", daemon.pid());
+                assert_eq!(text(&home.read(&pid_file).unwrap()), format!("{}\n", daemon.pid()));
+                let mode = fs::metadata(home.path(&pid_file)).unwrap().permissions().mode() & 0o777;
+                assert_eq!(mode, 0o640);
+            }
             let begun = Instant::now();
             daemon.signal(signal);
             let status = daemon.wait();
@@ -225,13 +227,14 @@ fn a_stale_socket_and_stale_files_are_replaced() {
     }
     std::os::unix::fs::symlink(home.path("etc"), home.path("queue/cluster/link")).unwrap();
     home.write("var/run/wazuh-clusterd-4194999.pid", "4194999\n");
+    home.write("var/run/wazuh-db-4194999.pid", "4194999\n");
     home.write("var/run/wazuh-remoted-4194999.pid", "4194999\n");
     let before = home.snapshot();
     let daemon = Daemon::start(&home);
-    let own = format!("var/run/wazuh-clusterd-{}.pid", daemon.pid());
+    let own = ["authd", "clusterd", "db"].map(|program| format!("var/run/wazuh-{program}-{}.pid", daemon.pid()));
     let mut left = home.traces();
     left.sort();
-    assert_eq!(left, [SOCKET.to_owned(), own, "var/run/wazuh-remoted-4194999.pid".to_owned()]);
+    assert_eq!(left, [&[SOCKET.to_owned()], &own[..], &["var/run/wazuh-remoted-4194999.pid".to_owned()]].concat());
     let about = fs::metadata(home.path(SOCKET)).unwrap();
     assert!(about.file_type().is_socket() && about.permissions().mode() & 0o777 == 0o660);
     assert_eq!(control(&home, &["-l"]).status.code(), Some(0));
