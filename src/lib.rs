@@ -32,6 +32,8 @@
 //!  keep_alive        every 60 s: disconnects workers     ◄── echo-c ───  keep_alive   sends a keep-alive every 60 s
 //!                    that were silent for 120 s
 //!  nodes             keeps the known workers on the disk
+//!  haproxy_helper    runs the framework's helper as a process beside this one, if it is enabled; haproxy-lines: what it
+//!                    says, for the log
 //!
 //!  registrar ─► owns client.keys and registers agents (master); auth-listen, auth ─► serve it to the manager's other
 //!  programs, one thread for each                                                                  (both roles)
@@ -103,7 +105,7 @@
 //! | [`redirection`] | requests of local programs that another node answers, and their way back |
 //! | [`drift`] | where configurations differ, and whether a ruleset is applied |
 //! | [`verdict`] | how a node stands, and why: one judgement for all who show it |
-//! | [`tasks`] | one folder for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::integrity`], [`tasks::local_integrity`] |
+//! | [`tasks`] | one folder for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::haproxy_helper`], [`tasks::integrity`], [`tasks::local_integrity`] |
 //! | [`session`] | hello, the agreement of two nodes of this daemon, transfers that both ends answer alike |
 //! | [`node`] | what the modules of one node share: configuration, clock, threads |
 //! | [`connection`] | one peer: reader, writer, the reply to a request, file and string transfer |

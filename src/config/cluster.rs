@@ -94,6 +94,16 @@ impl Cluster {
         }
     }
 
+    /// Whether the load-balancer helper is to run: the last `<haproxy_disabled>` says no.
+    pub fn wants_haproxy_helper(&self) -> bool {
+        let written = self.haproxy_helper.as_ref().and_then(|block| block.get("haproxy_disabled"));
+        let last = match written {
+            Some(Value::Array(texts)) => texts.last(),
+            single => single,
+        };
+        last.and_then(Value::as_str) == Some("no")
+    }
+
     /// Options whose values are not the same, but for the key.
     pub fn differences(&self, other: &Self) -> Vec<&'static str> {
         let differs = |option: &&str| self.option(option, true) != other.option(option, true);

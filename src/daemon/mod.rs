@@ -34,6 +34,7 @@ use crate::{
     config::{Cluster, ClusterKey, Config, Home, NodeType, debug_level, logging_settings},
     logging::{self, LogFile, Output, Scope, error, info, scope, warn},
     system::{clock::Clock, first_process, memory, process, service_manager::ServiceManager, user},
+    tasks::haproxy_helper,
 };
 use arguments::{Arguments, Order};
 use notes::tell;
@@ -178,6 +179,9 @@ fn say_disabled(arguments: &Arguments, scope: &Scope) {
 /// What keeps the daemon from starting.
 fn judge(config: &Config, arguments: &Arguments, scope: &Scope) -> Result<(), String> {
     places::check(config, arguments.stay_root, scope)?;
+    if let Err(problem) = haproxy_helper::wanted(&config.home, &config.cluster, config.settings.version) {
+        warn!(scope, "{problem}");
+    }
     // The manager's control script starts nothing of the manager where this fails, so it fails only for what keeps
     // the daemon from starting.
     let verdict = match tell_of_executor(config, scope) {

@@ -32,7 +32,7 @@ use crate::{
     services::Services,
     system::thread,
     tasks::{
-        integrity,
+        haproxy_helper, integrity,
         keep_alive::supervision::{self, Supervised},
         local_agent_groups::LocalAgentGroups,
         local_integrity::LocalIntegrity,
@@ -118,6 +118,7 @@ impl Master {
             let settled = || this.registry.workers().into_iter().filter(|worker| worker.is_settled()).collect();
             this.local_agent_groups.run(&this.node, &this.services.agents, settled);
         })?;
+        haproxy_helper::start(&self.node, threads)?;
         let this = self.clone();
         threads.spawn("listen", move || listener.run(&this))
     }

@@ -2,6 +2,7 @@
 
 pub mod agent_groups_send;
 pub mod agent_info;
+pub mod haproxy_helper;
 pub mod integrity;
 pub mod keep_alive;
 pub mod local_agent_groups;

@@ -21,6 +21,7 @@ mod files;
 mod frames;
 mod full_disk;
 mod ghost;
+mod haproxy_helper;
 mod hello;
 mod init_script;
 mod key_change;

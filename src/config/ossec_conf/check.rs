@@ -69,7 +69,7 @@ impl<'a> Check<'a> {
         if let Some((hidden, _)) = self.block.option("hidden") {
             cluster.hidden = hidden.to_owned();
         }
-        cluster.haproxy_helper = self.haproxy_helper(cluster.node_type);
+        cluster.haproxy_helper = self.haproxy_helper();
         cluster
     }
 
@@ -272,12 +272,12 @@ impl<'a> Check<'a> {
         Some(text.to_owned())
     }
 
-    fn haproxy_helper(&mut self, node_type: NodeType) -> Option<Value> {
+    fn haproxy_helper(&mut self) -> Option<Value> {
         let helper = self.block.options("haproxy_helper").next_back()?;
         if helper.children.is_empty() {
             return None;
         }
-        self.check_helper(helper, node_type);
+        self.check_helper(helper);
         Some(to_json(helper))
     }
 

@@ -4,7 +4,6 @@
 
 use super::{Check, Written};
 use crate::config::{
-    NodeType,
     fault::{Code, Fault},
     xml::Element,
 };
@@ -33,8 +32,8 @@ const OTHERS: [&str; 5] =
     ["haproxy_disabled", "haproxy_protocol", "haproxy_backend", "haproxy_resolver", "excluded_nodes"];
 
 impl Check<'_> {
-    /// Checks the block of a node of this type.
-    pub(super) fn check_helper(&mut self, block: &Element, node_type: NodeType) {
+    /// Checks the block.
+    pub(super) fn check_helper(&mut self, block: &Element) {
         self.names(block);
         let enabled = self.enabled(block);
         for (option, least, greatest) in NUMBERS {
@@ -61,11 +60,6 @@ impl Check<'_> {
         {
             let text = "HTTPS related parameters have been set but will be ignored since HTTP is defined as protocol.";
             self.warn(line, text);
-        }
-        if node_type == NodeType::Master {
-            let text = "<haproxy_helper> is not disabled, but this daemon has no such helper: the load balancer is left \
-                        as it is";
-            self.warn(block.line, text);
         }
     }
 
@@ -198,8 +192,7 @@ mod tests {
         let right = "<haproxy_disabled>no</haproxy_disabled><haproxy_address>lb</haproxy_address>\
                      <haproxy_user>u</haproxy_user><haproxy_password>p</haproxy_password>\
                      <haproxy_port>65535</haproxy_port><imbalance_tolerance>1</imbalance_tolerance>";
-        let notes = said(right);
-        assert!(notes.len() == 1 && notes[0].contains("this daemon has no such helper"), "{notes:?}");
+        assert_eq!(said(right), Vec::<String>::new());
         let cases = [
             (right.replace("haproxy_user", "user"), "Missing configuration 'haproxy_user'. The helper cannot start."),
             (right.replace("haproxy_user", "user"), "Unknown option <user> in <haproxy_helper>; remove it"),
