@@ -5,6 +5,9 @@
 # make bench   time and memory
 # make lint    format, clippy, documentation, and the crates (cargo-deny, where it is installed)
 # make build   the two programs, in target/release
+# make api-test
+#              the Wazuh server API on nodes of this daemon, beside stock nodes, and the HAProxy helper; WAZUH_ORIGINAL
+#              names where the stock manager is (tests/api/homes.py), else it is skipped
 #
 # make install        installs them, service files, man pages and documents; DESTDIR, PREFIX, USER, GROUP
 # make uninstall      removes these again
@@ -32,7 +35,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test lint page alerts bench clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test api-test lint page alerts bench clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -50,6 +53,10 @@ $(VENV)/ready: tests/interop/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement tests/interop/requirements.txt
 	touch $@
+
+api-test: $(VENV)/ready
+	$(CARGO) build --release --locked
+	$(VENV)/bin/python tests/api/run.py --bin-dir target/release
 
 page:
 	$(CARGO) build --locked
