@@ -175,6 +175,9 @@ def test(settings):
             step("10:2 connections: 4 agents of m are reconnected", True)
             proxy.connections = {"m": 6, "w": 6}
             first, words = helper_of(daemon)
+            status = pathlib.Path(f"/proc/{first}/status").read_text()
+            resident = int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024
+            step(f"it has {resident} MiB resident", resident < 200)
             os.kill(first, signal.SIGKILL)
             until(lambda: (helper_of(daemon) or (first,))[0] != first, "another helper")
             step("it is killed: another one is started", True)

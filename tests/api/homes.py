@@ -84,6 +84,7 @@ class Home:
         (self.path / "api/scripts").symlink_to(original() / "api/scripts")
         self.write("etc/ossec.conf", CONFIGURATION.format(
             name=name, role=self.role, key=nodes.KEY, address=address, master=master, helper=helper))
+        (self.path / "etc/ossec.conf").chmod(0o640)
         self.write("etc/cluster.json", json.dumps({"version": "4.14.7", **(settings or {})}))
         # Plain HTTP at an address of its own; as many requests and logins as the test makes.
         access = {"max_login_attempts": 5000, "max_request_per_minute": 0}
@@ -91,6 +92,9 @@ class Home:
             {"host": [address], "port": 55000, "https": {"enabled": False}, "access": access}))
         self.write("ruleset/rules/0001-rules.xml", RULES.replace("1001", "1002"))
         self.write("ruleset/decoders/0001-decoders.xml", DECODERS.replace("of_test", "of_ruleset"))
+        # The program that says whether the configuration of a group is good is another one of the manager's.
+        self.write("bin/verify-agent-conf", "#!/bin/sh\nexit 0\n")
+        (self.path / "bin/verify-agent-conf").chmod(0o750)
         self.write("logs/ossec.log", "2026/11/29 10:00:00 wazuh-modulesd: INFO: A line.\n")
         for daemon in ELSEWHERE:
             self.write(f"var/run/{daemon}-{os.getpid()}.pid", f"{os.getpid()}\n")
@@ -100,7 +104,8 @@ class Home:
             self.write("etc/rules/local_rules.xml", RULES)
             self.write("etc/decoders/local_decoder.xml", DECODERS)
             self.write("etc/lists/colours", "red:1\nblue:2\n")
-            self.write("etc/shared/default/agent.conf", "<agent_config>\n</agent_config>\n")
+            for name in ("default/agent.conf", "agent-template.conf"):
+                self.write(f"etc/shared/{name}", "<agent_config>\n</agent_config>\n")
             self.write("etc/shared/default/big.txt", "0123456789abcde\n" * (BIG // 16))
 
     def write(self, name, text):
@@ -203,7 +208,8 @@ class Cluster:
             until(lambda: Client(home).is_there() or not interface.is_alive(), "the API to serve")
             if not interface.is_alive():
                 raise RuntimeError(f"the API on {home.name} has ended:\n{home.read('api.log')}")
-        until(self.has_groups, "the first assignments to groups on the worker")
+        # The original never tells it.
+        until(lambda: self.with_original or self.has_groups(), "the first assignments to groups on the worker")
 
     def has_groups(self):
         """Whether the health of the worker no longer depends on when it is asked."""

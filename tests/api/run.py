@@ -24,6 +24,7 @@ import load  # noqa: E402
 import nodes  # noqa: E402
 
 RESULTS = HERE.parents[1] / "target/api"
+PARTS = ["calls", "figures", "haproxy"]
 
 
 def answers(cluster):
@@ -60,14 +61,14 @@ def compare(ours, original):
     return "\n".join([*head, *rows, "", summary, ""]), summary, wrong
 
 
-def with_daemons(directory, addresses, with_original, settings):
-    """The answers and the figures of one kind of daemon."""
+def with_daemons(directory, addresses, with_original, settings, what):
+    """The answers and the figures of one kind of daemon, of which `what` names those that are wanted."""
     kind = "original" if with_original else "ours"
     with homes.Cluster(directory, addresses, with_original, settings) as cluster:
-        got = list(answers(cluster))
+        got = list(answers(cluster)) if "calls" in what else []
         (RESULTS / f"{kind}.json").write_text(json.dumps([[call.name(), answer] for call, answer, _ in got], indent=1))
-        lines = load.speed(cluster)
-        if not with_original:
+        lines = load.speed(cluster) if "figures" in what else []
+        if lines and not with_original:
             lines += load.kill(cluster) + load.memory(cluster)
         for home in (cluster.master, cluster.worker):
             (RESULTS / f"{kind}-{home.name}.log").write_text(home.read("logs/cluster.log"))
@@ -75,11 +76,26 @@ def with_daemons(directory, addresses, with_original, settings):
     return got, lines
 
 
+def beside_the_original(settings, what):
+    """Prints what is equal and how fast it is; whether all is as it should be."""
+    # The same paths and addresses for both, so that these are equal in the answers.
+    addresses = (nodes.address(), nodes.address())
+    with tempfile.TemporaryDirectory() as directory:
+        ours, lines = with_daemons(f"{directory}/homes", addresses, False, settings, what)
+        original, their_lines = with_daemons(f"{directory}/homes", addresses, True, {}, what)
+    table, summary, wrong = compare(ours, original)
+    told = [f"{'good' if holds else 'BAD '}  {line}" for line, holds in lines]
+    told += [f"      original: {line}" for line, _ in their_lines]
+    (RESULTS / "calls.md").write_text("\n".join([table, *told, ""]))
+    print("\n".join([row for row in table.splitlines() if "different" in row] + told + [summary]))
+    return not wrong and all(holds for _, holds in lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin-dir", type=pathlib.Path, default=pathlib.Path("target/debug"))
     parser.add_argument("--settings", type=json.loads, default={}, help="more of cluster.json of our nodes")
-    parser.add_argument("what", nargs="*", default=["calls", "haproxy"], help="calls, haproxy; both if none is named")
+    parser.add_argument("what", nargs="*", default=PARTS, help=f"some of {', '.join(PARTS)}; all if none is named")
     arguments = parser.parse_args()
     # What it has started ends with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -91,18 +107,8 @@ def main():
         return 0
     RESULTS.mkdir(parents=True, exist_ok=True)
     good = True
-    if "calls" in arguments.what:
-        # The same paths and addresses for both, so that these are equal in the answers.
-        addresses = (nodes.address(), nodes.address())
-        with tempfile.TemporaryDirectory() as directory:
-            ours, lines = with_daemons(f"{directory}/homes", addresses, False, arguments.settings)
-            original, their_lines = with_daemons(f"{directory}/homes", addresses, True, {})
-        table, summary, wrong = compare(ours, original)
-        told = [f"{'good' if holds else 'BAD '}  {line}" for line, holds in lines]
-        told += [f"      original: {line}" for line, _ in their_lines]
-        (RESULTS / "calls.md").write_text("\n".join([table, *told, ""]))
-        print("\n".join([row for row in table.splitlines() if "different" in row] + told + [summary]))
-        good = not wrong and all(holds for _, holds in lines)
+    if {"calls", "figures"} & {*arguments.what}:
+        good = beside_the_original(arguments.settings, arguments.what)
     if "haproxy" in arguments.what:
         good = haproxy.test(arguments.settings) and good
     print("good" if good else "NOT good")
