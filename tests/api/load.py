@@ -96,6 +96,27 @@ def speed(cluster):
     return lines
 
 
+def refusals(cluster):
+    """What is not executed, and what whoever asks for it is told."""
+    not_json = "Expecting value: line 1 column 1 (char 0)"
+    cases = (("a function of the interpreter", dapi("system", "os", command="true"), "from module 'os' is not allowed"),
+             ("a part of the framework", dapi("load_wazuh_xml", "wazuh.core.utils"), "'wazuh.core.utils' is not allowed"),
+             ("a function that is not exposed", dapi("get_full_overview"), "is not exposed with @dapi_allower"),
+             ("a function that is none", dapi("nothing"), "Wazuh object cannot be decoded from JSON"),
+             ("a file", dapi(tmp_file="tmp/x"), "3034"),
+             ("no JSON", b"no JSON", not_json))
+    lines = []
+    for what, request, text in cases:
+        for home in (cluster.master, cluster.worker):
+            try:
+                answer = ask(home, request)[1].decode()
+            except peer.WireError as refused:
+                answer = str(refused)
+            holds = text in answer and "affected_items" not in answer
+            lines.append((f"{what}, asked for at {home.name}: refused" + ("" if holds else f", but: {answer[:300]}"), holds))
+    return lines
+
+
 def memory(cluster):
     """1 000 requests after a warm-up: what the processes of the executor gain."""
     pid, request = cluster.daemons["m"].pid, dapi(limit=500)

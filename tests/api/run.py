@@ -69,7 +69,7 @@ def with_daemons(directory, addresses, with_original, settings, what):
         (RESULTS / f"{kind}.json").write_text(json.dumps([[call.name(), answer] for call, answer, _ in got], indent=1))
         lines = load.speed(cluster) if "figures" in what else []
         if lines and not with_original:
-            lines += load.kill(cluster) + load.memory(cluster)
+            lines += load.refusals(cluster) + load.kill(cluster) + load.memory(cluster)
         for home in (cluster.master, cluster.worker):
             (RESULTS / f"{kind}-{home.name}.log").write_text(home.read("logs/cluster.log"))
             (RESULTS / f"{kind}-{home.name}-api.log").write_text(home.read("logs/api.log"))
