@@ -103,9 +103,12 @@ pub struct Sealer(Direction);
 /// Opens what one end receives.
 pub struct Opener(Direction);
 
+/// At one place in memory, however its owner is moved; wiped with it.
+type Key = Box<Zeroizing<[u8; 32]>>;
+
 struct Direction {
-    encrypts: Zeroizing<[u8; 32]>,
-    signs: Zeroizing<[u8; 32]>,
+    encrypts: Key,
+    signs: Key,
     /// The number of the next frame.
     sequence: u64,
 }
@@ -124,9 +127,9 @@ impl Session {
         let transcript = terms.transcript.0.finalize();
         let key = |label: &[u8]| {
             let info = [USE, cluster, master, worker, &transcript, label].join(&0);
-            let mut key = Zeroizing::new([0; 32]);
+            let mut key = Key::default();
             // Only a length beyond 255 hashes could fail.
-            keys.expand(&info, &mut *key).unwrap_or_else(|_| unreachable!());
+            keys.expand(&info, &mut **key).unwrap_or_else(|_| unreachable!());
             key
         };
         let direction = |encrypts, signs| Direction { encrypts: key(encrypts), signs: key(signs), sequence: 0 };
@@ -145,7 +148,7 @@ impl Direction {
     fn next(&self, header: &[u8]) -> Result<(Hmac<Sha256>, u64), SealError> {
         let after = self.sequence.checked_add(1).ok_or(SealError::Exhausted)?;
         // A key of HMAC may have any length; there is nothing that could fail.
-        let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&*self.signs).unwrap_or_else(|_| unreachable!());
+        let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&**self.signs).unwrap_or_else(|_| unreachable!());
         Ok((mac.chain_update(self.sequence.to_be_bytes()).chain_update(header), after))
     }
 }
@@ -168,7 +171,7 @@ impl Sealer {
         out.reserve_exact(sealed_length(head.len() + body.len()));
         out.extend_from_slice(&iv);
         mac.update(&iv);
-        let mut cipher = cbc::Encryptor::<Aes256>::new((&*self.0.encrypts).into(), &iv.into());
+        let mut cipher = cbc::Encryptor::<Aes256>::new((&**self.0.encrypts).into(), &iv.into());
         let mut encrypt = |blocks: &mut [u8]| {
             cipher.encrypt_blocks(Block::slice_as_chunks_mut(blocks).0);
             mac.update(blocks);
@@ -214,7 +217,7 @@ impl Opener {
         let (iv, encrypted) = data.split_at_mut(BLOCK);
         let mut before = [0; BLOCK];
         before.copy_from_slice(iv);
-        let mut cipher = cbc::Decryptor::<Aes256>::new((&*self.0.encrypts).into(), &before.into());
+        let mut cipher = cbc::Decryptor::<Aes256>::new((&**self.0.encrypts).into(), &before.into());
         cipher.decrypt_blocks(Block::slice_as_chunks_mut(encrypted).0);
         let padding = encrypted.last().map_or(0, |last| usize::from(*last));
         let plain = encrypted.len().checked_sub(padding).filter(|_| (1..=BLOCK).contains(&padding));
@@ -286,8 +289,8 @@ mod tests {
             let cipher = Fernet::new(text("key").as_bytes().try_into().unwrap());
             let [mut master, mut worker] = [End::Master, End::Worker].map(|end| Session::new(&cipher, terms(), end));
             for (label, direction) in [("w2m", &worker.sealer.0), ("m2w", &worker.opener.0)] {
-                assert_eq!(hex(&*direction.encrypts), case["keys"][format!("{label} enc")].as_str().unwrap());
-                assert_eq!(hex(&*direction.signs), case["keys"][format!("{label} mac")].as_str().unwrap());
+                assert_eq!(hex(&**direction.encrypts), case["keys"][format!("{label} enc")].as_str().unwrap());
+                assert_eq!(hex(&**direction.signs), case["keys"][format!("{label} mac")].as_str().unwrap());
             }
             for frame in case["frames"].as_array().unwrap() {
                 let (header, plain) = (bytes(&frame["header"]), bytes(&frame["plain"]));
@@ -311,7 +314,7 @@ mod tests {
             let mut terms = terms(Transcript::default());
             change(&mut terms);
             let Session { sealer, opener } = Session::new(cipher, terms, End::Master);
-            [&sealer.0, &opener.0].map(|direction| [hex(&*direction.encrypts), hex(&*direction.signs)]).concat()
+            [&sealer.0, &opener.0].map(|direction| [hex(&**direction.encrypts), hex(&**direction.signs)]).concat()
         };
         let mut all = Vec::new();
         all.extend(keys(&cipher, &|_| ()));

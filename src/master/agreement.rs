@@ -131,10 +131,7 @@ impl WorkerSession {
     pub(super) fn first(&mut self, agreement: Agreement, reply: Reply, request: Result<Request<'_>, NotTaken>) {
         match request {
             Ok(Request::Link(Link::Native(offer))) if !agreement.is_unproven() => self.agree(agreement, reply, offer),
-            request if agreement.is_unproven() || agreement.is_waiting() => {
-                debug!(self.scope, "No session: {:?}", request.map(|_| "another request"));
-                self.refuse(reply, &agreement);
-            }
+            _ if agreement.is_unproven() || agreement.is_waiting() => self.refuse(reply, &agreement),
             request => self.serve(reply, request),
         }
     }

@@ -10,10 +10,13 @@ use crate::{
     logging::{Scope, warn},
     session::{
         hello,
-        native::{Agreed, Features, Names, Offer},
+        native::{Agreed, Disagreement, Features, Names, Offer},
     },
     wire::Command,
 };
+
+/// The error of a master that accepts this worker by a session only.
+const NO_OTHER_LINK: u32 = 3018;
 
 /// Why a worker is not connected.
 #[derive(Debug, thiserror::Error)]
@@ -83,27 +86,49 @@ pub fn greet(
         }
         Ok(None) if needs_session(worker) => Err(no_session(worker, "it offers none".to_owned())),
         Ok(Some(_)) if needs_session(worker) => Err(no_session(worker, "it did not take it".to_owned())),
-        Err(reason) if needs_session(worker) => Err(no_session(worker, reason)),
+        Err(Disagreed::Refused(error)) => Err(NotConnected::Refused(error)),
+        Err(Disagreed::Otherwise(reason)) if needs_session(worker) => Err(no_session(worker, reason)),
         Ok(agreed) => Ok(agreed.map(|(features, _)| features).unwrap_or_default()),
-        Err(reason) => {
+        Err(Disagreed::Otherwise(reason)) => {
             warn!(scope, "No protocol extensions with the master, the standard protocol is used: {reason}");
             Ok(Features::default())
         }
     }
 }
 
+/// Why nothing was agreed on.
+enum Disagreed {
+    /// The master takes no other link with this worker, and closes this one.
+    Refused(RequestError),
+    /// The link may stay with the standard protocol.
+    Otherwise(String),
+}
+
+impl Disagreed {
+    fn of(error: RequestError) -> Self {
+        match &error {
+            RequestError::Refused(object) if object.code == NO_OTHER_LINK => Self::Refused(error),
+            _ => Self::Otherwise(error.to_string()),
+        }
+    }
+}
+
+impl From<Disagreement> for Disagreed {
+    fn from(why: Disagreement) -> Self {
+        Self::Otherwise(why.to_string())
+    }
+}
+
 /// What was agreed on and, if there is a session, the name of the master; none if it invites nobody.
 type Outcome = Option<(Features, Option<String>)>;
 
-fn agree(worker: &Worker, master: &Connection, hello: &[u8], answer: &[u8]) -> Result<Outcome, String> {
+fn agree(worker: &Worker, master: &Connection, hello: &[u8], answer: &[u8]) -> Result<Outcome, Disagreed> {
     let (cluster, features) = (&worker.node.cluster, &worker.node.settings.link.features);
-    let offer = Offer::new(hello, answer, features).map_err(|error| error.to_string())?;
-    let Some(offer) = offer else { return Ok(None) };
+    let Some(offer) = Offer::new(hello, answer, features)? else { return Ok(None) };
     let (taken, undecided) = master.request_undecided(Command::Native, offer.text());
-    let taken = taken.map_err(|error| error.to_string())?;
+    let taken = taken.map_err(Disagreed::of)?;
     let names = Names { cluster: &cluster.name, worker: &cluster.node_name };
-    let agreed = offer.taken(&taken, features, master.cipher(), names).map_err(|error| error.to_string())?;
-    let Agreed { features, session } = agreed;
+    let Agreed { features, session } = offer.taken(&taken, features, master.cipher(), names)?;
     let name = session.map(|(session, name)| {
         undecided.seal(session);
         name

@@ -420,7 +420,10 @@ fn a_node_without_the_feature_works_as_before_until_it_has_it() {
     let home = upgraded.stop();
     // Back again: refused with the remedy.
     let older = Node::worker(home, &clock, json!({"link": {"features": OLDER}}), "w1", master.port());
-    advance_until(&hand, SECOND, "it is refused", || refused(&master) > 0);
+    let clusterd::local::Role::Worker(inside) = older.running.role() else { panic!("a worker") };
+    advance_until(&hand, SECOND, "it is refused", || {
+        inside.failure().is_some_and(|failure| failure.contains("'cluster_control --forget w1' on the master"))
+    });
     forget(&master, "w1").unwrap();
     advance_until(&hand, SECOND, "it is back", || master.workers() == ["w1"]);
     drop(older);
