@@ -1,6 +1,7 @@
 //! Files and strings that this side sends (`spec/protocol.md` 8.1, 9).
 
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     sync::{
         Arc,
@@ -11,11 +12,15 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{Begun, Connection, RequestError};
-use crate::wire::Command;
+use crate::{limits, wire::Command};
 
 /// Bytes of content in one message. Any size up to 5 MiB is legal; this one keeps the buffers small and gives a slow
 /// link time for each.
 const CHUNK: usize = 512 * 1024;
+
+/// Chunks of a file that may be under way in a session, so that one is sealed while the one before is opened. A peer with the
+/// standard protocol gets the next when it has answered (`spec/protocol.md` 8.1).
+const WINDOW: usize = 2;
 
 /// What others see of the sending of a file, and can do about it.
 #[derive(Default)]
@@ -41,16 +46,16 @@ impl Transfer {
     }
 }
 
-/// Sends a file while it is being written: what is written here goes out in chunks, of which one is in flight while the
-/// next is being filled.
+/// Sends a file while it is being written: what is written here goes out in chunks, of which one, or two in a session, is in
+/// flight while the next is being filled.
 pub struct FileSender<'a> {
     connection: &'a Connection,
     path: String,
     /// The path, a blank, and the content of the chunk.
     payload: Vec<u8>,
     sum: Sha256,
-    /// The chunk whose answer has not come yet.
-    in_flight: Option<Begun>,
+    /// The chunks whose answers have not come yet, in their order.
+    in_flight: VecDeque<Begun>,
     transfer: Arc<Transfer>,
 }
 
@@ -62,7 +67,8 @@ impl<'a> FileSender<'a> {
     pub fn begin(connection: &'a Connection, path: &str, transfer: Arc<Transfer>) -> Result<Self, RequestError> {
         let path = format!("/{path}");
         connection.request(Command::NewFile, path.as_bytes())?;
-        let mut sender = Self { connection, path, payload: Vec::new(), sum: Sha256::new(), in_flight: None, transfer };
+        let (payload, sum, in_flight) = (Vec::new(), Sha256::new(), VecDeque::new());
+        let mut sender = Self { connection, path, payload, sum, in_flight, transfer };
         sender.start_chunk();
         Ok(sender)
     }
@@ -73,7 +79,7 @@ impl<'a> FileSender<'a> {
     /// When the peer has not received the file as it was sent, or has cancelled the transfer.
     pub fn finish(mut self) -> Result<u64, RequestError> {
         self.send_chunk()?;
-        self.wait_for_chunk()?;
+        self.leave_in_flight(0)?;
         let mut payload = format!("{} ", self.path).into_bytes();
         payload.extend_from_slice(&self.sum.finalize());
         self.connection.request(Command::FileEnd, payload)?;
@@ -99,16 +105,22 @@ impl<'a> FileSender<'a> {
         }
         self.sum.update(&self.payload[self.path.len() + 1..]);
         self.transfer.sent.fetch_add(self.content() as u64, Ordering::Relaxed);
-        self.wait_for_chunk()?;
+        // A short one could overtake those before it.
+        let is_large = self.payload.len() > limits::LARGE;
+        self.leave_in_flight(if is_large && self.connection.in_session() { WINDOW - 1 } else { 0 })?;
         let payload = std::mem::take(&mut self.payload);
         let limit = self.connection.0.request_timeout;
-        self.in_flight = Some(self.connection.begin_within(limit, Command::FileUpdate, payload)?);
+        self.in_flight.push_back(self.connection.begin_within(limit, Command::FileUpdate, payload)?);
         self.start_chunk();
         Ok(())
     }
 
-    fn wait_for_chunk(&mut self) -> Result<(), RequestError> {
-        self.in_flight.take().map_or(Ok(()), |begun| begun.wait().map(drop))
+    /// Waits until no more than so many chunks have no answer.
+    fn leave_in_flight(&mut self, most: usize) -> Result<(), RequestError> {
+        while self.in_flight.len() > most {
+            self.in_flight.pop_front().map_or(Ok(()), |begun| begun.wait().map(drop))?;
+        }
+        Ok(())
     }
 }
 

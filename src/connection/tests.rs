@@ -341,8 +341,9 @@ fn the_order_to_stop_ends_the_connection() {
 
 #[test]
 fn a_file_arrives_as_it_was_written() {
-    for length in [0, 1, 524_288, 524_289, 3_000_000] {
-        let (one, two) = pair(true);
+    let lengths = [0, 1, 524_288, 524_289, 524_288 * 5 + 70_000, 3_000_000];
+    for (length, sealed) in lengths.into_iter().flat_map(|length| [(length, false), (length, true)]) {
+        let (one, two) = if sealed { seal(pair(true)) } else { pair(true) };
         let content: Vec<u8> = (0..length).map(|i: u32| (i.wrapping_mul(7) >> 2) as u8).collect();
         let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", Arc::default()).unwrap();
         sender.write_all(&content).unwrap();
