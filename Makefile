@@ -3,6 +3,8 @@
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
 # make bench   time and memory
+# make chaos   clusters whose nodes are killed, or with NET=1 whose network fails; SECONDS, SEED, NODES
+# make soak    a large cluster for MINUTES, and whether anything grows
 # make lint    format, clippy, documentation, and the crates (cargo-deny, where it is installed)
 # make build   the two programs, in target/release
 # make api-test
@@ -35,7 +37,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test api-test lint page alerts bench clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -78,6 +80,15 @@ bench: build
 	$(CARGO) bench --locked --bench agents
 	$(CARGO) bench --locked --bench registrar
 	$(CARGO) bench --locked --bench registration
+
+# The harness of tests/chaos, with the programs as they are installed.
+CHAOS = TEST_BIN_DIR=target/release CHAOS_SEED='$(or $(SEED),1)' $(CARGO) test --locked --test chaos --
+
+chaos: build
+	CHAOS_SECONDS='$(or $(SECONDS),60)' CHAOS_NODES='$(or $(NODES),4)' $(CHAOS) --nocapture $(if $(NET),network_,kills_)
+
+soak: build
+	SOAK_MINUTES='$(or $(MINUTES),30)' $(CHAOS) --nocapture --ignored soak_
 
 install:
 	@$(PACKAGE) DESTDIR='$(DESTDIR)' scripts/package/install

@@ -17,12 +17,22 @@ LIMIT = 20.0
 PORT = 15161
 bin_dir = pathlib.Path("target/debug")
 _next = itertools.count(1)
+_claims = []
 
 
 def address():
-    """A loopback address that nobody else has, so that the port is free on it."""
-    pid = os.getpid()
-    return f"127.{1 + (pid >> 8) % 254}.{pid & 255}.{next(_next) % 254 + 1}"
+    """A loopback address that nobody else has, so that the port is free on it. A socket of another protocol claims it."""
+    while True:
+        number = (os.getpid() << 8) + next(_next)
+        host = f"127.{1 + (number >> 16) % 254}.{(number >> 8) & 255}.{number % 254 + 1}"
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind((host, PORT))
+        except OSError:
+            claim.close()
+        else:
+            _claims.append(claim)
+            return host
 
 
 def until(look, what="the condition"):

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
 };
 
@@ -17,15 +18,27 @@ pub struct Daemon(Child);
 
 /// The daemon's command line for this home, without options; nothing of the environment can lead it elsewhere.
 pub fn clusterd(home: &Home) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wazuh-clusterd"));
+    program(env!("CARGO_BIN_EXE_wazuh-clusterd"), home)
+}
+
+/// The same of cluster_control.
+pub fn control_command(home: &Home) -> Command {
+    program(env!("CARGO_BIN_EXE_cluster_control"), home)
+}
+
+/// A program that was built with the tests, or the one of that name in `TEST_BIN_DIR`, if that is set.
+fn program(built: &str, home: &Home) -> Command {
+    let other = std::env::var_os("TEST_BIN_DIR").zip(Path::new(built).file_name());
+    let path = other.map_or_else(|| PathBuf::from(built), |(directory, name)| Path::new(&directory).join(name));
+    let mut command = Command::new(path);
     command.arg("--home").arg(home.path("")).env_remove("WAZUH_HOME").stdin(Stdio::null());
     command
 }
 
 /// What cluster_control says with these arguments.
 pub fn control(home: &Home, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cluster_control"));
-    command.arg("--home").arg(home.path("")).args(arguments).env_remove("WAZUH_HOME");
+    let mut command = control_command(home);
+    command.args(arguments);
     finish(command)
 }
 
@@ -36,6 +49,11 @@ pub fn finish(mut command: Command) -> Output {
     let mut daemon = Daemon(command.spawn().unwrap());
     let status = daemon.wait();
     Output { status, stdout: content(out), stderr: content(err) }
+}
+
+/// What the daemon of a home has said on standard error since its start.
+fn said(home: &Home) -> String {
+    std::fs::read_to_string(home.beside("stderr")).unwrap_or_default()
 }
 
 fn content(mut file: File) -> Vec<u8> {
@@ -66,18 +84,28 @@ impl Daemon {
         Self::begin(home, clusterd(home), &["-f", "-r"], meanwhile)
     }
 
-    fn begin(home: &Home, mut command: Command, options: &[&str], meanwhile: impl FnOnce(u32)) -> Self {
+    /// As [`Daemon::start_with`], without waiting for anything.
+    pub fn spawn(home: &Home, mut command: Command, options: &[&str]) -> Self {
         command.args(options).stdin(Stdio::null());
         command.stdout(File::create(home.beside("stdout")).unwrap());
         command.stderr(File::create(home.beside("stderr")).unwrap());
-        let mut daemon = Self(command.spawn().unwrap());
+        Self(command.spawn().unwrap())
+    }
+
+    fn begin(home: &Home, command: Command, options: &[&str], meanwhile: impl FnOnce(u32)) -> Self {
+        let mut daemon = Self::spawn(home, command, options);
         meanwhile(daemon.pid());
         until("a daemon that serves", || {
-            let said = std::fs::read_to_string(home.beside("stderr")).unwrap_or_default();
-            assert!(daemon.is_running(), "the daemon does not start:\n{said}");
-            said.contains("Serving on ").then_some(())
+            let serves = daemon.serves(home);
+            assert!(daemon.is_running(), "the daemon does not start:\n{}", said(home));
+            serves.then_some(())
         });
         daemon
+    }
+
+    /// Whether it has begun to serve.
+    pub fn serves(&self, home: &Home) -> bool {
+        said(home).contains("Serving on ")
     }
 
     /// Its process.

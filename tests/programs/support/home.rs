@@ -2,10 +2,10 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
     os::unix::fs::PermissionsExt,
     path::PathBuf,
-    sync::atomic::{AtomicU8, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use serde_json::{Value, json};
@@ -19,16 +19,24 @@ pub const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
 /// Below the range from which the system takes ports by itself.
 const PORT: u16 = 15_160;
 
-/// Where a master listens. Each has a loopback address that no other test has, so no port can be taken by somebody else.
+/// Where a master listens. Each has a loopback address that nobody else has, in this run or in another one of this machine,
+/// so no port can be taken by somebody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address(pub Ipv4Addr);
 
 impl Address {
-    /// One that nobody has.
+    /// One that nobody has. A socket of another protocol claims it until this process ends.
     pub fn new() -> Self {
-        static NEXT: AtomicU8 = AtomicU8::new(0);
-        let [.., high, low] = std::process::id().to_be_bytes();
-        Self(Ipv4Addr::new(127, 1 + high % 254, low, 1 + NEXT.fetch_add(1, Ordering::Relaxed) % 254))
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        loop {
+            let number = (std::process::id() << 8).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+            let [_, high, middle, low] = number.to_be_bytes();
+            let address = Ipv4Addr::new(127, 1 + high % 254, middle, 1 + low % 254);
+            if let Ok(claim) = UdpSocket::bind((address, PORT)) {
+                std::mem::forget(claim);
+                return Self(address);
+            }
+        }
     }
 
     /// With the port.

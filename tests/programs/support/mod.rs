@@ -13,6 +13,8 @@ mod victim;
 mod wait;
 
 pub use archive::{archive, entry, manifest, update};
+#[allow(unused_imports, reason = "tests/chaos uses it")]
+pub use daemon::control_command;
 pub use daemon::{Daemon, clusterd, control, finish};
 pub use home::{Address, Home, KEY};
 pub use manager::{Program, register};
