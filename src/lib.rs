@@ -40,8 +40,8 @@
 //!  agent-db ─► owns the embedded agent database; agent-db-read ─► runs the SQL of others that only reads; wdb, wdb-http
 //!  ─► serve it to the manager's other programs, one thread for each; housekeeping ─► takes over duties of Wazuh daemons
 //!  that are not installed                                                                         (both roles)
-//!  dapi ─► four threads that execute requests of the Wazuh server API, in turns of the nodes, if an executor is
-//!          configured (dapi-wait: waits for its end)                                              (both roles)
+//!  dapi ─► three threads, or as configured, that have requests of the Wazuh server API executed by processes of the
+//!          manager's framework, in turns of the nodes (dapi-wait: waits for a command that does)   (both roles)
 //!  metrics-listen ─► accepts monitoring programs, metrics ─► answers one of them                  (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //!  log ─► archives closed log files, and counts in the log what was left out of it                (both roles)
@@ -101,7 +101,7 @@
 //! | [`questions`] | what is answered of the cluster and of a node, in one place for both sockets |
 //! | [`registry`] | the workers that a master knows, connected and away |
 //! | [`services`] | what a node does for other programs: the agent database, the registrar, the API, programs that wait |
-//! | [`api`] | requests of the API, executed by a program that understands them |
+//! | [`api`] | requests of the API, executed by processes that understand them: the manager's framework, or a command |
 //! | [`redirection`] | requests of local programs that another node answers, and their way back |
 //! | [`drift`] | where configurations differ, and whether a ruleset is applied |
 //! | [`verdict`] | how a node stands, and why: one judgement for all who show it |

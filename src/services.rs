@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     agents::{Active, Numbers, Store},
     api::Api,
+    config::settings::DistributedApi,
     node::Node,
     redirection::Waiting,
     registration::Registrar,
@@ -25,9 +26,9 @@ pub struct Services {
 }
 
 impl Services {
-    /// With this agent database and this registrar.
-    pub fn new(agents: Store, registrar: Registrar) -> Self {
-        let (active, waiting, api) = (Active::default(), Arc::default(), Arc::default());
+    /// With this agent database and this registrar, and what executes requests of the API.
+    pub fn new(agents: Store, registrar: Registrar, api: &DistributedApi) -> Self {
+        let (active, waiting, api) = (Active::default(), Arc::default(), Arc::new(Api::new(api)));
         Self { agents, active, registrar, waiting, api }
     }
 

@@ -15,6 +15,8 @@ use crate::{
 pub struct BetweenNodes<'a> {
     /// This node.
     pub node: &'a Arc<Node>,
+    /// The name of the other one.
+    pub other: &'a str,
     /// Executes what the other node wants.
     pub api: &'a Api,
     /// The programs here that wait for it.
@@ -43,7 +45,8 @@ impl BetweenNodes<'_> {
     fn execute(&self, reply: Reply, payload: &[u8]) {
         match Routed::read(payload) {
             Ok(Routed { name, content }) => {
-                let asker = Asker::Node { connection: reply.connection().clone(), name: name.to_owned() };
+                let (node, name) = (self.other.to_owned(), name.to_owned());
+                let asker = Asker::Node { node, connection: reply.connection().clone(), name };
                 reply.ok("Added request to API requests queue");
                 self.api.execute(self.node, asker, content);
             }

@@ -1,35 +1,40 @@
-//! Requests of the API (`dapi`): executed on this node by a program that understands them (`spec/protocol.md` 13.8, 14).
+//! Requests of the API (`dapi`): executed on this node by processes that understand them (`spec/protocol.md` 13.8, 14).
 //!
 //! ```text
-//!  a local program, the master or a worker ── request ──► queue ──► dapi (threads) ──► the executor, one process each
-//!                                           ◄── string, dapi_res │ dapi_err ──────────
+//!  a local program, the master or a worker ── request ──► queue ──► dapi (threads) ──► pool: the manager's framework, or
+//!                                           ◄── string, dapi_res │ dapi_err ──────     command: one process each
 //! ```
 //! The stock daemon executes one request after the other, in the order in which they come. Here some are executed at a
 //! time, and nodes take turns (`queue`). A request that waits is forgotten when whoever asked goes, or has waited for
 //! as long as anybody waits for an answer.
 //!
-//! The content is opaque here: nothing that a peer sends is ever made an object. The program is named in cluster.json,
-//! `distributed_api.executor`; without one, who asks is told so.
+//! The content is opaque here: nothing that a peer sends is ever made an object. What executes it, `distributed_api.executor`
+//! in cluster.json says; where nothing does, who asks is told so.
 
 mod between_nodes;
-mod executor;
+mod checks;
+mod command;
+mod pool;
 mod queue;
 
 use std::{
     convert::Infallible,
+    fmt,
     fs::File,
     io::{self, Read, Seek, Write},
     sync::Arc,
     time::Instant,
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use parking_lot::Mutex;
 
 use crate::{
+    config::settings::{DistributedApi, Executor},
     connection::{Connection, RequestError, send_string},
-    limits,
-    logging::{scope, warn},
+    framework::Framework,
+    limits::{self, Holding},
+    logging::{info, scope, warn},
     node::Node,
     redirection::Program,
     system::thread::Group,
@@ -37,13 +42,25 @@ use crate::{
     wire::{Command, ErrorObject, Routed},
 };
 pub use between_nodes::BetweenNodes;
+use checks::Checked;
+use pool::Pool;
 use queue::Queue;
 
 /// The requests that wait, and those that are being executed.
 pub struct Api {
+    executor: Kind,
+    /// Requests that are executed at a time.
+    places: usize,
     queue: Mutex<Queue<Party, Job>>,
     /// Something waits. A full channel wakes all who execute.
     wake: (Sender<()>, Receiver<()>),
+}
+
+/// What executes them.
+enum Kind {
+    Nothing,
+    Command(Vec<String>),
+    Pool(Pool),
 }
 
 /// A node, or a peer: that at the other end of a connection. None is this node, for all its programs.
@@ -65,29 +82,43 @@ pub enum Asker {
     Program(Program),
     /// Another node, on behalf of a request that has this name there.
     Node {
+        /// Its name.
+        node: String,
         /// The connection to it.
         connection: Connection,
-        /// The name.
+        /// The name of the request.
         name: String,
     },
 }
 
 struct Job {
     asker: Asker,
-    /// Without a name; requests may be large.
-    request: File,
+    request: Request,
     /// When it came.
     came: Instant,
 }
 
-impl Default for Api {
-    fn default() -> Self {
-        let queue = Queue::new(limits::API_WAITING, limits::API_EXECUTIONS - 1);
-        Self { queue: Mutex::new(queue), wake: bounded(limits::API_EXECUTIONS) }
-    }
+enum Request {
+    /// For a command, which reads it from there. The file has no name.
+    File(File),
+    /// For the pool: it may hold passwords, so it is on no disk.
+    Memory(Holding, Checked),
 }
 
 impl Api {
+    /// What these settings want.
+    pub fn new(settings: &DistributedApi) -> Self {
+        let (executor, of_one) = match &settings.executor {
+            Executor::None => (Kind::Nothing, 0),
+            Executor::Command(command) => (Kind::Command(command.clone()), limits::API_EXECUTIONS - 1),
+            Executor::Auto => (Kind::Pool(Pool::new()), settings.processes as usize),
+        };
+        // One place is for others.
+        let places = of_one + 1;
+        let queue = Mutex::new(Queue::new(limits::API_WAITING, of_one));
+        Self { executor, places, queue, wake: bounded(places) }
+    }
+
     /// Takes a request, which was acknowledged already. Never waits for its execution.
     pub fn execute(&self, node: &Node, asker: Asker, request: &[u8]) {
         for (asker, refusal) in self.take(node, asker, request) {
@@ -105,18 +136,10 @@ impl Api {
         if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(request) {
             return vec![(asker, Refusal::Words(malformed(request, &error)))];
         }
-        if node.settings.distributed_api.executor.is_empty() {
-            return vec![(asker, no_executor().into())];
-        }
         let bytes = request.len();
-        let stored = store(node, request);
-        let request = match stored {
-            Ok(file) => file,
-            Err(error) => {
-                let error = ErrorObject::unexpected(format!("the request cannot be stored: {error}"));
-                let remedy = "see whether queue/cluster may be written and has room";
-                return vec![(asker, error.with_remedy(remedy).into())];
-            }
+        let request = match self.accept(node, &asker, request) {
+            Ok(request) => request,
+            Err(refusal) => return vec![(asker, refusal)],
         };
         let (names, came) = (asker.names(), node.clock.now());
         let mut queue = self.queue.lock();
@@ -134,19 +157,73 @@ impl Api {
         refused.into_iter().map(|Job { asker, .. }| (asker, full())).collect()
     }
 
+    /// Keeps a request that may be executed for its turn.
+    fn accept(&self, node: &Node, asker: &Asker, request: &[u8]) -> Result<Request, Refusal> {
+        match &self.executor {
+            Kind::Nothing => Err(no_executor().into()),
+            Kind::Command(_) => store(node, request).map(Request::File).map_err(|error| {
+                let error = ErrorObject::unexpected(format!("the request cannot be stored: {error}"));
+                error.with_remedy("see whether queue/cluster may be written and has room").into()
+            }),
+            Kind::Pool(_) => {
+                Framework::find(node.home.path()).map_err(pool::no_framework)?;
+                let from_node = matches!(asker, Asker::Node { .. });
+                let checked = checks::check(request, node.cluster.node_type, from_node)?;
+                let share = asker.connection().try_hold(request.len()).map_err(|_| {
+                    ErrorObject::unexpected("this node holds too much for its peers already").with_remedy(LATER)
+                })?;
+                Ok(Request::Memory(Holding { bytes: request.to_vec(), share: Some(share) }, checked))
+            }
+        }
+    }
+
+    /// Has what was read from the files of the manager be read again.
+    pub fn renew(&self) {
+        if let Kind::Pool(pool) = &self.executor {
+            pool.renew();
+        }
+    }
+
     /// Starts the threads, if there is an executor.
     ///
     /// # Errors
     /// When one cannot be started.
     pub fn start(self: &Arc<Self>, node: &Arc<Node>, threads: &Group) -> io::Result<()> {
-        if node.settings.distributed_api.executor.is_empty() {
+        if matches!(self.executor, Kind::Nothing) {
             return Ok(());
         }
-        for _ in 0..limits::API_EXECUTIONS {
+        for _ in 0..self.places {
             let (api, node) = (self.clone(), node.clone());
             threads.spawn("dapi", move || run(&api, &node))?;
         }
         Ok(())
+    }
+
+    fn carry_out(&self, node: &Node, asker: &Asker, request: Request, came: Instant) {
+        let limit = node.settings.communication.timeout_dapi_request;
+        if node.clock.now().saturating_duration_since(came) >= limit {
+            let text = format!("the request has waited for {} s behind others", limit.as_secs_f64());
+            return asker.refused(&ErrorObject::cluster(3021, text).with_remedy(LATER).into());
+        }
+        let outcome = match (&self.executor, request) {
+            (Kind::Command(command), Request::File(file)) => {
+                command::execute(node, command, file, asker.connection().closed())
+                    .map(|(length, answer)| asker.answered(length, answer))
+            }
+            (Kind::Pool(pool), Request::Memory(Holding { bytes, share }, Checked { function, waits })) => {
+                info!("[Cluster] [D API]", "Receiving request: {function} from {asker}");
+                let outcome = pool.execute(node, asker.connection(), (&bytes, waits), |length, answer| {
+                    asker.answered(length, answer);
+                });
+                drop(share);
+                outcome
+            }
+            // What was accepted is for the executor that there is.
+            _ => Err(no_executor().into()),
+        };
+        if let Err(refusal) = outcome {
+            asker.refused(&refusal);
+        }
     }
 
     fn next(&self) -> Option<((Party, Party), Job)> {
@@ -166,12 +243,17 @@ fn has_gone(peer: &Party) -> bool {
 fn run(api: &Api, node: &Node) {
     let turns = Turns::uncounted(scope("Cluster", "Main"), &node.clock);
     loop {
+        let rested = match &api.executor {
+            Kind::Pool(pool) => pool.rested(node),
+            _ => never(),
+        };
         select! {
             recv(api.wake.1) -> _ => (),
+            recv(rested) -> _ => if let Kind::Pool(pool) = &api.executor { pool.rest(node) },
             recv(node.shutdown.channel()) -> _ => return,
         }
         while let Some((names, Job { asker, request, came })) = api.next() {
-            serve(&turns, &asker, || execute(node, &asker, request, came));
+            serve(&turns, &asker, || api.carry_out(node, &asker, request, came));
             api.queue.lock().done(&names);
             if node.shutdown.ordered() {
                 return;
@@ -191,24 +273,12 @@ fn serve(turns: &Turns, asker: &Asker, execute: impl FnOnce()) {
     }
 }
 
-fn execute(node: &Node, asker: &Asker, request: File, came: Instant) {
-    let limit = node.settings.communication.timeout_dapi_request;
-    if node.clock.now().saturating_duration_since(came) >= limit {
-        let text = format!("the request has waited for {} s behind others", limit.as_secs_f64());
-        return asker.refused(&ErrorObject::cluster(3021, text).with_remedy(LATER).into());
-    }
-    match executor::execute(node, request, asker.connection().closed()) {
-        Ok((length, answer)) => asker.answered(length, answer),
-        Err(refusal) => asker.refused(&refusal),
-    }
-}
-
 /// The remedy where others are being served.
 const LATER: &str = "ask again later";
 
 fn no_executor() -> ErrorObject {
     ErrorObject::unexpected("this node has no program that executes requests of the API")
-        .with_remedy("name one in etc/cluster.json, distributed_api.executor")
+        .with_remedy("set distributed_api.executor in etc/cluster.json to auto, or name one")
 }
 
 /// Why a request was not executed.
@@ -222,6 +292,16 @@ enum Refusal {
 impl From<ErrorObject> for Refusal {
     fn from(error: ErrorObject) -> Self {
         Self::Error(error)
+    }
+}
+
+/// As the stock daemon writes it.
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(program) => f.write_str(program.connection.peer()),
+            Self::Node { node, name, .. } => write!(f, "{node} ({name})"),
+        }
     }
 }
 
@@ -246,7 +326,7 @@ impl Asker {
     fn answered(&self, length: usize, answer: impl Read) {
         match self {
             Self::Program(program) => program.api_answered(length, answer),
-            Self::Node { connection, name } => {
+            Self::Node { connection, name, .. } => {
                 let sent = send_string(connection, length, answer)
                     .and_then(|id| connection.request(Command::ApiResult, Routed::payload(name, id.as_bytes())));
                 match sent {
@@ -268,7 +348,7 @@ impl Asker {
         match self {
             Self::Program(program) => program.refused(text),
             // A peer that takes nothing is about to be disconnected.
-            Self::Node { connection, name } => {
+            Self::Node { connection, name, .. } => {
                 _ = connection.tell(Command::ApiFailed, Routed::payload(name, text.as_bytes()));
             }
         }
@@ -305,7 +385,7 @@ mod tests {
     fn after_a_panic_the_asker_is_refused() {
         let pair = Pair::new();
         let turns = Turns::uncounted(scope("a", "b"), &pair.node().clock);
-        let asker = Asker::Node { connection: pair.master.clone(), name: "one".into() };
+        let asker = Asker::Node { node: "w".into(), connection: pair.master.clone(), name: "one".into() };
         serve(&turns, &asker, || panic!("as ordered"));
         let refused = pair.wait("dapi_err ");
         assert!(refused.starts_with("dapi_err one ") && refused.contains("as ordered"), "{refused}");

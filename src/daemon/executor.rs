@@ -4,9 +4,12 @@ use std::{fs, io, path::Path};
 
 use nix::unistd::{AccessFlags, access};
 
+use crate::config::settings::Executor;
+
 /// What is wrong with the program, with the remedy; none if it can be run, or if no program is named.
-pub fn problem(executor: &[String]) -> Option<String> {
-    let program = executor.first()?;
+pub fn problem(executor: &Executor) -> Option<String> {
+    let Executor::Command(command) = executor else { return None };
+    let program = command.first()?;
     let (problem, remedy) = match runnable(Path::new(program)) {
         Ok(true) => return None,
         Ok(false) => ("it is not a file".to_owned(), "name the file of a program"),

@@ -60,6 +60,7 @@ impl<'a> Reload<'a> {
         );
         drop(before);
         running.change_keys(keys);
+        running.role().services().api.renew();
         true
     }
 

@@ -142,7 +142,9 @@ impl Prepared {
             NodeType::Master => Some(bind(&node)?),
             NodeType::Worker => None,
         };
-        let services = Arc::new(Services::new(database.store.clone(), registration.registrar.clone()));
+        let services =
+            Services::new(database.store.clone(), registration.registrar.clone(), &node.settings.distributed_api);
+        let services = Arc::new(services);
         let role = match node.cluster.node_type {
             NodeType::Master => Role::Master(Master::new(node, services)),
             NodeType::Worker => Role::Worker(Worker::new(node, services)),

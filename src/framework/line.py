@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 
-REQUEST, RESULT, REFUSED, LOG, READY, LAST = range(1, 7)
+REQUEST, RESULT, REFUSED, LOG, READY, LAST, FAILED = range(1, 8)
 
 
 class Line:
@@ -24,9 +24,13 @@ class Line:
         return kind, self.take(length)
 
     def send(self, kind, payload):
+        header = struct.pack(">IB", len(payload), kind)
         with self.lock:
             try:
-                self.socket.sendall(struct.pack(">IB", len(payload), kind))
+                if len(payload) < 65536:
+                    # A short frame goes as a whole.
+                    return self.socket.sendall(header + payload)
+                self.socket.sendall(header)
                 self.socket.sendall(payload)
             except OSError:
                 os._exit(0)
@@ -73,6 +77,18 @@ try:
 except OSError:
     pass
 line = Line(socket.socket(fileno=os.dup(0)))
+
+
+def tell_end(kind, error, _):
+    line.send(FAILED, f"{kind.__name__}: {error}".encode(errors="replace")[:4096])
+
+
+# From here on the daemon learns by the line what ends this program, and nothing that is written is kept anywhere.
+sys.excepthook = tell_end
+nothing = os.open(os.devnull, os.O_RDWR)
+for standard in (0, 2):
+    os.dup2(nothing, standard)
+os.close(nothing)
 settings = json.loads(line.receive()[1])
 if os.path.isfile(os.path.join(settings["home"], "framework/wazuh/__init__.py")):
     sys.path.insert(0, os.path.join(settings["home"], "framework"))

@@ -23,10 +23,13 @@ pub enum Kind {
     Ready = 5,
     /// The program ends after its next result.
     Last = 6,
+    /// The program ends, because of this error.
+    Failed = 7,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Request, Self::Result, Self::Refused, Self::Log, Self::Ready, Self::Last];
+    const ALL: [Self; 7] =
+        [Self::Request, Self::Result, Self::Refused, Self::Log, Self::Ready, Self::Last, Self::Failed];
 }
 
 /// Bytes before the payload.

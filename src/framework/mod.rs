@@ -24,6 +24,7 @@ pub use program::Program;
 pub struct Framework {
     home: PathBuf,
     interpreter: PathBuf,
+    package: PathBuf,
 }
 
 impl Framework {
@@ -37,18 +38,24 @@ impl Framework {
         if !interpreter.is_file() {
             return Err(format!("there is no {}", interpreter.display()));
         }
-        if !has_package(&directory) {
-            return Err(format!("there is no Python package 'wazuh' in {}", directory.display()));
+        match package(&directory) {
+            Some(package) => Ok(Self { home: home.to_owned(), interpreter, package }),
+            None => Err(format!("there is no Python package 'wazuh' in {}", directory.display())),
         }
-        Ok(Self { home: home.to_owned(), interpreter })
+    }
+
+    /// The first file of the package `wazuh`: a new one comes with each version.
+    pub fn package(&self) -> &Path {
+        &self.package
     }
 }
 
-/// Whether the package is in the directory itself or, as the packages of 4.x have it, among those of the interpreter.
-fn has_package(directory: &Path) -> bool {
+/// The package is in the directory itself or, as with the managers of 4.x, among those of the interpreter.
+fn package(directory: &Path) -> Option<PathBuf> {
     let versions = directory.join("python/lib").read_dir().into_iter().flatten().flatten();
-    let mut places = versions.map(|version| version.path().join("site-packages")).chain([directory.to_owned()]);
-    places.any(|place| place.join("wazuh/__init__.py").is_file())
+    let places = versions.map(|version| version.path().join("site-packages")).chain([directory.to_owned()]);
+    let mut files = places.map(|place| place.join("wazuh/__init__.py"));
+    files.find(|file| file.is_file())
 }
 
 #[cfg(test)]

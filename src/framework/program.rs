@@ -2,9 +2,9 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, IoSlice, Read, Seek, SeekFrom},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
     },
     path::Path,
@@ -14,6 +14,7 @@ use std::{
 use nix::{
     sys::{
         signal::{Signal, killpg},
+        socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg},
         wait::{Id, WaitPidFlag, WaitStatus, waitid},
     },
     unistd::Pid,
@@ -36,14 +37,15 @@ pub struct Program {
     line: UnixStream,
     process: Child,
     complaints: File,
+    /// Its number may be that of another process by now.
     ended: bool,
 }
 
 impl Framework {
     /// Runs the Python text `source` with `settings`, which the program finds under that name; it may use what `line.py`
-    /// defines. The program has the user of this process, a process group of its own and `WAZUH_HOME` as its whole
-    /// environment, and is the first to go when memory runs out. Its standard error goes to a file without a name in
-    /// `scratch`, its standard output nowhere.
+    /// defines. An error that ends it comes as [`Kind::Failed`]. The program has the user of this process, a process group of
+    /// its own and `WAZUH_HOME` as its whole environment, and is the first to go when memory runs out. What the interpreter
+    /// complains of until it executes the text goes to a file without a name in `scratch`, all later output nowhere.
     ///
     /// # Errors
     /// When there can be no process.
@@ -75,12 +77,28 @@ impl Program {
         &self.line
     }
 
+    /// Sends a short request, together with open files. Never waits.
+    ///
+    /// # Errors
+    /// When the program has ended, or takes nothing any more.
+    pub fn send_with(&self, payload: &[u8], files: &[impl AsFd]) -> io::Result<()> {
+        let mut frame = Vec::new();
+        send(&mut frame, Kind::Request, payload)?;
+        let numbers: Vec<_> = files.iter().map(|file| file.as_fd().as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&numbers)];
+        let rights = if files.is_empty() { &[][..] } else { &rights };
+        // So short a message goes as a whole or not at all.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<UnixAddr>(self.line.as_raw_fd(), &[IoSlice::new(&frame)], rights, flags, None)?;
+        Ok(())
+    }
+
     /// The number of the process.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// The last line of its standard error; empty if there is none.
+    /// The last line that the interpreter complained of, if it could not even begin; else empty.
     pub fn complaint(&self) -> String {
         let text = last_bytes(&self.complaints).unwrap_or_default();
         String::from_utf8_lossy(&text)
@@ -92,22 +110,27 @@ impl Program {
     }
 
     /// Whether the first process runs.
-    pub fn runs(&mut self) -> bool {
+    pub fn runs(&self) -> bool {
         // Looked at, but not waited for: its number stays taken until the group is ended.
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         !self.ended && waitid(Id::Pid(self.group()), flags) == Ok(WaitStatus::StillAlive)
     }
 
-    /// Ends it and all that it started; gives how its first process ended.
+    /// Ends it and all that it started, without waiting for that.
+    pub fn kill(&self) {
+        if !self.ended {
+            // It fails only if nobody of the group is left.
+            let _ = killpg(self.group(), Signal::SIGKILL);
+        }
+    }
+
+    /// [`Program::kill`], and waits for it; gives how its first process ended.
     ///
     /// # Errors
     /// When it cannot be waited for.
     pub fn end(&mut self) -> io::Result<ExitStatus> {
-        if !self.ended {
-            // It fails only if nobody of the group is left.
-            let _ = killpg(self.group(), Signal::SIGKILL);
-            self.ended = true;
-        }
+        self.kill();
+        self.ended = true;
         self.process.wait()
     }
 
@@ -191,8 +214,12 @@ mod tests {
     #[test]
     fn a_program_that_fails_says_why_and_what_it_started_ends_with_it() {
         let (_home, program) = launch("import nothing_of_this_name");
+        let why = "ModuleNotFoundError: No module named 'nothing_of_this_name'";
+        assert_eq!(frame(&program).unwrap(), (Kind::Failed, why.to_owned()));
         assert_eq!(frame(&program).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert!(program.complaint().contains("No module named 'nothing_of_this_name'"), "{}", program.complaint());
+        let (_home, program) = launch("this is no Python");
+        assert!(frame(&program).is_err());
+        assert_eq!(program.complaint(), "SyntaxError: invalid syntax");
 
         let (_home, mut program) = launch("os.fork()\nline.send(READY, str(os.getpid()).encode())\nline.receive()");
         let pids = [(); 2].map(|()| frame(&program).unwrap().1);

@@ -101,12 +101,21 @@ pub const LONG_REQUESTS: usize = 4;
 /// Requests of all local programs that take long, or whose answer waits for them, at a time: two for each of them.
 pub const LOCAL_REQUESTS: usize = 256;
 
-/// Requests of the API that are executed at a time; one node has at most all but one of these places.
+/// Requests of the API that a command executes at a time; one node has at most all but one of these places.
 pub const API_EXECUTIONS: usize = 4;
 
-/// Requests of the API that wait for that. Each is a file on the disk; a large one counts once more for each 512 KiB, so that
-/// all of them take 256 MiB there.
+/// Requests of the API that wait for that. For a command each is a file on the disk; a large one counts once more for each
+/// 512 KiB, so that all of them take 256 MiB there.
 pub const API_WAITING: usize = 512;
+
+/// Requests that one process of the manager's framework executes before another takes its place.
+pub const API_PROCESS_REQUESTS: usize = 500;
+
+/// Memory of such a process at which another takes its place, in bytes.
+pub const API_PROCESS_MEMORY: usize = 300 * MIB;
+
+/// How long these processes are kept without a request.
+pub const API_IDLE: Duration = Duration::from_secs(600);
 
 /// Programs at each of `queue/db/wdb`, `queue/sockets/wdb-http.sock` and `queue/sockets/auth`.
 pub const PROGRAMS: usize = 256;
@@ -235,8 +244,14 @@ pub const TABLE: &[(&str, &[Row])] = &[
                 Most::Bytes(MEMORY),
                 "follows from the other limits",
             ),
-            row("DAPI requests being executed", Most::Count(API_EXECUTIONS), "the next waits"),
-            row("the same for one node", Most::Count(API_EXECUTIONS - 1), "its next waits"),
+            row(
+                "DAPI requests of one node being executed",
+                Most::Setting("distributed_api.processes", 2),
+                "its next waits; all others have one more place",
+            ),
+            row("the same by a command of yours", Most::Count(API_EXECUTIONS - 1), "the same"),
+            row("DAPI requests executed by one process", Most::Count(API_PROCESS_REQUESTS), "a new one replaces it"),
+            row("memory of such a process", Most::Bytes(API_PROCESS_MEMORY), "a new one replaces it after its request"),
             row(
                 "waiting DAPI requests, each counted once more for each 512 KiB of it",
                 Most::Count(API_WAITING),

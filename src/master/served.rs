@@ -66,7 +66,8 @@ impl Served {
             },
             Request::Api(request) => {
                 let services = &self.master.services;
-                let requests = BetweenNodes { node: &self.master.node, api: &services.api, waiting: &services.waiting };
+                let (api, waiting, other) = (&services.api, &services.waiting, &*self.worker.hello.node);
+                let requests = BetweenNodes { node: &self.master.node, other, api, waiting };
                 requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
             // An agreement or a proof that comes too late is one of these.

@@ -115,7 +115,7 @@ impl Handler for MasterSession {
             Request::Redirected(request) => self.redirected(reply, request),
             Request::Api(request) => {
                 let Services { api, waiting, .. } = &*self.worker.services;
-                let requests = BetweenNodes { node: &self.worker.node, api, waiting };
+                let requests = BetweenNodes { node: &self.worker.node, other: "master", api, waiting };
                 requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
             Request::Link(Link::Hello(_) | Link::Native(_) | Link::EchoClient)

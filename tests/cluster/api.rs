@@ -97,16 +97,26 @@ fn a_refusal_has_the_words_of_the_executor() {
 /// Case 4.4: the framework reads nothing but JSON.
 #[test]
 fn without_an_executor_the_answer_says_so() {
-    let (clock, _hand) = FakeClock::new();
-    let master = Node::master(TestHome::new(), &clock, json!({}));
-    let mut program = LocalProgram::of(&master);
-    assert_eq!(program.ask("dapi", "{}").body, QUEUED);
-    let got = program.next();
-    assert_eq!(got.field, "dapi_err ---");
-    let error = ErrorObject::from_json(got.body.as_bytes()).expect("what the framework understands");
-    assert_eq!(error.code, 1000);
-    assert!(error.message().contains("this node has no program that executes requests of the API"), "{error:?}");
-    assert_eq!(error.remedy.as_deref(), Some("name one in etc/cluster.json, distributed_api.executor"));
+    let cases = [
+        (json!("none"), "this node has no program that executes requests of the API", "set distributed_api.executor"),
+        (
+            json!("auto"),
+            "this node cannot execute requests of the API: there is no ",
+            "install the Wazuh manager on it",
+        ),
+    ];
+    for (executor, text, remedy) in cases {
+        let (clock, _hand) = FakeClock::new();
+        let master = Node::master(TestHome::new(), &clock, json!({"distributed_api": {"executor": executor}}));
+        let mut program = LocalProgram::of(&master);
+        assert_eq!(program.ask("dapi", "{}").body, QUEUED);
+        let got = program.next();
+        assert_eq!(got.field, "dapi_err ---");
+        let error = ErrorObject::from_json(got.body.as_bytes()).expect("what the framework understands");
+        assert_eq!(error.code, 1000);
+        assert!(error.message().contains(text), "{error:?}");
+        assert!(error.remedy.as_deref().unwrap().starts_with(remedy), "{error:?}");
+    }
 }
 
 /// Waits until the process has written its number.
@@ -119,8 +129,9 @@ fn number(home: &TestHome) -> String {
     number.unwrap().trim().to_owned()
 }
 
+/// Whether a process runs: one that nobody has waited for yet does not.
 fn runs(number: &str) -> bool {
-    Path::new("/proc").join(number).exists()
+    std::fs::read_to_string(Path::new("/proc").join(number).join("stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod database;
 mod deletions;
 mod digest;
 mod drift;
+mod executor;
 mod files;
 mod health;
 mod keys;

@@ -120,5 +120,5 @@ fn the_table_of_limits_is_that_of_the_program() {
             count += 1;
         }
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
 }

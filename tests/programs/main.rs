@@ -17,6 +17,7 @@ mod disk;
 mod documents;
 mod drift;
 mod entries;
+mod executor;
 mod files;
 mod frames;
 mod full_disk;

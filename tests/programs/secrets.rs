@@ -87,7 +87,7 @@ fn a_key_that_was_removed_is_not_in_memory() {
 }
 
 /// Every file below `directory` with its path.
-fn files(directory: &Path, found: &mut Vec<(String, Vec<u8>)>) {
+pub fn files(directory: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

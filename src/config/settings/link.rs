@@ -21,14 +21,30 @@ const SESSION: &str = "session";
 /// Keys that may be accepted besides `<key>`. A change needs one; each is a way in.
 pub const MOST_KEYS: usize = 4;
 
+/// Processes that may execute requests of one node: each takes some 30 MB while it is there.
+const MOST_PROCESSES: u32 = 8;
+
 /// `distributed_api`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DistributedApi {
     /// Whether a worker passes requests of the API to the master; otherwise it executes them itself.
     pub enabled: bool,
-    /// The program that executes requests of the API, and its arguments; empty for none. It gets a request on its standard
-    /// input and gives the answer on its standard output, both JSON.
-    pub executor: Vec<String>,
+    /// What executes requests of the API.
+    pub executor: Executor,
+    /// Processes that execute requests of one node at a time, with [`Executor::Auto`].
+    pub processes: u32,
+}
+
+/// `distributed_api` > `executor`: what executes requests of the API on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Executor {
+    /// Processes of this daemon that run on the manager's Python framework, if there is one.
+    Auto,
+    /// Nothing.
+    None,
+    /// A program and its arguments, never empty: one process for each request, which it gets on its standard input and
+    /// answers on its standard output, both JSON.
+    Command(Vec<String>),
 }
 
 /// `link`: ours.
@@ -82,12 +98,18 @@ pub struct Local {
 
 impl DistributedApi {
     pub(super) fn read(mut section: Section<'_>) -> Self {
-        let what = "a list: the absolute path of a program, then its arguments; or [] for none";
-        let executor = section.texts("executor", what, |word| !word.contains('\0'));
-        if executor.first().is_some_and(|program| !program.starts_with('/')) {
-            section.fault("executor", "does not begin with an absolute path", &executor[0], &format!("write {what}"));
+        let what = "auto, none, or a list: the absolute path of a program, then its arguments";
+        let executor = section.convert("executor", what, executor).unwrap_or(Executor::None);
+        if let Executor::Command(command) = &executor
+            && !command[0].starts_with('/')
+        {
+            section.fault("executor", "does not begin with an absolute path", &command[0], &format!("write {what}"));
         }
-        let api = Self { enabled: section.flag("enabled"), executor };
+        let api = Self {
+            enabled: section.flag("enabled"),
+            executor,
+            processes: section.count("processes", 1..=MOST_PROCESSES),
+        };
         section.finish();
         api
     }
@@ -181,6 +203,17 @@ fn key(value: Value) -> Result<ClusterKey, String> {
     let key = ClusterKey::new(&text).ok_or_else(|| ClusterKey::fault(&text));
     text.zeroize();
     key
+}
+
+fn executor(value: &Value) -> Option<Executor> {
+    let text = |value: &Value| value.as_str().filter(|word| !word.contains('\0')).map(str::to_owned);
+    match value {
+        Value::String(word) if word == "auto" => Some(Executor::Auto),
+        Value::String(word) if word == "none" => Some(Executor::None),
+        Value::Array(words) if words.is_empty() => Some(Executor::None),
+        Value::Array(words) => words.iter().map(text).collect::<Option<_>>().map(Executor::Command),
+        _ => None,
+    }
 }
 
 fn native(value: &Value) -> Option<Native> {

@@ -28,7 +28,7 @@ use section::{Section, Sink};
 pub use choice::Choice;
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
-pub use link::{DistributedApi, Link, Local, MOST_KEYS, Native};
+pub use link::{DistributedApi, Executor, Link, Local, MOST_KEYS, Native};
 pub use metrics::{Listen, Metrics};
 pub use version::{Version, VersionError};
 
@@ -298,6 +298,12 @@ mod tests {
                 "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups, session",
             ),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
+            (
+                r#"{"distributed_api": {"executor": "run"}}"#,
+                "executor is not acceptable",
+                "write auto, none, or a list",
+            ),
+            (r#"{"distributed_api": {"processes": 9}}"#, "processes", "from 1 to 8"),
             (r#"{"link": {"max_workers": 0}}"#, "max_workers", "from 1 to 65535"),
             (r#"{"local": {"show_key": "no"}}"#, "show_key", "true or false"),
             (r#"{"agent_database": "authd"}"#, "agent_database", "write auto, embedded or wazuh-db"),

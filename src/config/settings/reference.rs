@@ -344,11 +344,20 @@ pub const GROUPS: &[Group] = &[
             ),
             setting(
                 "distributed_api.executor",
-                Other("a list: the absolute path of a program, then its arguments"),
-                "The program that executes DAPI requests on this node. It receives a request on standard input and writes \
-                 the response to standard output, both JSON; to refuse, it writes one line to standard error and exits with \
-                 a status other than 0. At most four run at a time, three of them for one node, each for \
-                 `intervals.communication.timeout_dapi_request` at the longest. An empty list refuses DAPI requests.",
+                Other("`auto`, `none`, or a list: the absolute path of a program, then its arguments"),
+                "What executes DAPI requests on this node. `auto`: processes of this daemon that run on the Python framework \
+                 of the manager (`framework/` of the Wazuh home); where there is none, DAPI requests are refused. `none` \
+                 refuses them. A list names a program that is run for each request: it receives the request on standard \
+                 input and writes the response to standard output, both JSON; to refuse, it writes one line to standard \
+                 error and exits with a status other than 0. At most four run at a time, three of them for one node, each \
+                 for `intervals.communication.timeout_dapi_request` at the longest.",
+            ),
+            setting(
+                "distributed_api.processes",
+                Whole(1, 8),
+                "Processes that execute DAPI requests of one node at a time, with the executor `auto`; requests of other nodes \
+                 have one more. They start when they are needed, about 30 MB each, and end after 10 minutes without a \
+                 request.",
             ),
         ],
     },

@@ -133,17 +133,18 @@ impl Helper {
         let line = program.line().try_clone()?;
         let (tell, told) = bounded(1);
         let reader = spawn("haproxy-lines", move || _ = tell.send(read(&line)))?;
-        let (stopped, refusal) = select! {
-            recv(told) -> refusal => (false, refusal.ok().and_then(Result::ok)),
+        let (stopped, said) = select! {
+            recv(told) -> said => (false, said.ok().and_then(Result::ok)),
             recv(node.shutdown.channel()) -> _ => (true, None),
         };
         let status = program.end()?;
         // Also if something else has the other end, its reader is to end.
         let _ = program.line().shutdown(Shutdown::Both);
         let _ = reader.join();
-        Ok(match refusal {
+        Ok(match said {
             _ if stopped => End::Stopped,
-            Some(reason) => End::Missing(reason),
+            Some((Kind::Refused, reason)) => End::Missing(reason),
+            Some((_, failure)) => End::Fallen(failure),
             None => {
                 let complaint = program.complaint();
                 let colon = if complaint.is_empty() { "" } else { ": " };
@@ -162,11 +163,11 @@ fn level() -> u8 {
     }
 }
 
-/// Logs what a helper says, until it gives the reason why it cannot run.
+/// Logs what a helper says, until it tells why there is none ([`Kind::Refused`]) or why it ends ([`Kind::Failed`]).
 ///
 /// # Errors
 /// When it has ended, or says what cannot be understood.
-fn read(mut line: &UnixStream) -> io::Result<String> {
+fn read(mut line: &UnixStream) -> io::Result<(Kind, String)> {
     loop {
         let (kind, length) = framework::header(&mut line)?;
         if length > LONGEST {
@@ -175,7 +176,7 @@ fn read(mut line: &UnixStream) -> io::Result<String> {
         let mut payload = vec![0; length];
         line.read_exact(&mut payload)?;
         match kind {
-            Kind::Refused => return Ok(String::from_utf8_lossy(&payload).into_owned()),
+            Kind::Refused | Kind::Failed => return Ok((kind, String::from_utf8_lossy(&payload).into_owned())),
             Kind::Log => log(&payload),
             _ => {}
         }

@@ -2,6 +2,7 @@
 
 mod database;
 mod exposition;
+mod framework;
 mod program;
 mod raw;
 pub mod wire;
@@ -21,6 +22,7 @@ use clusterd::{
 };
 pub use database::{Database, fake_database, report, silent_database};
 pub use exposition::{LISTEN, fetch, metrics};
+pub use framework::install_framework;
 pub use program::{LocalProgram, manager_program};
 pub use raw::RawPeer;
 use serde_json::{Value, json};

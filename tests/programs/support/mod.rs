@@ -3,6 +3,8 @@
 mod archive;
 pub mod c_client;
 mod daemon;
+#[path = "../../cluster/support/framework.rs"]
+mod framework;
 mod home;
 mod manager;
 mod namespace;
@@ -16,6 +18,7 @@ pub use archive::{archive, entry, manifest, update};
 #[allow(unused_imports, reason = "tests/chaos uses it")]
 pub use daemon::control_command;
 pub use daemon::{Daemon, clusterd, control, finish};
+pub use framework::install_framework;
 pub use home::{Address, Home, KEY};
 pub use manager::{Program, register};
 pub use namespace::{HELPERS, USERS, WAZUH, seen, unshared, unshared_with, write_users};

@@ -20,7 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{Refusal, no_executor};
+use super::Refusal;
 use crate::{
     node::Node,
     system::{shutdown::Never, thread::spawn},
@@ -36,14 +36,17 @@ const COMPLAINTS: (u64, usize) = (1024 * 1024, 1024);
 /// How often it is looked how much it has written.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Executes `request`; gives the length of the answer and the answer. Ends the program when `gone` closes.
+/// Has `command` execute `request`; gives the length of the answer and the answer. Ends it when `gone` closes.
 ///
 /// # Errors
 /// What whoever asked is told: the program's own words on its standard error, or what became of it.
-pub fn execute(node: &Node, request: File, gone: &Receiver<Never>) -> Result<(usize, File), Refusal> {
-    let [program, arguments @ ..] = &node.settings.distributed_api.executor[..] else {
-        return Err(no_executor().into());
-    };
+pub fn execute(
+    node: &Node,
+    command: &[String],
+    request: File,
+    gone: &Receiver<Never>,
+) -> Result<(usize, File), Refusal> {
+    let [program, arguments @ ..] = command else { return Err(super::no_executor().into()) };
     let internal = |error: io::Error| {
         let error = ErrorObject::unexpected(format!("the executor {program} cannot be run: {error}"));
         error.with_remedy("see distributed_api.executor in etc/cluster.json")
