@@ -10,6 +10,12 @@ use std::{
 
 use crate::system::visible;
 
+/// The longest quotation of what stands in a file, in characters.
+const LONGEST: usize = 200;
+
+/// The same for what may quote it among words of ours.
+const LONGEST_ADVICE: usize = 1000;
+
 /// One thing that is wrong, with its place and its remedy. Always the fault of the configuration, never of a peer.
 ///
 /// A fault about the key never holds the key's text.
@@ -52,7 +58,7 @@ impl Fault {
             file: file.to_path_buf(),
             line: None,
             detail: None,
-            remedy: remedy.into(),
+            remedy: fit(&remedy.into(), LONGEST_ADVICE),
         }
     }
 
@@ -70,7 +76,7 @@ impl Fault {
 
     /// More about what stands in the file, in words.
     pub(super) fn detail(mut self, text: impl Into<String>) -> Self {
-        self.detail = Some(text.into());
+        self.detail = Some(fit(&text.into(), LONGEST_ADVICE));
         self
     }
 
@@ -117,10 +123,14 @@ impl std::error::Error for Faults {}
 /// `text` fit for one log line: what a terminal would obey is escaped, so that a value can not forge a line, and the
 /// length is bounded.
 pub(super) fn printable(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let mut shown = String::with_capacity(text.len().min(LONGEST));
+    fit(text, LONGEST)
+}
+
+/// [`printable`], with a length of its own, in characters.
+fn fit(text: &str, longest: usize) -> String {
+    let mut shown = String::with_capacity(text.len().min(longest));
     for (count, character) in text.chars().enumerate() {
-        if count == LONGEST {
+        if count == longest {
             shown.push_str("...");
             break;
         }
@@ -150,5 +160,8 @@ mod tests {
     fn a_value_can_not_forge_a_log_line() {
         assert_eq!(printable("a\nERROR: b\u{1b}"), "a\\nERROR: b\\u{1b}");
         assert_eq!(printable(&"é".repeat(300)), format!("{}...", "é".repeat(200)));
+        let quoting = "write </a\nERROR: b>";
+        let fault = Fault::new(Code::Reading, Path::new("/o.conf"), quoting, quoting).detail(quoting).to_string();
+        assert!(!fault.contains('\n') && fault.matches("a\\nERROR: b").count() == 3, "{fault}");
     }
 }
