@@ -3,7 +3,7 @@
 //! Everything in it is the peer's claim. Paths and keys are kept as they came and checked where they are used
 //! ([`Items::permits_key`](super::items::Items::permits_key)), so that one bad entry spoils only itself.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
@@ -93,20 +93,6 @@ impl RemoteManifest {
         &self.unreadable
     }
 
-    fn intern(&mut self, key: &str) -> Option<u16> {
-        if key.len() > LONGEST_PATH {
-            return None;
-        }
-        let at = self.keys.iter().position(|known| **known == *key).unwrap_or(self.keys.len());
-        if at == self.keys.len() {
-            if at == MOST_KEYS {
-                return None;
-            }
-            self.keys.push(key.into());
-        }
-        u16::try_from(at).ok()
-    }
-
     fn sort(&mut self) {
         // Stable, so that of equal paths the one that came last is the last of its run.
         self.entries.sort_by(|a, b| a.path.cmp(&b.path));
@@ -190,6 +176,29 @@ impl Room {
     }
 }
 
+/// The different item keys so far, each with its number.
+#[derive(Default)]
+struct Keys(HashMap<Box<str>, u16>);
+
+impl Keys {
+    /// The number of a key; none if it is too long, or there are too many.
+    fn number(&mut self, key: &str) -> Option<u16> {
+        if let Some(number) = self.0.get(key) {
+            return Some(*number);
+        }
+        let number =
+            u16::try_from(self.0.len()).ok().filter(|_| self.0.len() < MOST_KEYS && key.len() <= LONGEST_PATH)?;
+        self.0.insert(key.into(), number);
+        Some(number)
+    }
+
+    fn in_order(self) -> Vec<Box<str>> {
+        let mut keys: Vec<_> = self.0.into_iter().collect();
+        keys.sort_unstable_by_key(|(_, number)| *number);
+        keys.into_iter().map(|(key, _)| key).collect()
+    }
+}
+
 struct Files<'r>(ChecksumKind, &'r mut Room);
 
 impl<'de> DeserializeSeed<'de> for Files<'_> {
@@ -205,7 +214,7 @@ impl<'de> Visitor<'de> for Files<'_> {
         f.write_str("an object with one object per file")
     }
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RemoteManifest, A::Error> {
-        let mut manifest = RemoteManifest::default();
+        let (mut manifest, mut keys) = (RemoteManifest::default(), Keys::default());
         while let Some(path) = map.next_key_seed(PathBytes)? {
             let name: &str = match &path {
                 Ok(path) => path,
@@ -214,7 +223,7 @@ impl<'de> Visitor<'de> for Files<'_> {
             self.1.take(name)?;
             let object: Object<'de> =
                 map.next_value().map_err(|error| A::Error::custom(format_args!("file '{name}': {error}")))?;
-            let Some(key) = manifest.intern(&object.cluster_item_key) else {
+            let Some(key) = keys.number(&object.cluster_item_key) else {
                 return Err(A::Error::custom(format_args!(
                     "more than {MOST_KEYS} different keys of directories, or a longer one than {LONGEST_PATH} bytes"
                 )));
@@ -229,6 +238,7 @@ impl<'de> Visitor<'de> for Files<'_> {
                 Err(name) => manifest.unreadable.push(name),
             }
         }
+        manifest.keys = keys.in_order();
         manifest.sort();
         Ok(manifest)
     }
@@ -310,6 +320,21 @@ mod tests {
         let long = format!(r#"{{"{}": {{}}}}"#, "a".repeat(LONGEST_PATH + 1));
         assert!(parse(&long).unwrap_err().contains("longer than 4095 bytes"));
         assert!(parse(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn each_file_keeps_its_key_among_as_many_as_there_may_be() {
+        let text = |keys: usize| {
+            let files = (0..2 * keys).map(|n| format!(r#""{n:04}": {{"cluster_item_key": "{}/"}}"#, n % keys));
+            format!("{{{}}}", files.collect::<Vec<_>>().join(", "))
+        };
+        let manifest = parse(&text(MOST_KEYS)).unwrap();
+        for (n, entry) in manifest.entries().iter().enumerate() {
+            assert_eq!(manifest.key_of(entry), format!("{}/", n % MOST_KEYS));
+        }
+        assert!(parse(&text(MOST_KEYS + 1)).unwrap_err().contains("more than 1000 different keys"));
+        let long = format!(r#"{{"a": {{"cluster_item_key": "{}"}}}}"#, "k".repeat(LONGEST_PATH + 1));
+        assert!(parse(&long).unwrap_err().contains("or a longer one than 4095 bytes"));
     }
 
     /// Case 5.7: the bounds hold for all lists of an update together.

@@ -1,5 +1,7 @@
 //! Requests to the registrar (`spec/registration.md` 2 to 5).
 
+use std::collections::HashSet;
+
 use super::answer::Refusal;
 use crate::{
     config::{Force, seconds},
@@ -108,13 +110,8 @@ fn read_force(force: &Json) -> Option<Force> {
 
 /// The names of a list, each once.
 fn split(list: &str) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for name in list.split(',').filter(|name| !name.is_empty()) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    names
+    let mut seen = HashSet::new();
+    list.split(',').filter(|name| !name.is_empty() && seen.insert(*name)).map(str::to_owned).collect()
 }
 
 /// Whether an agent may be called so; the rule of the enrolment service, whose other clients keep to it themselves.
