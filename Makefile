@@ -5,6 +5,7 @@
 # make bench   time and memory
 # make chaos   clusters whose nodes are killed, or with NET=1 whose network fails; SECONDS, SEED, NODES
 # make soak    a large cluster for MINUTES, and whether anything grows
+# make fuzz    each fuzz target for SECONDS=60, or only TARGET=name
 # make lint    format, clippy, documentation, and the crates (cargo-deny, where it is installed)
 # make build   the two programs, in target/release
 # make api-test
@@ -37,7 +38,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test api-test lint fuzz page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -66,6 +67,9 @@ page:
 
 alerts:
 	$(PYTHON) tests/alerts/run.py
+
+fuzz:
+	@CARGO='$(CARGO)' tests/fuzz/run '$(or $(SECONDS),60)' '$(TARGET)'
 
 lint:
 	$(CARGO) fmt --check -- --config-path etc/lint
