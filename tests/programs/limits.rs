@@ -15,7 +15,7 @@ use clusterd::limits::MEMORY;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use serde_json::json;
 
-use crate::support::{Address, Daemon, Home, Peer, Program, ScriptedMaster, control, register, until};
+use crate::support::{Address, Daemon, Home, Peer, Program, ScriptedMaster, control, most_memory, register, until};
 
 /// In which a worker is to be in, whatever strangers do.
 const SECONDS: Duration = Duration::from_secs(10);
@@ -27,13 +27,6 @@ fn connect_from(from: Ipv4Addr, to: Address) -> TcpStream {
     let SocketAddr::V4(to) = to.socket() else { panic!("an address of IPv4") };
     connect(socket.as_raw_fd(), &SockaddrIn::from(to)).unwrap();
     socket.into()
-}
-
-/// Bytes that the process has had in memory at the most.
-fn most_memory(daemon: &Daemon) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
 }
 
 /// Tells the other threads of a test that it is over, also when it fails.

@@ -24,6 +24,7 @@ mod full_disk;
 mod ghost;
 mod haproxy_helper;
 mod hello;
+mod hostile;
 mod init_script;
 mod key_change;
 mod limits;

@@ -48,8 +48,12 @@ fn a_check_that_is_given_up_is_told_to_a_worker_of_ours_only() {
 #[test]
 fn an_archive_that_brings_files() {
     let files = manifest(&[("etc/client.keys", "etc/", b"002 evil any key")]);
-    let text = "Error 3007 - A worker may not send files of its own to the master: 'etc/client.keys'";
-    refused(&archive(&[("etc/client.keys", b"002 evil any key")], &files), text);
+    // CVE-2026-49441, CVE-2026-74040: whatever the name and the metadata say.
+    for name in ["etc/client.keys", "etc/ossec.conf/", "etc/shared/default/agent.conf/"] {
+        let named = name.trim_end_matches('/');
+        let text = format!("Error 3007 - A worker may not send files of its own to the master: '{named}'");
+        refused(&archive(&[(name, b"002 evil any key")], &files), &text);
+    }
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn transfers_that_were_not_announced() {
     refused(peer.request("syn_m_c_e", "wrong-task queue/cluster/w1/x.zip"), "\"code\": 3027");
     victim.home.wait_for("was refused: Write path not allowed");
     assert_eq!(victim.home.snapshot(), before);
+    victim.rests();
 }
 
 #[test]

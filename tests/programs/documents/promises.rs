@@ -1,4 +1,4 @@
-//! Each promise of `docs/security-model.md` names tests that exist.
+//! Each promise of `docs/security-model.md`, and each attack that it names, has tests that exist.
 
 use std::{fs, path::Path};
 
@@ -18,27 +18,50 @@ fn sources(folder: &Path) -> String {
     text
 }
 
+/// The rows of a section of the page.
+fn rows(section: &str) -> Vec<String> {
+    let page = fs::read_to_string(root().join("docs/security-model.md")).unwrap();
+    let (_, text) = page.split_once(&format!("\n## {section}\n")).unwrap();
+    let (text, _) = text.split_once("\n## ").unwrap();
+    text.lines().filter(|line| line.starts_with("| ")).skip(1).map(str::to_owned).collect()
+}
+
+/// Names in a cell that are neither tests nor files nor targets of make.
+fn missing(cell: &str, sources: &str) -> Vec<String> {
+    let exists = |name: &str| match name.strip_prefix("make ") {
+        Some(target) => {
+            let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+            makefile.contains(&format!("\n{}:", target.split(' ').next().unwrap()))
+        }
+        None if name.contains('/') => root().join(name).exists(),
+        None => sources.contains(&format!("fn {name}(")) || sources.contains(&format!("def {name}(")),
+    };
+    cell.split('`').skip(1).step_by(2).filter(|name| !exists(name)).map(str::to_owned).collect()
+}
+
+fn all_sources() -> String {
+    ["src", "tests"].map(|folder| sources(&root().join(folder))).concat()
+}
+
 #[test]
 fn every_promise_is_held_by_tests_that_exist() {
-    let page = fs::read_to_string(root().join("docs/security-model.md")).unwrap();
-    let (_, section) = page.split_once("\n## What it promises\n").unwrap();
-    let (section, _) = section.split_once("\n## ").unwrap();
-    let sources = ["src", "tests"].map(|folder| sources(&root().join(folder))).concat();
-    let (mut promises, mut missing) = (0, Vec::new());
-    for row in section.lines().filter(|line| line.starts_with("| ")).skip(1) {
-        promises += 1;
+    let (sources, promises) = (all_sources(), rows("What it promises"));
+    assert!(promises.len() >= 8, "{promises:?}");
+    for row in promises {
         let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
-        let names: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty(), "no test holds: {row}");
-        let exists = |name: &str| match name.strip_prefix("make ") {
-            Some(target) => {
-                let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
-                makefile.contains(&format!("\n{}:", target.split(' ').next().unwrap()))
-            }
-            None if name.contains('/') => root().join(name).exists(),
-            None => sources.contains(&format!("fn {name}(")) || sources.contains(&format!("def {name}(")),
-        };
-        missing.extend(names.into_iter().filter(|name| !exists(name)).map(str::to_owned));
+        assert!(cell.contains('`'), "no test holds: {row}");
+        assert_eq!(missing(cell, &sources), Vec::<String>::new());
     }
-    assert!(promises >= 8 && missing.is_empty(), "{promises} {missing:?}");
+}
+
+#[test]
+fn every_attack_has_tests_in_both_roles() {
+    let (sources, attacks) = (all_sources(), rows("Attacks of peers, and their tests"));
+    assert!(attacks.len() >= 15, "{attacks:?}");
+    for row in attacks {
+        for cell in row.trim_end_matches(" |").rsplit(" | ").take(2) {
+            assert!(cell.contains('`') || cell.starts_with("by construction: "), "no test shows: {row}");
+            assert_eq!(missing(cell, &sources), Vec::<String>::new());
+        }
+    }
 }

@@ -3,6 +3,7 @@
 mod archive;
 pub mod c_client;
 mod daemon;
+mod footprint;
 #[path = "../../cluster/support/framework.rs"]
 mod framework;
 mod home;
@@ -18,6 +19,7 @@ pub use archive::{archive, entry, manifest, update};
 #[allow(unused_imports, reason = "tests/chaos uses it")]
 pub use daemon::control_command;
 pub use daemon::{Daemon, clusterd, control, finish};
+pub use footprint::{Footprint, most_memory};
 pub use framework::install_framework;
 pub use home::{Address, Home, KEY};
 pub use manager::{Program, register};

@@ -198,6 +198,12 @@ impl Peer {
         super::until("something to read", || self.stream.peek(&mut [0]).is_ok_and(|count| count > 0).then_some(()));
     }
 
+    /// Closes the connection.
+    pub fn close(&mut self) {
+        // The other end may have done so already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
     /// Waits until the other end closes; answers nothing.
     pub fn wait_for_end(&mut self) {
         let end = Instant::now() + LIMIT;

@@ -2,14 +2,17 @@
 
 use serde_json::Value;
 
-use super::{Address, Daemon, Home, Peer, Permission, ScriptedMaster, archive, entry, update};
+use super::{Address, Daemon, Footprint, Home, Peer, Permission, ScriptedMaster, archive, entry, update};
 
 /// A worker with some files, connected to a scripted master that has got its manifest.
 pub struct Victim {
     /// Of the worker.
     pub home: Home,
-    _daemon: Daemon,
-    _master: ScriptedMaster,
+    /// Its process.
+    pub daemon: Daemon,
+    /// What that takes while nothing happens.
+    pub rest: Footprint,
+    master: ScriptedMaster,
     /// The master's end of the connection.
     pub peer: Peer,
 }
@@ -26,7 +29,20 @@ impl Victim {
         let mut peer = master.accept();
         peer.wait_for("syn_i_w_m_e");
         peer.permission = Permission::Denied;
-        Self { home, _daemon: daemon, _master: master, peer }
+        Self { rest: Footprint::of(&daemon), home, daemon, master, peer }
+    }
+
+    /// Closes the connection, and is found again.
+    pub fn is_left(&mut self) {
+        self.peer.close();
+        self.peer = self.master.accept();
+        self.peer.permission = Permission::Denied;
+    }
+
+    /// The worker takes no more than before.
+    #[track_caller]
+    pub fn rests(&self) {
+        self.rest.is_had_again(&self.daemon);
     }
 
     /// Sends an archive and waits for what the worker says of it as a whole.
@@ -47,6 +63,7 @@ impl Victim {
         // The next check goes its way.
         self.peer.permission = Permission::Granted;
         self.peer.wait_for("syn_i_w_m_e");
+        self.rests();
     }
 
     /// One bad entry is refused and a good one beside it is carried out. `content` goes into the archive, if there is one.
@@ -72,6 +89,7 @@ impl Victim {
         assert_eq!(after, before);
         self.peer.permission = Permission::Granted;
         self.peer.wait_for("syn_i_w_m_e");
+        self.rests();
     }
 }
 
