@@ -20,7 +20,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::Refusal;
+use super::refusal::{Refusal, no_executor};
 use crate::{
     node::Node,
     system::{shutdown::Never, thread::spawn},
@@ -46,7 +46,7 @@ pub fn execute(
     request: File,
     gone: &Receiver<Never>,
 ) -> Result<(usize, File), Refusal> {
-    let [program, arguments @ ..] = command else { return Err(super::no_executor().into()) };
+    let [program, arguments @ ..] = command else { return Err(no_executor().into()) };
     let internal = |error: io::Error| {
         let error = ErrorObject::unexpected(format!("the executor {program} cannot be run: {error}"));
         error.with_remedy("see distributed_api.executor in etc/cluster.json")

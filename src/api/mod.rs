@@ -16,6 +16,7 @@ mod checks;
 mod command;
 mod pool;
 mod queue;
+mod refusal;
 
 use std::{
     convert::Infallible,
@@ -45,6 +46,7 @@ pub use between_nodes::BetweenNodes;
 use checks::Checked;
 use pool::Pool;
 use queue::Queue;
+use refusal::{Refusal, no_executor};
 
 /// The requests that wait, and those that are being executed.
 pub struct Api {
@@ -275,25 +277,6 @@ fn serve(turns: &Turns, asker: &Asker, execute: impl FnOnce()) {
 
 /// The remedy where others are being served.
 const LATER: &str = "ask again later";
-
-fn no_executor() -> ErrorObject {
-    ErrorObject::unexpected("this node has no program that executes requests of the API")
-        .with_remedy("set distributed_api.executor in etc/cluster.json to auto, or name one")
-}
-
-/// Why a request was not executed.
-enum Refusal {
-    /// The words of the executor, which knows what the framework expects, or of the stock daemon.
-    Words(String),
-    /// An error of this node.
-    Error(ErrorObject),
-}
-
-impl From<ErrorObject> for Refusal {
-    fn from(error: ErrorObject) -> Self {
-        Self::Error(error)
-    }
-}
 
 /// As the stock daemon writes it.
 impl fmt::Display for Asker {

@@ -23,7 +23,7 @@ use std::{
 use crossbeam_channel::{Receiver, never};
 use parking_lot::{Condvar, Mutex};
 
-use super::Refusal;
+use super::refusal::Refusal;
 use crate::{
     connection::Connection,
     framework::Framework,
