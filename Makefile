@@ -1,5 +1,6 @@
 # make demo    shows a master and two workers synchronising files, agents and groups
 # make test    everything: unit, property, whole clusters, the two programs, an independent peer
+# make faults  a power cut at every file operation, with LUCK drawn ways of what the disk has kept
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
 # make bench   time and memory
@@ -22,6 +23,7 @@
 CARGO   ?= cargo
 PYTHON  ?= python3
 RULESET ?=
+LUCK    ?= 100
 VENV    := target/venv
 
 # Where and for whom it is installed. Assigned, so that variables of the environment with these names do not count.
@@ -38,7 +40,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test api-test lint fuzz page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test faults fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -60,6 +62,9 @@ $(VENV)/ready: tests/interop/requirements.txt
 api-test: $(VENV)/ready
 	$(CARGO) build --release --locked
 	$(VENV)/bin/python tests/api/run.py --bin-dir target/release
+
+faults:
+	CLUSTERD_TEST_LUCK=$(LUCK) $(CARGO) test --locked --lib -- power_cut crash
 
 page:
 	$(CARGO) build --locked

@@ -124,6 +124,9 @@
 //! | [`options`] | what the command lines of both programs have in common |
 //! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |
 
+// What changes the disk goes through the door for that (`system::disk`).
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
+
 pub mod agents;
 pub mod api;
 pub mod config;

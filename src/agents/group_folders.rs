@@ -3,17 +3,11 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
     io,
-    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, openat},
-    sys::stat::Mode,
-};
+use nix::{errno::Errno, fcntl::OFlag};
 
 use super::embedded::is_group_name;
 use crate::{
@@ -67,15 +61,13 @@ impl GroupFolders {
     }
 
     fn make_one(&self, name: &str) -> Result<(), Errno> {
-        let shared =
-            File::open(&self.path).map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+        let shared = self.disk.directory(&self.path)?;
         match self.disk.make_directory(&shared, name) {
             // An update was faster.
             Err(Errno::EEXIST) => return Ok(()),
             made => made?,
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        let made = openat(shared.as_fd(), name, flags, Mode::empty())?;
+        let made = self.disk.look(&shared, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)?;
         self.disk.set_mode(&made, MODE)?;
         self.owner.map_or(Ok(()), |owner| self.disk.set_owner(&made, (owner.uid, owner.gid)))
     }
@@ -85,12 +77,13 @@ impl GroupFolders {
     /// # Errors
     /// When etc/shared cannot be listed.
     pub fn remove_others(&self, names: &BTreeSet<String>) -> io::Result<()> {
+        let shared = self.disk.directory(&self.path)?;
         for entry in self.path.read_dir()? {
             let entry = entry?;
             let name = entry.file_name().into_string().unwrap_or_default();
             let is_others = is_group_name(&name) && !names.contains(&name) && entry.file_type()?.is_dir();
             // One that holds anything stays, and what is in it is not for this to decide.
-            if is_others && fs::remove_dir(entry.path()).is_ok() {
+            if is_others && self.disk.remove_directory(&shared, &name).is_ok() {
                 let shown = entry.path().display().to_string();
                 info!("[Cluster] [Agent database]", "Removed {shown}: the master has no such group, and it was empty.");
             }
@@ -101,7 +94,10 @@ impl GroupFolders {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, symlink},
+    };
 
     use super::*;
 

@@ -4,14 +4,17 @@
 //! the Wazuh server API looks there whether `wazuh-db` runs, and `wazuh-authd` before it adds an agent.
 
 use std::{
-    fs::{OpenOptions, remove_file},
-    io::{self, ErrorKind, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
+use nix::errno::Errno;
+
 use super::notes::failed;
-use crate::{config::Config, logging::warn};
+use crate::{config::Config, logging::warn, system::disk::Disk};
+
+/// The mode of the files.
+const MODE: u32 = 0o640;
 
 /// The daemon itself.
 const CLUSTER: &str = "wazuh-clusterd";
@@ -37,7 +40,7 @@ impl PidFiles {
         for program in programs {
             remove_stale(directory, program);
             let path = directory.join(format!("{program}-{}.pid", std::process::id()));
-            match write(&path) {
+            match write(&path).map_err(io::Error::from) {
                 Ok(()) => {}
                 Err(error) => {
                     let text = failed("the pid file cannot be written to", &path, &error);
@@ -57,15 +60,22 @@ impl Drop for PidFiles {
     fn drop(&mut self) {
         for path in &self.0 {
             // The next start removes what is left.
-            let _ = remove_file(path);
+            let _ = Disk::new().remove_file_at(path);
         }
     }
 }
 
-fn write(path: &Path) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o640).custom_flags(nix::libc::O_NOFOLLOW);
-    writeln!(options.open(path)?, "{}", std::process::id())
+/// Writes it anew; an earlier process with the same number may have left it.
+fn write(path: &Path) -> Result<(), Errno> {
+    let disk = Disk::new();
+    let (directory, name) = disk.place(path)?;
+    match disk.remove_file(&directory, name) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(error) => return Err(error),
+    }
+    let file = disk.create(directory, name)?;
+    disk.set_mode(&file, MODE)?;
+    disk.write(&file, format!("{}\n", std::process::id()).as_bytes())
 }
 
 /// Removes every file of `program` whose process is not that program. One that names a living process of somebody else is
@@ -76,7 +86,7 @@ fn remove_stale(directory: &Path, program: &str) {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|name| pid_of(program, name)) else { continue };
         if !is_running(pid, program) {
-            let _ = remove_file(entry.path());
+            let _ = Disk::new().remove_file_at(&entry.path());
         }
     }
 }

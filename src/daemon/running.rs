@@ -17,7 +17,7 @@ use crate::{
         wazuh_db::WazuhDb,
     },
     config::{Config, Home, Keys, NodeType},
-    files::{Items, recover},
+    files::{Items, JOURNAL, recover},
     limits::{self, Budget},
     local::{Role, Server},
     logging::{debug, error, info, scope, warn},
@@ -324,7 +324,7 @@ fn observe(node: &Node) -> Option<observation::Server> {
 }
 
 /// Completes or drops what an interrupted update left, then removes what this daemon had not yet put in the place of a file
-/// when it was killed, and everything in `queue/cluster` but the socket.
+/// when it was killed, and everything in `queue/cluster` but the socket, and the journal if it could not be dealt with.
 fn clean(node: &Node) {
     let scope = scope("Cluster", "Main");
     let path = node.home.cluster_dir();
@@ -342,7 +342,8 @@ fn clean(node: &Node) {
     }
     // All that is replaced outside of an update. Keys of agents may be in it.
     let home = &node.home;
-    for replaced in [home.client_keys(), home.agents_pending(), home.agents_timestamp(), home.known_nodes()] {
+    let registered = [home.client_keys(), home.highest_id(), home.agents_pending(), home.agents_timestamp()];
+    for replaced in registered.into_iter().chain([home.known_nodes()]) {
         let path = replaced.display();
         match remove_leftover(&Disk::new(), &replaced) {
             Ok(true) => info!(scope, "A new content of {path}, which was not complete, was removed."),
@@ -356,7 +357,7 @@ fn clean(node: &Node) {
     }
     debug!(scope, "Removing '{}'.", path.display());
     let socket = node.home.control_socket();
-    match directory::empty(&path, |name| Some(name) == socket.file_name()) {
+    match directory::empty(&path, |name| name == JOURNAL || Some(name) == socket.file_name()) {
         Ok(()) => debug!(scope, "Removed '{}'.", path.display()),
         // It is in nobody's way; only its space is lost.
         Err(error) => {

@@ -8,7 +8,7 @@ use std::{
         unix::{net::UnixStream, process::CommandExt},
     },
     path::Path,
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use nix::{
@@ -55,7 +55,7 @@ impl Framework {
         let process = Command::new(&self.interpreter)
             .args(["-W", "ignore", "-I", "-c", LOADER])
             .stdin(OwnedFd::from(its))
-            .stdout(File::options().write(true).open("/dev/null")?)
+            .stdout(Stdio::null())
             .stderr(complaints.try_clone()?)
             .env_clear()
             .env("WAZUH_HOME", &self.home)

@@ -10,12 +10,12 @@
 use std::{
     fs::File,
     io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
 use flate2::{Compression, write::GzEncoder};
-use nix::{errno::Errno, libc::O_NOFOLLOW};
+use nix::{errno::Errno, fcntl::OFlag};
 use time::{Date, Month};
 
 use super::room;
@@ -107,8 +107,9 @@ impl Closed {
     /// # Errors
     /// Those of the file system; it is then still there. [`io::ErrorKind::Interrupted`] if `stop` became true.
     pub fn finish(self, disk: &Disk, logs: &Path, owner: Option<Owner>, stop: impl Fn() -> bool) -> io::Result<()> {
-        let mut source = File::options().read(true).custom_flags(O_NOFOLLOW).open(logs.join(self.name()))?;
-        let folder = make_folders(disk, logs, &folder(self.day), owner)?;
+        let logs = disk.directory(logs)?;
+        let mut source = File::from(disk.look(&logs, self.name().as_str(), OFlag::O_RDONLY | OFlag::O_NOFOLLOW)?);
+        let folder = make_folders(disk, &logs, &folder(self.day), owner)?;
         let (archive, temporary) = (self.archive_name(), format!(".{}.tmp", self.archive_name()));
         match disk.remove_file(&folder, &temporary) {
             Ok(()) | Err(Errno::ENOENT) => {}
@@ -120,9 +121,12 @@ impl Closed {
             let _ = disk.remove_file(&folder, &temporary);
             return Err(error);
         }
-        disk.rename(&folder, &temporary, &archive)?;
+        if let Err(error) = disk.rename(&folder, &temporary, &archive) {
+            let _ = disk.remove_file(&folder, &temporary);
+            return Err(error.into());
+        }
         disk.sync(&folder)?;
-        disk.remove_file(File::open(logs)?, &self.name())?;
+        disk.remove_file(logs, &self.name())?;
         Ok(())
     }
 }
@@ -149,13 +153,13 @@ fn names(directory: &Path) -> io::Result<Vec<String>> {
 }
 
 /// Makes the directories of `path` below `logs` that are missing; gives the last one.
-fn make_folders(disk: &Disk, logs: &Path, path: &Path, owner: Option<Owner>) -> io::Result<File> {
-    let (mut parent, mut whole) = (File::open(logs)?, logs.to_path_buf());
+fn make_folders(disk: &Disk, logs: &OwnedFd, path: &Path, owner: Option<Owner>) -> io::Result<OwnedFd> {
+    let mut parent = logs.try_clone()?;
     for part in path {
-        whole.push(part);
-        let made = disk.make_directory(&parent, &part.to_string_lossy());
+        let name = part.to_string_lossy();
+        let made = disk.make_directory(&parent, &name);
         let folder = match made {
-            Ok(()) | Err(Errno::EEXIST) => File::open(&whole)?,
+            Ok(()) | Err(Errno::EEXIST) => disk.look(&parent, &*name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?,
             Err(error) => return Err(error.into()),
         };
         if made.is_ok() {
@@ -173,7 +177,7 @@ fn make_folders(disk: &Disk, logs: &Path, path: &Path, owner: Option<Owner>) -> 
 /// Makes a file with what `fill` writes, on the disk for good.
 fn write(
     disk: &Disk,
-    folder: &File,
+    folder: &OwnedFd,
     name: &str,
     owner: Option<Owner>,
     fill: impl FnOnce(&File) -> io::Result<()>,
@@ -191,7 +195,10 @@ fn compress(source: &mut File, target: Target<'_>, stop: impl Fn() -> bool) -> i
     let mut encoder = GzEncoder::new(target, Compression::default());
     let mut piece = vec![0; PIECE];
     loop {
-        let count = source.read(&mut piece)?;
+        let count = match source.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
         if count == 0 {
             return encoder.finish().map(drop);
         }
@@ -224,7 +231,7 @@ mod tests {
     use flate2::read::MultiGzDecoder;
 
     use super::*;
-    use crate::system::disk::faults::Fault;
+    use crate::system::disk::faults::{ERRORS, HARMLESS, at_each, crash_at_each};
 
     fn day(day: u8) -> Date {
         Date::from_calendar_date(2026, Month::November, day).unwrap()
@@ -269,49 +276,56 @@ mod tests {
         }
     }
 
-    /// Power cuts at every single operation; the next start has all lines in one archive, once.
-    #[test]
-    fn a_crash_at_any_instant_loses_nothing_and_doubles_nothing() {
-        let text: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
-        let closed = Closed { day: day(23), number: 0 };
-        for at in 0.. {
-            let logs = tempfile::tempdir().unwrap();
-            fs::write(logs.path().join(closed.name()), &text).unwrap();
-            let mut disk = Disk::new();
-            disk.faults.plan = Some((at, Fault::Crash));
-            let outcome = closed.finish(&disk, logs.path(), None, || false);
-            let archive = logs.path().join(closed.archive());
-            assert!(!archive.exists() || text_of(&archive) == text, "a half archive after operation {at}");
-            for left in Closed::all(logs.path()).unwrap() {
-                left.finish(&Disk::new(), logs.path(), None, || false).unwrap();
-            }
-            assert_eq!(text_of(&archive), text);
-            assert_eq!(names(logs.path()).unwrap(), [FOLDER]);
-            assert_eq!(names(archive.parent().unwrap()).unwrap(), [closed.archive_name()]);
-            for (path, mode) in [(archive.as_path(), FILE_MODE), (archive.parent().unwrap(), FOLDER_MODE)] {
-                assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
-            }
-            if outcome.is_ok() {
-                assert!(at > 15, "only {at} operations");
-                return;
-            }
+    /// The archive, after all that is left was archived, has all lines once, and nothing else is there.
+    fn assert_archived(logs: &Path, closed: Closed, text: &str, context: &str) {
+        for left in Closed::all(logs).unwrap() {
+            left.finish(&Disk::new(), logs, None, || false).unwrap();
         }
+        let archive = logs.join(closed.archive());
+        assert_eq!(text_of(&archive), text, "{context}");
+        assert_eq!(names(logs).unwrap(), [FOLDER], "{context}");
+        assert_eq!(names(archive.parent().unwrap()).unwrap(), [closed.archive_name()], "{context}");
     }
 
     #[test]
-    fn what_fails_leaves_nothing_but_the_closed_file() {
-        for at in 0.. {
+    fn a_crash_at_any_instant_loses_nothing_and_doubles_nothing() {
+        let text: String = (0..3_000).map(|n| format!("line {n}\n")).collect();
+        let closed = Closed { day: day(23), number: 0 };
+        let operations = crash_at_each(|disk, luck, context| {
             let logs = tempfile::tempdir().unwrap();
-            let closed = Closed { day: day(23), number: 0 };
-            fs::write(logs.path().join(closed.name()), "line\n").unwrap();
-            let mut disk = Disk::new();
-            disk.faults.plan = Some((at, Fault::Once(Errno::ENOSPC)));
-            if closed.finish(&disk, logs.path(), None, || false).is_ok() {
-                return assert!(at > 15, "only {at} operations");
+            fs::write(logs.path().join(closed.name()), &text).unwrap();
+            disk.faults.watch(logs.path());
+            let outcome = closed.finish(disk, logs.path(), None, || false);
+            let archive = logs.path().join(closed.archive());
+            if outcome.is_ok() {
+                for (path, mode) in [(archive.as_path(), FILE_MODE), (archive.parent().unwrap(), FOLDER_MODE)] {
+                    assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+                }
             }
-            assert_eq!(Closed::all(logs.path()).unwrap(), [closed]);
-            closed.finish(&Disk::new(), logs.path(), None, || false).unwrap();
-            assert_eq!(text_of(&logs.path().join(closed.archive())), "line\n");
+            disk.faults.cut_power(luck);
+            assert!(!archive.exists() || text_of(&archive) == text, "a half archive: {context}");
+            assert_archived(logs.path(), closed, &text, context);
+        });
+        assert!(operations > 15, "only {operations}");
+    }
+
+    #[test]
+    fn what_fails_leaves_the_closed_file_and_what_is_harmless_is_not_noticed() {
+        let closed = Closed { day: day(23), number: 0 };
+        for fault in ERRORS.into_iter().chain(HARMLESS) {
+            let mut failed = 0;
+            at_each(fault, |disk, context| {
+                let logs = tempfile::tempdir().unwrap();
+                fs::write(logs.path().join(closed.name()), "line\n").unwrap();
+                if closed.finish(disk, logs.path(), None, || false).is_err() {
+                    failed += 1;
+                    assert_eq!(Closed::all(logs.path()).unwrap(), [closed], "{context}");
+                    let folder = names(&logs.path().join(folder(closed.day))).unwrap();
+                    assert!(folder.is_empty() || folder == [closed.archive_name()], "{context}: {folder:?}");
+                }
+                assert_archived(logs.path(), closed, "line\n", context);
+            });
+            assert_eq!(failed == 0, HARMLESS.contains(&fault), "{fault:?}");
         }
     }
 

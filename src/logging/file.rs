@@ -2,14 +2,15 @@
 //! moved or removed the file.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions, Permissions},
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown},
+    fs::{self, File, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::{Arc, OnceLock},
     time::{Duration, Instant, SystemTime},
 };
 
+use nix::errno::Errno;
 use parking_lot::{Mutex, RwLock};
 use time::Date;
 
@@ -19,7 +20,7 @@ use super::{
     archiver::Archiver,
     room,
 };
-use crate::system::{clock::local_day, user::Owner, wakeup::Wakeup};
+use crate::system::{clock::local_day, disk::Disk, user::Owner, wakeup::Wakeup};
 
 /// Mode of the file (`spec/protocol.md` 15.3).
 const MODE: u32 = 0o660;
@@ -37,6 +38,7 @@ struct Inner {
     path: PathBuf,
     settings: RwLock<LogSettings>,
     owner: Option<Owner>,
+    disk: Disk,
     state: Mutex<LogState>,
     /// Wakes the archiver. Before it is set nothing is rotated: the file may be that of a daemon that runs.
     wakeup: OnceLock<Wakeup>,
@@ -73,8 +75,12 @@ impl LogFile {
     /// The log in the directory `logs`, not opened yet. It is archived at midnight and, if there is a `max_size`, before it
     /// has more bytes than that. `owner` gets the files.
     pub fn new(logs: PathBuf, settings: LogSettings, owner: Option<Owner>) -> Self {
+        Self::on(Disk::new(), logs, settings, owner)
+    }
+
+    fn on(disk: Disk, logs: PathBuf, settings: LogSettings, owner: Option<Owner>) -> Self {
         let (path, settings, state) = (logs.join(LOG), RwLock::new(settings), Mutex::default());
-        Self(Arc::new(Inner { directory: logs, path, settings, owner, state, wakeup: OnceLock::new() }))
+        Self(Arc::new(Inner { directory: logs, path, settings, owner, disk, state, wakeup: OnceLock::new() }))
     }
 
     /// How it is written.
@@ -143,15 +149,14 @@ impl LogFile {
 
 impl Inner {
     fn open(&self, now: SystemTime) -> io::Result<Open> {
-        let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-        let file = OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(&self.path)?;
+        let file = self.disk.append(self.disk.directory(&self.directory)?, LOG, MODE)?;
         let about = file.metadata()?;
         if !about.is_file() || about.nlink() != 1 {
             return Err(io::Error::other("it is not a file of its own"));
         }
         // The umask may have taken bits away. A file of somebody else that may be written is as good as it is.
-        let _ = file.set_permissions(Permissions::from_mode(MODE));
-        let _ = self.owner.map(|owner| fchown(&file, Some(owner.uid), Some(owner.gid)));
+        let _ = self.disk.set_mode(&file, MODE);
+        let _ = self.owner.map(|owner| self.disk.set_owner(&file, (owner.uid, owner.gid)));
         let last_line = if about.len() == 0 { now } else { about.modified()? };
         Ok(Open { file, identity: identity(&about), day: local_day(last_line), torn: false })
     }
@@ -220,7 +225,7 @@ impl LogState {
     }
 
     fn write(&mut self, log: &Inner, line: &str, urgent: bool, news: &mut Vec<String>) {
-        match self.try_write(line, urgent) {
+        match self.try_write(&log.disk, line, urgent) {
             // There may still be no room for others; the next of them shows it.
             Ok(()) if urgent => {}
             Ok(()) => {
@@ -239,20 +244,14 @@ impl LogState {
         }
     }
 
-    fn try_write(&mut self, line: &str, urgent: bool) -> io::Result<()> {
+    fn try_write(&mut self, disk: &Disk, line: &str, urgent: bool) -> io::Result<()> {
         let open = self.open.as_mut().ok_or(io::ErrorKind::NotFound)?;
         room::check(&open.file, urgent)?;
         let line = if open.torn { format!("\n{line}") } else { line.to_owned() };
         let mut rest = line.as_bytes();
         while !rest.is_empty() {
-            match open.file.write(rest) {
-                Ok(count) => {
-                    rest = &rest[count..];
-                    open.torn = !rest.is_empty();
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+            rest = &rest[disk.write_some(&open.file, rest)?..];
+            open.torn = !rest.is_empty();
         }
         Ok(())
     }
@@ -264,16 +263,17 @@ fn rotate(log: &Inner, full: bool, open: &mut Open, date: Date) -> io::Result<()
     // As in the stock daemon, the archives of a log that reaches its limit are numbered, and that of midnight alone is
     // not.
     let first = u32::from(full);
-    let closed = log.directory.join(Closed::next(&log.directory, open.day, first)?.name());
-    match fs::rename(&log.path, &closed) {
+    let closed = Closed::next(&log.directory, open.day, first)?.name();
+    let directory = log.disk.directory(&log.directory)?;
+    match log.disk.rename(&directory, LOG, &closed) {
         // Somebody else has just moved it; the next line follows.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(Errno::ENOENT) => return Ok(()),
         renamed => renamed?,
     }
     match log.open(SystemTime::now()) {
         Ok(new) => *open = Open { day: open.day.max(date), ..new },
         Err(error) => {
-            fs::rename(&closed, &log.path)?;
+            log.disk.rename(&directory, &closed, LOG)?;
             return Err(error);
         }
     }

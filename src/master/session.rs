@@ -14,6 +14,7 @@ use crate::{
     metrics::Rejection,
     registry::ConnectedWorker,
     session::hello,
+    system::disk::Disk,
     wire::{Asker, Command, Hello, Link, Message, NotTaken, Payload, Request},
 };
 
@@ -75,7 +76,8 @@ impl Handler for WorkerSession {
                 if self.master.registry.leaves(&self.master.node, worker, reason) {
                     // What it sent had no name, so the folder is empty; invented names are to leave no traces. A worker
                     // that has taken this one's place keeps it.
-                    let _ = std::fs::remove_dir(self.master.node.home.node_dir(&worker.hello.node));
+                    let (folder, disk) = (self.master.node.home.node_dir(&worker.hello.node), Disk::new());
+                    let _ = disk.place(&folder).and_then(|(above, name)| disk.remove_directory(above, name));
                 }
                 let level = if reason == PEER_CLOSED { Level::Info } else { Level::Warn };
                 log!(worker.link_scope(), level, "Disconnected {}: {reason}.", worker.hello.node);

@@ -4,7 +4,9 @@
 //! and forgotten when a change could not be written. Only the largest id that was given is remembered apart from it, in
 //! memory and, as soon as it stands in the file no more, on the disk ([`Highest`]).
 
-use std::{fs::File, io, path::PathBuf};
+use std::{io, path::PathBuf};
+
+use nix::errno::Errno;
 
 use super::{highest::Highest, table::Table};
 use crate::{
@@ -17,7 +19,7 @@ pub(super) struct KeysFile {
     path: PathBuf,
     /// Whether it is to forget agents that are removed.
     purge: bool,
-    pub(super) disk: Disk,
+    disk: Disk,
     known: Option<Known>,
     highest: Highest,
     /// The largest id that was given.
@@ -50,9 +52,9 @@ pub(super) enum NotWritten {
 
 impl KeysFile {
     /// That at `path`, with what is known of ids at `highest`; nothing is opened yet.
-    pub(super) fn new(path: PathBuf, highest: PathBuf, purge: bool) -> Self {
-        let highest = Highest::new(highest);
-        Self { path, purge, disk: Disk::new(), known: None, highest, counter: 0, count: 0 }
+    pub(super) fn new(path: PathBuf, highest: PathBuf, purge: bool, disk: Disk) -> Self {
+        let highest = Highest::new(highest, disk.clone());
+        Self { path, purge, disk, known: None, highest, counter: 0, count: 0 }
     }
 
     /// Its content now, for changes that [`KeysFile::write`] makes those of the file.
@@ -104,12 +106,10 @@ impl KeysFile {
     }
 
     fn read(&self) -> io::Result<Known> {
-        let file = match File::open(&self.path) {
+        let file = match self.disk.file(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Known { table: Table::default(), file: None });
-            }
-            Err(error) => return Err(error),
+            Err(Errno::ENOENT) => return Ok(Known { table: Table::default(), file: None }),
+            Err(error) => return Err(error.into()),
         };
         let (file, table) = known::Known::read(&file, |file| Table::read(file, self.purge))?;
         Ok(Known { table, file: Some(file) })
@@ -160,7 +160,7 @@ mod tests {
     use crate::system::{disk::faults::Fault, stamp::fake};
 
     fn with_purge(folder: &Path, purge: bool) -> KeysFile {
-        KeysFile::new(folder.join("client.keys"), folder.join("highest-id"), purge)
+        KeysFile::new(folder.join("client.keys"), folder.join("highest-id"), purge, Disk::new())
     }
 
     fn file(folder: &Path) -> KeysFile {
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(add(&mut file, "i").unwrap(), "041");
         // The same, and it was not there before.
         let highest = folder.path().join("other-highest-id");
-        let mut other = KeysFile::new(folder.path().join("other"), highest, false);
+        let mut other = KeysFile::new(folder.path().join("other"), highest, false, Disk::new());
         other.table().unwrap().add(None, "a", "any", "k").unwrap();
         fs::write(folder.path().join("other"), "001 b any k\n").unwrap();
         assert!(matches!(other.write(), Err(NotWritten::Changed)));
@@ -256,8 +256,8 @@ mod tests {
         let steps = file.disk.faults.done() - before;
         // The last step removes the old content.
         for at in 0..steps - 1 {
-            file.disk = Disk::new();
-            file.disk.faults.plan = Some((at, Fault::Once(Errno::ENOSPC)));
+            let error = if at == 0 { Errno::EMFILE } else { Errno::ENOSPC };
+            file.disk = Disk::failing(at, Fault::Once(error));
             assert!(matches!(add(&mut file, "x"), Err(NotWritten::Disk(_))), "{at}");
             let written = fs::read_to_string(folder.path().join("client.keys")).unwrap();
             assert_eq!(written, "001 a any k\n002 b any k\n", "{at}");

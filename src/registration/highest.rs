@@ -5,10 +5,11 @@
 //! had it. So before such a line goes, its number is written here, in digits and a line end.
 
 use std::{
-    fs::File,
     io::{self, Read},
     path::PathBuf,
 };
+
+use nix::errno::Errno;
 
 use super::table::Table;
 use crate::system::{disk::Disk, replacement::Replacement};
@@ -26,8 +27,8 @@ pub(super) struct Highest {
 
 impl Highest {
     /// That at `path`; nothing is opened yet.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, disk: Disk::new(), written: None }
+    pub(super) fn new(path: PathBuf, disk: Disk) -> Self {
+        Self { path, disk, written: None }
     }
 
     /// The largest id that it knows of; 0 if there is no file.
@@ -68,8 +69,8 @@ impl Highest {
 
     fn parse(&self) -> io::Result<u32> {
         let mut text = String::new();
-        match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        match self.disk.file(&self.path) {
+            Err(Errno::ENOENT) => return Ok(0),
             opened => opened?.take(LONGEST).read_to_string(&mut text)?,
         };
         text.trim().parse().map_err(|_| {
@@ -97,12 +98,12 @@ mod tests {
     fn it_only_grows_and_outlasts_the_process() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("highest-id");
-        let mut highest = Highest::new(path.clone());
+        let mut highest = Highest::new(path.clone(), Disk::new());
         assert_eq!(highest.read().unwrap(), 0);
         highest.keep(7).unwrap();
         highest.keep(3).unwrap();
         assert_eq!(highest.on_disk().as_deref(), Some("7\n"));
-        let mut next = Highest::new(path);
+        let mut next = Highest::new(path, Disk::new());
         next.keep(5).unwrap();
         assert_eq!(next.read().unwrap(), 7);
     }
@@ -113,7 +114,7 @@ mod tests {
         let path = folder.path().join("highest-id");
         for text in ["", "seven", "-1", "99999999999", &"7".repeat(1000)] {
             fs::write(&path, text).unwrap();
-            let error = Highest::new(path.clone()).keep(8).unwrap_err().to_string();
+            let error = Highest::new(path.clone(), Disk::new()).keep(8).unwrap_err().to_string();
             assert!(error.contains("highest-id: it is not the largest agent id"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }

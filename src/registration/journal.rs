@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::errno::Errno;
+
 use crate::system::{disk::Disk, replacement::Replacement};
 
 /// How long the database may take to write what it was told.
@@ -69,7 +71,7 @@ pub(super) enum TellState {
 /// The file and what it holds.
 pub(super) struct Journal {
     path: PathBuf,
-    pub(super) disk: Disk,
+    disk: Disk,
     pub(super) entries: Vec<Pending>,
 }
 
@@ -78,20 +80,22 @@ impl Journal {
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub(super) fn open(path: PathBuf, now: Instant) -> io::Result<Self> {
+    pub(super) fn open(path: PathBuf, disk: Disk, now: Instant) -> io::Result<Self> {
         let text = match fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(error),
         };
         let pending = |entry| Pending { entry, since: now, recovered: true, state: TellState::Due(now) };
-        let entries = text.lines().filter_map(Entry::parse).map(pending).collect();
-        Ok(Self { path, disk: Disk::new(), entries })
+        // One without its end was not written whole.
+        let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+        let entries = lines.filter_map(Entry::parse).map(pending).collect();
+        Ok(Self { path, disk, entries })
     }
 
     /// An empty one, when the file cannot be read.
-    pub(super) fn empty(path: PathBuf) -> Self {
-        Self { path, disk: Disk::new(), entries: Vec::new() }
+    pub(super) fn empty(path: PathBuf, disk: Disk) -> Self {
+        Self { path, disk, entries: Vec::new() }
     }
 
     /// Whether the database was told all of it.
@@ -110,9 +114,9 @@ impl Journal {
     /// Those of the disk.
     pub(super) fn write(&self) -> io::Result<()> {
         if self.entries.is_empty() {
-            return match fs::remove_file(&self.path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
+            return match self.disk.remove_file_at(&self.path) {
+                Ok(()) | Err(Errno::ENOENT) => Ok(()),
+                Err(error) => Err(error.into()),
             };
         }
         let lines: Vec<String> = self.entries.iter().map(|pending| pending.entry.line()).collect();
@@ -188,23 +192,23 @@ mod tests {
     fn what_is_written_is_read_and_what_is_wrong_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let (path, now) = (folder.path().join("agents-pending"), Instant::now());
-        let mut journal = Journal::open(path.clone(), now).unwrap();
+        let mut journal = Journal::open(path.clone(), Disk::new(), now).unwrap();
         let all = [added(1, "web,db"), Entry::Removed { id: "002".to_owned(), name: "old".to_owned() }, added(3, "")];
         all.iter().for_each(|entry| journal.push(entry.clone(), now));
         journal.write().unwrap();
-        let again = Journal::open(path.clone(), now).unwrap();
+        let again = Journal::open(path.clone(), Disk::new(), now).unwrap();
         assert_eq!(entries(&again), all);
         assert!(again.entries.iter().all(|pending| pending.recovered));
-        fs::write(&path, "+ 001 hash soon web\n- 001\n* 1 2\n\n- 004 web\n+ 005 hash 17").unwrap();
-        assert_eq!(Journal::open(path, now).unwrap().entries.len(), 2);
-        assert!(Journal::open(folder.path().to_owned(), now).is_err());
+        fs::write(&path, "+ 001 hash soon web\n- 001\n* 1 2\n\n- 004 web\n+ 005 hash 17\n+ 006 hash 17").unwrap();
+        assert_eq!(Journal::open(path, Disk::new(), now).unwrap().entries.len(), 2);
+        assert!(Journal::open(folder.path().to_owned(), Disk::new(), now).is_err());
     }
 
     #[test]
     fn what_the_database_was_told_goes_after_a_while() {
         let folder = tempfile::tempdir().unwrap();
         let (path, now) = (folder.path().join("agents-pending"), Instant::now());
-        let mut journal = Journal::open(path.clone(), now).unwrap();
+        let mut journal = Journal::open(path.clone(), Disk::new(), now).unwrap();
         for id in 1..=3 {
             journal.push(added(id, ""), now);
         }

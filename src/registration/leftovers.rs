@@ -1,21 +1,20 @@
 //! What an agent that is removed leaves in the manager's folders (`spec/registration.md` 6).
 
-use std::{
-    fs, io,
-    path::{Component, Path},
-};
+use std::path::{Component, Path};
 
-use crate::{config::Home, logging::warn};
+use nix::errno::Errno;
+
+use crate::{config::Home, logging::warn, system::disk::Disk};
 
 /// Removes the stored differences of the agent `name` and the message counter of the agent `id`; either may be none.
-pub(super) fn remove(home: &Home, id: Option<&str>, name: Option<&str>) {
+pub(super) fn remove(disk: &Disk, home: &Home, id: Option<&str>, name: Option<&str>) {
     if let Some(name) = name.filter(|name| is_component(name)) {
         let folder = home.diff_dir().join(name);
-        tell(&folder, fs::remove_dir_all(&folder));
+        tell(&folder, disk.remove_tree(&folder));
     }
     if let Some(id) = id.filter(|id| is_component(id)) {
         let file = home.rids_dir().join(id);
-        tell(&file, fs::remove_file(&file));
+        tell(&file, disk.remove_file_at(&file));
     }
 }
 
@@ -24,18 +23,20 @@ fn is_component(name: &str) -> bool {
     matches!(Path::new(name).components().collect::<Vec<_>>()[..], [Component::Normal(only)] if only == name)
 }
 
-fn tell(path: &Path, outcome: io::Result<()>) {
+fn tell(path: &Path, outcome: Result<(), Errno>) {
     match outcome {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            let path = path.display();
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(error) => {
+            let (path, error) = (path.display(), std::io::Error::from(error));
             warn!("[Cluster] [Registration]", "{path}, of an agent that was removed, stays: {error}.");
         }
-        _ => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -48,13 +49,13 @@ mod tests {
             fs::write(path(name), "x").unwrap();
         }
         for odd in ["..", ".", "", "../rids", "/tmp", "web/", "diff/.."] {
-            remove(&home, Some(odd), Some(odd));
+            remove(&Disk::new(), &home, Some(odd), Some(odd));
         }
         assert!(path("diff/web/local/1").exists() && path("rids/001").exists());
-        remove(&home, Some("001"), Some("web"));
-        remove(&home, Some("001"), Some("web"));
+        remove(&Disk::new(), &home, Some("001"), Some("web"));
+        remove(&Disk::new(), &home, Some("001"), Some("web"));
         assert!(!path("diff/web").exists() && !path("rids/001").exists());
         assert!(path("diff/db/1").exists() && path("rids/0010").exists());
-        remove(&home, None, None);
+        remove(&Disk::new(), &home, None, None);
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     agents::{Covered, Store},
     config::{Auth, Home},
     logging::{Repeats, Scope, error, info, log, scope},
-    system::{clock::Clock, memory, shutdown::Shutdown, thread::guard},
+    system::{clock::Clock, disk::Disk, memory, shutdown::Shutdown, thread::guard},
 };
 
 /// Requests that are done at a time.
@@ -55,6 +55,7 @@ pub(super) struct Setup {
     /// The agent database, for the registrar alone.
     pub(super) store: Store,
     pub(super) clock: Clock,
+    pub(super) disk: Disk,
     pub(super) order: Shutdown,
 }
 
@@ -63,6 +64,7 @@ pub(super) struct Registrar {
     pub(super) home: Home,
     auth: Auth,
     clock: Clock,
+    disk: Disk,
     own_name: String,
     pub(super) file: KeysFile,
     pub(super) journal: Journal,
@@ -78,24 +80,25 @@ pub(super) struct Registrar {
 impl Registrar {
     /// The thread's part.
     pub(super) fn new(setup: Setup, work: Receiver<Work>, hearers: Hearers) -> Self {
-        let Setup { home, auth, store, clock, order } = setup;
+        let Setup { home, auth, store, clock, disk, order } = setup;
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
-        let journal = Journal::open(home.agents_pending(), now).unwrap_or_else(|error| {
+        let journal = Journal::open(home.agents_pending(), disk.clone(), now).unwrap_or_else(|error| {
             error!(
                 scope,
                 "{} cannot be read: {error}. Agents whose registration was interrupted may lack their groups; let the \
                  user of this daemon read it.",
                 home.agents_pending().display()
             );
-            Journal::empty(home.agents_pending())
+            Journal::empty(home.agents_pending(), disk.clone())
         });
         Self {
-            file: KeysFile::new(home.client_keys(), home.highest_id(), auth.purge),
+            file: KeysFile::new(home.client_keys(), home.highest_id(), auth.purge, disk.clone()),
             rows: Rows::new(store, clock.clone(), scope.clone()),
             own_name: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
             home,
             auth,
             clock,
+            disk,
             journal,
             work,
             order,
@@ -136,7 +139,12 @@ impl Registrar {
         for pending in &self.journal.entries {
             if let Entry::Removed { id, name } = &pending.entry {
                 let id = Some(&**id).filter(|id| table.by_id(id).is_none());
-                leftovers::remove(&self.home, id, Some(&**name).filter(|name| table.by_name(name, &[]).is_none()));
+                leftovers::remove(
+                    &self.disk,
+                    &self.home,
+                    id,
+                    Some(&**name).filter(|name| table.by_name(name, &[]).is_none()),
+                );
             }
         }
         self.idle();
@@ -177,7 +185,9 @@ impl Registrar {
         let (answers, removed) = self.answers(&requests);
         works.iter().zip(answers).for_each(|(work, answer)| work.ticket.answer(answer));
         // A large folder is not to keep anybody waiting.
-        removed.iter().for_each(|agent| leftovers::remove(&self.home, Some(agent.id()), Some(agent.name())));
+        for agent in &removed {
+            leftovers::remove(&self.disk, &self.home, Some(agent.id()), Some(agent.name()));
+        }
     }
 
     /// The answers to requests that are durable, and the agents that are removed.
@@ -258,7 +268,7 @@ impl Registrar {
         // One that came and went at once is not there.
         added.retain(|agent| table.by_id(agent.id()).is_some_and(|at| table.agent(at) == *agent));
         let path = self.home.agents_timestamp();
-        let written = timestamps::update(&path, &removed, &added, self.clock.wall());
+        let written = timestamps::update(&self.disk, &path, &removed, &added, self.clock.wall());
         self.rows.tell(&mut self.journal, table);
         if let Some(from) = from.filter(|_| self.journal.is_told()) {
             self.hearers.covered.follow(from, to);

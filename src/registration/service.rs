@@ -10,7 +10,7 @@ use crate::{
     config::{Auth, Config, Home, NodeType},
     logging::scope,
     sockets::Listener,
-    system::{clock::Clock, shutdown::Shutdown, thread},
+    system::{clock::Clock, disk::Disk, shutdown::Shutdown, thread},
 };
 
 /// The registrar of a node whose threads do not run yet.
@@ -99,7 +99,8 @@ impl Service {
         let Self { registrar, embedded } = self;
         let Some(Parts { home, auth, clock, order, thread, listener }) = embedded else { return Ok(()) };
         if let Some((work, store)) = thread {
-            let setup = registrar::Setup { home, auth, store, clock: clock.clone(), order: order.clone() };
+            let (clock, order, disk) = (clock.clone(), order.clone(), Disk::new());
+            let setup = registrar::Setup { home, auth, store, clock, disk, order };
             let hearers = registrar::Hearers { covered, changed: Box::new(changed) };
             threads.spawn("registrar", move || registrar::Registrar::new(setup, work, hearers).run())?;
         }

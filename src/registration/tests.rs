@@ -12,7 +12,6 @@ use std::{
 };
 
 use crossbeam_channel::never;
-use nix::errno::Errno;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -34,12 +33,14 @@ use crate::{
     config::{Auth, Force, Home, NodeType},
     system::{
         clock::{Clock, FakeClock},
-        disk::{Disk, faults::Fault},
+        disk::Disk,
         known::Known,
         shutdown::{self, Shutdown, Trigger},
         thread::Group,
     },
 };
+
+mod faults;
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(60);
@@ -109,7 +110,8 @@ impl Fixture {
         let changed = Box::new(move || _ = changes.fetch_add(1, Ordering::SeqCst));
         let (home, auth, clock) = (self.home.clone(), self.auth.clone(), self.clock.clone());
         let hearers = Hearers { covered: self.covered.clone(), changed };
-        Registrar::new(Setup { home, auth, store, clock, order: self.order.clone() }, never(), hearers)
+        let (disk, order) = (Disk::new(), self.order.clone());
+        Registrar::new(Setup { home, auth, store, clock, disk, order }, never(), hearers)
     }
 
     fn store(&self) -> Store {
@@ -330,41 +332,6 @@ fn one_that_is_killed_before_client_keys_has_done_nothing() {
 }
 
 #[test]
-fn a_disk_that_fails_at_any_step_refuses_the_request_and_changes_nothing() {
-    type Disks = fn(&mut Registrar) -> &mut Disk;
-    // The last step of the one only makes a name durable that is there already; the other removes the old content then.
-    let disks: [(Disks, usize); 2] =
-        [(|registrar| &mut registrar.journal.disk, 1), (|registrar| &mut registrar.file.disk, 2)];
-    for (disk, last) in disks {
-        let fixture = Fixture::new();
-        let mut registrar = fixture.registrar(fixture.store());
-        ask(&mut registrar, &add("first", r#","groups":"web""#));
-        let before = disk(&mut registrar).faults.done();
-        ask(&mut registrar, &add("second", ""));
-        let steps = disk(&mut registrar).faults.done() - before;
-        assert!(steps >= 6, "{steps}");
-        for at in 0..steps - last {
-            let keys = fixture.keys();
-            *disk(&mut registrar) = Disk::new();
-            disk(&mut registrar).faults.plan = Some((at, Fault::Once(Errno::ENOSPC)));
-            let again = r#"{"function":"get","arguments":{"id":"001"}}"#;
-            let answers = ask_all(&mut registrar, &[&add("third", r#","groups":"db""#), &remove("001"), again]);
-            assert_eq!(answers[..2], [refused(Refusal::NoKey), refused(Refusal::Internal)], "{at}");
-            assert_eq!(fixture.keys(), keys, "{at}");
-            assert_eq!((fixture.row(3), &fixture.row(1)["name"]), (Value::Null, &"first".into()), "{at}");
-            assert!(registrar.journal.entries.iter().all(|pending| matches!(pending.state, TellState::Told(_))));
-            assert!(ask(&mut registrar, again).contains(r#""name":"first""#), "{at}");
-        }
-        *disk(&mut registrar) = Disk::new();
-        assert!(ask(&mut registrar, &add("third", "")).contains(r#""id":"003""#), "nobody has got this id");
-        // What was left in the journal means nothing.
-        drop(registrar);
-        fixture.registrar(fixture.store()).recover();
-        assert_eq!((&fixture.row(1)["group"], fixture.row(3).get("group")), (&"web".into(), None));
-    }
-}
-
-#[test]
 fn a_database_that_is_away_or_refuses_is_told_later() {
     let fixture = Fixture::new();
     fs::create_dir(fixture.path("etc/shared/fresh")).unwrap();
@@ -486,7 +453,8 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
     let (embedded, work) = Embedded::master(Auth::default(), fixture.order.clone());
     let (home, store, clock, order) = (fixture.home.clone(), fixture.store(), Clock::real(), fixture.order.clone());
     let hearers = Hearers { covered: Covered::default(), changed: Box::new(|| {}) };
-    let registrar = Registrar::new(Setup { home, auth: Auth::default(), store, clock, order }, work, hearers);
+    let registrar =
+        Registrar::new(Setup { home, auth: Auth::default(), store, clock, disk: Disk::new(), order }, work, hearers);
     fixture.threads.spawn("registrar", move || registrar.run()).unwrap();
     let errors = AtomicUsize::new(0);
     std::thread::scope(|scope| {

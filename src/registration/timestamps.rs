@@ -4,22 +4,21 @@
 //! A line for each agent, `ID NAME IP YYYY-MM-DD HH:MM:SS` in local time. It is written after client.keys and is not worth
 //! a wait for the disk.
 
-use std::{
-    collections::HashSet,
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    path::Path,
-    time::SystemTime,
-};
+use std::{collections::HashSet, fs, io, path::Path, time::SystemTime};
 
 use super::lines::{Agent, number};
 use crate::system::{clock::local_date, disk::Disk, replacement::Replacement};
+
+/// The mode of the file, should somebody have removed it this instant.
+const MODE: u32 = 0o640;
 
 /// Takes out the lines of agents that were removed and adds those of new ones.
 ///
 /// # Errors
 /// Those of the file system.
-pub(super) fn update(path: &Path, removed: &[String], added: &[Agent], now: SystemTime) -> io::Result<()> {
+pub(super) fn update(disk: &Disk, path: &Path, removed: &[String], added: &[Agent], now: SystemTime) -> io::Result<()> {
+    // A symbolic link stays.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if !removed.is_empty() || !path.exists() {
         let before = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -28,12 +27,14 @@ pub(super) fn update(path: &Path, removed: &[String], added: &[Agent], now: Syst
         let gone: HashSet<&str> = removed.iter().map(|id| number(id)).collect();
         let is_there = |line: &&str| !gone.contains(number(line.split(' ').next().unwrap_or_default()));
         let stays = || before.split_inclusive('\n').filter(is_there);
-        let replaced =
-            Replacement::new(&Disk::new(), path, false, stays().map(str::as_bytes)).and_then(Replacement::commit);
+        let replaced = Replacement::new(disk, path, false, stays().map(str::as_bytes)).and_then(Replacement::commit);
         match replaced {
             // Beside a manager only root may make a file there.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                fs::write(path, stays().collect::<String>())?
+                let (folder, name) = disk.place(path)?;
+                let file = disk.open(folder, name)?;
+                disk.set_length(&file, 0)?;
+                disk.write(&file, stays().collect::<String>().as_bytes())?;
             }
             replaced => _ = replaced?,
         }
@@ -41,7 +42,8 @@ pub(super) fn update(path: &Path, removed: &[String], added: &[Agent], now: Syst
     let date = local_date(now);
     let lines: String =
         added.iter().map(|agent| format!("{} {} {} {date}\n", agent.id(), agent.name(), agent.ip())).collect();
-    OpenOptions::new().append(true).open(path)?.write_all(lines.as_bytes())
+    let (folder, name) = disk.place(path)?;
+    Ok(disk.write(&disk.append(folder, name, MODE)?, lines.as_bytes())?)
 }
 
 #[cfg(test)]
@@ -56,13 +58,13 @@ mod tests {
         let table = Table::parse(b"001 web any k\n002 db 10.0.0.0/8 k\n", false);
         let now = SystemTime::now();
         let agents = [0, 1].map(|at| table.agent(at));
-        update(&path, &[], &agents, now).unwrap();
+        update(&Disk::new(), &path, &[], &agents, now).unwrap();
         let date = local_date(now).to_string();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("001 web any {date}\n002 db 10.0.0.0/8 {date}\n"));
-        update(&path, &["1".to_owned(), "9".to_owned()], &agents[1..], now).unwrap();
+        update(&Disk::new(), &path, &["1".to_owned(), "9".to_owned()], &agents[1..], now).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("002 db 10.0.0.0/8 {date}\n").repeat(2));
         fs::remove_file(&path).unwrap();
-        update(&path, &["1".to_owned()], &[], now).unwrap();
+        update(&Disk::new(), &path, &["1".to_owned()], &[], now).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
 }

@@ -31,11 +31,8 @@ fn staged_name(name: &str) -> String {
 /// Those of the disk.
 pub fn remove_leftover(disk: &Disk, path: &Path) -> io::Result<bool> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Ok(false);
-    };
-    let directory = match File::open(parent) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+    let (directory, name) = match disk.place(&path) {
+        Err(Errno::ENOENT | Errno::EINVAL) => return Ok(false),
         opened => opened?,
     };
     match disk.remove_file(&directory, &staged_name(name)) {
@@ -73,18 +70,16 @@ impl<'a> Replacement<'a> {
         pieces: impl Iterator<Item = &'p [u8]>,
     ) -> io::Result<Self> {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+        let (directory, name) = disk.place(&path)?;
         let before = path.metadata().ok();
-        let (directory, staged) = (File::open(parent)?, staged_name(name));
+        let (directory, staged) = (File::from(directory), staged_name(name));
         // Another attempt may have left it when its process ended.
         match disk.remove_file(&directory, &staged) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(error) => return Err(error.into()),
         }
         let file = disk.create(&directory, &staged)?;
-        let (name, staged_path, is_new) = (name.to_owned(), parent.join(&staged), before.is_none());
+        let (name, staged_path, is_new) = (name.to_owned(), path.with_file_name(&staged), before.is_none());
         let replacement = Self { disk, directory, file, path: staged_path, staged, name, durable, is_new, done: false };
         replacement.write(pieces)?;
         disk.set_mode(&replacement.file, before.as_ref().map_or(lasting_mode(MODE), |before| before.mode() & 0o7777))?;
@@ -206,7 +201,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::system::disk::faults::Fault;
+    use crate::system::disk::faults::{ERRORS, Fault, HARMLESS, at_each, crash_at_each};
 
     fn write(disk: &Disk, path: &Path, content: &str) -> io::Result<Known> {
         let pieces = || content.as_bytes().chunks(100_000);
@@ -285,13 +280,34 @@ mod tests {
 
     #[test]
     fn whatever_fails_leaves_the_old_content_or_the_new() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("keys");
-        let plain = |disk: &Disk, _: &Known| write(disk, &path, "the new content").is_err();
-        let over = |disk: &Disk, old: &Known| write_over(disk, &path, old, "the new content").is_err();
-        // One step makes the new name durable. Another removes the old content, and nothing is lost if it stays.
-        sweep(&path, 1, false, plain);
-        sweep(&path, 2, true, over);
+        for fault in ERRORS.into_iter().chain(HARMLESS) {
+            // That the new name is durable is made sure when it is there already.
+            sweep(fault, true, |disk, path, _| write(disk, path, "the new content").is_ok());
+            sweep(fault, false, |disk, path, old| write_over(disk, path, old, "the new content").is_ok());
+        }
+    }
+
+    #[test]
+    fn a_power_cut_leaves_the_old_content_or_the_new_and_what_was_done_stays_done() {
+        for new_file in [false, true] {
+            let operations = crash_at_each(|disk, luck, context| {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("keys");
+                let old = (!new_file).then(|| write(&Disk::new(), &path, "old").unwrap());
+                disk.faults.watch(folder.path());
+                let done = match &old {
+                    Some(old) => write_over(disk, &path, old, "new").is_ok(),
+                    None => write(disk, &path, "new").is_ok(),
+                };
+                disk.faults.cut_power(luck);
+                let content = fs::read_to_string(&path).ok();
+                let is_old = content.as_deref() == old.map(|_| "old");
+                assert!(content.as_deref() == Some("new") || is_old && !done, "{context}: {content:?}");
+                remove_leftover(&Disk::new(), &path).unwrap();
+                assert!(names(folder.path()).iter().all(|name| name == "keys"), "{context}");
+            });
+            assert!(operations > 6, "{operations}");
+        }
     }
 
     /// Of case 6.9: whoever is told that it failed does not find it done.
@@ -301,34 +317,32 @@ mod tests {
         let path = folder.path().join("keys");
         let counted = Disk::new();
         write(&counted, &path, "new").unwrap();
-        let mut disk = Disk::new();
-        disk.faults.plan = Some((counted.faults.done() - 1, Fault::Once(Errno::EIO)));
+        let disk = Disk::failing(counted.faults.done() - 1, Fault::Once(Errno::EIO));
         fs::remove_file(&path).unwrap();
         assert_eq!(write(&disk, &path, "new").unwrap_err().raw_os_error(), Some(Errno::EIO as i32));
         assert!(names(folder.path()).is_empty());
     }
 
-    /// Lets every step of `fails` fail, of which so many are after the new content has its name; whether it is `undone` if
-    /// that cannot be made durable.
-    fn sweep(path: &Path, last: usize, undone: bool, fails: impl Fn(&Disk, &Known) -> bool) {
-        let names = || names(path.parent().unwrap());
-        let counted = Disk::new();
-        assert!(!fails(&counted, &write(&Disk::new(), path, "old").unwrap()));
-        let steps = counted.faults.done();
-        for (at, crash) in (0..steps).flat_map(|at| [(at, false), (at, true)]) {
-            let old = write(&Disk::new(), path, "old").unwrap();
-            let fault = if crash { Fault::Crash } else { Fault::Once(Errno::ENOSPC) };
-            let mut disk = Disk::new();
-            disk.faults.plan = Some((at, fault));
-            let failed = fails(&disk, &old);
-            let content = fs::read_to_string(path).unwrap();
-            let is_new = if undone && !crash { at + last > steps } else { at + last >= steps };
-            assert_eq!(content, if is_new { "the new content" } else { "old" }, "{at} {crash}");
-            assert_eq!(failed, at + last <= steps, "{at}");
-            // What a crash leaves is in nobody's way.
-            assert!(crash || !failed || names() == ["keys"], "{at}");
-            write(&Disk::new(), path, "newer").unwrap();
-            assert_eq!((fs::read_to_string(path).unwrap(), names()), ("newer".into(), vec!["keys".into()]));
-        }
+    /// Lets every step of `done` meet this fault; whether only its directory `may_be` new after an error.
+    fn sweep(fault: Fault, may_be: bool, done: impl Fn(&Disk, &Path, &Known) -> bool) {
+        let mut failed = 0;
+        at_each(fault, |disk, context| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("keys");
+            let old = write(&Disk::new(), &path, "old").unwrap();
+            let done = done(disk, &path, &old);
+            failed += usize::from(!done);
+            let content = fs::read_to_string(&path).unwrap();
+            assert!(content == if done { "the new content" } else { "old" } || may_be && !done, "{context}: {content}");
+            assert!(["old", "the new content"].contains(&&*content), "{context}");
+            // If it was done, the last step removes the old content, and it is in nobody's way.
+            assert!(done || names(folder.path()) == ["keys"], "{context}");
+            write(&Disk::new(), &path, "newer").unwrap();
+            assert_eq!(
+                (fs::read_to_string(&path).unwrap(), names(folder.path())),
+                ("newer".into(), vec!["keys".into()])
+            );
+        });
+        assert_eq!(failed == 0, HARMLESS.contains(&fault), "{fault:?}");
     }
 }

@@ -2,10 +2,11 @@
 //! is damaged.
 
 use std::{
-    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
+
+use nix::errno::Errno;
 
 use super::{disk::Disk, replacement::Replacement};
 
@@ -36,8 +37,8 @@ impl StateFile {
     /// Those of the disk, and that it is too long.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
-        match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        match self.disk.file(&self.path) {
+            Err(Errno::ENOENT) => return Ok(None),
             opened => opened?.take(self.longest + 1).read_to_end(&mut bytes)?,
         };
         if bytes.len() as u64 > self.longest {
@@ -49,7 +50,9 @@ impl StateFile {
     /// Puts one that cannot be read out of the way; tells what was done, a sentence without its end.
     pub fn set_aside(&self) -> String {
         let aside = self.path.with_extension("json.damaged");
-        match fs::rename(&self.path, &aside) {
+        let named = aside.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let moved = self.disk.place(&self.path).and_then(|(folder, name)| self.disk.rename(folder, name, named));
+        match moved.map_err(io::Error::from) {
             Ok(()) => format!("It was set aside as {}", aside.display()),
             Err(error) => format!("It could not be set aside either ({error}), and is replaced"),
         }
@@ -68,9 +71,57 @@ impl StateFile {
     /// # Errors
     /// Those of the disk.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        match self.disk.remove_file_at(&self.path) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::system::disk::faults::{ERRORS, HARMLESS, at_each, crash_at_each};
+
+    /// A file that says `old`, on this disk.
+    fn old(disk: &Disk) -> (tempfile::TempDir, StateFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        fs::write(&path, "old").unwrap();
+        (folder, StateFile { path, longest: 100, disk: disk.clone() })
+    }
+
+    /// What the next start reads.
+    fn read(file: &StateFile) -> String {
+        let read = StateFile::new(file.path.clone(), 100).read().unwrap().unwrap();
+        String::from_utf8(read).unwrap()
+    }
+
+    #[test]
+    fn whatever_fails_it_says_what_it_said_before_or_what_it_is_to_say() {
+        for fault in ERRORS.into_iter().chain(HARMLESS) {
+            at_each(fault, |disk, context| {
+                let (_folder, file) = old(disk);
+                let (done, said) = (file.write(b"new").is_ok(), read(&file));
+                assert!(done || !HARMLESS.contains(&fault), "{context}");
+                assert!(said == "new" || said == "old" && !done, "{context}: {said}");
+                StateFile::new(file.path.clone(), 100).write(b"newer").unwrap();
+                assert_eq!(read(&file), "newer", "{context}");
+            });
+        }
+    }
+
+    #[test]
+    fn after_a_crash_it_says_what_it_said_before_or_what_it_is_to_say() {
+        crash_at_each(|disk, luck, context| {
+            let (folder, file) = old(disk);
+            disk.faults.watch(folder.path());
+            let done = file.write(b"new").is_ok();
+            disk.faults.cut_power(luck);
+            let said = read(&file);
+            assert!(said == "new" || said == "old" && !done, "{context}: {said}");
+        });
     }
 }

@@ -3,13 +3,19 @@
 //! They have their place in `queue/cluster`, under the name that they were sent by, and are removed at the next start. A
 //! file appears whole, or not at all.
 
-use std::{io, path::PathBuf};
+use std::{
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use nix::errno::Errno;
 
 use crate::{
     connection::{FileLimits, FileRefused, IncomingFiles, ReceivedFile, Reply},
     files::JOURNAL,
     logging::{Scope, info},
     node::Node,
+    system::disk::Disk,
     wire::{Chunk, Command, FileEnd, Transfer},
 };
 
@@ -21,6 +27,12 @@ const ENTRIES: usize = 64;
 
 /// The same for bytes; the last file may exceed it.
 const BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Under this name a file comes to the directory; there is one at a time.
+const STAGED: &str = ".parcel.tmp";
+
+/// Bytes that are copied at a time.
+const PIECE: usize = 64 * 1024;
 
 /// The files that are on their way on one connection.
 pub struct Parcels {
@@ -86,11 +98,27 @@ impl Parcels {
     }
 
     fn keep(&self, name: &str, mut received: ReceivedFile) -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        io::copy(&mut received.file, &mut file)?;
-        file.as_file().sync_all()?;
-        file.persist(self.directory.join(name))?;
-        Ok(())
+        let disk = Disk::new();
+        let directory = disk.directory(&self.directory)?;
+        match disk.remove_file(&directory, STAGED) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let file = disk.create(&directory, STAGED)?;
+        let mut write = || {
+            let mut piece = vec![0; PIECE];
+            loop {
+                match received.file.read(&mut piece) {
+                    Ok(0) => break,
+                    Ok(count) => disk.write(&file, &piece[..count])?,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            disk.sync(&file)?;
+            Ok(disk.rename(&directory, STAGED, name)?)
+        };
+        write().inspect_err(|_| _ = disk.remove_file(&directory, STAGED))
     }
 
     fn storage(&self, error: io::Error) -> FileRefused {

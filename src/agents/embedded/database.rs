@@ -3,9 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
-    fs::{OpenOptions, Permissions},
     io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -35,7 +33,7 @@ use super::{
 use crate::{
     config::NodeType,
     logging::Repeats,
-    system::{clock::Clock, random, user::lasting_mode},
+    system::{clock::Clock, disk::Disk, random, user::lasting_mode},
 };
 
 /// How long another process may hold the file.
@@ -288,12 +286,11 @@ fn create(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(about) if about.is_symlink() => Err(Errno::ELOOP.into()),
         Ok(_) => Ok(access(path, AccessFlags::R_OK | AccessFlags::W_OK)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(MODE)
-            .open(path)
-            .and_then(|file| file.set_permissions(Permissions::from_mode(lasting_mode(MODE)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let disk = Disk::new();
+            let (directory, name) = disk.place(path)?;
+            Ok(disk.set_mode(disk.create(directory, name)?, lasting_mode(MODE))?)
+        }
         Err(error) => Err(error),
     }
 }

@@ -69,8 +69,9 @@ impl Run<'_, '_, '_> {
         let mut share = Share::default();
         while let Some((_, group)) = pile.take(|a, b| a.group() == b.group()) {
             let (item, path) = group[0].group();
-            let opened = self.tree.lock().directory(item, path, false);
-            match opened {
+            let open = || self.tree.lock().directory(item, path, false);
+            // Once more, before what is staged in it stays there: it was opened a moment ago.
+            match open().or_else(|error| if error == Errno::ENOENT { Err(error) } else { open() }) {
                 Ok(directory) => self.group(directory, group, &mut share),
                 Err(error) => {
                     for step in group {

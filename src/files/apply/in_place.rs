@@ -9,11 +9,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, openat},
-    sys::stat::Mode,
-};
+use nix::{errno::Errno, fcntl::OFlag};
 
 use crate::system::disk::Disk;
 
@@ -25,8 +21,7 @@ const CHUNK: usize = 64 * 1024;
 /// The file keeps its owner and its mode, which are those of whoever mounted it. If there is no room for a longer content,
 /// nothing has changed.
 pub(super) fn overwrite(disk: &Disk, directory: &OwnedFd, staged: &str, name: &str) -> Result<(), Errno> {
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let source = File::from(openat(directory, staged, flags, Mode::empty())?);
+    let source = File::from(disk.look(directory, staged, OFlag::O_RDONLY | OFlag::O_NOFOLLOW)?);
     let target = disk.open(directory, name)?;
     let (new, old) = (length(&source)?, length(&target)?);
     if new > old {

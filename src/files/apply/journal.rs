@@ -10,8 +10,8 @@ use std::{borrow::Cow, fs::File, io::Read, os::fd::OwnedFd};
 use md5::{Digest, Md5};
 use nix::{
     errno::Errno,
-    fcntl::{AtFlags, OFlag, openat},
-    sys::stat::{Mode, fstatat},
+    fcntl::{AtFlags, OFlag},
+    sys::stat::fstatat,
 };
 use serde::{Deserialize, Serialize};
 
@@ -78,9 +78,10 @@ impl Promise {
     }
 }
 
-/// Whether there is a journal, valid or not.
+/// Whether there is a journal, valid or not, as far as can be seen.
 pub(super) fn exists(tree: &Tree<'_>) -> bool {
-    directory(tree, false).is_ok_and(|directory| fstatat(&directory, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok())
+    let is_there = |directory| fstatat(&directory, NAME, AtFlags::AT_SYMLINK_NOFOLLOW).map(drop);
+    !matches!(directory(tree, false).and_then(is_there), Err(Errno::ENOENT | Errno::ENOTDIR))
 }
 
 /// Writes the journal durably. After success the update counts; after an error it may be there or not.
@@ -139,24 +140,32 @@ pub(super) fn remove(tree: &Tree<'_>) -> Result<(), Errno> {
     if removed { tree.disk.sync(&directory) } else { Ok(()) }
 }
 
-/// Reads the journal. `Ok(None)`: there is none. `Err`: it is there and not valid, with the reason.
-pub(super) fn read(tree: &Tree<'_>) -> Result<Option<Journal>, String> {
+/// Why a journal promises nothing that can be done.
+pub(super) enum Unread {
+    /// It was never complete, or is none; with the reason.
+    Invalid(String),
+    /// It cannot be read now. What it promises is unknown.
+    Disk(Errno),
+}
+
+/// Reads the journal; none if there is none.
+pub(super) fn read(tree: &Tree<'_>) -> Result<Option<Journal>, Unread> {
     let opened = directory(tree, false).and_then(|directory| {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        openat(&directory, NAME, flags, Mode::empty())
+        tree.disk.look(&directory, NAME, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK)
     });
     let file = match opened {
         Ok(fd) => File::from(fd),
         Err(Errno::ENOENT) => return Ok(None),
-        Err(error) => return Err(error.desc().to_owned()),
+        Err(error) => return Err(Unread::Disk(error)),
     };
     match file.metadata() {
         Ok(about) if about.is_file() && about.len() <= LONGEST => {}
-        _ => return Err("its size is not plausible".to_owned()),
+        _ => return Err(Unread::Invalid("its size is not plausible".to_owned())),
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    parse(&bytes, tree.items).map(Some)
+    let errno = |error: std::io::Error| Unread::Disk(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw));
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(errno)?;
+    parse(&bytes, tree.items).map(Some).map_err(Unread::Invalid)
 }
 
 fn parse(bytes: &[u8], items: &Items) -> Result<Journal, String> {
@@ -189,14 +198,16 @@ fn parse(bytes: &[u8], items: &Items) -> Result<Journal, String> {
 fn directory(tree: &Tree<'_>, make: bool) -> Result<OwnedFd, Errno> {
     let mut current = tree.home.try_clone().map_err(|_| Errno::last())?;
     for name in DIRECTORIES {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        current = match openat(&current, name, flags, Mode::empty()) {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+        current = match tree.disk.look(&current, name, flags) {
             Err(Errno::ENOENT) if make => {
                 tree.disk.make_directory(&current, name)?;
-                let next = openat(&current, name, flags, Mode::empty())?;
+                let next = tree.disk.look(&current, name, flags)?;
                 if let Some(owner) = tree.owner {
                     tree.disk.set_owner(&next, owner)?;
                 }
+                // What is durable in it is lost with its name.
+                tree.disk.sync(&current)?;
                 next
             }
             other => other?,
@@ -238,7 +249,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (items, disk) = (Items::standard(), Disk::new());
         let tree = Tree::open(home.path(), &items, None, &disk).unwrap();
-        assert!(read(&tree).unwrap().is_none() && !exists(&tree));
+        assert!(matches!(read(&tree), Ok(None)) && !exists(&tree));
         let [shared, rules] = ["etc/shared/", "etc/rules/"].map(|key| items.id_of_key(key).unwrap());
         let steps = [
             Step { item: rules, path: "etc/rules/b", staged: None },
@@ -246,7 +257,7 @@ mod tests {
         ];
         commit(&tree, 0xdead_beef, &steps).unwrap();
         assert!(exists(&tree));
-        let journal = read(&tree).unwrap().unwrap();
+        let journal = read(&tree).ok().flatten().unwrap();
         assert_eq!(journal.token, 0xdead_beef);
         assert_eq!(journal.steps.iter().map(Promise::step).collect::<Vec<_>>(), steps);
 
@@ -263,6 +274,6 @@ mod tests {
         assert!(!exists(&tree));
 
         commit(&tree, 1, &[Step { item: shared, path: "etc/shared/../ossec.conf", staged: None }]).unwrap();
-        assert!(read(&tree).err().unwrap().contains("not permitted"));
+        assert!(matches!(read(&tree), Err(Unread::Invalid(reason)) if reason.contains("not permitted")));
     }
 }

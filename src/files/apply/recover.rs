@@ -5,13 +5,12 @@ use std::{os::fd::OwnedFd, path::Path};
 use nix::{
     dir::{Dir, Type},
     errno::Errno,
-    fcntl::{OFlag, openat},
-    sys::stat::Mode,
+    fcntl::OFlag,
 };
 
 use super::{
     execute::Execution,
-    journal,
+    journal::{self, Unread},
     share::{FEW, How, MANY},
     step::{Did, Mounts, Step},
     tree::Tree,
@@ -63,7 +62,13 @@ pub fn recover(home: &Path, items: &Items, disk: &Disk) -> Recovery {
             let execution = Execution { token: journal.token, how, mounts: Mounts::Overwrite };
             execution.run(&mut tree, &steps, report);
         }
-        Err(reason) => {
+        Err(Unread::Disk(error)) => {
+            // It and what it names stay as they are, for the next start or the next update.
+            let reason = error.desc();
+            recovery.problems.push(format!("the journal of an interrupted update cannot be read: {reason}"));
+            return recovery;
+        }
+        Err(Unread::Invalid(reason)) => {
             recovery.dropped = true;
             recovery.problems.push(format!("the journal of an interrupted update is not valid: {reason}"));
         }
@@ -102,9 +107,9 @@ fn sweep(directory: OwnedFd, disk: &Disk, depth: usize, recovery: &mut Recovery)
     if depth == 0 {
         return;
     }
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     for name in below {
-        if let Ok(next) = openat(&open, name.as_c_str(), flags, Mode::empty()) {
+        if let Ok(next) = disk.look(&open, name.as_c_str(), flags) {
             sweep(next, disk, depth - 1, recovery);
         }
     }

@@ -5,11 +5,7 @@
 
 use std::{os::fd::OwnedFd, path::Path};
 
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, open, openat},
-    sys::stat::{Mode, fstat},
-};
+use nix::{errno::Errno, fcntl::OFlag, sys::stat::fstat};
 
 use crate::{
     files::items::{ItemId, Items},
@@ -33,7 +29,7 @@ pub(super) struct Tree<'a> {
     pub(super) made: Vec<(ItemId, String)>,
 }
 
-const FOLLOW: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+const FOLLOW: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
 const NO_FOLLOW: OFlag = FOLLOW.union(OFlag::O_NOFOLLOW);
 
 impl<'a> Tree<'a> {
@@ -43,7 +39,7 @@ impl<'a> Tree<'a> {
         owner: Option<(u32, u32)>,
         disk: &'a Disk,
     ) -> Result<Self, Errno> {
-        let home = open(home, FOLLOW, Mode::empty())?;
+        let home = disk.directory(home)?;
         let roots = items.iter().map(|_| None).collect();
         Ok(Tree { home, items, owner, disk, roots, sync_made: true, made: Vec::new() })
     }
@@ -56,11 +52,11 @@ impl<'a> Tree<'a> {
         let mut end = key_length;
         for name in directory[key_length..].split_terminator('/') {
             end += name.len() + 1;
-            let next = match openat(&current, name, NO_FOLLOW, Mode::empty()) {
+            let next = match self.disk.look(&current, name, NO_FOLLOW) {
                 Err(Errno::ENOENT) if make => {
                     self.disk.make_directory(&current, name)?;
                     self.made.push((item, directory[..end].to_owned()));
-                    let next = openat(&current, name, NO_FOLLOW, Mode::empty())?;
+                    let next = self.disk.look(&current, name, NO_FOLLOW)?;
                     self.settle(&next)?;
                     self.sync_made(&current)?;
                     next
@@ -112,7 +108,7 @@ impl<'a> Tree<'a> {
         let at = usize::from(item.0);
         if self.roots[at].is_none() {
             let key = self.items.item(item).key.as_str();
-            let opened = match openat(&self.home, key, FOLLOW, Mode::empty()) {
+            let opened = match self.disk.look(&self.home, key, FOLLOW) {
                 Err(Errno::ENOENT) if make => self.make_root(key)?,
                 other => other?,
             };
@@ -132,7 +128,7 @@ impl<'a> Tree<'a> {
                 Err(Errno::EEXIST) => false,
                 other => other.map(|()| true)?,
             };
-            let next = openat(&current, name, FOLLOW, Mode::empty())?;
+            let next = self.disk.look(&current, name, FOLLOW)?;
             if made {
                 self.settle(&next)?;
                 self.sync_made(&current)?;

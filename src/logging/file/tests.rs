@@ -1,13 +1,17 @@
 use std::{
     collections::HashMap,
     io::Read,
+    os::unix::fs::PermissionsExt,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use std::path::Path;
 
 use super::*;
-use crate::logging::LogFormat;
+use crate::{
+    logging::LogFormat,
+    system::disk::faults::{ERRORS, HARMLESS, at_each},
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -280,4 +284,35 @@ fn lost_lines_are_told_once_and_counted() {
     fs::create_dir(&path).unwrap();
     assert!(log.open().is_err());
     assert!(log.put("d\n", now).is_empty(), "whoever opened it has told it");
+}
+
+/// All lines of the log, in the open file and in the closed ones.
+fn all_lines(logs: &Path) -> Vec<String> {
+    let paths = logs.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let texts = paths.map(|path| fs::read_to_string(path).unwrap());
+    texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn whatever_fails_each_line_is_there_once_or_counted_as_lost() {
+    for fault in ERRORS.into_iter().chain(HARMLESS) {
+        let mut all_lost = 0;
+        let operations = at_each(fault, |disk, context| {
+            let logs = tempfile::tempdir().unwrap();
+            let log = LogFile::on(disk.clone(), logs.path().to_owned(), settings(60), None);
+            let _archiver_is_not_started = log.0.wakeup.set(Wakeup::default());
+            let (now, count) = (SystemTime::now(), 10);
+            let news: Vec<String> = (0..count).flat_map(|n| log.put(&format!("this is line {n}\n"), now)).collect();
+            let lines = all_lines(logs.path());
+            let lost = (0..count).filter(|n| !lines.contains(&format!("this is line {n}"))).count();
+            all_lost += lost;
+            // A line that was written in part stands there as far as it got.
+            assert!(lines.len() + lost <= count + 1, "{context}: {lines:?}");
+            let counted = news.iter().any(|one| one.contains("could not be written")) || log.0.state.lock().lost > 0;
+            assert_eq!(counted, lost > 0, "{context}: {news:?} {lines:?}");
+            assert!(news.is_empty() || !HARMLESS.contains(&fault), "{context}: {news:?}");
+        });
+        assert!(operations > 20, "{operations}");
+        assert!(all_lost == 0 || !HARMLESS.contains(&fault), "{fault:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! The worker's half: takes what has changed from the agent database and sends it to the master.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::Level;
@@ -12,7 +12,7 @@ use crate::{
     logging::{debug, info, scope, warn},
     metrics::Task,
     node::Node,
-    system::memory,
+    system::{disk::Disk, memory, user::lasting_mode},
     tasks::{
         message,
         report::{Outcome, Report, outcome},
@@ -60,6 +60,9 @@ enum InfoNotSent {
 /// database that is away from one that refuses a record for good.
 const TRIES: u32 = 3;
 
+/// The mode of the note that something is on its way.
+const NOTE_MODE: u32 = 0o640;
+
 /// The agent info thread of a worker, as long as it is connected.
 pub struct Thread<'a> {
     node: &'a Node,
@@ -101,17 +104,22 @@ impl<'a> Thread<'a> {
         self.put_back_lost();
         if self.lost.is_empty() && !self.forgot {
             // If it stays, all is sent once more than it need be.
-            let _ = fs::remove_file(self.node.home.agent_info_under_way());
+            let _ = Disk::new().remove_file_at(&self.node.home.agent_info_under_way());
         }
     }
 
-    /// Leaves a note that outlasts a kill: what is taken from the database counts as sent there.
+    /// Leaves a note that outlasts a kill and a power cut: what is taken from the database counts as sent there.
     fn note_the_way(&self) {
         let path = self.node.home.agent_info_under_way();
-        if let Err(error) = fs::write(&path, "") {
+        let (disk, mode) = (Disk::new(), lasting_mode(NOTE_MODE));
+        let made = disk.place(&path).and_then(|(folder, name)| {
+            disk.append(&folder, name, mode)?;
+            disk.sync(folder)
+        });
+        if let Err(error) = made.map_err(std::io::Error::from) {
             warn!(
                 self.turns.scope(),
-                "{} cannot be written: {error}. If this process is killed, the master may miss what is known of some \
+                "{} cannot be written: {error}. If this process is killed or the power goes out, the master may miss what is known of some \
                  agents; let the user of this daemon write to the folder.",
                 path.display()
             );

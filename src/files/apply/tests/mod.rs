@@ -24,7 +24,10 @@ use crate::{
         remote::RemoteManifest,
         scan::{Scanner, open_file},
     },
-    system::disk::{Disk, Space, faults::Fault},
+    system::disk::{
+        Disk, Luck, Space,
+        faults::{ERRORS, Fault, HARMLESS, at_each, crash_at_each},
+    },
 };
 
 mod faults;

@@ -163,8 +163,8 @@ fn a_directory_that_does_not_fit_stays_as_it_is_and_the_others_go_on() {
         (block(4096 * 5 + 4095, None), &["var/multigroups/ab/merged.mg"], "4096 bytes needed, 4095 free"),
     ] {
         let pair = Pair::new(&new, &old);
-        let mut disk = Disk::new();
-        disk.faults.space = Some(space);
+        let disk = Disk::new();
+        disk.faults.set_space(space);
         let outcome = pair.sync(&disk);
         let mut failed: Vec<&str> = outcome.failures.iter().map(|failure| &*failure.path).collect();
         failed.sort_unstable();

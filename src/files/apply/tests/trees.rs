@@ -23,8 +23,7 @@ proptest! {
         old in trees(), new in trees(), at in 0usize..60, few in 0usize..2, what in 0usize..3, two in 0usize..2,
     ) {
         let pair = Pair::new(&new, &old);
-        let mut disk = Disk::new();
-        disk.faults.plan = Some((at, [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EACCES)][what]));
+        let disk = Disk::failing(at, [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EACCES)][what]);
         let target = Target { home: pair.worker.path(), owner: None, disk: &disk };
         let update = open(archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5Blake2b));
         update.apply_with(&target, few * FEW, (1 - two) * MANY);

@@ -51,8 +51,8 @@ fn update() -> ReceivedFile {
 fn after_a_panic_the_master_is_told_and_the_next_check_comes_in_its_time() {
     let pair = Pair::new();
     let node = pair.node();
-    let mut files = files(node);
-    files.disk.faults.plan = Some((0, Fault::Panic));
+    let files = files(node);
+    files.disk.faults.plan(0, Fault::Panic);
     let (mut inbox, events) = channel();
     thread::scope(|scope| {
         let integrity = Integrity::new(node, &pair.master, &files, FEATURES);
