@@ -1,6 +1,7 @@
 # make demo    shows a master and two workers synchronising files, agents and groups
 # make test    everything: unit, property, whole clusters, the two programs, an independent peer
 # make faults  a power cut at every file operation, with LUCK drawn ways of what the disk has kept
+# make models  the places where threads meet, in SCHEDULES orders of the threads (tests/models)
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
 # make bench   time and memory
@@ -24,6 +25,7 @@ CARGO   ?= cargo
 PYTHON  ?= python3
 RULESET ?=
 LUCK    ?= 100
+SCHEDULES ?= 1000
 VENV    := target/venv
 
 # Where and for whom it is installed. Assigned, so that variables of the environment with these names do not count.
@@ -40,7 +42,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test faults fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test models faults fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -49,7 +51,7 @@ demo:
 	@$(CARGO) build --release --locked $$(test -t 2 || echo --quiet)
 	@$(PYTHON) scripts/demo.py $(if $(RULESET),--ruleset '$(RULESET)') $(if $(KEEP),--keep)
 
-test: $(VENV)/ready
+test: $(VENV)/ready models
 	$(CARGO) test --locked
 	$(VENV)/bin/python tests/interop/run.py --bin-dir target/debug
 
@@ -62,6 +64,9 @@ $(VENV)/ready: tests/interop/requirements.txt
 api-test: $(VENV)/ready
 	$(CARGO) build --release --locked
 	$(VENV)/bin/python tests/api/run.py --bin-dir target/release
+
+models:
+	$(CARGO) run --quiet --locked --manifest-path tests/models/Cargo.toml --target-dir target/models -- $(SCHEDULES)
 
 faults:
 	CLUSTERD_TEST_LUCK=$(LUCK) $(CARGO) test --locked --lib -- power_cut crash
@@ -78,6 +83,7 @@ fuzz:
 
 lint:
 	$(CARGO) fmt --check -- --config-path etc/lint
+	$(CARGO) fmt --check --all --manifest-path tests/models/Cargo.toml -- --config-path etc/lint
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 	@CARGO='$(CARGO)' scripts/deny

@@ -343,7 +343,7 @@ fn clean(node: &Node) {
     // All that is replaced outside of an update. Keys of agents may be in it.
     let home = &node.home;
     let registered = [home.client_keys(), home.highest_id(), home.agents_pending(), home.agents_timestamp()];
-    for replaced in registered.into_iter().chain([home.known_nodes()]) {
+    for replaced in registered.into_iter().chain([home.known_nodes(), home.known_master()]) {
         let path = replaced.display();
         match remove_leftover(&Disk::new(), &replaced) {
             Ok(true) => info!(scope, "A new content of {path}, which was not complete, was removed."),

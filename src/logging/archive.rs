@@ -54,9 +54,10 @@ impl Closed {
     /// # Errors
     /// When a directory cannot be read.
     pub fn next(logs: &Path, day: Date, first: u32) -> io::Result<Self> {
+        // In this order: one that is archived in between has its archive before it is gone.
+        let closed = Self::all(logs)?;
         let archives = names(&logs.join(folder(day)))?;
         let archived = archives.iter().filter_map(|name| number_of_archive(name, day));
-        let closed = Self::all(logs)?;
         let closed = closed.iter().filter(|closed| closed.day == day).map(|closed| closed.number);
         let last = archived.chain(closed).max();
         Ok(Self { day, number: last.map_or(first, |last| first.max(last.saturating_add(1))) })

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, after, bounded, select, select_biased};
 
 use super::shutdown::Shutdown;
 
@@ -103,6 +103,29 @@ impl<A> Waiting<A> {
                 RecvTimeoutError::Disconnected => NoAnswer::Failed,
             }),
         }
+    }
+}
+
+/// The owner's part, until the order to stop or until nobody can hand in anything to one of the two: does what is in `first`, and what
+/// is in `second` while there is nothing in that; then all that is still in both, so that who waits already gets a result.
+/// `work` is told whether it is of the `second`.
+pub fn serve<W>(order: &Shutdown, first: &Receiver<W>, second: &Receiver<W>, mut work: impl FnMut(W, bool)) {
+    loop {
+        let (taken, is_second) = select_biased! {
+            recv(order.channel()) -> _ => break,
+            recv(first) -> taken => (taken, false),
+            recv(second) -> taken => (taken, true),
+        };
+        match taken {
+            Ok(taken) => work(taken, is_second),
+            Err(_) => break,
+        }
+    }
+    while let Ok(left) = first.try_recv() {
+        work(left, false);
+    }
+    while let Ok(left) = second.try_recv() {
+        work(left, true);
     }
 }
 

@@ -1,6 +1,10 @@
 //! A wake-up for a thread that waits. However often it is given before it is taken, it is one.
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::{clock::Clock, shutdown::Shutdown};
 
 /// Both ends of a wake-up; cheap to clone.
 #[derive(Clone)]
@@ -23,6 +27,19 @@ impl Wakeup {
     /// For `select!`: becomes ready when it was given. Receiving takes it.
     pub fn channel(&self) -> &Receiver<()> {
         &self.1
+    }
+
+    /// Waits until it is given, at the longest until `due`, and for `quiet` at least; false if the order to stop came first.
+    /// What was given meanwhile, or before and nobody has taken, is taken.
+    pub fn wait(&self, order: &Shutdown, clock: &Clock, quiet: Duration, due: Instant) -> bool {
+        if !order.sleep(clock, quiet) {
+            return false;
+        }
+        select! {
+            recv(order.channel()) -> _ => false,
+            recv(self.1) -> _ => true,
+            recv(clock.after(due.saturating_duration_since(clock.now()))) -> _ => true,
+        }
     }
 }
 

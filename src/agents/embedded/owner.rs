@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use log::Level;
 
 use super::{Database, reader::Reader, work::Work};
@@ -20,6 +20,7 @@ use crate::{
     logging::{Repeats, Scope, error, info, log, scope},
     system::{
         clock::Clock,
+        handover::serve,
         shutdown::Shutdown,
         thread::{Group, guard},
     },
@@ -125,26 +126,14 @@ impl Owner {
     fn run(mut self, reader_ended: &Receiver<()>) {
         self.open();
         let (queue, statements, order) = (self.work.clone(), self.statements.clone(), self.order.clone());
-        loop {
-            select_biased! {
-                recv(order.channel()) -> _ => break,
-                recv(queue) -> work => match work {
-                    Ok(work) => self.work(work),
-                    Err(_) => break,
-                },
-                recv(statements) -> work => match work {
-                    Ok(work) => self.statement(work),
-                    Err(_) => break,
-                },
-            }
-        }
-        // Who waits already gets a result.
-        while let Ok(work) = queue.try_recv() {
-            self.work(work);
-        }
-        while let Ok(work) = statements.try_recv() {
-            self.statement(work);
-        }
+        serve(
+            &order,
+            &queue,
+            &statements,
+            |work, is_statement| {
+                if is_statement { self.statement(work) } else { self.work(work) }
+            },
+        );
         // The file is one without a log only if nobody else has it open.
         let _ = reader_ended.recv_timeout(END);
         if let Ok(database) = self.database {

@@ -17,7 +17,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crossbeam_channel::select;
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
@@ -209,13 +208,8 @@ impl LocalIntegrity {
             // A file that is missing is gone when its time is over, and not at the end of a period that began later.
             let due = self.files.lock().scanner.due();
             let next = node.clock.now() + due.map_or(self.period(node), |due| due.min(self.period(node)));
-            if !node.shutdown.sleep(&node.clock, QUIET.min(self.period(node))) {
+            if !self.wakeup.wait(&node.shutdown, &node.clock, QUIET.min(self.period(node)), next) {
                 return;
-            }
-            select! {
-                recv(node.shutdown.channel()) -> _ => return,
-                recv(self.wakeup.channel()) -> _ => (),
-                recv(node.clock.after(next.saturating_duration_since(node.clock.now()))) -> _ => (),
             }
         }
     }

@@ -59,10 +59,7 @@ impl Integrity {
         {
             self.checks.follow_up(|| self.tell_given_up(&failure.to_string()));
         }
-        let mut state = self.state.lock();
-        if state.running.as_ref().is_some_and(|running| running.task == check.task) {
-            state.running = None;
-        }
+        self.state.lock().running.end(&check.task);
     }
 
     /// # Errors

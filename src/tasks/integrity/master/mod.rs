@@ -8,6 +8,7 @@ mod deletions;
 mod digest;
 mod granted;
 mod refused;
+mod running;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use check::Check;
 pub use deletions::Deletions;
 use granted::Granted;
 use refused::Refused;
+use running::{Lock, Running};
 
 use super::{
     Applied,
@@ -70,7 +72,7 @@ pub struct Integrity {
 struct CheckState {
     /// The turns in which this worker was granted a check.
     granted: Granted,
-    running: Option<Running>,
+    running: Running<Hand>,
     /// The manifest whose digests showed the worker where its files differ.
     digested: Weak<Manifest>,
     /// The archive, what it is about, and the manifest of the last check that found no difference: the same cannot differ.
@@ -83,21 +85,11 @@ struct CheckState {
     equal_logged: Option<Instant>,
 }
 
-struct Running {
-    task: String,
-    since: Instant,
+/// What a running check has in hand.
+struct Hand {
     arrived: Sender<Arrived>,
     /// The sending of this synchronisation, which the worker knows under the name.
     sending: Option<(String, Arc<Progress>)>,
-}
-
-/// The lock that keeps the checks of one worker apart.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lock {
-    Free,
-    Held,
-    /// It was held for too long, and is free now.
-    Broken,
 }
 
 /// How the worker's sending of its manifest ended.
@@ -122,7 +114,7 @@ impl Integrity {
             syncs,
             state: Mutex::new(CheckState {
                 granted: Granted::default(),
-                running: None,
+                running: Running::default(),
                 digested: Weak::new(),
                 in_sync: None,
                 limit,
@@ -175,14 +167,14 @@ impl Integrity {
             return Err(ErrorObject::unexpected("an integrity check of this worker is running already"));
         }
         let since = self.shared.node.clock.now();
-        state.running = Some(Running { task: task.clone(), since, arrived, sending: None });
+        state.running.begin(&task, since, Hand { arrived, sending: None });
         drop(state);
         self.tell_broken(lock);
         let this = self.clone();
         let check = Check { task: task.clone(), kind: features.checksum(), is_native: features.any(), buckets, about };
         let run = move || this.run(&check, &arrives);
         self.shared.node.requests.spawn("integrity", run).map_err(|error| {
-            self.state.lock().running = None;
+            self.state.lock().running.end(&task);
             ErrorObject::unexpected(format!("no thread can be started: {error}"))
         })?;
         Ok(task)
@@ -190,7 +182,7 @@ impl Integrity {
 
     /// Whether the manifest of a check is on its way, so that a file may be received.
     pub fn expects_file(&self) -> bool {
-        self.state.lock().running.as_ref().is_some_and(|running| running.sending.is_none())
+        self.state.lock().running.hand().is_some_and(|hand| hand.sending.is_none())
     }
 
     /// `syn_i_w_m_e`: the manifest of this check has come. Ignored if no check of this id waits for one.
@@ -201,21 +193,21 @@ impl Integrity {
     /// `syn_i_w_m_r`: the worker could not send its manifest or, without a task, could not apply what it got.
     pub fn failed(&self, task: &str, error: &ErrorObject) {
         error!(self.checks.scope(), "Received error from worker: '{error}'");
-        let waiting = self.state.lock().running.as_ref().map(|running| running.task.clone());
+        let waiting = self.state.lock().running.task().map(str::to_owned);
         // Without a task it is the check that waits for its manifest that has failed, if there is one.
         self.deliver(waiting.as_deref().filter(|_| task == NO_TASK).unwrap_or(task), Arrived::Failed);
     }
 
     /// Whether a check with this task id waits for its manifest.
     pub fn knows(&self, task: &str) -> bool {
-        self.state.lock().running.as_ref().is_some_and(|running| running.task == task)
+        self.state.lock().running.of(task).is_some()
     }
 
     /// `cancel_task`: stops the sending of this synchronisation between two chunks.
     pub fn cancel(&self, task: &str, error: &ErrorObject) {
         error!(self.syncs.scope(), "The worker cancelled the task: '{error}'");
         let state = self.state.lock();
-        let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
+        let sending = state.running.hand().and_then(|hand| hand.sending.as_ref());
         if let Some((_, progress)) = sending.filter(|(id, _)| id == task) {
             progress.transfer.cancel();
         }
@@ -229,9 +221,9 @@ impl Integrity {
     /// For `get_health`.
     pub fn status(&self) -> IntegrityStatus {
         let state = self.state.lock();
-        let sending = state.running.as_ref().and_then(|running| running.sending.as_ref());
+        let sending = state.running.hand().and_then(|hand| hand.sending.as_ref());
         IntegrityStatus {
-            free: state.running.is_none(),
+            free: state.running.is_free(),
             sending: sending.map(|(_, progress)| progress.now()),
             behind_since: state.shown.and_then(|shown| self.shared.local.changed_after(shown)),
             ..state.status
@@ -257,9 +249,9 @@ impl Integrity {
 
     fn deliver(&self, task: &str, arrived: Arrived) {
         let state = self.state.lock();
-        if let Some(running) = state.running.as_ref().filter(|running| running.task == task) {
+        if let Some(hand) = state.running.of(task) {
             // The channel has room for one; a second end of the same task is no news.
-            let _ = running.arrived.try_send(arrived);
+            let _ = hand.arrived.try_send(arrived);
         }
     }
 
@@ -267,14 +259,7 @@ impl Integrity {
     fn lock_of(&self, state: &mut CheckState) -> Lock {
         let now = self.shared.node.clock.now();
         let limit = self.shared.node.settings.master.max_locked_integrity_time;
-        match &state.running {
-            None => Lock::Free,
-            Some(running) if now.saturating_duration_since(running.since) <= limit => Lock::Held,
-            Some(_) => {
-                state.running = None;
-                Lock::Broken
-            }
-        }
+        state.running.lock(now, limit)
     }
 
     fn tell_broken(&self, lock: Lock) {

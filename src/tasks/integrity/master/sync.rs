@@ -80,8 +80,8 @@ impl Integrity {
         let id = &*announced.insert(String::from_utf8_lossy(&id).into_owned());
         let progress = Arc::new(Progress::new(difference.create.len() + difference.update.len()));
         let mut state = self.state.lock();
-        if let Some(running) = state.running.as_mut().filter(|running| running.task == task) {
-            running.sending = Some((id.clone(), progress.clone()));
+        if let Some(hand) = state.running.of_mut(task) {
+            hand.sending = Some((id.clone(), progress.clone()));
         }
         let limit = state.limit.bytes();
         drop(state);

@@ -27,7 +27,7 @@ fn check(integrity: &Integrity, item: ItemId) -> (Check, crossbeam_channel::Rece
     let entry = Entry { path: "etc/rules/a".into(), item, mod_time: 0.0, sum: sum_of(b"a"), blake2b: None };
     let master = Manifest::new(items, vec![entry], Default::default());
     let since = integrity.clock().now();
-    integrity.state.lock().running = Some(Running { task: "1".into(), since, arrived, sending: None });
+    integrity.state.lock().running.begin("1", since, Hand { arrived, sending: None });
     let about = Some(Arc::new(master));
     (Check { task: "1".into(), kind: KIND, is_native: true, buckets: Buckets::ALL, about }, arrives)
 }
