@@ -72,16 +72,34 @@ impl Cluster {
         cluster
     }
 
+    /// Waits until both ends have proved that there is a session, and remember it.
     fn joins(&self) {
-        advance_until(&self.hand, SECOND / 4, "a session", || in_session(&self.master, "w1"));
+        advance_until(&self.hand, SECOND / 4, "a session", || {
+            in_session(&self.master, "w1") && self.inside().master().is_some()
+        });
+    }
+
+    fn inside(&self) -> &clusterd::worker::Worker {
+        match self.worker.running.role() {
+            clusterd::local::Role::Worker(worker) => worker,
+            clusterd::local::Role::Master(_) => panic!("a worker"),
+        }
+    }
+
+    /// Waits until what the two have begun is done, and gives what has passed: while the clock stands, they begin no more.
+    fn at_rest(&self) -> usize {
+        let mut before = usize::MAX;
+        eventually("nothing passes", || {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = self.wire.frames().len();
+            std::mem::replace(&mut before, now) == now
+        });
+        before
     }
 
     /// Why the worker is not connected.
     fn failure(&self) -> String {
-        match self.worker.running.role() {
-            clusterd::local::Role::Worker(worker) => worker.failure().unwrap_or_default(),
-            clusterd::local::Role::Master(_) => panic!("a worker"),
-        }
+        self.inside().failure().unwrap_or_default()
     }
 }
 
@@ -117,7 +135,7 @@ fn a_recorded_worker_gets_no_name_and_is_in_nobodys_way() {
     let link = cluster.master.as_master().registry.find("w1").unwrap().connection.clone();
 
     // While the worker is connected, it is not even asked.
-    let before = cluster.wire.frames().len();
+    let before = cluster.at_rest();
     let _waits: Vec<_> = [hello, offer].into_iter().map(|end| play(&sent[..end])).collect();
     let mut whole = play(&sent);
     while read_frame(&mut whole).is_some() {}
@@ -220,8 +238,7 @@ fn a_worker_that_needs_a_session_serves_nothing_before() {
         _ => frame,
     });
     let before = cluster.wire.sent_by(From::Worker).len();
-    // In small steps: the greeting takes its time on a busy machine, and is not to be too late.
-    advance_until(&cluster.hand, SECOND / 20, "it is refused", || cluster.failure().contains("outside of a session"));
+    advance_until(&cluster.hand, SECOND / 4, "it is refused", || cluster.failure().contains("outside of a session"));
     let sent = cluster.wire.sent_by(From::Worker).split_off(before);
     assert!(sent.iter().all(|frame| command(frame) != "ok"), "it answered");
 }
