@@ -34,9 +34,11 @@ fn held(master: &Node) -> Value {
 
 /// Lets the node and its master look at each other several times more.
 fn some_checks(hand: &FakeClock, master: &Node) {
-    let integrity = &master.as_master().local_integrity;
-    let until = integrity.turn() + 4;
-    advance_until(hand, SECOND, "some turns", || integrity.turn() >= until);
+    let last = || master.as_master().registry.find("w1").map(|worker| worker.integrity.status().check.start);
+    for _ in 0..4 {
+        let before = last();
+        advance_until(hand, SECOND, "another check", || last() != before);
+    }
 }
 
 fn confirm(node: &Node, filter: &str) -> String {

@@ -190,6 +190,7 @@ fn a_recorded_master_gets_no_worker() {
     let cluster = Cluster::new();
     let recorded = cluster.wire.sent_by(From::Master);
     cluster.wire.cut();
+    eventually("it is away", || cluster.master.workers().is_empty());
     // The recording, with the counters that the worker waits for.
     let at = Arc::new(AtomicUsize::new(0));
     let next = at.clone();
