@@ -307,7 +307,9 @@ fn a_group_that_only_the_worker_knows_goes_at_the_fifth_time() {
     here.tell(r#"global set-agent-groups {"mode":"override","data":[{"id":2,"name":"agent2","groups":["db"]}]}"#);
     assert_eq!(here.agent(2)["group"], "db");
     advance_until(&hand, SECOND, "the group has gone", || here.agent(2).get("group").is_none());
-    assert_ne!(master.health("w1")["status"]["last_sync_full_agentgroup"]["date_end"], "n/a");
+    eventually("the master has heard of it", || {
+        master.health("w1")["status"]["last_sync_full_agentgroup"]["date_end"] != "n/a"
+    });
     assert_eq!(here.ask(hash), there.ask(hash));
     worker.stop();
     master.stop();
