@@ -11,7 +11,7 @@ import importlib
 import inspect
 import select
 import signal
-from concurrent.futures import ThreadPoolExecutor, TimeoutError as NotYet
+from concurrent.futures import ThreadPoolExecutor, wait
 
 # Modules all of whose functions may be asked for; where the framework marks those that it exposes, only these.
 MODULES = [
@@ -35,7 +35,7 @@ FUNCTIONS = {
     ("wazuh.rbac.preprocessor", "get_permissions"),
 }
 
-# How long the thread that executed a request may take to be free again, in seconds.
+# How long the thread that executed a request may go on after its answer, in seconds.
 FREE = 1.0
 
 
@@ -102,6 +102,23 @@ class Framework:
         return self.encode(error)
 
 
+class Thread(ThreadPoolExecutor):
+    """One thread, of which is known whether it works. The framework leaves it to itself when a request takes too long."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.work = []
+
+    def submit(self, *call, **arguments):
+        self.work.append(super().submit(*call, **arguments))
+        return self.work[-1]
+
+    def is_free(self):
+        """Whether all its work has ended, or does so very soon."""
+        work, self.work = self.work, []
+        return not wait(work, FREE).not_done
+
+
 class Child:
     """Executes what comes over its line until that closes."""
 
@@ -115,11 +132,11 @@ class Child:
         logging.getLogger("wazuh").handlers = [handler]
         logging.getLogger("wazuh").setLevel(logging.INFO)
         logging.getLogger("wazuh").propagate = False
-        self.pool = ThreadPoolExecutor(1)
+        self.thread = Thread()
         pools = getattr(framework.dapi, "pools", None)
         if pools is not None:
             # Processes of a pool that was made before the fork never answer.
-            pools["thread_pool"] = self.pool
+            pools["thread_pool"] = self.thread
         self.loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
 
@@ -133,7 +150,7 @@ class Child:
             done += 1
             if len(answer) > settings["longest_answer" if kind == RESULT else "longest_refusal"]:
                 kind, answer = REFUSED, self.framework.error(self.framework.refuse("the answer is too long"))
-            if done >= settings["requests"] or resident() > settings["memory"] or not self.is_free():
+            if done >= settings["requests"] or resident() > settings["memory"] or not self.thread.is_free():
                 self.line.send(LAST, b"")
             self.line.send(kind, answer)
             answer = None
@@ -162,14 +179,6 @@ class Child:
         api = {**call.cluster_items["distributed_api"], "enabled": settings["enabled"]}
         call.cluster_items = {**call.cluster_items, "distributed_api": api}
         return call.distribute_function()
-
-    def is_free(self):
-        """Whether the thread has ended its work: the framework leaves it to itself when a request takes too long."""
-        try:
-            self.pool.submit(int).result(FREE)
-            return True
-        except NotYet:
-            return False
 
 
 def resident():
