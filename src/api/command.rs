@@ -4,26 +4,19 @@
 //! costs no memory.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{self, Read, Seek},
-    os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus},
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
 use crossbeam_channel::{Receiver, bounded, select};
-use nix::{
-    sys::{
-        signal::{Signal, killpg},
-        wait::{Id, WaitPidFlag, waitid},
-    },
-    unistd::Pid,
-};
 
 use super::refusal::{Refusal, no_executor};
 use crate::{
     node::Node,
-    system::{shutdown::Never, thread::spawn},
+    system::{process_group::ProcessGroup, shutdown::Never, thread::spawn},
     wire::ErrorObject,
 };
 
@@ -32,6 +25,9 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// How much a program may write to its standard error, and how much of its end is told.
 const COMPLAINTS: (u64, usize) = (1024 * 1024, 1024);
+
+/// Where it finds other programs.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// How often it is looked how much it has written.
 const LOOK: Duration = Duration::from_millis(200);
@@ -53,19 +49,16 @@ pub fn execute(
     };
     let scratch = || tempfile::tempfile_in(node.home.cluster_dir()).map_err(internal);
     let (output, complaints) = (scratch()?, scratch()?);
-    let child = Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .stdin(request)
         .stdout(output.try_clone().map_err(internal)?)
         .stderr(complaints.try_clone().map_err(internal)?)
-        .env_clear()
-        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-        .env("WAZUH_HOME", node.home.path())
-        .current_dir(node.home.path())
-        .process_group(0)
-        .spawn()
-        .map_err(internal)?;
-    let status = supervise(node, child, gone, &output, &complaints)?;
+        .current_dir(node.home.path());
+    let environment = [("PATH", OsStr::new(PATH)), ("WAZUH_HOME", node.home.path().as_os_str())];
+    let group = ProcessGroup::start(&mut command, &environment).map_err(internal)?;
+    let status = supervise(node, group, gone, &output, &complaints)?;
     let length = output.metadata().map_err(internal)?.len();
     if !status.success() || length == 0 {
         let said = tail(complaints).map_err(internal)?;
@@ -83,17 +76,16 @@ pub fn execute(
 /// Waits for the end of the program, and brings it about when its time is over.
 fn supervise(
     node: &Node,
-    mut child: Child,
+    mut group: ProcessGroup,
     gone: &Receiver<Never>,
     output: &File,
     complaints: &File,
 ) -> Result<ExitStatus, ErrorObject> {
-    let pid = Pid::from_raw(child.id().cast_signed());
     let (tell, ended) = bounded(1);
-    // The process stays a zombie until it is waited for below, so its number cannot be that of another meanwhile.
+    let wait = group.waits();
     let waiting = spawn("dapi-wait", move || {
-        let result = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
-        let _ = tell.send(result.is_ok());
+        wait();
+        let _ = tell.send(());
     });
     let limit = node.settings.communication.timeout_dapi_request;
     let late = node.clock.after(limit);
@@ -117,13 +109,13 @@ fn supervise(
             }
         }
     };
-    // What it started may still run, even when it has ended itself. It fails only if nobody of its group is left.
-    let _ = killpg(pid, Signal::SIGKILL);
+    // What it started may still run, even when it has ended itself.
+    group.kill();
     if let Ok(waiting) = waiting {
         let _ = waiting.join();
     }
     let waited = |error| ErrorObject::unexpected(format!("the executor cannot be waited for: {error}"));
-    let status = child.wait().map_err(waited)?;
+    let status = group.end().map_err(waited)?;
     verdict.and_then(|()| {
         let length = output.metadata().map_or(0, |metadata| metadata.len());
         let text = || format!("the answer has more than {LONGEST} bytes");

@@ -5,23 +5,17 @@ use std::{
     io::{self, IoSlice, Read, Seek, SeekFrom},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        unix::net::UnixStream,
     },
     path::Path,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
-use nix::{
-    sys::{
-        signal::{Signal, killpg},
-        socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg},
-        wait::{Id, WaitPidFlag, WaitStatus, waitid},
-    },
-    unistd::Pid,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
 use serde_json::Value;
 
 use super::{Framework, Kind, send};
+use crate::system::process_group::ProcessGroup;
 
 /// What every program begins with: its end of the line.
 const LINE: &str = include_str!("line.py");
@@ -35,10 +29,8 @@ const COMPLAINTS: u64 = 4096;
 /// A process group whose first process runs a program. It ends when this is dropped.
 pub struct Program {
     line: UnixStream,
-    process: Child,
+    group: ProcessGroup,
     complaints: File,
-    /// Its number may be that of another process by now.
-    ended: bool,
 }
 
 impl Framework {
@@ -52,18 +44,18 @@ impl Framework {
     pub fn launch(&self, source: &str, settings: &Value, scratch: &Path) -> io::Result<Program> {
         let (mut line, its) = UnixStream::pair()?;
         let complaints = tempfile::tempfile_in(scratch)?;
-        let process = Command::new(&self.interpreter)
+        let mut command = Command::new(&self.interpreter);
+        command
             .args(["-W", "ignore", "-I", "-c", LOADER])
             .stdin(OwnedFd::from(its))
             .stdout(Stdio::null())
             .stderr(complaints.try_clone()?)
-            .env_clear()
-            .env("WAZUH_HOME", &self.home)
-            .current_dir(&self.home)
-            .process_group(0)
-            .spawn()?;
+            .current_dir(&self.home);
+        let group = ProcessGroup::start(&mut command, &[("WAZUH_HOME", self.home.as_os_str())])?;
+        // The other end of the line is the program's alone.
+        drop(command);
         // From here on it is ended on every way out.
-        let program = Program { line: line.try_clone()?, process, complaints, ended: false };
+        let program = Program { line: line.try_clone()?, group, complaints };
         // An interpreter that has ended already is found out by whoever waits for the first frame, and can say why.
         let _ = send(&mut line, Kind::Request, format!("{LINE}\n{source}").as_bytes())
             .and_then(|()| send(&mut line, Kind::Request, settings.to_string().as_bytes()));
@@ -95,7 +87,7 @@ impl Program {
 
     /// The number of the process.
     pub fn pid(&self) -> u32 {
-        self.process.id()
+        self.group.pid()
     }
 
     /// The last line that the interpreter complained of, if it could not even begin; else empty.
@@ -111,17 +103,12 @@ impl Program {
 
     /// Whether the first process runs.
     pub fn runs(&self) -> bool {
-        // Looked at, but not waited for: its number stays taken until the group is ended.
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-        !self.ended && waitid(Id::Pid(self.group()), flags) == Ok(WaitStatus::StillAlive)
+        self.group.runs()
     }
 
     /// Ends it and all that it started, without waiting for that.
     pub fn kill(&self) {
-        if !self.ended {
-            // It fails only if nobody of the group is left.
-            let _ = killpg(self.group(), Signal::SIGKILL);
-        }
+        self.group.kill();
     }
 
     /// [`Program::kill`], and waits for it; gives how its first process ended.
@@ -129,20 +116,7 @@ impl Program {
     /// # Errors
     /// When it cannot be waited for.
     pub fn end(&mut self) -> io::Result<ExitStatus> {
-        self.kill();
-        self.ended = true;
-        self.process.wait()
-    }
-
-    fn group(&self) -> Pid {
-        Pid::from_raw(self.process.id().cast_signed())
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Nobody is left to be told.
-        let _ = self.end();
+        self.group.end()
     }
 }
 

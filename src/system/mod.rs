@@ -21,6 +21,7 @@ pub mod network;
 pub mod own_address;
 pub mod place;
 pub mod process;
+pub mod process_group;
 pub mod processes;
 pub mod random;
 pub mod replacement;
