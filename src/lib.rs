@@ -40,7 +40,7 @@
 //!  agent-db ─► owns the embedded agent database; agent-db-read ─► runs the SQL of others that only reads; wdb, wdb-http
 //!  ─► serve it to the manager's other programs, one thread for each; housekeeping ─► takes over duties of Wazuh daemons
 //!  that are not installed                                                                         (both roles)
-//!  dapi ─► three threads, or as configured, that have requests of the Wazuh server API executed by processes of the
+//!  dapi ─► five threads, or as configured, that have requests of the Wazuh server API executed by processes of the
 //!          manager's framework, in turns of the nodes (dapi-wait: waits for a command that does)   (both roles)
 //!  metrics-listen ─► accepts monitoring programs, metrics ─► answers one of them                  (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)

@@ -61,6 +61,14 @@ struct Arguments {
     tmp_file: Option<IgnoredAny>,
 }
 
+/// Checks that a request is valid JSON.
+///
+/// # Errors
+/// What the stock daemon says of it.
+pub(super) fn is_json(request: &[u8]) -> Result<(), String> {
+    serde_json::from_slice::<IgnoredAny>(request).map(drop).map_err(|error| malformed(request, &error))
+}
+
 /// Checks a request that is valid JSON; `from_node` if another node sent it to this one, which is a `node_type`.
 ///
 /// # Errors
@@ -84,6 +92,20 @@ pub(super) fn check(request: &[u8], node_type: NodeType, from_node: bool) -> Res
         ));
     }
     Ok(Checked { function: shown(name).into_owned(), waits: request.wait_for_complete == Some(true) })
+}
+
+/// What the stock daemon says of text that is no JSON.
+fn malformed(request: &[u8], error: &serde_json::Error) -> String {
+    // The parser's column is that of the first wrong character; the stock daemon's is that where the word begins.
+    let before: usize =
+        request.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+    let mut at = (before + error.column().saturating_sub(1)).min(request.len());
+    while at > before && request[at - 1].is_ascii_alphanumeric() {
+        at -= 1;
+    }
+    let text = error.to_string();
+    let what = if text.starts_with("expected") || text.starts_with("EOF") { "Expecting value" } else { "Invalid JSON" };
+    format!("{what}: line {} column {} (char {at})", error.line().max(1), at - before + 1)
 }
 
 fn refuse(text: String) -> ErrorObject {
@@ -149,6 +171,16 @@ mod tests {
         assert!(allowed("distributed_master", true, true) && allowed("local_any", false, true));
         assert!(!allowed("distributed_master", false, true) && !allowed("local_master", true, true));
         assert!(allowed("local_master", false, false), "a program of its own, where the API is not distributed");
+    }
+
+    #[test]
+    fn text_that_is_no_json_is_refused_in_the_words_of_the_original() {
+        let text = |request: &[u8]| is_json(request).unwrap_err();
+        assert_eq!(text(b"not json"), "Expecting value: line 1 column 1 (char 0)");
+        assert_eq!(text(b""), "Expecting value: line 1 column 1 (char 0)");
+        assert_eq!(text(b"{\"a\":\n nul}"), "Expecting value: line 2 column 2 (char 7)");
+        assert!(text(b"{} {}").starts_with("Invalid JSON: line 1 column 4"));
+        assert!(text(b"\xff").contains("line 1"));
     }
 
     proptest! {

@@ -1,7 +1,8 @@
 //! The requests that wait to be executed: nodes take turns, and on one node its programs.
 //!
 //! However many one node asks for, a request of another is the next but one, and one place of execution is never taken by
-//! the first. What waits is bounded; when that is reached, the node that has most in the queue gives way.
+//! the first. The place is free for the next request while an answer is on its way; a node that does not take its answers
+//! gets no more of them made. What waits is bounded; when that is reached, the node that has most in the queue gives way.
 
 use std::collections::VecDeque;
 
@@ -12,12 +13,24 @@ const PLACE: usize = 512 * 1024;
 pub(super) struct Queue<P, J> {
     /// In the order of their turns. None is without a request.
     nodes: VecDeque<Asking<P, J>>,
-    /// The node and the peer of all that is executed.
-    running: Vec<(P, P)>,
+    begun: Vec<Begun<P>>,
+    /// The next of [`Begun::ticket`].
+    ticket: Ticket,
     /// Places that those that wait may take.
     most: usize,
-    /// How many of one node are executed at a time.
+    /// How many of one node are executed at a time; as many answers to it may be on their way beside them.
     of_one: usize,
+}
+
+/// Names a request that has begun.
+pub(super) type Ticket = u64;
+
+/// A request that is executed, or whose answer is on its way.
+struct Begun<P> {
+    ticket: Ticket,
+    node: P,
+    peer: P,
+    executed: bool,
 }
 
 /// What waits of one node.
@@ -35,7 +48,12 @@ struct Waiting<J> {
 impl<P: PartialEq + Clone, J> Queue<P, J> {
     /// An empty queue with room for `most` requests, of which `of_one` may be executed at a time for one node.
     pub(super) fn new(most: usize, of_one: usize) -> Self {
-        Self { nodes: VecDeque::new(), running: Vec::new(), most, of_one }
+        Self { nodes: VecDeque::new(), begun: Vec::new(), ticket: 0, most, of_one }
+    }
+
+    /// How many may have begun and not be done: of one node, and one of another.
+    pub(super) fn places(&self) -> usize {
+        2 * self.of_one + 1
     }
 
     /// Adds a request of `bytes` bytes. Gives those that found no place: this one, or younger ones of a node that has more.
@@ -68,30 +86,43 @@ impl<P: PartialEq + Clone, J> Queue<P, J> {
         refused
     }
 
-    /// The request whose turn it is, with its node and peer; [`Queue::done`] must follow. None if none waits, or only such
-    /// of nodes that have enough.
-    pub(super) fn next(&mut self) -> Option<((P, P), J)> {
-        let free = |asking: &Asking<P, J>| self.running.iter().filter(|(node, _)| *node == asking.node).count();
-        let at = self.nodes.iter().position(|asking| free(asking) < self.of_one)?;
+    /// The request whose turn it is; [`Queue::done`] must follow. None if none waits, or only such of nodes that have enough.
+    pub(super) fn next(&mut self) -> Option<(Ticket, J)> {
+        let executing = || self.begun.iter().filter(|begun| !begun.executed);
+        if executing().count() > self.of_one {
+            return None;
+        }
+        let may = |asking: &Asking<P, J>| {
+            executing().filter(|begun| begun.node == asking.node).count() < self.of_one
+                && self.begun.iter().filter(|begun| begun.node == asking.node).count() < 2 * self.of_one
+        };
+        let at = self.nodes.iter().position(may)?;
         let mut asking = self.nodes.remove(at)?;
         let (peer, mut requests) = asking.peers.pop_front()?;
         let Waiting { job, .. } = requests.pop_front()?;
-        let names = (asking.node.clone(), peer.clone());
+        let node = asking.node.clone();
+        let begun = Begun { ticket: self.ticket, node, peer: peer.clone(), executed: false };
         if !requests.is_empty() {
             asking.peers.push_back((peer, requests));
         }
         if !asking.peers.is_empty() {
             self.nodes.push_back(asking);
         }
-        self.running.push(names.clone());
-        Some((names, job))
+        self.begun.push(begun);
+        self.ticket += 1;
+        Some((self.ticket - 1, job))
     }
 
-    /// One of this node and peer is not executed any more.
-    pub(super) fn done(&mut self, names: &(P, P)) {
-        if let Some(at) = self.running.iter().position(|running| running == names) {
-            self.running.swap_remove(at);
+    /// The request has been executed, and its answer is kept elsewhere: another may be executed.
+    pub(super) fn executed(&mut self, ticket: Ticket) {
+        if let Some(begun) = self.begun.iter_mut().find(|begun| begun.ticket == ticket) {
+            begun.executed = true;
         }
+    }
+
+    /// Whoever asked for it has its answer, or does not get one.
+    pub(super) fn done(&mut self, ticket: Ticket) {
+        self.begun.retain(|begun| begun.ticket != ticket);
     }
 
     /// Takes out what waits of peers that have gone.
@@ -107,10 +138,10 @@ impl<P: PartialEq + Clone, J> Queue<P, J> {
         forgotten
     }
 
-    /// Whether a request of this peer waits or is executed.
+    /// Whether a request of this peer waits, is executed or is being answered.
     pub(super) fn has(&self, is_it: impl Fn(&P) -> bool) -> bool {
         let mut waiting = self.nodes.iter().flat_map(|asking| asking.peers.iter().map(|(peer, _)| peer));
-        waiting.any(&is_it) || self.running.iter().any(|(_, peer)| is_it(peer))
+        waiting.any(&is_it) || self.begun.iter().any(|begun| is_it(&begun.peer))
     }
 
     fn taken(&self) -> usize {
@@ -150,7 +181,7 @@ mod tests {
 
     /// All that is to be executed, each done before the next.
     fn order(queue: &mut Letters) -> Vec<u32> {
-        std::iter::from_fn(|| queue.next().map(|(names, job)| (queue.done(&names), job).1)).collect()
+        std::iter::from_fn(|| queue.next().map(|(ticket, job)| (queue.done(ticket), job).1)).collect()
     }
 
     #[test]
@@ -180,8 +211,27 @@ mod tests {
         add(&mut queue, 'b', 10..11);
         assert_eq!(queue.next().map(|(_, job)| job), Some(10));
         assert!(queue.next().is_none());
-        queue.done(&running[1].0);
+        queue.done(running[1].0);
         assert_eq!(queue.next().map(|(_, job)| job), Some(3));
+    }
+
+    #[test]
+    fn while_an_answer_is_on_its_way_another_request_is_executed() {
+        let mut queue = queue(100, 2);
+        add(&mut queue, 'a', 0..9);
+        let tickets: Vec<_> = (0..2).map(|_| queue.next().unwrap().0).collect();
+        assert!(queue.next().is_none());
+        tickets.iter().for_each(|ticket| queue.executed(*ticket));
+        assert!(queue.has(|peer| *peer == 'a'));
+        let more: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
+        assert_eq!(more.iter().map(|(_, job)| *job).collect::<Vec<_>>(), [2, 3]);
+        more.iter().for_each(|(ticket, _)| queue.executed(*ticket));
+        assert!(queue.next().is_none(), "it does not take its answers");
+        add(&mut queue, 'b', 10..11);
+        assert_eq!(queue.next().map(|(_, job)| job), Some(10));
+        assert_eq!(queue.begun.len(), queue.places());
+        queue.done(tickets[0]);
+        assert_eq!(queue.next().map(|(_, job)| job), Some(4));
     }
 
     #[test]
@@ -212,7 +262,7 @@ mod tests {
         assert!(queue.has(|peer| *peer == 'x') && queue.has(|peer| *peer == 'y') && !queue.has(|peer| *peer == 'z'));
         assert_eq!(queue.forget(|peer| *peer == 'x'), [20, 1, 2]);
         assert!(queue.has(|peer| *peer == 'x'), "it is still executed");
-        queue.done(&running.0);
+        queue.done(running.0);
         assert!(!queue.has(|peer| *peer == 'x'));
         assert_eq!(order(&mut queue), [10]);
     }

@@ -108,6 +108,10 @@ pub const API_EXECUTIONS: usize = 4;
 /// 512 KiB, so that all of them take 256 MiB there.
 pub const API_WAITING: usize = 512;
 
+/// An answer of the API that is taken out of its process as a whole, so that the process is free before whoever asked has it.
+/// The answer to the API's own limit of 500 agents has half of it. Longer ones pass through in chunks.
+pub const API_KEPT: usize = MIB;
+
 /// Requests that one process of the manager's framework executes before another takes its place.
 pub const API_PROCESS_REQUESTS: usize = 500;
 

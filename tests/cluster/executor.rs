@@ -260,6 +260,18 @@ fn a_child_whose_thread_is_still_busy_is_replaced() {
     eventually("it ends", || !runs(busy));
 }
 
+/// However long whoever asked takes to accept the answer.
+#[test]
+fn a_process_executes_the_next_request_while_an_answer_is_on_its_way() {
+    let (master, _hand) = master(json!({"distributed_api": {"processes": 1}}));
+    let (child, _) = processes(&master);
+    let mut slow = LocalProgram::of(&master);
+    assert_eq!(slow.ask("dapi", request("text", json!({"length": 500_000})).to_string()).counter, 7);
+    // It takes nothing for now.
+    assert_eq!(processes(&master).0, child);
+    assert_eq!(answer(&mut slow).unwrap().as_str().unwrap().len(), 500_000);
+}
+
 #[test]
 fn a_process_that_dies_is_told_and_nothing_is_asked_for_twice() {
     let (master, _hand) = master(json!({}));

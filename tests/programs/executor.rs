@@ -2,17 +2,18 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     time::Duration,
 };
 
+use clusterd::limits;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::{
     secrets::files,
-    support::{Daemon, Home, clusterd, install_framework, until},
+    support::{Daemon, Footprint, Home, clusterd, install_framework, until},
 };
 
 /// A master with the framework of `tests/framework`.
@@ -22,14 +23,23 @@ fn home() -> Home {
     home
 }
 
-/// What the API gets for a request: everything that the daemon sends after the acknowledgement.
-fn ask(home: &Home, name: &str, arguments: Value) -> String {
+fn request(name: &str, arguments: Value) -> String {
     let callable =
         json!({"__name__": name, "__module__": "wazuh.manager", "__qualname__": name, "__type__": "function"});
-    let request = json!({"f": {"__callable__": callable}, "f_kwargs": arguments}).to_string();
-    let mut program = UnixStream::connect(home.path("queue/cluster/c-internal.sock")).unwrap();
+    json!({"f": {"__callable__": callable}, "f_kwargs": arguments}).to_string()
+}
+
+/// A program at the control socket.
+fn program(home: &Home) -> UnixStream {
+    let program = UnixStream::connect(home.path("queue/cluster/c-internal.sock")).unwrap();
     program.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-    send(&mut program, 7, "dapi", request.as_bytes());
+    program
+}
+
+/// What the API gets for a request: everything that the daemon sends after the acknowledgement.
+fn ask(home: &Home, name: &str, arguments: Value) -> String {
+    let mut program = program(home);
+    send(&mut program, 7, "dapi", request(name, arguments).as_bytes());
     let mut text = String::new();
     loop {
         let (counter, command, body) = receive(&mut program);
@@ -47,10 +57,15 @@ fn ask(home: &Home, name: &str, arguments: Value) -> String {
 }
 
 fn send(to: &mut UnixStream, counter: u32, command: &str, payload: &[u8]) {
+    announce(to, counter, command, payload.len());
+    to.write_all(payload).unwrap();
+}
+
+/// The header of a request with so many bytes.
+fn announce(to: &mut UnixStream, counter: u32, command: &str, length: usize) {
     let field = format!("{command} -----------");
-    let length = payload.len() as u32;
-    to.write_all(&[&counter.to_be_bytes()[..], &length.to_be_bytes(), &field.as_bytes()[..12], payload].concat())
-        .unwrap();
+    let length = u32::try_from(length).unwrap();
+    to.write_all(&[&counter.to_be_bytes()[..], &length.to_be_bytes(), &field.as_bytes()[..12]].concat()).unwrap();
 }
 
 fn receive(from: &mut UnixStream) -> (u32, String, String) {
@@ -105,6 +120,31 @@ fn what_this_daemon_serves_counts_as_running() {
     let status = &status["__wazuh_result__"]["__object__"]["result"];
     let of = |name: &str| status[name].as_str().unwrap();
     assert_eq!((of("wazuh-db"), of("wazuh-authd"), of("wazuh-remoted")), ("running", "running", "stopped"));
+}
+
+/// The processes get no more than the daemon takes, and the daemon holds no more of it than of any peer.
+#[test]
+fn the_largest_request_is_executed_and_a_larger_one_is_not_even_held() {
+    let home = home();
+    let daemon = Daemon::start(&home);
+    let (_, parent) = processes(&home);
+    let before = Footprint::of(&daemon);
+
+    // Longer than the largest is when it is encrypted.
+    let (mut greedy, length) = (program(&home), limits::API / 2 * 3);
+    announce(&mut greedy, 7, "dapi", length);
+    io::copy(&mut io::repeat(b' ').take(length as u64), &mut greedy).unwrap();
+    let (counter, command, told) = receive(&mut greedy);
+    assert_eq!((counter, command.as_str()), (7, "err"));
+    assert!(told.contains("3050"), "{told}");
+    assert!(before.grown(&daemon) < limits::API, "{} bytes", before.grown(&daemon));
+    drop(greedy);
+
+    let rest = limits::API - request("length", json!({"text": ""})).len();
+    let answer = ask(&home, "length", json!({"text": "x".repeat(rest)}));
+    assert!(answer.contains(&rest.to_string()), "{answer}");
+    before.is_had_again(&daemon);
+    assert_eq!(processes(&home).1, parent);
 }
 
 #[test]

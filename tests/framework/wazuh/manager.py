@@ -72,6 +72,11 @@ def text(length):
 
 
 @expose_resources
+def length(text):
+    return len(text)
+
+
+@expose_resources
 def hold(length):
     held.append(b"x" * length)
     return len(held)
