@@ -81,6 +81,11 @@ fn runs(pid: i64) -> bool {
     stat.is_ok_and(|stat| !stat.contains(") Z "))
 }
 
+/// Whether there is anything of a process, if only for whoever waits for it.
+fn exists(pid: i64) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
 /// Waits until a function has left so many numbers of processes.
 fn mark(home: &TestHome, name: &str, count: usize) -> Vec<i64> {
     let mut pids = Vec::new();
@@ -132,7 +137,8 @@ fn processes_are_there_while_they_are_used() {
     let (child, parent) = processes(&master);
     assert!(runs(child) && runs(parent));
     master.stop();
-    assert!(!runs(child) && !runs(parent), "they end with the node");
+    // They were told to, and may not have got to it.
+    eventually("they end with the node", || !runs(child) && !runs(parent));
 }
 
 #[test]
@@ -222,9 +228,9 @@ fn a_function_that_takes_too_long_is_ended_and_others_are_served() {
     assert_ne!(other, stuck);
     hand.advance(204 * SECOND);
     assert!(runs(stuck));
-    let reader = std::thread::spawn(move || answer(&mut program));
-    advance_until(&hand, SECOND, "it is ended", || !runs(stuck));
-    assert_eq!(reader.join().unwrap().unwrap_err().to_string(), "Error 3021 - Timeout executing API request");
+    hand.advance(2 * SECOND);
+    assert_eq!(answer(&mut program).unwrap_err().to_string(), "Error 3021 - Timeout executing API request");
+    eventually("it is ended", || !runs(stuck));
     assert_eq!(processes(&master).1, parent);
     assert_eq!(mark(&master.home, "mark", 1), [stuck], "it is not asked for again");
 }
@@ -285,7 +291,8 @@ fn a_process_that_dies_is_told_and_nothing_is_asked_for_twice() {
     assert_eq!(mark(&master.home, "mark", 1).len(), 1);
     for dies in [child, parent] {
         kill(Pid::from_raw(dies as i32), Signal::SIGKILL).unwrap();
-        eventually("it is dead", || !runs(dies));
+        // The child has threads: until it is reaped, its end of the line may be open.
+        eventually("it is dead", || if dies == child { !exists(dies) } else { !runs(dies) });
         assert!(asked(&master, "echo", json!({})).is_ok());
         let (child, parent) = processes(&master);
         assert!(dies != child && dies != parent);

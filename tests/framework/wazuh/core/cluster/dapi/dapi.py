@@ -18,7 +18,8 @@ class DistributedAPI:
                  local_client_arg=None, rbac_permissions=None, nodes=None, api_timeout=None, remove_denied_nodes=False):
         self.f, self.logger, self.f_kwargs = f, logger, f_kwargs or {}
         self.request_type, self.from_cluster, self.is_async = request_type, from_cluster, is_async
-        self.timeout = None if wait_for_complete else api_timeout or 10
+        # Where a test does not say it: longer than anything takes on a machine that does much else.
+        self.timeout = None if wait_for_complete else api_timeout or 600
         self.basic_services = basic_services or ("wazuh-db",)
         self.node_info = node_info
         self.cluster_items = wazuh.core.cluster.utils.get_cluster_items()
