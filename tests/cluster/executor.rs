@@ -218,7 +218,8 @@ fn large_requests_and_answers_pass_and_too_large_ones_do_not() {
 
 #[test]
 fn a_function_that_takes_too_long_is_ended_and_others_are_served() {
-    let (master, hand) = master(json!({}));
+    // The program sends no keep-alive, and must not be closed for that at the moment of its answer.
+    let (master, hand) = master(json!({"intervals": {"master": {"max_allowed_time_without_keepalive": 1000}}}));
     let mut program = LocalProgram::of(&master);
     let mut forever = request("wait", json!({"mark": "mark"}));
     forever["api_timeout"] = json!(100_000);
