@@ -51,6 +51,9 @@ const DATABASE: Duration = Duration::from_secs(40);
 /// How long it may take to answer the registrar, for which others wait.
 const REGISTRAR_DATABASE: Duration = Duration::from_secs(5);
 
+/// Checks of the files within which the key of an agent comes that the master has assigned to groups.
+const KEYLESS: u32 = 3;
+
 /// Requests of one peer that may take long at a time.
 const REQUESTS: usize = 2;
 
@@ -179,6 +182,7 @@ impl Prepared {
                 registration: node.settings.registration,
                 owner: node.owner,
                 covered: covered.clone(),
+                keyless: KEYLESS * node.settings.worker.sync_integrity,
                 silence: database.silence,
                 clock: node.clock.clone(),
             };

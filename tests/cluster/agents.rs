@@ -276,6 +276,35 @@ fn a_group_that_was_assigned_while_a_worker_was_away_reaches_it_when_it_comes_ba
     master.stop();
 }
 
+/// The database counts it as sent, and no process knows better.
+#[test]
+fn a_group_that_a_master_took_and_never_sent_reaches_the_worker_from_the_next_master() {
+    let (clock, hand) = FakeClock::new();
+    let (master, worker) = cluster(&clock, &hand, 2, json!({}));
+    let mut there = Database::of(&master);
+    advance_until(&hand, SECOND, "the worker knows the agents", || exists(&worker, 2));
+    let sent = || master.health("w1")["status"]["last_sync_agentgroup"]["n_synced_chunks"].as_u64() > Some(0);
+    advance_until(&hand, SECOND, "a first turn", sent);
+    let home = worker.stop();
+    eventually("the worker has left", || master.workers().is_empty());
+    there.tell(
+        r#"global set-agent-groups {"mode":"append","sync_status":"syncreq","data":[{"id":2,"groups":["web"]}]}"#,
+    );
+    let mut other = RawPeer::connect(master.port());
+    assert_eq!(other.hello("other").0, "ok");
+    assert_eq!(other.ask("echo-c", b"keepalive").0, "ok-m");
+    advance_until(&hand, SECOND, "it was given out", || there.agent(2)["group_sync_status"] == "synced");
+    drop(other);
+
+    let master = Node::master(master.stop(), &clock, settings());
+    let worker = Node::worker(home, &clock, json!({}), "w1", master.port());
+    let mut here = Database::of(&worker);
+    advance_until(&hand, SECOND, "the worker knows it", || here.agent(2)["group"] == "web");
+    assert_eq!(master.health("w1")["status"]["last_sync_full_agentgroup"]["date_end"], "n/a", "it did not ask for it");
+    worker.stop();
+    master.stop();
+}
+
 #[test]
 fn a_worker_whose_groups_differ_asks_for_all_of_them_at_the_fifth_time() {
     let (clock, hand) = FakeClock::new();

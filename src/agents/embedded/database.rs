@@ -1,7 +1,7 @@
 //! The open file.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
@@ -78,6 +78,8 @@ pub struct Database {
     pub(super) connected: Changes,
     /// How the master called agents whose rows have another name, when it assigned them to groups.
     pub(super) named: RefCell<BTreeMap<i64, String>>,
+    /// Whether rows were made for agents whose keys have not come, since housekeeping asked last.
+    pub(super) ahead: Cell<bool>,
     /// The hash of all assignments, while nothing has changed them.
     pub(super) group_hash: RefCell<Option<Option<String>>>,
     /// For statements of other programs.
@@ -149,6 +151,7 @@ impl Database {
             assignments: Changes::default(),
             connected: Changes::default(),
             named: RefCell::default(),
+            ahead: Cell::default(),
             group_hash: RefCell::default(),
             limit: TimeLimit::default(),
             instance: random::number(),

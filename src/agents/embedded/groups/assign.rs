@@ -204,6 +204,7 @@ impl Assignment<'_> {
         }
         let Some(name) = self.name.filter(|_| mode == Mode::Override) else { return Ok(false) };
         database.group_hash.take();
+        database.ahead.set(true);
         let sql = "INSERT INTO agent (id, name, ip, register_ip, date_add, `group`)
                    VALUES (?1, ?2, '0.0.0.0', '0.0.0.0', ?3, NULL)";
         database.connection.prepare_cached(sql)?.execute(params![self.agent, name, database.now()])?;

@@ -9,9 +9,10 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, Read, Seek},
     path::PathBuf,
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Row, params};
+use rusqlite::params;
 
 use super::duty::{DutyFailure, Rows};
 use crate::{
@@ -48,11 +49,17 @@ pub(super) struct Keys {
     waits: bool,
     /// The file that the rows were made from.
     covered: Covered,
+    /// How long a row that the master's assignments have made waits for its key. Without the row the agent would have no
+    /// groups when the key comes.
+    patience: Duration,
     /// Of the file at the turn before.
     seen: Option<Stamp>,
     /// Turns since many rows have lost their keys.
     suspicious: u32,
     told_missing: bool,
+    /// Whether rows wait for their keys, and when these have waited long enough.
+    awaits: bool,
+    looks_again: Option<Instant>,
 }
 
 /// What client.keys says of an agent.
@@ -71,11 +78,42 @@ struct Plan {
     remove: Vec<i64>,
     /// Rows of agents that there are now.
     rows: usize,
+    /// Of these, without a key, but not for long.
+    awaited: usize,
+}
+
+/// What a row says of its agent.
+struct Row {
+    id: i64,
+    /// None if something is missing.
+    hash: Option<u64>,
+    /// Whether its key may still come.
+    is_awaited: bool,
 }
 
 impl Keys {
-    pub(super) fn new(path: PathBuf, waits: bool, covered: Covered) -> Self {
-        Self { path, waits, covered, seen: None, suspicious: 0, told_missing: false }
+    pub(super) fn new(path: PathBuf, waits: bool, covered: Covered, patience: Duration) -> Self {
+        Self {
+            path,
+            waits,
+            covered,
+            patience,
+            seen: None,
+            suspicious: 0,
+            told_missing: false,
+            awaits: false,
+            looks_again: None,
+        }
+    }
+
+    /// Sees to it that rows do not wait for their keys for ever; `are_new` if some were made since the turn before.
+    pub(super) fn await_keys(&mut self, are_new: bool, now: Instant) {
+        if std::mem::take(&mut self.awaits) || are_new {
+            self.looks_again.get_or_insert(now + self.patience);
+        }
+        if self.looks_again.take_if(|then| *then <= now).is_some() {
+            self.forget();
+        }
     }
 
     /// The rows are not those of the file any more.
@@ -105,7 +143,7 @@ impl Keys {
             file.rewind().map_err(failed)?;
             self.tell_doubles(&file, &doubles).map_err(failed)?;
         }
-        let plan = plan(database, &agents, &hasher)?;
+        let plan = plan(database, &agents, &hasher, self.patience)?;
         // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
         if Stamp::of(&self.path).ok().as_ref() != Some(known.stamp()) || self.needs_another_look(&plan) {
             return Ok(());
@@ -113,6 +151,7 @@ impl Keys {
         self.carry_out(database, &plan, file)?;
         self.covered.set(Some(known));
         self.told_missing = false;
+        self.awaits = plan.awaited > 0;
         memory::give_back();
         Ok(())
     }
@@ -223,19 +262,25 @@ fn hashes(file: impl Read, hasher: &RandomState) -> io::Result<(Hashes, Vec<u32>
     Ok((agents, doubles))
 }
 
-fn plan(database: &impl Rows, agents: &[(u32, u64)], hasher: &RandomState) -> Result<Plan, DutyFailure> {
+fn plan(
+    database: &impl Rows,
+    agents: &[(u32, u64)],
+    hasher: &RandomState,
+    patience: Duration,
+) -> Result<Plan, DutyFailure> {
     let (mut plan, mut agents, mut last) = (Plan::default(), agents.iter().peekable(), 0);
     loop {
         let hasher = hasher.clone();
-        let rows = database.with(move |database| rows(database, last, &hasher))??;
-        let Some((end, _)) = rows.last() else { break };
-        last = *end;
+        let rows = database.with(move |database| rows(database, last, &hasher, patience))??;
+        let Some(end) = rows.last() else { break };
+        last = end.id;
         plan.rows += rows.len();
-        for (id, known) in rows {
+        for Row { id, hash: known, is_awaited } in rows {
             while let Some((new, _)) = agents.next_if(|(number, _)| i64::from(*number) < id) {
                 plan.write.push(*new);
             }
             match agents.next_if(|(number, _)| i64::from(*number) == id) {
+                None if is_awaited => plan.awaited += 1,
                 None => plan.remove.push(id),
                 Some((changed, hash)) if known != Some(*hash) => plan.write.push(*changed),
                 Some(_) => {}
@@ -246,17 +291,20 @@ fn plan(database: &impl Rows, agents: &[(u32, u64)], hasher: &RandomState) -> Re
     Ok(plan)
 }
 
-/// The next rows behind the number `last`; none in place of the hash if something is missing.
-fn rows(database: &Database, last: i64, hasher: &RandomState) -> Result<Vec<(i64, Option<u64>)>, Failure> {
-    let mut statement = database
-        .connection
-        .prepare_cached("SELECT id, name, internal_key FROM agent WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-    let row = |row: &Row<'_>| {
+/// The next rows behind the number `last`.
+fn rows(database: &Database, last: i64, hasher: &RandomState, patience: Duration) -> Result<Vec<Row>, Failure> {
+    let mut statement = database.connection.prepare_cached(
+        "SELECT id, name, internal_key, internal_key IS NULL AND date_add BETWEEN ?3 AND ?4
+         FROM agent WHERE id > ?1 ORDER BY id LIMIT ?2",
+    )?;
+    let row = |row: &rusqlite::Row<'_>| {
         let texts = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str());
         let hash = if let (Ok(name), Ok(key)) = texts { Some(hash(hasher, name, key)) } else { None };
-        Ok((row.get(0)?, hash))
+        Ok(Row { id: row.get(0)?, hash, is_awaited: row.get(3)? })
     };
-    Ok(statement.query_map(params![last, BATCH as i64], row)?.collect::<Result<_, _>>()?)
+    let (now, patience) = (database.now(), patience.as_secs() as i64);
+    let found = statement.query_map(params![last, BATCH as i64, now - patience + 1, now], row)?;
+    Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// The next agents of the file that are among `ids` and not `taken` yet, as many as are written at a time.

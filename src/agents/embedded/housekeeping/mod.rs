@@ -49,6 +49,8 @@ pub struct Housekeeping {
     pub owner: Option<Owner>,
     /// The state of client.keys that has its rows; the registrar of this process sets it, too.
     pub covered: Covered,
+    /// How long an agent that the master has assigned to groups may be without a key.
+    pub keyless: Duration,
     /// The time for which an agent may be silent.
     pub silence: Duration,
     /// Paces the turns.
@@ -79,7 +81,7 @@ impl Housekeeping {
 
     /// The duties of the programs that are not there.
     fn duties(self) -> Duties {
-        let Self { home, role, registration, owner, covered, silence, clock } = self;
+        let Self { home, role, registration, owner, covered, keyless, silence, clock } = self;
         let (is_master, lacks) = (role == NodeType::Master, |program| !home.has_program(program));
         let has_keys = match role {
             NodeType::Master => !registration.is_external(&home, "wazuh-authd"),
@@ -89,7 +91,7 @@ impl Housekeeping {
         Duties {
             instance: None,
             folders: lacks("wazuh-modulesd").then(|| Folders::new(home.shared_dir(), kept)),
-            keys: has_keys.then(|| Keys::new(home.client_keys(), is_master, covered)),
+            keys: has_keys.then(|| Keys::new(home.client_keys(), is_master, covered, keyless)),
             assigns: is_master && lacks("wazuh-remoted"),
             silent: lacks("wazuh-monitord").then(|| Silent::new(silence, clock.now())),
         }
@@ -116,8 +118,9 @@ impl Duties {
     }
 
     fn turn(&mut self, database: &Embedded, now: Instant, scope: &Scope) -> Result<(), DutyFailure> {
-        let instance = Some(database.with(|database| database.instance)?);
-        if std::mem::replace(&mut self.instance, instance) != instance {
+        let (instance, ahead) = database.with(|database| (database.instance, database.ahead.take()))?;
+        self.keys.iter_mut().for_each(|keys| keys.await_keys(ahead, now));
+        if self.instance.replace(instance) != Some(instance) {
             // A new file has no rows yet.
             self.keys.iter_mut().for_each(Keys::forget);
             self.folders.iter_mut().for_each(Folders::forget);

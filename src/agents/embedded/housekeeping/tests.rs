@@ -8,6 +8,8 @@ use crate::system::{
     stamp::{Stamp, fake},
 };
 
+const KEYLESS: Duration = Duration::from_secs(27);
+
 /// A database that is used on the thread of the test.
 struct Here(Database);
 
@@ -46,7 +48,7 @@ fn rows_follow_the_keys_and_many_do_not_vanish_at_the_first_look() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
     let (mut database, mut duty) =
-        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default(), KEYLESS));
     // Without the file nothing is to be done.
     duty.turn(&database).unwrap();
     fs::write(&path, keys(1..=2500)).unwrap();
@@ -79,7 +81,7 @@ fn an_agent_that_the_master_named_before_its_key_came_gets_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
     let (mut database, mut duty) =
-        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default(), KEYLESS));
     database.ask("global insert-agent-group default");
     let set = r#"global set-agent-groups {"mode":"override","data":[{"id":1,"name":"agent1","groups":["default"]}]}"#;
     assert_eq!(database.ask(set), "ok");
@@ -90,12 +92,58 @@ fn an_agent_that_the_master_named_before_its_key_came_gets_its_key() {
 }
 
 /// Case 3.6: the same line counts as for the registrar, also where the row was that of another.
+/// Keys of others may come between an assignment and the key of its agent; that key may also never come.
+#[test]
+fn a_row_that_waits_for_its_key_keeps_its_groups_and_does_not_wait_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.keys");
+    let (clock, hand) = FakeClock::new();
+    let open = || Database::open(&folder.path().join("global.db"), NodeType::Worker, clock.clone()).unwrap();
+    let keep = || Keys::new(path.clone(), false, Covered::default(), KEYLESS);
+    let (mut database, mut duty) = (Here(open()), keep());
+    let turn = |database: &Here, duty: &mut Keys| {
+        duty.await_keys(database.0.ahead.take(), clock.now());
+        duty.turn(database).unwrap();
+    };
+    fs::write(&path, keys([1])).unwrap();
+    turn(&database, &mut duty);
+    database.ask("global insert-agent-group web");
+    let element = |id: u32| format!(r#"{{"id":{id},"name":"agent{id}","groups":["web"]}}"#);
+    let data = [element(3), element(4)].join(",");
+    assert_eq!(database.ask(&format!(r#"global set-agent-groups {{"mode":"override","data":[{data}]}}"#)), "ok");
+    fs::write(&path, keys([1, 2])).unwrap();
+    turn(&database, &mut duty);
+    // A worker that is killed now knows it from the file alone.
+    let ended = std::mem::replace(&mut database.0, open());
+    drop(ended);
+    duty = keep();
+    turn(&database, &mut duty);
+    fs::write(&path, keys([1, 2, 3])).unwrap();
+    turn(&database, &mut duty);
+    let agents = "global sql SELECT id, internal_key AS k, `group` AS g FROM agent WHERE id > 2";
+    assert_eq!(database.ask(agents), r#"ok [{"id":3,"k":"key3","g":"web"},{"id":4,"g":"web"}]"#);
+    for left in [r#",{"id":4,"g":"web"}"#, ""] {
+        turn(&database, &mut duty);
+        assert_eq!(database.ask(agents), format!(r#"ok [{{"id":3,"k":"key3","g":"web"}}{left}]"#));
+        hand.advance(KEYLESS);
+    }
+    // Nothing else changes here.
+    assert_eq!(
+        database.ask(&format!(r#"global set-agent-groups {{"mode":"override","data":[{}]}}"#, element(5))),
+        "ok"
+    );
+    turn(&database, &mut duty);
+    hand.advance(KEYLESS);
+    turn(&database, &mut duty);
+    assert_eq!(database.ask(agents), r#"ok [{"id":3,"k":"key3","g":"web"}]"#);
+}
+
 #[test]
 fn of_two_lines_with_one_number_the_first_makes_the_row() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
     let (mut database, mut duty) =
-        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default(), KEYLESS));
     for (text, name) in [
         ("001 first any k1\n1 second any k2\n", "first"),
         ("001 second any k2\n002 other any k\n001 first any k1\n", "second"),
@@ -120,7 +168,7 @@ fn another_name_or_key_is_another_agent_and_its_row_begins_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("client.keys");
         let (mut database, mut duty) =
-            (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default()));
+            (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, Covered::default(), KEYLESS));
         for group in ["default", "secret", "web"] {
             database.ask(&format!("global insert-agent-group {group}"));
         }
@@ -156,7 +204,7 @@ fn on_a_master_a_key_waits_for_the_registrar() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("client.keys");
     let (mut database, mut duty) =
-        (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true, Covered::default()));
+        (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true, Covered::default(), KEYLESS));
     fs::write(&path, keys([1])).unwrap();
     duty.turn(&database).unwrap();
     assert_eq!(database.ask("global select-agent-name 1"), "ok []");
@@ -170,7 +218,7 @@ fn removed_agents_comments_and_half_lines_are_no_agents_and_of_one_number_the_fi
     let path = folder.path().join("client.keys");
     let covered = Covered::default();
     let (mut database, mut duty) =
-        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, covered.clone()));
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, covered.clone(), KEYLESS));
     let text = "004 d any k4\n001 web any k1\n# 9 x any k\n 8 x any k\n002 !old any k2\n003 db 10.0.0.0/8 k3 k4\n\
                 x y z k\n4 d any k5\n4 a any\n0 m any k\n005 half any k";
     fs::write(&path, text).unwrap();
@@ -190,7 +238,7 @@ fn what_the_registrar_has_written_is_not_read_again() {
     let path = folder.path().join("client.keys");
     let covered = Covered::default();
     let (mut database, mut duty) =
-        (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true, covered.clone()));
+        (Here::new(folder.path(), NodeType::Master), Keys::new(path.clone(), true, covered.clone(), KEYLESS));
     let mut turns = |database: &Here| (0..2).for_each(|_| duty.turn(database).unwrap());
     fs::write(&path, keys(1..=2)).unwrap();
     turns(&database);
@@ -221,7 +269,7 @@ fn an_edit_in_the_tick_of_the_registrars_own_is_seen() {
     let path = folder.path().join("client.keys");
     let covered = Covered::default();
     let (mut database, mut duty) =
-        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, covered.clone()));
+        (Here::new(folder.path(), NodeType::Worker), Keys::new(path.clone(), false, covered.clone(), KEYLESS));
     fake::on(Rc::new(fake::Coarse::new(60)), || {
         fs::write(&path, "001 web any k1\n").unwrap();
         duty.turn(&database).unwrap();
