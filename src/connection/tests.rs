@@ -38,7 +38,7 @@ impl Handler for TestHandler {
             }
             Ok(Request::Link(Link::Echo)) => reply.ok(body),
             Ok(Request::Link(Link::Native(_))) => {
-                reply.ok_then_seal("sealed from now on", session(crypto::End::Master))
+                reply.ok_then_seal("sealed from now on", crypto::sample_session(crypto::End::Master))
             }
             // A handler that forgets a request, and one that breaks.
             Ok(Request::Question(Question::Keys)) => drop(reply),
@@ -94,23 +94,11 @@ fn pair_with(cipher: bool, change: impl Fn(&mut Options)) -> (End, End) {
     (end(one, cipher, &clock, &change), end(two, cipher, &clock, &change))
 }
 
-fn session(end: crypto::End) -> crypto::Session {
-    let terms = crypto::Terms {
-        master_nonce: [1; 16],
-        worker_nonce: [2; 16],
-        cluster: "wazuh",
-        master: "m",
-        worker: "w1",
-        transcript: crypto::Transcript::default(),
-    };
-    crypto::Session::new(&Fernet::new(KEY), terms, end)
-}
-
 /// Has the second one agree on a session with the first.
 fn seal((one, two): (End, End)) -> (End, End) {
     let (answer, undecided) = one.connection.request_undecided(Command::Native, "");
     assert_eq!(answer.unwrap(), b"sealed from now on");
-    undecided.seal(session(crypto::End::Worker));
+    undecided.seal(crypto::sample_session(crypto::End::Worker));
     (one, two)
 }
 
@@ -180,7 +168,7 @@ fn nothing_goes_out_before_it_is_decided_what_a_link_speaks() {
         let (answer, undecided) = asks.join().unwrap();
         assert_eq!(answer.unwrap(), b"");
         if sealed {
-            undecided.seal(session(crypto::End::Worker))
+            undecided.seal(crypto::sample_session(crypto::End::Worker))
         } else {
             drop(undecided)
         }
@@ -188,7 +176,7 @@ fn nothing_goes_out_before_it_is_decided_what_a_link_speaks() {
         let text = if sealed {
             let command = CommandField::received(*b"session ----");
             let message = Message { counter, command, body, share: None, passed_over: false };
-            wire::sealed::open(&mut session(crypto::End::Master).opener, message).unwrap().body
+            wire::sealed::open(&mut crypto::sample_session(crypto::End::Master).opener, message).unwrap().body
         } else {
             Fernet::new(KEY).open(body).unwrap()
         };

@@ -235,21 +235,25 @@ impl fmt::Debug for Session {
     }
 }
 
+/// What the tests of all modules agree on.
+#[cfg(test)]
+fn sample_terms(transcript: Transcript) -> Terms<'static> {
+    Terms { master_nonce: [1; 16], worker_nonce: [2; 16], cluster: "wazuh", master: "m", worker: "w1", transcript }
+}
+
+/// An end of the session that the tests of all modules use.
+#[cfg(test)]
+pub(crate) fn sample(end: End) -> Session {
+    Session::new(&Fernet::new(&[9; 32]), sample_terms(Transcript::default()), end)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
-    use super::*;
+    use super::{sample as session, sample_terms as terms, *};
     use crate::system::hex::hex;
-
-    fn terms(transcript: Transcript) -> Terms<'static> {
-        Terms { master_nonce: [1; 16], worker_nonce: [2; 16], cluster: "wazuh", master: "m", worker: "w1", transcript }
-    }
-
-    fn session(end: End) -> Session {
-        Session::new(&Fernet::new(&[9; 32]), terms(Transcript::default()), end)
-    }
 
     fn open(opener: &mut Opener, sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealed = sealed.to_vec();

@@ -63,21 +63,9 @@ pub fn open(opener: &mut Opener, frame: Message) -> Result<Message, SealError> {
 mod tests {
     use super::*;
     use crate::{
-        crypto::{End, Fernet, Session, Terms, Transcript},
+        crypto::{End, sample_session as session},
         wire::{Command, Deframer, Limits},
     };
-
-    fn session(end: End) -> Session {
-        let terms = Terms {
-            master_nonce: [1; 16],
-            worker_nonce: [2; 16],
-            cluster: "wazuh",
-            master: "m",
-            worker: "w1",
-            transcript: Transcript::default(),
-        };
-        Session::new(&Fernet::new(&[9; 32]), terms, end)
-    }
 
     fn read(bytes: &[u8]) -> Message {
         let (mut deframer, mut rest) = (Deframer::new(Limits::SEALED), bytes);
