@@ -10,14 +10,17 @@
 //! | `- ID NAME` | the agent was removed |
 
 use std::{
-    fs, io,
+    io,
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use nix::errno::Errno;
 
-use crate::system::{disk::Disk, replacement::Replacement};
+use crate::{
+    agents::client_keys::LONGEST_FILE,
+    system::{disk::Disk, replacement::Replacement, state_file::StateFile},
+};
 
 /// How long the database may take to write what it was told.
 const KEPT: Duration = Duration::from_secs(120);
@@ -79,13 +82,10 @@ impl Journal {
     /// Reads what an earlier process has left.
     ///
     /// # Errors
-    /// When the file is there and cannot be read.
+    /// When the file is there and cannot be read, or is longer than any client.keys.
     pub(super) fn open(path: PathBuf, disk: Disk, now: Instant) -> io::Result<Self> {
-        let text = match fs::read(&path) {
-            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error),
-        };
+        let bytes = StateFile::new(path.clone(), LONGEST_FILE).read()?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
         let pending = |entry| Pending { entry, since: now, recovered: true, state: TellState::Due(now) };
         // One without its end was not written whole.
         let lines = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
@@ -173,6 +173,8 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn added(id: u32, groups: &str) -> Entry {
@@ -200,8 +202,10 @@ mod tests {
         assert_eq!(entries(&again), all);
         assert!(again.entries.iter().all(|pending| pending.recovered));
         fs::write(&path, "+ 001 hash soon web\n- 001\n* 1 2\n\n- 004 web\n+ 005 hash 17\n+ 006 hash 17").unwrap();
-        assert_eq!(Journal::open(path, Disk::new(), now).unwrap().entries.len(), 2);
+        assert_eq!(Journal::open(path.clone(), Disk::new(), now).unwrap().entries.len(), 2);
         assert!(Journal::open(folder.path().to_owned(), Disk::new(), now).is_err());
+        fs::File::options().write(true).open(&path).unwrap().set_len(LONGEST_FILE + 1).unwrap();
+        assert!(Journal::open(path, Disk::new(), now).is_err());
     }
 
     #[test]
