@@ -16,6 +16,7 @@ mod http;
 mod input;
 mod journal;
 mod manifest;
+mod masters;
 mod ossec_conf;
 mod peers;
 mod registration;
@@ -58,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "http", body: http::body, longest: 64 * KIB },
     Target { name: "control", body: peers::program, longest: 64 * KIB },
     Target { name: "worker", body: peers::worker, longest: 64 * KIB },
+    Target { name: "master", body: masters::body, longest: 64 * KIB },
     Target { name: "growth", body: growth::body, longest: 4 * KIB },
 ];
 

@@ -1,5 +1,5 @@
-//! Whole messages to a node that runs: a program at the control socket of a master, and a worker that holds the key. The
-//! node stays from one input to the next, as it does in life.
+//! Whole messages to a node that runs: a program at the control socket of a master, and a worker that holds the key
+//! (`masters.rs` has the other role). The node stays from one input to the next, as it does in life.
 
 use std::{
     fs,
@@ -27,16 +27,19 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 const MOST: u32 = 20;
 
 /// How long an answer may take, on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A master, and its files, which go after it.
-struct Master {
-    running: Running,
-    directory: TempDir,
+/// A node, and its files, which go after it.
+pub struct Node {
+    /// It runs.
+    pub running: Running,
+    /// Where its files are.
+    pub directory: TempDir,
 }
 
-impl Master {
-    fn new() -> Self {
+impl Node {
+    /// With the default settings but for these, which are JSON.
+    pub fn new(name: &str, node_type: NodeType, port: u16, settings: &[u8]) -> Self {
         let directory = directory();
         for below in
             ["etc/shared/default", "etc/rules", "etc/decoders", "etc/lists", "queue", "var/multigroups", "logs"]
@@ -44,15 +47,14 @@ impl Master {
             fs::create_dir_all(directory.path().join(below)).expect("a directory");
         }
         let cluster = Cluster {
-            node_name: "m".to_owned(),
-            node_type: NodeType::Master,
-            port: 0,
+            node_name: name.to_owned(),
+            node_type,
+            port,
             bind_addr: "127.0.0.1".to_owned(),
             nodes: vec!["127.0.0.1".to_owned()],
             ..Cluster::new(ClusterKey::new(KEY).expect("a key"))
         };
-        let settings =
-            Settings::parse(b"{\"local\": {\"max_clients\": 8}}", Path::new("cluster.json")).expect("they are good");
+        let settings = Settings::parse(settings, Path::new("cluster.json")).expect("they are good");
         let (home, auth, global) = (Home::new(directory.path()), Auth::default(), Global::default());
         let config = Config { home, cluster, auth, global, settings };
         let running = Prepared::new(config, Clock::real()).expect("a free port").start().expect("threads");
@@ -61,7 +63,20 @@ impl Master {
 }
 
 thread_local! {
-    static MASTER: Master = Master::new();
+    static MASTER: Node = Node::new("m", NodeType::Master, 0, b"{\"local\": {\"max_clients\": 8}}");
+}
+
+/// The cipher of the key.
+pub fn cipher() -> Fernet {
+    Fernet::new(KEY.as_bytes().try_into().expect("32 bytes"))
+}
+
+/// A message under the key.
+pub fn sealed(fernet: &Fernet, counter: u32, field: CommandField, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0; frame::HEADER];
+    fernet.seal(payload, 0, [7; 16], &mut bytes);
+    frame::complete(&mut bytes, counter, field, payload.len());
+    bytes
 }
 
 /// A program: each part is the name of a command and its payload.
@@ -84,21 +99,16 @@ pub fn worker(input: &[u8]) {
     let address = MASTER.with(|master| master.running.address()).expect("a master listens");
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a time");
-    let fernet = Fernet::new(KEY.as_bytes().try_into().expect("32 bytes"));
-    let mut sent = Vec::new();
-    let mut send = |counter, field, payload: &[u8]| {
-        let mut bytes = vec![0; frame::HEADER];
-        fernet.seal(payload, 0, [7; 16], &mut bytes);
-        frame::complete(&mut bytes, counter, field, payload.len());
-        sent.extend_from_slice(&bytes);
-    };
+    let (fernet, mut sent) = (cipher(), Vec::new());
+    let mut send = |counter, field, payload: &[u8]| sent.extend(sealed(&fernet, counter, field, payload));
     send(0, CommandField::new(Command::Hello), b"w wazuh worker 4.14.7");
     messages(input, send);
     _ = stream.write_all(&sent).and_then(|()| stream.shutdown(Shutdown::Write));
     read(&mut stream, |body| fernet.open(body).expect("a master seals what it sends"));
 }
 
-fn messages(input: &[u8], mut send: impl FnMut(u32, CommandField, &[u8])) {
+/// The messages of an input.
+pub fn messages(input: &[u8], mut send: impl FnMut(u32, CommandField, &[u8])) {
     let mut input = Input(input);
     for counter in 1..=MOST {
         if input.is_over() {
