@@ -69,6 +69,8 @@ pub fn converge(trial: &mut Trial, promise: &Promise) {
     let found = wait_for(look, since + promise.agents());
     assert!(found.is_none(), "after {:?}: {}", promise.agents(), found.unwrap_or_default());
     trial.outcome.agents = trial.elapsed();
+    let asked = |node: &Node| node.home.log().matches("times; asking for all of them").count();
+    trial.outcome.asked = trial.cluster.nodes.iter().map(asked).sum();
 }
 
 /// Waits until the files of all nodes are what the master's are to be.

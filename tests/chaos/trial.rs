@@ -65,16 +65,18 @@ pub struct Outcome {
     pub files: Duration,
     /// The same for all that the databases have of the agents.
     pub agents: Duration,
+    /// How often workers have asked for all assignments to groups, because theirs went on differing from the master's.
+    pub asked: usize,
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { actions, kills, registrations, reads, .. } = self;
+        let Self { actions, kills, registrations, reads, asked, .. } = self;
         let (files, agents) = (self.files.as_secs_f64(), self.agents.as_secs_f64());
         write!(
             f,
             "{actions} actions, {kills} kills, {registrations} registrations answered, {reads} reads; equal after {files:.1} s \
-             (files) and {agents:.1} s (agents)"
+             (files) and {agents:.1} s (agents); asked for all groups {asked} times"
         )
     }
 }
