@@ -3,7 +3,7 @@
 use clusterd::wire::{Command, CommandField, frame};
 use serde_json::json;
 
-use crate::support::{Daemon, Home, Peer};
+use crate::support::{Daemon, Footprint, Home, Peer};
 
 /// A master with short time limits for half a frame and for hello.
 fn master() -> Home {
@@ -24,12 +24,13 @@ fn closes_each(texts: [&str; 2], spoil: impl Fn(&mut Peer)) {
     let before = home.snapshot();
     let mut daemon = Daemon::start(&home);
     let mut other = Peer::join(home.address, "other");
-    let peers = [Peer::connect(home.address), Peer::join(home.address, "w1")];
-    for (mut peer, text) in peers.into_iter().zip(texts) {
-        let mark = home.mark();
+    let rest = Footprint::of_master(&daemon, &home);
+    for (begin, text) in [Peer::connect, |address| Peer::join(address, "w1")].into_iter().zip(texts) {
+        let (mark, mut peer) = (home.mark(), begin(home.address));
         spoil(&mut peer);
         peer.wait_for_end();
         home.wait_for_since(mark, text);
+        rest.is_had_again(&daemon);
     }
     assert_eq!(other.ask("echo", "still served"), "still served");
     assert_eq!(Peer::connect(home.address).hello("w2").0, "ok");
@@ -150,7 +151,8 @@ fn a_worker_leaves_a_master_that_sends_garbage_and_comes_again() {
     worker.write("etc/rules/own.xml", "the worker's");
     let before = worker.snapshot();
     let master = crate::support::ScriptedMaster::new(worker.address);
-    let _worker = Daemon::start(&worker);
+    let daemon = Daemon::start(&worker);
+    let rest = Footprint::of(&daemon);
     for (bytes, text) in [
         (header(300 << 20).to_vec(), "a message of 314572800 bytes was announced; at most 268435456 are allowed here"),
         (header(0).to_vec(), "the message 'echo' cannot be decrypted: it is not base64 text"),
@@ -167,5 +169,6 @@ fn a_worker_leaves_a_master_that_sends_garbage_and_comes_again() {
     std::io::Write::write_all(&mut stranger, &header(300 << 20)).unwrap();
     let line = worker.wait_for("Could not connect to master: the connection was closed: a message of 314572800 bytes");
     assert!(line.contains("the <key> must be the same on both nodes, and <port> that of the master"), "{line}");
+    assert!(rest.grown(&daemon) < 8 << 20, "an announced length is no memory");
     assert_eq!(worker.snapshot(), before);
 }

@@ -3,16 +3,17 @@
 
 use std::{
     fs,
+    net::TcpStream,
     os::unix::{fs::symlink, net::UnixListener},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use clusterd::limits::MEMORY;
 use nix::{sys::stat::Mode, unistd::mkfifo};
+use serde_json::json;
 
-use crate::support::{Daemon, Footprint, Home, List, Peer, Program, Victim, archive, entry, update};
+use crate::support::{Daemon, Footprint, Home, KEY, List, Peer, RawPeer, Victim, archive, entry, update};
 
 /// What became code, a path or a right in stock nodes when it was read (CVE-2025-24016, CVE-2026-25769, CVE-2026-28220,
 /// CVE-2026-48162, CVE-2026-74043).
@@ -135,11 +136,7 @@ fn what_a_worker_begins_and_leaves_goes_with_its_connection() {
     let home = Home::master();
     let daemon = Daemon::start(&home);
     let mut other = Peer::join(home.address, "other");
-    // The agent database is opened twice, when its two threads are first asked.
-    for request in ["global get-distinct-groups", "global sql SELECT 1"] {
-        assert!(Program::database(&home).ask(request).starts_with("ok"));
-    }
-    let (before, rest) = (home.snapshot(), Footprint::of(&daemon));
+    let (before, rest) = (home.snapshot(), Footprint::of_master(&daemon, &home));
     for _ in 0..3 {
         let mut peer = Peer::join(home.address, "w1");
         begin_and_leave(&mut peer, "syn_i_w_m", "w1");
@@ -167,7 +164,7 @@ fn what_a_master_begins_and_leaves_goes_with_its_connection() {
 /// As `key_holders_cannot_take_the_memory` in the other role: it asks without end, and reads no answer.
 #[test]
 fn a_master_cannot_take_the_memory() {
-    let mut victim = Victim::new(|_| ());
+    let mut victim = Victim::new(|home| home.settings(json!({"link": {"frame_timeout": 1}})));
     let over = AtomicBool::new(false);
     let bytes = victim.peer.frame(2, "echo", &vec![b'x'; 8 << 20]);
     thread::scope(|scope| {
@@ -177,6 +174,24 @@ fn a_master_cannot_take_the_memory() {
         });
         while victim.peer.send_slowly(&bytes, &over) {}
     });
-    let grown = victim.rest.grown(&victim.daemon);
-    assert!(grown < MEMORY, "{} MiB", grown >> 20);
+    victim.is_left();
+    victim.rests();
+}
+
+/// The same of a worker in a session, where a frame is opened at once: it asks without end and reads no answer, or begins a
+/// message as long as may be and does not end it.
+#[test]
+fn a_worker_in_a_session_cannot_take_the_memory() {
+    let home = Home::master();
+    let daemon = Daemon::start(&home);
+    let mut other = Peer::join(home.address, "other");
+    let rest = Footprint::of_master(&daemon, &home);
+    for (command, ends) in [("echo", true), ("dapi", false)] {
+        let mut peer = RawPeer::new(TcpStream::connect(home.address.socket()).unwrap(), KEY);
+        assert_eq!(peer.join("w1").0, "ok");
+        peer.fill(command, ends);
+        assert_eq!(other.ask("echo", "still served"), "still served");
+        drop(peer);
+        rest.is_had_again(&daemon);
+    }
 }

@@ -15,7 +15,9 @@ use clusterd::limits::MEMORY;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use serde_json::json;
 
-use crate::support::{Address, Daemon, Home, Peer, Program, ScriptedMaster, control, most_memory, register, until};
+use crate::support::{
+    Address, Daemon, Footprint, Home, Peer, Program, ScriptedMaster, control, most_memory, register, until,
+};
 
 /// In which a worker is to be in, whatever strangers do.
 const SECONDS: Duration = Duration::from_secs(10);
@@ -84,7 +86,7 @@ fn idle_strangers_of_the_address_of_a_worker_do_not_keep_it_out() {
 fn a_flood_of_connections_keeps_no_worker_out() {
     let master = Home::master();
     let daemon = Daemon::start(&master);
-    let over = AtomicBool::new(false);
+    let (over, rest) = (AtomicBool::new(false), Footprint::of_master(&daemon, &master));
     thread::scope(|scope| {
         let end_of_all = SetOnDrop(&over);
         let flood = scope.spawn(|| {
@@ -104,7 +106,7 @@ fn a_flood_of_connections_keeps_no_worker_out() {
         println!("in after {took:?}, while {count} strangers came");
         assert!(took < SECONDS, "{took:?} with {count}");
     });
-    assert!(most_memory(&daemon) < MEMORY);
+    rest.is_had_again(&daemon);
 }
 
 /// Case 5.9: 20 connections with a wrong key are lines with the address and the number of them.
@@ -158,7 +160,7 @@ fn key_holders_cannot_take_the_memory() {
     let master = Home::master();
     let daemon = Daemon::start(&master);
     let mut worker = Peer::join(master.address, "good");
-    let over = AtomicBool::new(false);
+    let (over, rest) = (AtomicBool::new(false), Footprint::of_master(&daemon, &master));
     thread::scope(|scope| {
         let end_of_all = SetOnDrop(&over);
         for n in 0..HOLDERS {
@@ -196,6 +198,7 @@ fn key_holders_cannot_take_the_memory() {
     });
     let most = most_memory(&daemon);
     assert!(most < MEMORY, "{} MiB", most >> 20);
+    rest.is_free_again(&daemon);
 }
 
 /// Case 5.3: who has the master's address and not the key gets no more than a stranger.

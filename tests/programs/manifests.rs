@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, Daemon, Home, Peer, archive, manifest};
+use crate::support::{Answer, Daemon, Footprint, Home, Peer, archive, manifest};
 
 /// A master with one rule, and a worker of the test that has joined.
 fn cluster() -> (Home, Daemon, Peer) {
@@ -16,8 +16,8 @@ fn cluster() -> (Home, Daemon, Peer) {
 
 /// The worker's archive is refused with a log line that has `why`; the next check is granted and goes well.
 fn refused(bytes: &[u8], why: &str) {
-    let (home, _daemon, mut peer) = cluster();
-    let before = home.snapshot();
+    let (home, daemon, mut peer) = cluster();
+    let (before, rest) = (home.snapshot(), Footprint::of_master(&daemon, &home));
     assert_eq!(peer.check("w1", bytes).0, "ok");
     let line = home.wait_for("[Worker w1] [Integrity check] The worker's manifest is refused: ");
     assert!(line.contains("ERROR") && line.contains(why), "{line}");
@@ -26,6 +26,7 @@ fn refused(bytes: &[u8], why: &str) {
         [("etc/client.keys", "etc/", b"001 agent any key"), ("etc/rules/a.xml", "etc/rules/", b"the master's")];
     assert_eq!(peer.check("w1", &archive(&[], &manifest(&files))).0, "ok");
     peer.wait_for("syn_m_c_ok");
+    rest.is_had_again(&daemon);
     assert_eq!(home.snapshot(), before);
 }
 

@@ -32,7 +32,11 @@ impl RawPeer {
 
     /// [`RawPeer::connect`] with another key.
     pub fn connect_with(port: u16, key: &str) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::new(TcpStream::connect(("127.0.0.1", port)).unwrap(), key)
+    }
+
+    /// On a stream that is connected.
+    pub fn new(stream: TcpStream, key: &str) -> Self {
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         Self {
             stream,
@@ -72,6 +76,22 @@ impl RawPeer {
         let bytes = self.frame(1, "echo", &[b'x'; 32 * 1024]);
         self.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
         while self.stream.write_all(&bytes).is_ok() {}
+    }
+
+    /// Sends 128 MiB as messages of 8 MiB, or as one that does not end, and reads nothing; less if the master takes no more.
+    pub fn fill(&mut self, command: &str, ends: bool) {
+        const FRAGMENTS: usize = 8;
+        self.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+        let (mut field, payload) = ([b'-'; 12], vec![b'x'; sealed::PAYLOAD]);
+        field[..command.len()].copy_from_slice(command.as_bytes());
+        field[command.len()] = b' ';
+        for count in 1..=128 {
+            let last = ends && count % FRAGMENTS == 0;
+            let bytes = self.frame_of(1, CommandField::received(field).fragment(last), &payload);
+            if self.stream.write_all(&bytes).is_err() {
+                return;
+            }
+        }
     }
 
     /// The frame of a message, which has been sent if it is one of a session.

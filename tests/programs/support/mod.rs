@@ -10,6 +10,9 @@ mod home;
 mod manager;
 mod namespace;
 mod peer;
+#[path = "../../cluster/support/raw.rs"]
+#[allow(dead_code, reason = "tests/cluster uses all of it")]
+mod raw;
 mod scripted;
 mod snapshot;
 mod victim;
@@ -25,6 +28,8 @@ pub use home::{Address, Home, KEY};
 pub use manager::{Program, register};
 pub use namespace::{HELPERS, USERS, WAZUH, seen, unshared, unshared_with, write_users};
 pub use peer::{Answer, Peer, Permission};
+#[allow(unused_imports, reason = "tests/chaos does without")]
+pub use raw::RawPeer;
 pub use scripted::ScriptedMaster;
 pub use snapshot::{Snapshot, snapshot};
 pub use victim::{List, Victim};
