@@ -96,6 +96,8 @@ pub struct Database {
     pub(super) tidied: u64,
     /// When it was last tried to shorten the log.
     pub(super) shortened: Option<Instant>,
+    /// When pages of the file were last given back to the kernel.
+    pub(super) emptied: Instant,
 }
 
 impl Database {
@@ -161,6 +163,7 @@ impl Database {
             is_alone,
             tidied: 0,
             shortened: None,
+            emptied: Instant::now(),
         };
         database.prepare()?;
         Ok(database)
