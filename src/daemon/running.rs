@@ -52,7 +52,7 @@ const DATABASE: Duration = Duration::from_secs(40);
 const REGISTRAR_DATABASE: Duration = Duration::from_secs(5);
 
 /// Checks of the files within which the key of an agent comes that the master has assigned to groups.
-const KEYLESS: u32 = 3;
+const KEYLESS: u32 = 10;
 
 /// Requests of one peer that may take long at a time.
 const REQUESTS: usize = 2;

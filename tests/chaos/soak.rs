@@ -36,8 +36,8 @@ use crate::{
 
 /// The longest period of an installation.
 const CYCLE: Duration = Duration::from_secs(10);
-/// Between two samples of all processes.
-const SAMPLING: Duration = Duration::from_secs(10);
+/// Between two samples of all processes. What the nodes do every minute is to be met in all its states.
+const SAMPLING: Duration = Duration::from_secs(7);
 /// Minutes of a process that do not count: caches fill, threads and buffers come to be.
 const WARM_UP: f64 = 5.0;
 

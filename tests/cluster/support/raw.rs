@@ -79,6 +79,7 @@ impl RawPeer {
     }
 
     /// Sends 128 MiB as messages of 8 MiB, or as one that does not end, and reads nothing; less if the master takes no more.
+    #[allow(dead_code, reason = "tests/programs uses it")]
     pub fn fill(&mut self, command: &str, ends: bool) {
         const FRAGMENTS: usize = 8;
         self.stream.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
