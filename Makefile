@@ -85,6 +85,7 @@ lint:
 	$(CARGO) fmt --check -- --config-path etc/lint
 	$(CARGO) fmt --check --all --manifest-path tests/models/Cargo.toml -- --config-path etc/lint
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --manifest-path tests/models/Cargo.toml --target-dir target/models -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
 	@CARGO='$(CARGO)' scripts/deny
 

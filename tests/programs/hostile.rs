@@ -179,18 +179,17 @@ fn a_master_cannot_take_the_memory() {
 }
 
 /// The same of a worker in a session, where a frame is opened at once: it asks without end and reads no answer, or begins a
-/// message as long as may be and does not end it.
+/// message and does not end it.
 #[test]
 fn a_worker_in_a_session_cannot_take_the_memory() {
     let home = Home::master();
     let daemon = Daemon::start(&home);
-    let mut other = Peer::join(home.address, "other");
     let rest = Footprint::of_master(&daemon, &home);
     for (command, ends) in [("echo", true), ("dapi", false)] {
         let mut peer = RawPeer::new(TcpStream::connect(home.address.socket()).unwrap(), KEY);
         assert_eq!(peer.join("w1").0, "ok");
         peer.fill(command, ends);
-        assert_eq!(other.ask("echo", "still served"), "still served");
+        assert_eq!(Peer::join(home.address, "other").ask("echo", "still served"), "still served");
         drop(peer);
         rest.is_had_again(&daemon);
     }

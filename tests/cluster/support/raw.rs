@@ -78,7 +78,7 @@ impl RawPeer {
         while self.stream.write_all(&bytes).is_ok() {}
     }
 
-    /// Sends 128 MiB as messages of 8 MiB, or as one that does not end, and reads nothing; less if the master takes no more.
+    /// Sends 24 MiB as messages of 8 MiB, or as one that does not end, and reads nothing; less if the master takes no more.
     #[allow(dead_code, reason = "tests/programs uses it")]
     pub fn fill(&mut self, command: &str, ends: bool) {
         const FRAGMENTS: usize = 8;
@@ -86,7 +86,7 @@ impl RawPeer {
         let (mut field, payload) = ([b'-'; 12], vec![b'x'; sealed::PAYLOAD]);
         field[..command.len()].copy_from_slice(command.as_bytes());
         field[command.len()] = b' ';
-        for count in 1..=128 {
+        for count in 1..=24 {
             let last = ends && count % FRAGMENTS == 0;
             let bytes = self.frame_of(1, CommandField::received(field).fragment(last), &payload);
             if self.stream.write_all(&bytes).is_err() {
