@@ -58,14 +58,23 @@ impl Server {
         info!(scope("Local Server", "Main"), "Serving on {}", path.display());
         let clients = Clients::default();
         let (node, asked, supervised) = (role.node().clone(), role.clone(), clients.clone());
+        let node_clock = node.clock.clone();
         threads.spawn("local_alive", move || {
             supervision::run(&node, "Local Server", || {
                 let mut present = supervised.lock();
                 present.retain(|client| !client.connection.is_closed());
                 let clients = present.clone();
                 drop(present);
-                // A program that waits for this node, or through it for another, is not to be blamed for its silence.
-                let idle = clients.into_iter().filter(|client| !waits(asked.services(), &client.connection));
+                // A program that waits for this node, or through it for another, is not to be blamed for its silence, nor
+                // when it has its answer.
+                let excused = |client: &Client| {
+                    let waits = waits(asked.services(), &client.connection);
+                    if waits {
+                        *client.last.lock() = node_clock.now();
+                    }
+                    waits
+                };
+                let idle = clients.into_iter().filter(|client| !excused(client));
                 idle.map(|Client { connection, last }| Supervised { connection, last: *last.lock() }).collect()
             });
         })?;
