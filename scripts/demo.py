@@ -790,8 +790,8 @@ class Node:
         # When agents were registered.
         wanted |= {"queue/agents-timestamp"}
         # What the daemon keeps over its restarts: registrations that the database may not know, the largest id, which workers
-        # there are, the master that has had a session, and that a worker was killed while it reported.
-        state = ("agents-pending", "highest-id", "nodes.json", "master.json", "agent-info-under-way")
+        # there are, the master that has had a session, its term, and that a worker was killed while it reported.
+        state = ("agents-pending", "highest-id", "nodes.json", "master.json", "term.json", "agent-info-under-way")
         wanted |= {f"queue/cluster-state/{name}" for name in state}
         # The agent database and its log.
         wanted |= {f"queue/db/global.db{ending}" for ending in ("", "-wal", "-shm")}

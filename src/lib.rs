@@ -32,6 +32,7 @@
 //!  keep_alive        every 60 s: disconnects workers     ◄── echo-c ───  keep_alive   sends a keep-alive every 60 s
 //!                    that were silent for 120 s
 //!  nodes             keeps the known workers on the disk
+//!  lookout           where `<nodes>` names others too: looks every 10 s whether one of them is the master by now
 //!  haproxy_helper    runs the framework's helper as a process beside this one, if it is enabled; haproxy-lines: what it
 //!                    says, for the log
 //!
@@ -55,7 +56,8 @@
 //! Work that takes long is done by short-lived threads of bounded number: `integrity`, `agent_info` and `groups_send` on
 //! the master, `hello` while the master asks a connection that may be dead, `sendsync` while requests of a worker to a
 //! program of the master are under way, `request` for what needs the agent database, a scan or another node, `agents` while
-//! agents are counted for monitoring, `own-address` while a master checks whether its own address is among its `<nodes>`.
+//! agents are counted for monitoring, `own-address` while a master checks whether its own address is among its `<nodes>`,
+//! `promote`, `hand-over` and `give-way` while the master changes.
 //! No thread that reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
@@ -63,10 +65,11 @@
 //! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the
 //! configuration.
 //!
-//! Three locks are held across I/O, each for its only purpose: the lock of the scanner lets one walk over the files happen
-//! at a time, the lock of the log one line be written at a time, the lock of the checks one manifest be read at a time,
-//! whose holder waits for the memory that this takes ([`limits`]). Their holders take no other lock. Otherwise no lock is
-//! held across I/O, a send or a callback, and none while another is taken.
+//! Four locks are held across I/O, each for its only purpose: the lock of the scanner lets one walk over the files happen
+//! at a time, the lock of the log one line be written at a time, the lock of the term one change of master be written at a
+//! time, the lock of the checks one manifest be read at a time, whose holder waits for the memory that this takes
+//! ([`limits`]). Their holders take no other lock. Otherwise no lock is held across I/O, a send or a callback, and none
+//! while another is taken.
 //!
 //! # The path of a message
 //!
@@ -111,6 +114,7 @@
 //! | [`connection`] | one peer: reader, writer, the reply to a request, file and string transfer |
 //! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of `wazuh-authd` |
 //! | [`agents`] | the agent database: embedded and served, or a client of `wazuh-db` |
+//! | [`term`] | which master this node follows, or is: the term, and the role of the node |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`files`] | which files, manifest and its digests, scan and checksum cache, archive, staged and journaled apply |
 //! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
@@ -154,6 +158,7 @@ pub mod session;
 pub mod sockets;
 pub mod system;
 pub mod tasks;
+pub mod term;
 pub mod turn;
 pub mod verdict;
 pub mod wire;

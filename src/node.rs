@@ -13,6 +13,7 @@ use crate::{
     logging::Scope,
     metrics::{Metrics, Task},
     system::{clock::Clock, shutdown::Shutdown, thread::Group, user::Owner},
+    term::Term,
     turn::Turns,
 };
 
@@ -26,6 +27,8 @@ pub struct Node {
     pub keys: RwLock<Arc<Keys>>,
     /// cluster.json.
     pub settings: Settings,
+    /// Which master it follows, or is.
+    pub term: Term,
     /// The files that are kept equal.
     pub items: Arc<Items>,
     /// Who is to own the files that are written; none if this process cannot give files away.

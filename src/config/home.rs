@@ -81,6 +81,16 @@ impl Home {
         self.cluster_state_dir().join("master.json")
     }
 
+    /// Which master this node follows, or is.
+    pub fn term(&self) -> PathBuf {
+        self.cluster_state_dir().join("term.json")
+    }
+
+    /// Where a former master sets aside what it has alone.
+    pub fn diverged(&self) -> PathBuf {
+        self.0.join("queue/diverged")
+    }
+
     /// The socket of local clients.
     pub fn control_socket(&self) -> PathBuf {
         self.cluster_dir().join("c-internal.sock")

@@ -12,6 +12,7 @@
 //! never answered.
 
 mod cipher;
+mod dial;
 mod incoming;
 mod life;
 mod outgoing;
@@ -47,6 +48,7 @@ use crate::{
     wire::{Command, CommandField, ErrorObject, Message},
 };
 use cipher::Cipher;
+pub use dial::{NotReached, reach};
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
 use life::Life;
 pub use life::Work;

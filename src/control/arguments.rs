@@ -22,6 +22,9 @@ pub(super) struct Request {
     pub(super) wishes: Wishes,
     /// Whether nothing of a removed agent stays.
     pub(super) purge: bool,
+    /// Whether an agent with the same name or address is replaced, whatever the master's configuration says; or whether the
+    /// present master is not asked.
+    pub(super) force: bool,
     pub(super) json: bool,
     /// How often to show it again.
     pub(super) watch: Option<Duration>,
@@ -46,6 +49,8 @@ pub(super) enum Action {
     ConfigDiff,
     ConfirmDeletions,
     Forget(String),
+    FailoverStatus,
+    Promote,
     AddAgent(String),
     RemoveAgent(String),
     AgentKey(String),
@@ -58,8 +63,6 @@ pub(super) struct Wishes {
     pub(super) ip: Option<String>,
     /// Its groups, with commas between them; none for those of its first connection.
     pub(super) groups: Option<String>,
-    /// Whether an agent with the same name or address is replaced, whatever the master's configuration says.
-    pub(super) force: bool,
 }
 
 /// The options.
@@ -72,6 +75,8 @@ pub(super) enum Id {
     ConfigDiff,
     ConfirmDeletions,
     Forget,
+    FailoverStatus,
+    Promote,
     FilterNode,
     FilterStatus,
     AddAgent,
@@ -90,7 +95,7 @@ pub(super) enum Id {
     Help,
 }
 
-pub(super) const FLAGS: [Flag<Id>; 23] = [
+pub(super) const FLAGS: [Flag<Id>; 25] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the known nodes, with the state of each."),
     flag(Id::Health, "i", "health", "[more]", "Show when workers were last synchronised; with 'more', all details."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
@@ -110,12 +115,20 @@ pub(super) const FLAGS: [Flag<Id>; 23] = [
         "On the master: permit deletions on workers that it holds back.",
     ),
     flag(Id::Forget, "", "forget", "NODE", "Forget a node that is gone for good, or runs the stock daemon again."),
+    flag(
+        Id::FailoverStatus,
+        "",
+        "failover-status",
+        "",
+        "Show which master this node knows, and what it has set aside.",
+    ),
+    flag(Id::Promote, "", "promote", "", "Make this node the master; the present one hands over and follows it."),
     flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with the options above."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
     flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its ID and its key."),
     flag(Id::Ip, "", "ip", "IP", "Its address or network, with --add-agent; the default is any."),
     flag(Id::Groups, "", "groups", "A,B", "Its groups, with --add-agent; their directories must be in etc/shared."),
-    flag(Id::Force, "", "force", "", "Replace an agent of that name or address, with --add-agent."),
+    flag(Id::Force, "", "force", "", "Replace such an agent, with --add-agent; ask no other node, with --promote."),
     flag(Id::RemoveAgent, "", "remove-agent", "ID", "Remove an agent from the cluster."),
     flag(Id::Purge, "", "purge", "", "Remove its line from client.keys too, with --remove-agent."),
     flag(Id::AgentKey, "", "agent-key", "ID", "Show the key of an agent, as the agent imports it."),
@@ -210,6 +223,8 @@ fn chosen(id: Id, parser: &mut Parser) -> Result<Option<Action>, Fault> {
         Id::ConfigDiff => Action::ConfigDiff,
         Id::ConfirmDeletions => Action::ConfirmDeletions,
         Id::Forget => Action::Forget(parser.value()?.string()?),
+        Id::FailoverStatus => Action::FailoverStatus,
+        Id::Promote => Action::Promote,
         Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
         Id::RemoveAgent => Action::RemoveAgent(agent(parser)?),
         Id::AgentKey => Action::AgentKey(agent(parser)?),
@@ -223,7 +238,7 @@ impl Request {
         match id {
             Id::Ip => self.wishes.ip = Some(parser.value()?.string()?),
             Id::Groups => self.wishes.groups = Some(parser.value()?.string()?),
-            Id::Force => self.wishes.force = true,
+            Id::Force => self.force = true,
             Id::Purge => self.purge = true,
             Id::FilterNode => names(parser, &mut self.nodes, || Fault::NoNode)?,
             Id::FilterStatus => names(parser, &mut self.statuses, || Fault::NoStatus)?,
@@ -245,7 +260,7 @@ impl Request {
             Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys | Action::ConfigDiff)
         );
         let confirms = action == Some(&Action::ConfirmDeletions);
-        let forgets = matches!(action, Some(Action::Forget(_)));
+        let orders = matches!(action, Some(Action::Forget(_) | Action::Promote | Action::FailoverStatus));
         if !asks && !confirms && !self.nodes.is_empty() {
             return Err(Fault::NothingToApplyTo(
                 "-fn",
@@ -256,15 +271,21 @@ impl Request {
             return Err(Fault::NothingToApplyTo("--watch", ASKING));
         }
         let registers = matches!(action, Some(Action::AddAgent(_) | Action::RemoveAgent(_) | Action::AgentKey(_)));
-        if !asks && !registers && !confirms && !forgets && self.json {
-            return Err(Fault::NothingToApplyTo("--json", "an option that queries, confirms, forgets or registers"));
+        if !asks && !registers && !confirms && !orders && self.json {
+            return Err(Fault::NothingToApplyTo(
+                "--json",
+                "an option that queries, confirms, forgets, promotes or registers",
+            ));
         }
-        let Wishes { ip, groups, force } = &self.wishes;
-        let wishes = [("--ip", ip.is_some()), ("--groups", groups.is_some()), ("--force", *force)];
+        let Wishes { ip, groups } = &self.wishes;
+        let wishes = [("--ip", ip.is_some()), ("--groups", groups.is_some())];
         if let Some((wish, _)) = wishes.into_iter().find(|(_, given)| *given)
             && !matches!(action, Some(Action::AddAgent(_)))
         {
             return Err(Fault::NothingToApplyTo(wish, "--add-agent"));
+        }
+        if self.force && !matches!(action, Some(Action::AddAgent(_) | Action::Promote)) {
+            return Err(Fault::NothingToApplyTo("--force", "--add-agent or --promote"));
         }
         if !matches!(action, Some(Action::RemoveAgent(_))) && self.purge {
             return Err(Fault::NothingToApplyTo("--purge", "--remove-agent"));

@@ -23,7 +23,7 @@ pub(super) const TABLE: [(Exit, &str); 4] = [
     (
         Exit::NotInSync,
         "at least one node is away, behind, joining or unknown, has another key or configuration, could not be compared,
-     or has not loaded its ruleset; or this worker is not connected to the master",
+     or has not loaded its ruleset; this worker is not connected to the master; or this node has set something aside",
     ),
 ];
 

@@ -69,6 +69,9 @@ JSON (indented by two blanks):
                             ruleset (verdict, changed, newest, loaded)
   --confirm-deletions       an object: confirmed, an object of nodes: deletions, of (all its files), keys
   --forget                  an object: forgotten, the node as in -l, without in_sync
+  --failover-status         an object: name, role, term, master, ids, former (null if there is none), diverged (an
+                            array: term, files, path)
+  --promote                 an object: promoted: master, term, former, lost (null if the master has handed over)
   --add-agent, --agent-key  an object: id, name, ip, key, import (what the agent imports, in base64)
   --remove-agent            an object: id, removed, purged
   --watch --json            one such document after the other, each in one line
@@ -95,7 +98,7 @@ pub(super) fn help() -> String {
     text
 }
 
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 16] = [
     ("cluster_control -l", "Which nodes are there, and in which state?"),
     ("cluster_control -l -fn w1 w2", "The same for two nodes only."),
     ("cluster_control -i", "When was each worker last synchronised?"),
@@ -106,6 +109,7 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("cluster_control --key-status", "Does every node have the new key?"),
     ("cluster_control --config-diff", "Why does a worker behave differently from the master?"),
     ("cluster_control --confirm-deletions -fn w1", "Permit the deletion of most files of this worker."),
+    ("cluster_control --promote", "Make this node the master; the present one hands over."),
     ("cluster_control --forget w3", "Remove the node w3, which is gone for good, from the list."),
     ("cluster_control -l >/dev/null || echo \"exit code $?\"", "Is the cluster in sync? For monitoring."),
     ("cluster_control --add-agent web01 --groups web", "Register an agent, from any node."),

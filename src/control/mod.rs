@@ -14,6 +14,7 @@ mod arguments;
 mod deletions;
 mod drift;
 mod exit;
+mod failover;
 mod failure;
 mod forget;
 mod health;
@@ -24,6 +25,7 @@ mod nodes;
 mod not_running;
 mod output;
 mod paint;
+mod promote;
 mod registration;
 mod report;
 mod screen;
@@ -94,7 +96,9 @@ fn obey(request: &Request) -> Output {
         Action::ConfigDiff => drift::show(&client(request), &request.nodes, request.json),
         Action::ConfirmDeletions => deletions::confirm(&client(request), &request.nodes, request.json),
         Action::Forget(name) => forget::forget(&client(request), name, request.json),
-        Action::AddAgent(name) => registrar(request).add(name, &request.wishes, request.json),
+        Action::FailoverStatus => failover::show(&client(request), request.json),
+        Action::Promote => promote::promote(client(request), request.force, request.json),
+        Action::AddAgent(name) => registrar(request).add(name, request),
         Action::RemoveAgent(id) => registrar(request).remove(id, request.purge, request.json),
         Action::AgentKey(id) => registrar(request).key(id, request.json),
         Action::Health { more } => health::show(&client(request), request, *more),

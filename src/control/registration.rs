@@ -9,7 +9,12 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Output, arguments::Wishes, failure::Failure, report, table};
+use super::{
+    Output,
+    arguments::{Request, Wishes},
+    failure::Failure,
+    report, table,
+};
 use crate::{
     config::{Home, NodeType},
     local::client::LocalClient,
@@ -52,21 +57,22 @@ impl Registrar {
     }
 
     /// Registers an agent; shows its id and its key.
-    pub(super) fn add(&self, name: &str, wishes: &Wishes, json: bool) -> Result<Output, Failure> {
+    pub(super) fn add(&self, name: &str, request: &Request) -> Result<Output, Failure> {
+        let Wishes { ip, groups } = &request.wishes;
         let mut arguments = Map::new();
         arguments.insert("name".into(), name.into());
-        arguments.insert("ip".into(), wishes.ip.as_deref().unwrap_or("any").into());
-        if let Some(groups) = &wishes.groups {
+        arguments.insert("ip".into(), ip.as_deref().unwrap_or("any").into());
+        if let Some(groups) = groups {
             arguments.insert("groups".into(), groups.as_str().into());
         }
-        if wishes.force {
+        if request.force {
             let always = json!({
                 "enabled": true, "key_mismatch": false, "after_registration_time": 0,
                 "disconnected_time": {"enabled": false, "value": 0},
             });
             arguments.insert("force".into(), always);
         }
-        show(self.ask("add", arguments.into())?, json)
+        show(self.ask("add", arguments.into())?, request.json)
     }
 
     /// Shows the key of an agent.

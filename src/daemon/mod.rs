@@ -33,6 +33,7 @@ use signal_hook::{
 use crate::{
     config::{Cluster, ClusterKey, Config, Home, NodeType, debug_level, logging_settings},
     logging::{self, LogFile, Output, Scope, error, info, scope, warn},
+    node::Node,
     system::{clock::Clock, first_process, memory, process, service_manager::ServiceManager, user},
     tasks::haproxy_helper,
 };
@@ -42,7 +43,7 @@ use own_address::OwnAddress;
 use pid_file::PidFiles;
 use reload::Reload;
 pub use running::{Prepared, Running};
-use signals::Inbox;
+use signals::{Inbox, Next};
 use supervision::Supervision;
 
 /// The configuration is at fault, or the daemon could not start.
@@ -211,8 +212,7 @@ fn serve(
     hung_up: &AtomicBool,
 ) -> Result<ExitCode, String> {
     let (run_dir, programs) = (config.home.run_dir(), pid_file::programs(&config));
-    let about = about(&config);
-    let reload = Reload::new(arguments, &config, log.file());
+    let started = without_keys(&config);
     let prepared = Prepared::new(config, Clock::real())?;
     let starter = match arguments.foreground {
         true => {
@@ -225,27 +225,23 @@ fn serve(
     let signals = Inbox::open(hung_up).map_err(|error| error.to_string())?;
     let pid_files = PidFiles::write(&run_dir, &programs)?;
     let process = logging::scope("Cluster", "Process");
-    info!(process, "Starting with pid {}: {about}.", std::process::id());
+    info!(process, "Starting with pid {}: {}.", std::process::id(), about(prepared.node()));
     let archiver = log.start().map_err(|error| format!("cannot start a thread: {error}"))?;
-    let running = prepared.start().map_err(|error| format!("cannot start a thread: {error}"))?;
-    own_address
-        .check_meanwhile(running.role().node(), scope)
-        .map_err(|error| format!("cannot start a thread: {error}"))?;
-    if let Some(starter) = starter {
-        starter.ready();
-    }
-    let supervision = Supervision::begin(ServiceManager::of_this_process(), running.role());
-    let signal = wait_for_end(&signals, supervision, &running, scope, || {
-        match log.file().open() {
-            Ok(()) => info!(scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
-            Err(error) => error!(scope, "The log cannot be opened again and goes on as it was: {error}"),
+    let mut run = Run { arguments, log, scope, signals, starter };
+    let (mut next, mut config, mut own_address) = (prepared, started, own_address);
+    let signal = loop {
+        if let Some(signal) = run.node(next, config, own_address)? {
+            break signal;
         }
-        reload.run(&running, scope)
-    });
-    let left = running.stop();
-    if left > 0 {
-        warn!(scope, "{left} threads have not ended in time.");
-    }
+        // Everything is read again, as by a start: this node has another role now.
+        let home = Home::find(arguments.home.as_deref());
+        let loaded = Config::load(home, arguments.config.as_deref()).map_err(|faults| faults.to_string())?;
+        let file = arguments.config.clone().unwrap_or_else(|| loaded.config.home.ossec_conf());
+        own_address = OwnAddress::of(&loaded.config.cluster, &file);
+        config = without_keys(&loaded.config);
+        next = Prepared::new(loaded.config, Clock::real())?;
+        info!(process, "Going on with pid {}: {}.", std::process::id(), about(next.node()));
+    };
     info!(process, "Stopped.");
     drop(archiver);
     log::logger().flush();
@@ -255,6 +251,50 @@ fn serve(
         let _ = emulate_default_handler(SIGTERM);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A copy that outlasts the keys, which may be changed while the node runs.
+fn without_keys(config: &Config) -> Config {
+    let mut copy = config.clone();
+    drop(copy.take_keys());
+    copy
+}
+
+/// What stays the same when the node runs anew in another role.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    log: &'a Output,
+    scope: &'a Scope,
+    signals: Inbox,
+    /// The process that waits until the node runs.
+    starter: Option<process::Starter>,
+}
+
+impl Run<'_> {
+    /// Runs a node with this configuration until a signal orders to stop, and gives that; none if its role has changed.
+    fn node(&mut self, prepared: Prepared, config: Config, own_address: OwnAddress) -> Result<Option<i32>, String> {
+        let cannot = |error: io::Error| format!("cannot start a thread: {error}");
+        let (scope, log) = (self.scope, self.log);
+        let reload = Reload::new(self.arguments, config, log.file());
+        let running = prepared.start().map_err(cannot)?;
+        own_address.check_meanwhile(running.role().node(), scope).map_err(cannot)?;
+        if let Some(starter) = self.starter.take() {
+            starter.ready();
+        }
+        let supervision = Supervision::begin(ServiceManager::of_this_process(), running.role());
+        let signal = wait_for_end(&self.signals, supervision, &running, scope, || {
+            match log.file().open() {
+                Ok(()) => info!(scope, "SIGNAL [(1)-(SIGHUP)] received. The log goes on in this file."),
+                Err(error) => error!(scope, "The log cannot be opened again and goes on as it was: {error}"),
+            }
+            reload.run(&running, scope)
+        });
+        let left = running.stop();
+        if left > 0 {
+            warn!(scope, "{left} threads have not ended in time.");
+        }
+        Ok(signal)
+    }
 }
 
 /// Writes to standard output, where somebody may have stopped to listen: `print!` would end the process.
@@ -270,7 +310,7 @@ fn summary(Cluster { node_type, node_name, name, port, nodes, .. }: &Cluster) ->
 }
 
 /// What a person wants to know who finds the log of a node.
-fn about(Config { home, cluster, settings, .. }: &Config) -> String {
+fn about(Node { home, cluster, settings, .. }: &Node) -> String {
     let (program, version) = (env!("CARGO_PKG_VERSION"), settings.version);
     format!(
         "wazuh-clusterd {program} as {} '{}' of the cluster '{}', which speaks version {version}, in {home}",
@@ -287,26 +327,27 @@ fn tell_of_executor(config: &Config, scope: &Scope) -> bool {
     problem.is_none()
 }
 
-/// Serves signals and the service manager until a signal orders to stop; gives that one. SIGHUP orders `hang_up`, which
-/// gives whether nothing was wrong.
+/// Serves signals and the service manager until a signal orders to stop, and gives that one; none if the role of the node
+/// has changed. SIGHUP orders `hang_up`, which gives whether nothing was wrong.
 fn wait_for_end(
     signals: &Inbox,
     mut supervision: Supervision,
     running: &Running,
     scope: &Scope,
     hang_up: impl Fn() -> bool,
-) -> i32 {
+) -> Option<i32> {
     loop {
-        match signals.next(supervision.period()) {
-            None => {}
-            Some(SIGHUP) => supervision.reload(&hang_up),
-            Some(signal) => {
+        match signals.next(supervision.period(), running.changed()) {
+            Next::Nothing => {}
+            Next::Changed => return None,
+            Next::Signal(SIGHUP) => supervision.reload(&hang_up),
+            Next::Signal(signal) => {
                 supervision.end();
                 match signal {
                     SIGTERM => info!(scope, "SIGNAL [(15)-(SIGTERM)] received. Exit..."),
                     _ => info!(scope, "SIGINT received. Bye!"),
                 }
-                return signal;
+                return Some(signal);
             }
         }
         // After a signal, too: whoever reloads all the time is not to keep the signs of life away.

@@ -16,10 +16,8 @@ pub struct Reload<'a> {
 
 impl<'a> Reload<'a> {
     /// As it was read at the start.
-    pub fn new(arguments: &'a Arguments, config: &Config, log: &'a LogFile) -> Self {
-        let mut started = config.clone();
-        drop(started.take_keys());
-        Self { arguments, started, log }
+    pub fn new(arguments: &'a Arguments, config: Config, log: &'a LogFile) -> Self {
+        Self { arguments, started: config, log }
     }
 
     /// Reads what was read at the start, with the same checks, and puts the keys and how the log is written in force. If

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crossbeam_channel::Receiver;
 use parking_lot::RwLock;
 
 use super::{notes::failed, places};
@@ -16,7 +17,7 @@ use crate::{
         embedded::{Embedded, Owner, housekeeping::Housekeeping, server::Servers},
         wazuh_db::WazuhDb,
     },
-    config::{Config, Home, Keys, NodeType},
+    config::{Config, Home, Keys, NodeType, Places},
     files::{Items, JOURNAL, recover},
     limits::{self, Budget},
     local::{Role, Server},
@@ -36,6 +37,7 @@ use crate::{
         thread::Group,
         user,
     },
+    term::Term,
     worker::Worker,
 };
 
@@ -97,27 +99,40 @@ pub struct Running {
 }
 
 impl Prepared {
+    /// The node, in its role.
+    pub fn node(&self) -> &Node {
+        self.role.node()
+    }
+
     /// Binds the sockets, completes an interrupted update, and cleans what an earlier run left.
     ///
     /// # Errors
     /// A sentence that names what could not be had, and what to do.
     pub fn new(mut config: Config, clock: Clock) -> Result<Self, String> {
         let keys = config.take_keys();
+        let owner = user::owner().filter(|_| user::is_root());
+        let term = Term::load(&config.home, &config.cluster.node_name).or_else(|error| {
+            // Whoever may not enter the directory is told that, with its remedy.
+            let places = Places::new(&config.home, config.cluster.node_type, &config.settings);
+            places::prepare(&places, owner, &scope("Cluster", "Main")).and(Err(error))
+        })?;
+        config.cluster.node_type = term.settle(config.cluster.node_type);
         let (trigger, token) = shutdown::channel();
         let metrics = Arc::new(Metrics::new(&clock));
         let mut database = Database::new(&config, &clock, &metrics);
-        let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token);
+        let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token, term.floor());
         let Config { home, cluster, settings, .. } = config;
         let items =
             Arc::new(Items::try_from(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
         let peers = settings.link.max_workers + settings.link.max_unauthenticated + settings.local.max_clients;
         let peers = peers as usize;
         let node = Arc::new(Node {
-            owner: user::owner().filter(|_| user::is_root()),
+            owner,
             home,
             cluster,
             keys: RwLock::new(Arc::new(keys)),
             settings,
+            term,
             items,
             metrics,
             misplaced: OnceLock::new(),
@@ -134,6 +149,7 @@ impl Prepared {
             io::ErrorKind::WouldBlock => format!("{} is served by another daemon; stop it first", node.home),
             _ => failed("the installation cannot be locked at", &cluster_dir, &error),
         })?;
+        node.term.save();
         let local = Server::bind(&node).map_err(|error| {
             failed("Could not create server: the control socket cannot be bound:", &node.home.control_socket(), &error)
         })?;
@@ -191,11 +207,12 @@ impl Prepared {
         }
         running.role.services().api.start(running.role.node(), &running.threads)?;
         running.stoppers.push(Box::new(registration.stopper()?));
-        let changed = match &running.role {
-            Role::Master(master) => Some(master.local_integrity.clone()),
+        let master = match &running.role {
+            Role::Master(master) => Some(master.clone()),
             Role::Worker(_) => None,
         };
-        registration.start(covered, move || changed.iter().for_each(|local| local.wake()), &running.threads)?;
+        let registered = move |counter| master.iter().for_each(|master| master.registered(counter));
+        registration.start(covered, registered, &running.threads)?;
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
         if let Some(server) = observation {
@@ -255,6 +272,11 @@ impl Running {
     /// The address that a master listens at.
     pub fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Told when the node is to run anew, because it is another one's master or worker from now on.
+    pub fn changed(&self) -> &Receiver<()> {
+        self.role.node().term.changed().channel()
     }
 
     /// What the node is.
@@ -347,7 +369,7 @@ fn clean(node: &Node) {
     // All that is replaced outside of an update. Keys of agents may be in it.
     let home = &node.home;
     let registered = [home.client_keys(), home.highest_id(), home.agents_pending(), home.agents_timestamp()];
-    for replaced in registered.into_iter().chain([home.known_nodes(), home.known_master()]) {
+    for replaced in registered.into_iter().chain([home.known_nodes(), home.known_master(), home.term()]) {
         let path = replaced.display();
         match remove_leftover(&Disk::new(), &replaced) {
             Ok(true) => info!(scope, "A new content of {path}, which was not complete, was removed."),

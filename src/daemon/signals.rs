@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, never};
+use crossbeam_channel::{Receiver, after, bounded, never, select};
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     flag,
@@ -59,25 +59,34 @@ impl Inbox {
         Ok(Self { received, hung_up, ends, handle, thread: Some(spawn("signals", forward)?) })
     }
 
-    /// The next signal; `None` when `patience`, if there is any, has passed before.
-    pub fn next(&self, patience: Option<Duration>) -> Option<i32> {
+    /// The next signal or change of the node, or that nothing came within `patience`. When the daemon is ordered to end, that
+    /// comes before all else; however many hang-ups have come, they are one.
+    pub fn next(&self, patience: Option<Duration>, changed: &Receiver<()>) -> Next {
         if self.hung_up.swap(false, Ordering::Relaxed) {
-            return Some(SIGHUP);
+            return Next::Signal(SIGHUP);
         }
-        let received = match patience {
-            None => self.received.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(patience) => self.received.recv_timeout(patience),
+        let late = patience.map_or_else(never, after);
+        let came = select! {
+            recv(self.received) -> signal => signal,
+            recv(changed) -> _ => return Next::Changed,
+            recv(late) -> _ => return Next::Nothing,
         };
-        match received {
-            Ok(signal) => {
-                let end = self.ends.iter().find(|(_, came)| came.load(Ordering::Relaxed));
-                Some(end.map_or(signal, |(end, _)| *end))
-            }
-            Err(RecvTimeoutError::Timeout) => None,
-            // Its thread never ends before this does.
-            Err(RecvTimeoutError::Disconnected) => Some(SIGTERM),
-        }
+        // Its thread never ends before this does.
+        let signal = came.unwrap_or(SIGTERM);
+        let end = self.ends.iter().find(|(_, came)| came.load(Ordering::Relaxed));
+        Next::Signal(end.map_or(signal, |(end, _)| *end))
     }
+}
+
+/// What the main thread has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing has come.
+    Nothing,
+    /// This signal has come.
+    Signal(i32),
+    /// The node is to run anew.
+    Changed,
 }
 
 impl Drop for Inbox {

@@ -2,12 +2,14 @@
 
 pub mod client;
 mod forward;
+mod promote;
 mod send_file;
 mod server;
 mod session;
 
 use std::sync::Arc;
 
+pub use promote::Wish;
 pub use server::Server;
 
 use crate::{

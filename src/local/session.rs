@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use parking_lot::Mutex;
 
-use super::{Role, forward, send_file};
+use super::{Role, forward, promote, send_file};
 use crate::{
     connection::{Handler, Reply},
     logging::{Scope, debug, scope},
@@ -60,6 +60,7 @@ impl Handler for ProgramSession {
                 | Request::Transfer(_)
                 | Request::Check(_)
                 | Request::Sync(_)
+                | Request::Succession(_)
                 | Request::AgentInfo(_)
                 | Request::AgentInfoOutcome(_)
                 | Request::AgentGroups(_)
@@ -83,6 +84,7 @@ impl ProgramSession {
             Own::NodeKeys => {
                 self.later.answer(reply, move || Ok(NodeKeys::own(role.node(), role.link().as_ref()).to_json()));
             }
+            Own::Term => self.later.answer(reply, move || Ok(own::term(role.node()))),
             Own::Outline(_) => reply.unknown(),
         }
     }
@@ -97,6 +99,7 @@ impl ProgramSession {
             (Order::ConfirmDeletions(_), Role::Worker(_)) => {
                 reply.refuse(&elsewhere("a worker confirms no deletions"));
             }
+            (Order::Promote(wish), role) => promote::begin(role, reply, wish),
             (Order::ForgetNode(name), Role::Master(master)) => reply.result(master.questions.forget(name)),
             (Order::ForgetNode(name), Role::Worker(worker)) => reply.result(worker.forget(name)),
             (Order::ReloadRuleset, Role::Worker(worker)) => match worker.master() {

@@ -17,7 +17,8 @@ use crate::{
     logging::{debug, info, log, warn},
     metrics::Rejection,
     registry::ConnectedWorker,
-    session::native::{Agreed, Features, Invitation, Names},
+    session::native::{Features, Invitation, Names, Taken},
+    term::Claim,
     wire::{ErrorObject, Hello, Link, NotTaken, Request},
 };
 
@@ -149,15 +150,18 @@ impl WorkerSession {
         };
         let names = Names { cluster: &node.cluster.name, worker: &agreement.hello.node };
         let (cipher, features) = (reply.connection().cipher().cloned(), &node.settings.link.features);
-        match invitation.answer(offer, features, cipher.as_ref(), names, &node.cluster.node_name) {
-            Ok((Agreed { session: None, .. }, _)) if agreement.is_waiting() => return self.refuse(reply, &agreement),
-            Ok((Agreed { features, session }, text)) => {
+        match invitation.answer(offer, features, cipher.as_ref(), names, &node.term.told()) {
+            Ok(Taken { session: None, .. }) if agreement.is_waiting() => return self.refuse(reply, &agreement),
+            Ok(Taken { seen: Some(seen), .. }) if node.term.is_later(&seen) => {
+                return self.master.is_former(reply, &agreement.hello.node, &seen);
+            }
+            Ok(Taken { features, session, text, .. }) => {
                 debug!(self.scope, "Native link: {text}");
                 if let Some(worker) = worker {
                     worker.agree(features);
                 }
                 match session {
-                    Some((session, _)) => {
+                    Some(session) => {
                         agreement.agreed = Some(features);
                         self.agreement = Some(agreement);
                         reply.ok_then_seal(text, session);
@@ -212,6 +216,23 @@ impl WorkerSession {
 }
 
 impl Master {
+    /// Refuses a worker that has seen a later master than this one. Its word alone is no proof; whether there is such a master
+    /// is looked up where this node may trust an answer.
+    fn is_former(&self, reply: Reply, worker: &str, seen: &Claim) {
+        let Claim { term, master } = seen;
+        let error = ErrorObject::cluster(
+            3018,
+            format!(
+                "{worker} has seen {master} as the master of term {term}, and this one has term {}; if {master} is not to be the \
+                 master any more: 'cluster_control --promote --force' here",
+                self.node.term.claim().term
+            ),
+        );
+        self.node.term.hear(seen);
+        self.registry.refused(worker, &error.to_string());
+        self.refuse(reply, Rejection::Session, &error);
+    }
+
     /// `worker` has proved by a session that it has the key now.
     pub(super) fn remember(&self, worker: &ConnectedWorker) {
         if self.registry.remember_session(worker) {

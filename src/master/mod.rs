@@ -1,8 +1,10 @@
 //! What only the master has: the listener, the registry of connected workers, and what it tells of them.
 
 mod agreement;
+mod hand_over;
 mod join;
 mod listener;
+mod lookout;
 mod served;
 mod session;
 mod strangers;
@@ -14,6 +16,8 @@ use std::{
     sync::Arc,
 };
 
+use crossbeam_channel::{Receiver, TryRecvError};
+use hand_over::HandOver;
 use listener::PUSHED_OUT;
 use parking_lot::Mutex;
 
@@ -60,6 +64,7 @@ pub struct Master {
     /// What was said of peers that hold the key and are no workers.
     told: Repeats,
     turned_away: TurnedAway,
+    hand_over: HandOver,
 }
 
 impl Master {
@@ -90,6 +95,7 @@ impl Master {
             integrity,
             told: Repeats::default(),
             turned_away: TurnedAway::default(),
+            hand_over: HandOver::default(),
         })
     }
 
@@ -119,8 +125,26 @@ impl Master {
             this.local_agent_groups.run(&this.node, &this.services.agents, settled);
         })?;
         haproxy_helper::start(&self.node, threads)?;
-        let this = self.clone();
-        threads.spawn("listen", move || listener.run(&this))
+        let (this, looked) = (self.clone(), lookout::start(self, threads)?);
+        threads.spawn("listen", move || {
+            if this.may_serve(&looked) {
+                listener.run(&this);
+            }
+        })
+    }
+
+    /// Waits until it is known whether there is a later master, but not for long: one that does not answer is none. Nobody
+    /// is registered meanwhile. False if the node is to stop.
+    fn may_serve(&self, looked: &Receiver<()>) -> bool {
+        let looks = looked.try_recv() == Err(TryRecvError::Empty);
+        let rest = looks.then(|| self.services.registrar.rest()).flatten();
+        crossbeam_channel::select! {
+            recv(looked) -> _ => (),
+            recv(self.node.clock.after(lookout::FIRST)) -> _ => (),
+            recv(self.node.shutdown.channel()) -> _ => return false,
+        }
+        drop(rest);
+        true
     }
 
     /// A worker that has just said hello, with all that is done for it.
@@ -129,11 +153,25 @@ impl Master {
         ConnectedWorker::new(hello, address, connection.clone(), checks, &self.services.agents, daemons)
     }
 
+    /// client.keys has been written, or was read for the first time: ids up to `counter` are given.
+    pub fn registered(&self, counter: u32) {
+        if let Some(mark) = self.node.term.reserve(counter) {
+            self.registry.workers().iter().for_each(|worker| worker.tell_ids(mark));
+        }
+        self.local_integrity.wake();
+        // The groups of a new agent are on their way before its master can be lost.
+        if self.registry.workers().iter().any(|worker| worker.features().term) {
+            self.local_agent_groups.wake();
+        }
+    }
+
     /// Both ends of the link of `worker` know what it speaks: from now on the master asks on its own.
     fn settle(&self, worker: &ConnectedWorker) {
         if worker.settle() {
             self.local_agent_groups.wake();
             worker.push(self.local_integrity.generation());
+            // It may have changed since they agreed.
+            worker.tell_ids(self.node.term.told().ids);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Master;
+use super::{Master, hand_over::HandedOver};
 use crate::{
     api::BetweenNodes,
     connection::{FileLimits, IncomingFiles, Reply},
@@ -13,7 +13,10 @@ use crate::{
     registry::ConnectedWorker,
     session::Transfers,
     tasks::integrity::Applied,
-    wire::{AgentGroupsOutcome, AgentInfo, Check, ErrorObject, Failure, Link, Payload, Redirected, Request, Routed},
+    wire::{
+        AgentGroupsOutcome, AgentInfo, Check, ErrorObject, Failure, Link, Payload, Redirected, Request, Routed,
+        Succession,
+    },
 };
 
 /// The longest archive with the manifest of a worker: never longer than what it holds, but for its name.
@@ -70,6 +73,7 @@ impl Served {
                 let requests = BetweenNodes { node: &self.master.node, other, api, waiting };
                 requests.answer(reply, request, |id| self.transfers.take_string(id));
             }
+            Request::Succession(request) => self.succession(reply, request),
             // An agreement or a proof that comes too late is one of these.
             Request::Link(Link::Hello(_) | Link::Native(_) | Link::Echo | Link::EchoClient | Link::EchoMaster)
             | Request::Redirected(
@@ -118,6 +122,22 @@ impl Served {
                 }
                 Err(malformed) => reply.fail(malformed),
             },
+        }
+    }
+
+    fn succession(&self, reply: Reply, request: Succession<'_>) {
+        let (master, worker) = (self.master.clone(), self.worker.clone());
+        match request {
+            Succession::Prepare => self.later.answer(reply, move || master.prepare(&worker)),
+            Succession::HandOver(claim) => match self.master.hand_over(&worker, claim) {
+                Ok(HandedOver::NotYet(why)) => reply.ok(why),
+                Ok(HandedOver::To(text)) => {
+                    reply.ok(text);
+                    self.master.give_way(&worker);
+                }
+                Err(error) => reply.refuse(&error),
+            },
+            Succession::Ids(_) => reply.unknown(),
         }
     }
 

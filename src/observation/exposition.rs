@@ -27,11 +27,22 @@ pub(super) fn text(view: &View) -> String {
     database(&mut text, metrics);
     let help = "Directories and files that this daemon has to write to, and cannot; 'wazuh-clusterd -t' names them.";
     text.single("wazuh_cluster_unwritable_places", Kind::Gauge, help, view.node.places().urgent_lacks().len());
+    term(&mut text, view);
     let started = metrics.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let help = "When the daemon started, in seconds since 1970.";
     text.single("process_start_time_seconds", Kind::Gauge, help, started);
     process::append(&mut text);
     text.finish()
+}
+
+fn term(text: &mut Text, view: &View) {
+    let status = view.node.term.status(&view.node.home, view.node.cluster.node_type);
+    let help = "How often the master of the cluster has changed, as far as this node knows.";
+    text.single("wazuh_cluster_term", Kind::Gauge, help, status.claim.term);
+    let help = "Files that this node had alone as a former master, and that are set aside in queue/diverged for a person to \
+                look at; 'cluster_control --failover-status' tells where.";
+    let diverged: usize = status.diverged.iter().map(|kept| kept.files).sum();
+    text.single("wazuh_cluster_diverged_files", Kind::Gauge, help, diverged);
 }
 
 fn nodes(text: &mut Text, view: &View) {

@@ -1,4 +1,4 @@
-//! What a node tells of itself: `get_config` and `get_hash` (`spec/protocol.md` 13.3, 13.4).
+//! What a node tells of itself: `get_config`, `get_hash` and `get_term` (`spec/protocol.md` 13.3, 13.4, 13.12).
 
 use crate::{
     config::{Secret, settings::RULESET_KEYS},
@@ -24,6 +24,11 @@ pub fn config(node: &Node) -> Secret {
     }
     text.push_str("}");
     text
+}
+
+/// Which term of the master the node knows.
+pub fn term(node: &Node) -> String {
+    json::text(&node.term.status(&node.home, node.cluster.node_type))
 }
 
 /// The BLAKE2b-512 of each file of the ruleset, as this manifest has them.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::{Backend, Begun, Unavailable, answer::Refusal, command, request::Request};
+use super::{Backend, Begun, Given, Resting, Unavailable, answer::Refusal, command, request::Request};
 use crate::{
     config::Auth,
     system::{
@@ -30,10 +30,26 @@ pub(super) struct Embedded {
     order: Shutdown,
 }
 
+/// What the thread has to do.
+pub(super) enum Work {
+    /// A request.
+    Request(Asked),
+    /// It is to do nothing.
+    Rest(Rest),
+}
+
 /// A request on its way to the thread.
-pub(super) struct Work {
+pub(super) struct Asked {
     pub(super) request: Request,
     pub(super) ticket: Ticket<Vec<u8>>,
+}
+
+/// The order to do nothing, until its giver is gone.
+pub(super) struct Rest {
+    /// Told when all that came before is done.
+    pub(super) begun: Sender<Given>,
+    /// Never told: it ends with its giver.
+    pub(super) over: Receiver<()>,
 }
 
 impl Embedded {
@@ -67,12 +83,19 @@ impl Backend for Embedded {
             Err(refusal) => Box::new(move || Ok(refusal.answer())),
         }
     }
+
+    fn rest(&self) -> Option<Resting> {
+        let (begun, given) = bounded(1);
+        let (until, over) = bounded(0);
+        self.queue.as_ref()?.send(Work::Rest(Rest { begun, over })).ok()?;
+        Some(Resting { given, _until: until })
+    }
 }
 
 impl Embedded {
     fn hand_in(&self, queue: &Sender<Work>, request: Request) -> Result<Waiting<Vec<u8>>, NoAnswer> {
         let (ticket, waiting) = handover(WAIT, &self.order);
-        waiting.hand_in(queue, Work { request, ticket })?;
+        waiting.hand_in(queue, Work::Request(Asked { request, ticket }))?;
         Ok(waiting)
     }
 }
@@ -94,26 +117,31 @@ mod tests {
 
     const GET: &[u8] = br#"{"function":"get","arguments":{"id":"001"}}"#;
 
+    fn next(work: &Receiver<Work>) -> Asked {
+        let Work::Request(asked) = work.recv().unwrap() else { panic!("a request") };
+        asked
+    }
+
     #[test]
     fn a_request_waits_for_its_answer_and_not_for_one_that_never_comes() {
         let (trigger, order) = shutdown::channel();
         let (registrar, work) = Embedded::master(Auth::default(), order);
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| registrar.begin(&[GET, b"\0"].concat())());
-            let taken = work.recv().unwrap().ticket;
+            let taken = next(&work).ticket;
             assert!(taken.take() && !taken.take());
             taken.answer(b"done".to_vec());
             assert_eq!(asked.join().unwrap().unwrap(), b"done");
 
             // The thread fails in the middle: it may be done.
             let asked = scope.spawn(|| registrar.begin(GET)());
-            let taken = work.recv().unwrap().ticket;
+            let taken = next(&work).ticket;
             assert!(taken.take());
             drop(taken);
             assert!(asked.join().unwrap().unwrap_err().sent);
             // The thread ends before it takes it up: it is certainly not done.
             let asked = scope.spawn(|| registrar.begin(GET)());
-            drop(work.recv().unwrap());
+            drop(next(&work));
             assert!(!asked.join().unwrap().unwrap_err().sent);
         });
         assert_eq!(registrar.begin(b"{")().unwrap(), Refusal::Json.answer());

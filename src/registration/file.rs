@@ -51,10 +51,15 @@ pub(super) enum NotWritten {
 }
 
 impl KeysFile {
-    /// That at `path`, with what is known of ids at `highest`; nothing is opened yet.
-    pub(super) fn new(path: PathBuf, highest: PathBuf, purge: bool, disk: Disk) -> Self {
+    /// That at `path`, with what is known of ids at `highest`; nothing is opened yet. No id up to `floor` is given.
+    pub(super) fn new(path: PathBuf, highest: PathBuf, floor: u32, purge: bool, disk: Disk) -> Self {
         let highest = Highest::new(highest, disk.clone());
-        Self { path, purge, disk, known: None, highest, counter: 0, count: 0 }
+        Self { path, purge, disk, known: None, highest, counter: floor, count: 0 }
+    }
+
+    /// The largest id that was given, as far as it is known.
+    pub(super) fn counter(&self) -> u32 {
+        self.counter
     }
 
     /// Its content now, for changes that [`KeysFile::write`] makes those of the file.
@@ -160,7 +165,7 @@ mod tests {
     use crate::system::{disk::faults::Fault, stamp::fake};
 
     fn with_purge(folder: &Path, purge: bool) -> KeysFile {
-        KeysFile::new(folder.join("client.keys"), folder.join("highest-id"), purge, Disk::new())
+        KeysFile::new(folder.join("client.keys"), folder.join("highest-id"), 0, purge, Disk::new())
     }
 
     fn file(folder: &Path) -> KeysFile {
@@ -205,7 +210,7 @@ mod tests {
         assert_eq!(add(&mut file, "i").unwrap(), "041");
         // The same, and it was not there before.
         let highest = folder.path().join("other-highest-id");
-        let mut other = KeysFile::new(folder.path().join("other"), highest, false, Disk::new());
+        let mut other = KeysFile::new(folder.path().join("other"), highest, 0, false, Disk::new());
         other.table().unwrap().add(None, "a", "any", "k").unwrap();
         fs::write(folder.path().join("other"), "001 b any k\n").unwrap();
         assert!(matches!(other.write(), Err(NotWritten::Changed)));

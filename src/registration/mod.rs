@@ -36,6 +36,8 @@ mod timestamps;
 
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender};
+
 pub use crate::sockets::Unanswered as Unavailable;
 pub use assign::Assigner;
 pub use service::Service;
@@ -66,6 +68,29 @@ impl Registrar {
     }
 }
 
+impl Registrar {
+    /// Has it do nothing more until what comes back is dropped; requests wait meanwhile. None if it is none of this daemon.
+    pub fn rest(&self) -> Option<Resting> {
+        self.0.rest()
+    }
+}
+
+/// What has been given when the registrar rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The largest id.
+    pub highest: u32,
+    /// Whether the agent database knows all that was registered.
+    pub is_told: bool,
+}
+
+/// The rest of the registrar, until it is dropped.
+pub struct Resting {
+    /// Tells when it has begun; nothing if the node stops.
+    pub given: Receiver<Given>,
+    _until: Sender<()>,
+}
+
 /// Waits for the answer to a request.
 pub type Begun<'a> = Box<dyn FnOnce() -> Result<Vec<u8>, Unavailable> + 'a>;
 
@@ -73,4 +98,9 @@ pub type Begun<'a> = Box<dyn FnOnce() -> Result<Vec<u8>, Unavailable> + 'a>;
 trait Backend: Send + Sync + 'static {
     /// As [`Registrar::begin`].
     fn begin(&self, request: &[u8]) -> Begun<'_>;
+
+    /// As [`Registrar::rest`].
+    fn rest(&self) -> Option<Resting> {
+        None
+    }
 }

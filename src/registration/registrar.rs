@@ -13,8 +13,9 @@ use crossbeam_channel::{Receiver, never, select};
 use log::Level;
 
 use super::{
+    Given,
     answer::Refusal,
-    embedded::Work,
+    embedded::{Asked, Rest, Work},
     file::{KeysFile, NotWritten, Written},
     journal::{Entry, Journal},
     key, leftovers,
@@ -44,8 +45,8 @@ const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
 pub(super) struct Hearers {
     /// When the rows are made.
     pub(super) covered: Covered,
-    /// When the file is written.
-    pub(super) changed: Box<dyn Fn() + Send>,
+    /// When the file is written, and at the beginning: the largest id that was given.
+    pub(super) changed: Box<dyn Fn(u32) + Send>,
 }
 
 /// What the thread works with.
@@ -57,6 +58,8 @@ pub(super) struct Setup {
     pub(super) clock: Clock,
     pub(super) disk: Disk,
     pub(super) order: Shutdown,
+    /// No id up to this one is given.
+    pub(super) floor: u32,
 }
 
 /// What the thread owns.
@@ -80,7 +83,7 @@ pub(super) struct Registrar {
 impl Registrar {
     /// The thread's part.
     pub(super) fn new(setup: Setup, work: Receiver<Work>, hearers: Hearers) -> Self {
-        let Setup { home, auth, store, clock, disk, order } = setup;
+        let Setup { home, auth, store, clock, disk, order, floor } = setup;
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
         let journal = Journal::open(home.agents_pending(), disk.clone(), now).unwrap_or_else(|error| {
             error!(
@@ -92,7 +95,7 @@ impl Registrar {
             Journal::empty(home.agents_pending(), disk.clone())
         });
         Self {
-            file: KeysFile::new(home.client_keys(), home.highest_id(), auth.purge, disk.clone()),
+            file: KeysFile::new(home.client_keys(), home.highest_id(), floor, auth.purge, disk.clone()),
             rows: Rows::new(store, clock.clone(), scope.clone()),
             own_name: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
             home,
@@ -112,6 +115,9 @@ impl Registrar {
     /// The thread: runs until the order to stop.
     pub(super) fn run(mut self) {
         self.recover();
+        if self.file.table().is_ok() {
+            (self.hearers.changed)(self.file.counter());
+        }
         let (work, order) = (self.work.clone(), self.order.clone());
         loop {
             let pause = match (self.journal.entries.is_empty(), self.file.is_known()) {
@@ -121,7 +127,8 @@ impl Registrar {
             };
             select! {
                 recv(work) -> first => match first {
-                    Ok(first) => self.batch(first),
+                    Ok(Work::Request(first)) => self.batch(first),
+                    Ok(Work::Rest(rest)) => self.rest(&rest),
                     Err(_) => return,
                 },
                 recv(order.channel()) -> _ => return,
@@ -168,19 +175,44 @@ impl Registrar {
         }
     }
 
-    fn batch(&mut self, first: Work) {
+    /// Carries out all requests that wait, up to an order to rest.
+    fn batch(&mut self, first: Asked) {
         let mut works = vec![first];
-        works.extend(self.work.try_iter().take(BATCH - 1));
+        let mut rest = None;
+        for work in self.work.try_iter().take(BATCH - 1) {
+            match work {
+                Work::Request(asked) => works.push(asked),
+                Work::Rest(order) => {
+                    rest = Some(order);
+                    break;
+                }
+            }
+        }
         works.retain(|work| work.ticket.take());
         if let Err(panic) = guard(|| self.carry_out(&works)) {
             error!(self.scope, "Requests failed: {panic}. Please report this.");
             self.file.forget();
         }
         self.used = self.clock.now();
+        if let Some(rest) = rest {
+            self.rest(&rest);
+        }
+    }
+
+    /// Does nothing until the order is over, or the node stops.
+    fn rest(&mut self, rest: &Rest) {
+        self.idle();
+        let given = Given { highest: self.file.counter(), is_told: self.journal.is_told() };
+        // Whoever has ordered it may have given up.
+        let _ = rest.begun.try_send(given);
+        select! {
+            recv(rest.over) -> _ => (),
+            recv(self.order.channel()) -> _ => (),
+        }
     }
 
     /// Carries out requests and answers them.
-    pub(super) fn carry_out(&mut self, works: &[Work]) {
+    pub(super) fn carry_out(&mut self, works: &[Asked]) {
         let requests: Vec<&Request> = works.iter().map(|work| &work.request).collect();
         let (answers, removed) = self.answers(&requests);
         works.iter().zip(answers).for_each(|(work, answer)| work.ticket.answer(answer));
@@ -261,7 +293,7 @@ impl Registrar {
             NotWritten::Changed => NotDurable::Changed,
             NotWritten::Disk(error) => NotDurable::Disk(self.home.client_keys(), error),
         })?;
-        (self.hearers.changed)();
+        (self.hearers.changed)(self.file.counter());
         outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(self.scope, "{line}"));
         // If it cannot be read now, what is pending is told later.
         let Ok(table) = self.file.table() else { return Ok(()) };

@@ -26,14 +26,17 @@ struct Parts {
     auth: Auth,
     clock: Clock,
     order: Shutdown,
+    /// No id up to this one is given.
+    floor: u32,
     /// On a master.
     thread: Option<(Receiver<Work>, Store)>,
     listener: Option<Listener>,
 }
 
 impl Service {
-    /// What the configuration wants. `store` is the agent database for the registrar alone; `order` ends every wait.
-    pub fn new(config: &Config, store: Store, clock: &Clock, order: &Shutdown) -> Self {
+    /// What the configuration wants. `store` is the agent database for the registrar alone; `order` ends every wait. No id up
+    /// to `floor` is given to an agent.
+    pub fn new(config: &Config, store: Store, clock: &Clock, order: &Shutdown, floor: u32) -> Self {
         let Config { home, cluster, auth, settings, .. } = config;
         if settings.registration.is_external(home, "wazuh-authd") {
             return Self { registrar: Registrar::new(Authd::new(home, order)), embedded: None };
@@ -46,7 +49,7 @@ impl Service {
             }
             NodeType::Worker => (Registrar::new(Embedded::worker(auth.clone(), order.clone())), None),
         };
-        let parts = Parts { home: home.clone(), auth, clock: clock.clone(), order, thread, listener: None };
+        let parts = Parts { home: home.clone(), auth, clock: clock.clone(), order, floor, thread, listener: None };
         Self { registrar, embedded: Some(parts) }
     }
 
@@ -86,21 +89,21 @@ impl Service {
     }
 
     /// Starts the threads `registrar` and `auth-listen`. `covered` is told when the rows for a change of client.keys are
-    /// made, `changed` is called after each change.
+    /// made, `changed` is called with the largest id that was given, at the beginning and after each change.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         self,
         covered: Covered,
-        changed: impl Fn() + Send + 'static,
+        changed: impl Fn(u32) + Send + 'static,
         threads: &thread::Group,
     ) -> io::Result<()> {
         let Self { registrar, embedded } = self;
-        let Some(Parts { home, auth, clock, order, thread, listener }) = embedded else { return Ok(()) };
+        let Some(Parts { home, auth, clock, order, floor, thread, listener }) = embedded else { return Ok(()) };
         if let Some((work, store)) = thread {
             let (clock, order, disk) = (clock.clone(), order.clone(), Disk::new());
-            let setup = registrar::Setup { home, auth, store, clock, disk, order };
+            let setup = registrar::Setup { home, auth, store, clock, disk, order, floor };
             let hearers = registrar::Hearers { covered, changed: Box::new(changed) };
             threads.spawn("registrar", move || registrar::Registrar::new(setup, work, hearers).run())?;
         }

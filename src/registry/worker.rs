@@ -144,6 +144,13 @@ impl ConnectedWorker {
         let _ = agreed && self.connection.tell(Command::IntegrityChanged, generation.to_string());
     }
 
+    /// Tells it up to which id none is certain to be free for another master (`spec/native.md` 5).
+    pub fn tell_ids(&self, mark: u32) {
+        let agreed = self.is_settled() && self.features().term;
+        // What does not reach it now is told when it connects again.
+        let _ = agreed && self.connection.tell(Command::Ids, mark.to_string());
+    }
+
     /// A keep-alive has come.
     pub fn keep_alive(&self, clock: &Clock) {
         *self.last_keep_alive.lock() = (clock.now(), clock.wall());
@@ -158,6 +165,10 @@ impl ConnectedWorker {
 impl Recipient for Arc<ConnectedWorker> {
     fn name(&self) -> &str {
         &self.hello.node
+    }
+
+    fn is_native(&self) -> bool {
+        self.features().any()
     }
 
     fn takes_group_names(&self) -> bool {

@@ -15,6 +15,7 @@ use crate::{
     crypto::{End, Fernet, Nonce, Session, Terms, Transcript},
     files::ChecksumKind,
     system::{json, random},
+    term::{Claim, Told},
 };
 
 /// Manifests carry MD5 and 16 bytes of BLAKE2b-512 instead of the whole of that.
@@ -44,6 +45,9 @@ const GROUPS: &str = "groups";
 /// All that follows the agreement is sealed.
 const SESSION: &str = "session";
 
+/// Both ends tell which term of the master they know.
+const TERM: &str = "term";
+
 /// The longest name of a master, in bytes: that of a word of hello.
 const NAME: usize = 255;
 
@@ -68,6 +72,8 @@ pub struct Features {
     pub groups: bool,
     /// Whether all that follows the agreement is sealed.
     pub session: bool,
+    /// Whether both ends tell which term of the master they know. In a session only.
+    pub term: bool,
 }
 
 impl Features {
@@ -103,6 +109,7 @@ impl Features {
             outline: has(OUTLINE),
             groups: has(GROUPS),
             session: has(SESSION),
+            term: has(TERM) && has(SESSION),
         }
     }
 
@@ -117,6 +124,7 @@ impl Features {
             (OUTLINE, self.outline),
             (GROUPS, self.groups),
             (SESSION, self.session),
+            (TERM, self.term),
         ];
         all.into_iter().filter(|(_, taken)| *taken).map(|(name, _)| name.to_owned()).collect()
     }
@@ -126,6 +134,9 @@ impl Features {
 struct OfferText {
     nonce: String,
     features: Vec<String>,
+    /// The highest term that the worker has seen, if it has the feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    term: Option<Claim>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,6 +145,9 @@ struct TakenText {
     /// The name of the master, if there is to be a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     master: Option<String>,
+    /// What the master tells of itself, if both have the feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    term: Option<Told>,
 }
 
 /// Why an agreement failed; the other node is at fault, and the link stays classic or is closed.
@@ -151,6 +165,9 @@ pub enum Disagreement {
     /// The master took a session and did not say who it is.
     #[error("the other node took the feature 'session' and did not tell its name")]
     NoName,
+    /// The node took the terms and told none, or one of another master.
+    #[error("the other node took the feature 'term' and did not tell its own")]
+    NoTerm,
     /// This machine gives none.
     #[error("the system gives no random bytes: {0}")]
     NoRandomness(String),
@@ -180,12 +197,26 @@ pub struct Offer {
     transcript: Transcript,
 }
 
-/// What both ends have agreed on.
+/// Master: what it has taken of an offer.
+pub struct Taken {
+    /// What both ends use.
+    pub features: Features,
+    /// The keys, if there is a session.
+    pub session: Option<Session>,
+    /// The highest term that the worker has seen.
+    pub seen: Option<Claim>,
+    /// The payload of the answer.
+    pub text: String,
+}
+
+/// Worker: what both ends have agreed on.
 pub struct Agreed {
     /// What they use.
     pub features: Features,
     /// The keys, if there is a session, and the name of the master.
     pub session: Option<(Session, String)>,
+    /// What the master tells of its term. It is proved with the session.
+    pub told: Option<Told>,
 }
 
 impl Invitation {
@@ -205,8 +236,8 @@ impl Invitation {
         &self.text
     }
 
-    /// What is taken of a worker's offer, and the payload of the answer. `allowed` are the features of this node, `cipher`
-    /// that of the link and `master` the name of this master.
+    /// What is taken of a worker's offer. `allowed` are the features of this node, `cipher`
+    /// that of the link, and `own` is what this master tells of itself.
     ///
     /// # Errors
     /// When the offer is not one.
@@ -216,32 +247,43 @@ impl Invitation {
         allowed: &[String],
         cipher: Option<&Fernet>,
         names: Names<'_>,
-        master: &str,
-    ) -> Result<(Agreed, String), Disagreement> {
-        let OfferText { nonce, features } = read(offer)?;
+        own: &Told,
+    ) -> Result<Taken, Disagreement> {
+        let OfferText { nonce, features, term: seen } = read(offer)?;
         let worker_nonce = nonce_of(&nonce)?;
         let mut features = Features::take(&features, allowed);
         features.session &= cipher.is_some();
-        let named = features.session.then(|| master.to_owned());
-        let text = json::text(&TakenText { features: features.names(), master: named });
+        features.term &= features.session;
+        let seen = seen.filter(|seen| features.term && seen.master.len() <= NAME);
+        if features.term && seen.is_none() {
+            return Err(Disagreement::NoTerm);
+        }
+        let master = own.claim.master.as_str();
+        let text = json::text(&TakenText {
+            features: features.names(),
+            master: features.session.then(|| master.to_owned()),
+            term: features.term.then(|| own.clone()),
+        });
         let transcript = self.transcript.clone().and(offer).and(text.as_bytes());
         let terms = terms(self.nonce, worker_nonce, names, master, transcript);
         let session = cipher.filter(|_| features.session).map(|cipher| Session::new(cipher, terms, End::Master));
-        Ok((Agreed { features, session: session.map(|session| (session, master.to_owned())) }, text))
+        Ok(Taken { features, session, seen, text })
     }
 }
 
 impl Offer {
-    /// For a master that has answered this hello so; none if that is no invitation.
+    /// For a master that has answered this hello so; none if that is no invitation. `seen` is the highest term that this
+    /// worker has seen.
     ///
     /// # Errors
     /// When it is one with a nonce that is none, or the system has no randomness.
-    pub fn new(hello: &[u8], answer: &[u8], allowed: &[String]) -> Result<Option<Self>, Disagreement> {
+    pub fn new(hello: &[u8], answer: &[u8], allowed: &[String], seen: &Claim) -> Result<Option<Self>, Disagreement> {
         let welcome = String::from_utf8_lossy(answer);
         let Some((_, nonce)) = welcome.split_once(" native/1 ") else { return Ok(None) };
         let master_nonce = nonce_of(nonce)?;
         let nonce: Nonce = random::bytes().map_err(|error| Disagreement::NoRandomness(error.to_string()))?;
-        let text = json::text(&OfferText { nonce: URL_SAFE_NO_PAD.encode(nonce), features: allowed.to_vec() });
+        let term = Features::take(allowed, allowed).term.then(|| seen.clone());
+        let text = json::text(&OfferText { nonce: URL_SAFE_NO_PAD.encode(nonce), features: allowed.to_vec(), term });
         let transcript = Transcript::default().and(hello).and(answer).and(text.as_bytes());
         Ok(Some(Self { nonce, master_nonce, text, transcript }))
     }
@@ -262,16 +304,22 @@ impl Offer {
         cipher: Option<&Fernet>,
         names: Names<'_>,
     ) -> Result<Agreed, Disagreement> {
-        let TakenText { features: taken, master } = read(answer)?;
+        let TakenText { features: taken, master, term } = read(answer)?;
         if let Some(feature) = taken.iter().find(|feature| !allowed.contains(feature)) {
             return Err(Disagreement::NotOffered(feature.clone()));
         }
         let features = Features::take(&taken, allowed);
-        let Some(cipher) = cipher.filter(|_| features.session) else { return Ok(Agreed { features, session: None }) };
+        let Some(cipher) = cipher.filter(|_| features.session) else {
+            return Ok(Agreed { features, session: None, told: None });
+        };
         let master = master.filter(|name| !name.is_empty() && name.len() <= NAME).ok_or(Disagreement::NoName)?;
+        let told = term.filter(|told| features.term && told.claim.master == master);
+        if features.term && told.is_none() {
+            return Err(Disagreement::NoTerm);
+        }
         let terms = terms(self.master_nonce, self.nonce, names, &master, self.transcript.and(answer));
         let session = Session::new(cipher, terms, End::Worker);
-        Ok(Agreed { features, session: Some((session, master)) })
+        Ok(Agreed { features, session: Some((session, master)), told })
     }
 }
 
@@ -305,6 +353,10 @@ mod tests {
         Fernet::new(&[9; 32])
     }
 
+    fn own() -> Told {
+        Told { claim: Claim { term: 2, master: "m".to_owned() }, ids: 231 }
+    }
+
     fn texts(names: &[&str]) -> Vec<String> {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
@@ -313,24 +365,25 @@ mod tests {
         Invitation::new(HELLO, "Client w1 added").unwrap()
     }
 
-    fn answer(offer: &str, allowed: &[String]) -> Result<(Agreed, String), Disagreement> {
-        invitation().answer(offer.as_bytes(), allowed, Some(&cipher()), NAMES, "m")
+    fn answer(offer: &str, allowed: &[String]) -> Result<Taken, Disagreement> {
+        invitation().answer(offer.as_bytes(), allowed, Some(&cipher()), NAMES, &own())
     }
 
     fn offer(allowed: &[String]) -> Offer {
-        Offer::new(HELLO, invitation().text().as_bytes(), allowed).unwrap().unwrap()
+        Offer::new(HELLO, invitation().text().as_bytes(), allowed, &Claim::default()).unwrap().unwrap()
     }
 
     #[test]
     fn two_of_our_nodes_agree() {
         let all = texts(&[CHECKSUM_MD5_BLAKE2B, CHECKSUM_MD5]);
         let offered = offer(&all);
-        let (agreed, payload) = answer(offered.text(), &all).unwrap();
+        let agreed = answer(offered.text(), &all).unwrap();
+        let payload = &agreed.text;
         assert_eq!(agreed.features.checksum(), ChecksumKind::Md5Blake2b);
         assert!(agreed.session.is_none() && !payload.contains("master"), "as an earlier release has it: {payload}");
-        let weaker = answer(offered.text(), &all[1..]).unwrap().0;
+        let weaker = answer(offered.text(), &all[1..]).unwrap();
         assert_eq!(weaker.features.checksum(), ChecksumKind::Md5, "all that both take");
-        let none = answer(offered.text(), &[]).unwrap().0;
+        let none = answer(offered.text(), &[]).unwrap();
         assert_eq!(none.features, Features::default(), "switched off on the master");
         let taken = offered.taken(payload.as_bytes(), &all, Some(&cipher()), NAMES).unwrap();
         assert_eq!(taken.features, agreed.features);
@@ -340,11 +393,12 @@ mod tests {
     fn sessions(change: impl Fn(usize, &[u8]) -> Vec<u8>) -> [Session; 2] {
         let all = texts(&[DIGEST, SESSION]);
         let invitation = Invitation::new(&change(0, HELLO), "Client w1 added").unwrap();
-        let offer = Offer::new(HELLO, &change(1, invitation.text().as_bytes()), &all).unwrap().unwrap();
+        let offer =
+            Offer::new(HELLO, &change(1, invitation.text().as_bytes()), &all, &Claim::default()).unwrap().unwrap();
         let on_the_wire = change(2, offer.text().as_bytes());
-        let (agreed, text) = invitation.answer(&on_the_wire, &all, Some(&cipher()), NAMES, "m").unwrap();
-        let taken = offer.taken(&change(3, text.as_bytes()), &all, Some(&cipher()), NAMES).unwrap();
-        [agreed, taken].map(|agreed| agreed.session.unwrap().0)
+        let master = invitation.answer(&on_the_wire, &all, Some(&cipher()), NAMES, &own()).unwrap();
+        let taken = offer.taken(&change(3, master.text.as_bytes()), &all, Some(&cipher()), NAMES).unwrap();
+        [master.session.unwrap(), taken.session.unwrap().0]
     }
 
     fn speak_alike([mut master, mut worker]: [Session; 2]) -> bool {
@@ -372,8 +426,22 @@ mod tests {
     }
 
     #[test]
+    fn both_tell_the_term_that_they_know_and_only_in_a_session() {
+        let all = texts(&[SESSION, TERM]);
+        let seen = Claim { term: 1, master: "earlier".to_owned() };
+        let offer = Offer::new(HELLO, invitation().text().as_bytes(), &all, &seen).unwrap().unwrap();
+        let taken = answer(offer.text(), &all).unwrap();
+        assert_eq!(taken.seen, Some(seen));
+        assert_eq!(offer.taken(taken.text.as_bytes(), &all, Some(&cipher()), NAMES).unwrap().told, Some(own()));
+        let without = texts(&[DIGEST, TERM]);
+        let (offer, taken) =
+            (super::tests::offer(&without), answer(super::tests::offer(&without).text(), &all).unwrap());
+        assert!(!offer.text().contains("earlier") && taken.seen.is_none() && !taken.text.contains("231"));
+    }
+
+    #[test]
     fn every_failure_has_its_reason() {
-        let offered = |answer: &[u8]| Offer::new(HELLO, answer, &[]).map(|offer| offer.is_some());
+        let offered = |answer: &[u8]| Offer::new(HELLO, answer, &[], &Claim::default()).map(|offer| offer.is_some());
         assert_eq!(offered(b"Client w1 added"), Ok(false));
         assert_eq!(offered(b"Client w1 added native/1 short"), Err(Disagreement::Nonce));
         assert_eq!(offered(b"Client w1 added native/1 AAECAwQFBgcICQoLDA0ODw"), Ok(true));
@@ -385,5 +453,10 @@ mod tests {
         let answer = r#"{"features": ["session"]}"#;
         assert_eq!(taken(answer, &[]), Err(Disagreement::NotOffered("session".into())));
         assert_eq!(taken(answer, &texts(&[SESSION])), Err(Disagreement::NoName));
+        let all = texts(&[SESSION, TERM]);
+        for term in ["", r#", "term": {"term": 2, "master": "other", "ids": 0}"#] {
+            let answer = format!(r#"{{"features": ["session", "term"], "master": "m"{term}}}"#);
+            assert_eq!(taken(&answer, &all), Err(Disagreement::NoTerm));
+        }
     }
 }

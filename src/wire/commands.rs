@@ -245,12 +245,26 @@ commands! {
         Hash = "get_hash", REQUEST, [Program],
         /// Its keys, by their fingerprints (`spec/native.md` 2.6).
         NodeKeys = "node_keys", REQUEST, [Master Program],
+        /// Which term of the master it knows (`spec/native.md` 5).
+        Term = "get_term", REQUEST, [Program],
         /// The outline of its ossec.conf, under this nonce (`spec/native.md` 2.7).
         Outline(&'a [u8]) = "get_outline", REQUEST, [Master],
     }
 
+    /// Who the master is, and is to be (`spec/native.md` 5).
+    Succession {
+        /// No id up to this one is certain to be free for another master.
+        Ids(u32) = "ids", REQUEST, [Master],
+        /// Let nothing change any more: this worker is to be the master.
+        Prepare = "hand_over_p", REQUEST, [Worker],
+        /// This worker, which is equal now, claims to be the master; JSON.
+        HandOver(&'a [u8]) = "hand_over", REQUEST, [Worker],
+    }
+
     /// What a program has its node do (`spec/protocol.md` 13).
     Order {
+        /// Make this node the master; JSON, with `force` (`spec/protocol.md` 13.12).
+        Promote(&'a [u8]) = "promote", REQUEST, [Program],
         /// Delete what was held back on the workers that this filter takes (`spec/protocol.md` 13.12).
         ConfirmDeletions(&'a [u8]) = "confirm_del", REQUEST, [Program],
         /// Forget the worker of this name, which is away (`spec/protocol.md` 13.12).

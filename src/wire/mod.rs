@@ -28,7 +28,7 @@ use crate::limits;
 pub use command::CommandField;
 pub use commands::{
     AgentGroups, AgentGroupsOutcome, AgentInfo, AgentInfoOutcome, Api, Asker, Check, Command, Delivery, Link, NotTaken,
-    Order, Own, Question, Redirected, Request, Sync, Transfer, longest,
+    Order, Own, Question, Redirected, Request, Succession, Sync, Transfer, longest,
 };
 pub use deframer::{Deframer, FrameError, Limits, Message};
 pub use divided::{Divided, Part};

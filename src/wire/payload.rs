@@ -50,6 +50,12 @@ impl Payload<'_> for usize {
     }
 }
 
+impl Payload<'_> for u32 {
+    fn read(payload: &[u8]) -> Result<Self, MalformedRequest> {
+        text(payload)?.parse().map_err(|_| MalformedRequest("the payload is to be an agent id in decimal digits"))
+    }
+}
+
 /// What a worker says of itself, `<node name> <cluster name> <node type> <version>` (`spec/protocol.md` 6.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {

@@ -1,27 +1,20 @@
 //! The `connect` thread: connects to the master, says hello, runs the tasks of the connection, and begins again when it
 //! ends. Addresses are resolved anew at each attempt: in a container world a name keeps and its address does not.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpStream},
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{io, sync::Arc, thread::JoinHandle};
 
 use log::Level;
 
 use super::{
-    Worker,
+    Link, Worker,
     backoff::Backoff,
-    dial::{NotReached, dial},
     greeting::{NotConnected, greet, needs_session},
     session::{Inboxes, MasterSession},
 };
 use crate::{
-    connection::{Connection, Known, Socket},
+    connection::{Connection, Known, Socket, reach},
     crypto::Fernet,
     logging::{Repeats, Scope, debug, info, log, scope},
-    node::Node,
     session::native::Features,
     system::thread::spawn,
     tasks::{
@@ -120,7 +113,7 @@ fn attempts(worker: &Arc<Worker>, host: &str, scope: &Scope) -> Result<String, N
 /// One connection from beginning to end; gives the reason of its end.
 fn attempt(worker: &Arc<Worker>, host: &str, scope: &Scope, cipher: Fernet) -> Result<String, NotConnected> {
     let node = &worker.node;
-    let (stream, address) = connect(node, host)?;
+    let (stream, address) = reach(host, node.cluster.port, &node.shutdown)?.map_err(NotConnected::NotReached)?;
     stream.set_nodelay(true)?;
     // Where a session is needed, a message that the key opens may be an old one.
     let known = if needs_session(worker) { Known::ByHello } else { Known::ByKey };
@@ -140,7 +133,7 @@ fn attempt(worker: &Arc<Worker>, host: &str, scope: &Scope, cipher: Fernet) -> R
         info!(scope, "The master does not take the <key> of this node; the link uses one of link.accept_keys.");
     }
 
-    *worker.master.write() = Some((master.0.clone(), node.clock.wall()));
+    *worker.master.write() = Some(Link { master: master.0.clone(), since: node.clock.wall(), features });
     node.check_key(&master.0);
     let tasks = start_tasks(worker, &master.0, lines, features);
     crossbeam_channel::select! {
@@ -163,21 +156,6 @@ impl Drop for Closing {
     fn drop(&mut self) {
         self.0.close("this node ends it");
     }
-}
-
-/// Connects on a thread that nobody joins: neither the resolution of a name nor a connection attempt can be called off,
-/// and the order to stop is not to wait for them.
-fn connect(node: &Node, host: &str) -> Result<(TcpStream, SocketAddr), NotConnected> {
-    let port = node.cluster.port;
-    let (done, result) = crossbeam_channel::bounded(1);
-    let to = host.to_owned();
-    drop(spawn("dial", move || done.send(dial(&to, port)))?);
-    let interrupted = || Err(NotReached::interrupted(host, port));
-    let result = crossbeam_channel::select! {
-        recv(result) -> result => result.unwrap_or_else(|_| interrupted()),
-        recv(node.shutdown.channel()) -> _ => interrupted(),
-    };
-    result.map_err(NotConnected::NotReached)
 }
 
 /// The threads' ends of the lines from the session.

@@ -3,20 +3,19 @@
 
 use std::{io, net::SocketAddr};
 
-use super::{Worker, dial::NotReached};
+use super::Worker;
 use crate::{
     config::settings::Native,
-    connection::{Connection, RequestError},
+    connection::{Connection, NotReached, RequestError},
     logging::{Scope, warn},
     session::{
+        agree::{Disagreed, Speaks, agree},
         hello,
-        native::{Agreed, Disagreement, Features, Names, Offer},
+        native::Features,
     },
+    term::{Former, Told},
     wire::Command,
 };
-
-/// The error of a master that accepts this worker by a session only.
-const NO_OTHER_LINK: u32 = 3018;
 
 /// Why a worker is not connected.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +35,9 @@ pub enum NotConnected {
     /// There is no session where one is needed: why not, and what to do.
     #[error("there is no session with the master: {0}; {1}")]
     NoSession(String, String),
+    /// The program at the other end is not the master any more.
+    #[error("{0}; nothing of it is taken. Stop it, or let it follow: 'cluster_control --forget {name}' here undoes this", name = .0.known())]
+    Former(Former),
     /// This machine is at fault.
     #[error("system error: {0}")]
     System(#[from] io::Error),
@@ -71,10 +73,12 @@ pub fn greet(
     })?;
     let agreed = match link.native {
         Native::Never => Ok(None),
-        Native::Auto | Native::Require => agree(worker, master, hello.as_bytes(), &answer),
+        Native::Auto | Native::Require => agree(&worker.node, master, hello.as_bytes(), &answer),
     };
     match agreed {
-        Ok(Some((features, Some(name)))) => {
+        Ok(Some(Speaks { features, session: Some(name), told })) => {
+            let told = told.unwrap_or_else(|| Told::of_an_earlier_release(&name));
+            worker.node.term.may_follow(&told.claim).map_err(NotConnected::Former)?;
             // Hello counts when it is said in the session, which no recording can do; and so does its answer.
             master.request(Command::Hello, hello).map_err(|error| match error {
                 RequestError::Refused(_) => NotConnected::Refused(error),
@@ -82,58 +86,19 @@ pub fn greet(
             })?;
             master.accept();
             worker.known_master.remember(host, &name);
+            worker.node.term.follow(&told);
             Ok(features)
         }
         Ok(None) if needs_session(worker) => Err(no_session(worker, "it offers none".to_owned())),
         Ok(Some(_)) if needs_session(worker) => Err(no_session(worker, "it did not take it".to_owned())),
         Err(Disagreed::Refused(error)) => Err(NotConnected::Refused(error)),
         Err(Disagreed::Otherwise(reason)) if needs_session(worker) => Err(no_session(worker, reason)),
-        Ok(agreed) => Ok(agreed.map(|(features, _)| features).unwrap_or_default()),
+        Ok(agreed) => Ok(agreed.map(|speaks| speaks.features).unwrap_or_default()),
         Err(Disagreed::Otherwise(reason)) => {
             warn!(scope, "No protocol extensions with the master, the standard protocol is used: {reason}");
             Ok(Features::default())
         }
     }
-}
-
-/// Why nothing was agreed on.
-enum Disagreed {
-    /// The master takes no other link with this worker, and closes this one.
-    Refused(RequestError),
-    /// The link may stay with the standard protocol.
-    Otherwise(String),
-}
-
-impl Disagreed {
-    fn of(error: RequestError) -> Self {
-        match &error {
-            RequestError::Refused(object) if object.code == NO_OTHER_LINK => Self::Refused(error),
-            _ => Self::Otherwise(error.to_string()),
-        }
-    }
-}
-
-impl From<Disagreement> for Disagreed {
-    fn from(why: Disagreement) -> Self {
-        Self::Otherwise(why.to_string())
-    }
-}
-
-/// What was agreed on and, if there is a session, the name of the master; none if it invites nobody.
-type Outcome = Option<(Features, Option<String>)>;
-
-fn agree(worker: &Worker, master: &Connection, hello: &[u8], answer: &[u8]) -> Result<Outcome, Disagreed> {
-    let (cluster, features) = (&worker.node.cluster, &worker.node.settings.link.features);
-    let Some(offer) = Offer::new(hello, answer, features)? else { return Ok(None) };
-    let (taken, undecided) = master.request_undecided(Command::Native, offer.text());
-    let taken = taken.map_err(Disagreed::of)?;
-    let names = Names { cluster: &cluster.name, worker: &cluster.node_name };
-    let Agreed { features, session } = offer.taken(&taken, features, master.cipher(), names)?;
-    let name = session.map(|(session, name)| {
-        undecided.seal(session);
-        name
-    });
-    Ok(Some((features, name)))
 }
 
 fn no_session(worker: &Worker, why: String) -> NotConnected {

@@ -121,7 +121,8 @@ impl Worker {
                 "there is a session with {name}: stop it there first; it would be known again at once"
             ));
         }
-        self.known_master.forget().map_err(|error| ErrorObject::unexpected(error.to_string()))?;
+        let forgotten = self.known_master.forget().and_then(|()| self.node.term.forget());
+        forgotten.map_err(|error| ErrorObject::unexpected(error.to_string()))?;
         info!(log_scope(), "Forgotten by 'cluster_control --forget': {name}.");
         self.hurry.wake();
         let address = self.node.cluster.master().to_owned();

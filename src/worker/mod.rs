@@ -2,10 +2,10 @@
 
 mod backoff;
 mod connector;
-mod dial;
 mod greeting;
 mod known_master;
 mod parcels;
+mod promotion;
 mod session;
 mod verdict;
 
@@ -19,10 +19,18 @@ use crate::{
     files::Scanner,
     node::Node,
     services::Services,
+    session::native::Features,
     sockets::Endpoint,
     system::{thread, wakeup::Wakeup},
     tasks::integrity::worker::{Files, Reload},
 };
+
+/// The connection to the master.
+struct Link {
+    master: Connection,
+    since: SystemTime,
+    features: Features,
+}
 
 /// A worker of a cluster.
 pub struct Worker {
@@ -32,8 +40,8 @@ pub struct Worker {
     pub services: Arc<Services>,
     /// Its files.
     pub files: Files,
-    /// The connection to the master, and since when there is one.
-    master: RwLock<Option<(Connection, SystemTime)>>,
+    /// The connection to the master, while there is one that has been accepted.
+    master: RwLock<Option<Link>>,
     /// Why there is none, when an attempt has failed since.
     failure: RwLock<Option<String>>,
     /// Since when there is none, if there is none.
@@ -75,7 +83,7 @@ impl Worker {
 
     /// The connection to the master, while there is one that has been accepted.
     pub fn master(&self) -> Option<Connection> {
-        self.master.read().as_ref().map(|(master, _)| master.clone())
+        self.master.read().as_ref().map(|link| link.master.clone())
     }
 
     /// Why there is none, in the words of the log: the reason and, behind a semicolon, what to do. Nothing before the first
@@ -95,6 +103,6 @@ impl Worker {
 
     /// Since when there is one.
     pub fn connected_since(&self) -> Option<SystemTime> {
-        self.master.read().as_ref().map(|(_, since)| *since)
+        self.master.read().as_ref().map(|link| link.since)
     }
 }

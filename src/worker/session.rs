@@ -22,7 +22,7 @@ use crate::{
     },
     wire::{
         AgentGroups, AgentInfoOutcome, Asker, Command, ErrorObject, Failure, Link, Message, NO_TASK, Own, Redirected,
-        Request, Sync,
+        Request, Succession, Sync,
     },
 };
 
@@ -112,6 +112,10 @@ impl Handler for MasterSession {
                 }
             }
             Request::Own(request) => self.own(reply, request),
+            Request::Succession(Succession::Ids(mark)) if self.permitted.term && reply.connection().in_session() => {
+                reply.ok("Thanks");
+                self.worker.node.term.mark(mark);
+            }
             Request::Redirected(request) => self.redirected(reply, request),
             Request::Api(request) => {
                 let Services { api, waiting, .. } = &*self.worker.services;
@@ -123,6 +127,7 @@ impl Handler for MasterSession {
             | Request::AgentInfo(_)
             | Request::AgentGroupsOutcome(_)
             | Request::Question(_)
+            | Request::Succession(_)
             | Request::Order(_)
             | Request::Delivery(_) => reply.unknown(),
         }
@@ -189,7 +194,7 @@ impl MasterSession {
                 let nonce = nonce.to_vec();
                 self.later.answer(reply, move || Outline::answer(&worker.node, &nonce, worker.files.reload.last()));
             }
-            Own::Config | Own::Hash | Own::NodeKeys | Own::Outline(_) => reply.unknown(),
+            Own::Config | Own::Hash | Own::Term | Own::NodeKeys | Own::Outline(_) => reply.unknown(),
         }
     }
 

@@ -36,7 +36,7 @@ class Cluster:
     def __init__(self, job="c", scraped=NODES, minutes=AFTER):
         self.job, self.scraped, self.minutes = job, scraped, minutes
         self.killed, self.cut_off, self.unreachable, self.forgotten = (), (), (), ()
-        self.state, self.failed, self.held, self.unwritable, self.strangers = {}, {}, {}, {}, 0
+        self.state, self.failed, self.held, self.unwritable, self.diverged, self.strangers = {}, {}, {}, {}, {}, 0
 
     def series(self):
         for node in self.scraped:
@@ -56,6 +56,7 @@ class Cluster:
         yield one("wazuh_cluster_up", 1, 1, name=node, type=kind)
         yield one("wazuh_cluster_wdb_up", 1, 1)
         yield one("wazuh_cluster_unwritable_places", 0, self.unwritable.get(node, 0))
+        yield one("wazuh_cluster_diverged_files", 0, self.diverged.get(node, 0))
         for other in NODES if node == MASTER else (node,):
             if node == MASTER and other in self.forgotten:
                 continue
@@ -109,6 +110,7 @@ def scenarios():
     no_place = {"unwritable": {"w1": 1}}
     yield one("w1 has a directory where it cannot write", [("WazuhClusterUnwritable", "w1")], **no_place)
     yield one("the same, and files for it", [("WazuhClusterFilesFailed", "w1")], **no_place, state=behind, failed={"w1": 3})
+    yield one("w1 was the master and had files alone", [("WazuhClusterDiverged", "w1")], diverged={"w1": 2})
     held = [("WazuhClusterDeletionsHeld", "w1")]
     yield one("deletions on w1 are held back", held, state=behind, held={"w1": 30})
     yield one("the same, and w1 cannot write", held, state=behind, held={"w1": 30}, failed={"w1": 3})

@@ -21,4 +21,5 @@ mod push;
 mod redirection;
 mod refused;
 mod session;
+mod succession;
 mod support;

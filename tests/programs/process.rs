@@ -61,6 +61,10 @@ fn signals_end_it_soon_and_leave_nothing() {
     ] {
         let master = Home::master();
         let worker = Home::worker("w1", master.address);
+        // The group that there always is has a directory on every node.
+        for home in [&master, &worker] {
+            fs::create_dir_all(home.path("etc/shared/default")).unwrap();
+        }
         let before = (master.snapshot(), worker.snapshot());
         let mut daemons = [Daemon::start(&master), Daemon::start(&worker)];
         worker.wait_for("Sync not required.");

@@ -224,7 +224,8 @@ mod tests {
                     "applied",
                     "outline",
                     "groups",
-                    "session"
+                    "session",
+                    "term"
                 ]
                 .map(str::to_owned)[..]
             )

@@ -243,7 +243,8 @@ pub const GROUPS: &[Group] = &[
                  workers report files that they could not write; `outline`: the master may ask where configurations differ; \
                  `groups`: the master reports all groups, also those without files; `session`: all messages behind hello are \
                  sealed under keys of the connection, so that nothing recorded can be replayed. A node that has had a \
-                 session is not accepted without one until `cluster_control --forget NODE`.",
+                 session is not accepted without one until `cluster_control --forget NODE`. `term`: nodes take nothing \
+                 of a former master.",
             ),
             setting(
                 "link.accept_keys",

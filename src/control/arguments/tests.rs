@@ -8,7 +8,19 @@ fn request(action: Action, nodes: &[&str]) -> Request {
     let nodes = nodes.iter().map(|&name| name.to_owned()).collect();
     let (statuses, wishes) = (Vec::new(), Wishes::default());
     let (watch, home, paint) = (None, None, Paint::default());
-    Request { action, nodes, statuses, wishes, purge: false, json: false, watch, debug: false, home, paint }
+    Request {
+        action,
+        nodes,
+        statuses,
+        wishes,
+        purge: false,
+        force: false,
+        json: false,
+        watch,
+        debug: false,
+        home,
+        paint,
+    }
 }
 
 #[test]
@@ -39,6 +51,7 @@ fn command_lines_mean_what_users_of_the_original_expect() {
         ("--config-diff -fn w1", request(Action::ConfigDiff, &["w1"])),
         ("-a", request(Action::Agents, &[])),
         ("--forget w3 --json", Request { json: true, ..request(Action::Forget("w3".into()), &[]) }),
+        ("--promote --force --json", Request { force: true, json: true, ..request(Action::Promote, &[]) }),
         ("--key-status", request(Action::Keys, &[])),
         ("--key-status -fn w1 --json", Request { json: true, ..request(Action::Keys, &["w1"]) }),
         ("--list-agents -fn w1", request(Action::Agents, &["w1"])),
@@ -47,8 +60,8 @@ fn command_lines_mean_what_users_of_the_original_expect() {
             Request { statuses, ..request(Action::Agents, &[]) }
         }),
         ("--add-agent web --ip 10.0.0.1 --groups a,b --force", {
-            let wishes = Wishes { ip: Some("10.0.0.1".into()), groups: Some("a,b".into()), force: true };
-            Request { wishes, ..request(Action::AddAgent("web".into()), &[]) }
+            let wishes = Wishes { ip: Some("10.0.0.1".into()), groups: Some("a,b".into()) };
+            Request { wishes, force: true, ..request(Action::AddAgent("web".into()), &[]) }
         }),
         ("--remove-agent 7 --purge", Request { purge: true, ..request(Action::RemoveAgent("007".into()), &[]) }),
         ("--agent-key=1234 --json", Request { json: true, ..request(Action::AgentKey("1234".into()), &[]) }),
@@ -92,11 +105,14 @@ fn wrong_command_lines_are_named() {
         ("-i -i more", Fault::UnlikeActions("-i".into())),
         ("--forget a --forget b", Fault::UnlikeActions("--forget".into())),
         ("-fn w1", Fault::NothingToApplyTo("-fn", "-l, -i, -a, --key-status, --config-diff or --confirm-deletions")),
-        ("-u --json", Fault::NothingToApplyTo("--json", "an option that queries, confirms, forgets or registers")),
+        (
+            "-u --json",
+            Fault::NothingToApplyTo("--json", "an option that queries, confirms, forgets, promotes or registers"),
+        ),
         ("--agent-key w1", Fault::NoAgent("w1".into())),
         ("--remove-agent 123456789", Fault::NoAgent("123456789".into())),
         ("--agent-key 1 --purge", Fault::NothingToApplyTo("--purge", "--remove-agent")),
-        ("-a --force", Fault::NothingToApplyTo("--force", "--add-agent")),
+        ("-a --force", Fault::NothingToApplyTo("--force", "--add-agent or --promote")),
         ("--groups a --ip 10.0.0.1 -l", Fault::NothingToApplyTo("--ip", "--add-agent")),
         ("--add-agent a --remove-agent 1", two("--add-agent", "--remove-agent")),
     ];

@@ -76,6 +76,12 @@ impl Update {
         failures.iter().any(|failure| failure.path == path) || keys.names(path) || others.names(path)
     }
 
+    /// The paths that it may replace or delete.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let Plan { keys, others, .. } = &self.plan;
+        keys.all().chain(others.all()).map(|(path, _)| path)
+    }
+
     /// Replaces and deletes what can be replaced and deleted; all else is in the outcome, by name.
     pub fn apply(self, target: &Target<'_>) -> Outcome {
         self.apply_with(target, FEW, MANY)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{super::embedded::Work, *};
+use super::{super::embedded::Asked, *};
 use crate::{
     registration::journal::{Entry, Journal},
     system::{
@@ -61,10 +61,14 @@ impl Master {
     }
 
     fn registrar(&self, disk: &Disk) -> Registrar {
-        let hearers = Hearers { covered: Covered::default(), changed: Box::new(|| ()) };
+        let hearers = Hearers { covered: Covered::default(), changed: Box::new(|_| ()) };
         let auth = Auth { purge: self.purge, ..Auth::default() };
         let (home, clock, order) = (self.home.clone(), self.clock.clone(), self.order.clone());
-        Registrar::new(Setup { home, auth, store: away(), clock, disk: disk.clone(), order }, never(), hearers)
+        Registrar::new(
+            Setup { home, auth, store: away(), clock, disk: disk.clone(), order, floor: 0 },
+            never(),
+            hearers,
+        )
     }
 
     /// A day of a registrar.
@@ -90,7 +94,7 @@ impl Master {
         let hand_in = |(wish, text): (_, String)| {
             let (ticket, waiting) = handover(LONG, &self.order);
             assert!(ticket.take());
-            (Work { request: Request::parse(&text).unwrap(), ticket }, (wish, waiting))
+            (Asked { request: Request::parse(&text).unwrap(), ticket }, (wish, waiting))
         };
         let (works, waiting): (Vec<_>, Vec<_>) = wishes.iter().copied().filter_map(request).map(hand_in).unzip();
         registrar.carry_out(&works);

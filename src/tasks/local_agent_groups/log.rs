@@ -30,6 +30,9 @@ pub struct Log {
     delivered: HashMap<String, u64>,
     /// How often all of that was forgotten: a parcel that was given out before does not show what a worker has.
     generation: u64,
+    /// How many turns have begun to read, and how many of them the log covers.
+    begun: u64,
+    covers: u64,
 }
 
 /// What one worker is to get.
@@ -51,6 +54,7 @@ impl Log {
             self.earlier.push_back((self.turn, before));
         }
         self.turn += 1;
+        self.covers = self.begun;
         let mut size: usize = self.earlier.iter().map(|(_, chunks)| bytes(chunks)).sum();
         while size > KEPT
             && let Some((turn, chunks)) = self.earlier.pop_front()
@@ -86,6 +90,21 @@ impl Log {
 
     fn up_to_now(&self, parts: Vec<Arc<Vec<String>>>) -> Parcel {
         Parcel { turn: self.turn, generation: self.generation, parts }
+    }
+
+    /// A turn begins to read.
+    pub fn begin(&mut self) {
+        self.begun += 1;
+    }
+
+    /// How many turns have begun.
+    pub fn begun(&self) -> u64 {
+        self.begun
+    }
+
+    /// Whether `worker` has all that was read, and the last that was read was a turn that began behind the first `begun`.
+    pub fn has_all(&self, worker: &str, begun: u64) -> bool {
+        self.covers > begun && self.delivered.get(worker) == Some(&self.turn)
     }
 
     /// `worker` has all of `parcel`. If everything was forgotten meanwhile, that is not enough.
@@ -143,6 +162,21 @@ mod tests {
         assert_eq!(log.parcel("w", Some(&whole)), None);
         log.forget();
         assert_eq!(texts(log.parcel("w", Some(&whole))).unwrap(), "whole");
+    }
+
+    #[test]
+    fn a_worker_has_all_when_a_turn_that_began_later_has_arrived() {
+        let mut log = Log::default();
+        log.begin();
+        let asked = log.begun();
+        log.push(groups("read before", true));
+        delivered(&mut log, "w");
+        assert!(!log.has_all("w", asked), "that turn may have missed what came since");
+        log.begin();
+        log.push(groups("hash", false));
+        assert!(!log.has_all("w", asked));
+        delivered(&mut log, "w");
+        assert!(log.has_all("w", asked) && !log.has_all("other", asked));
     }
 
     #[test]

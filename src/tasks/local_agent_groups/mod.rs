@@ -2,7 +2,8 @@
 //! (`spec/protocol.md` 12.1).
 //!
 //! Period: `master.sync_agent_groups` (10 s), the first time after `master.agent_group_start_delay` (30 s), and at once
-//! when a worker has connected. Nothing is read while there is no connected worker whose link is settled.
+//! when a worker has connected or an agent was registered. A worker that runs this daemon is served before that delay is
+//! over. Nothing is read while there is no connected worker whose link is settled.
 //!
 //! The database marks assignments as sent when it gives them out, so what was read is kept here until every worker has
 //! it: a [`Log`] of turns, and for each worker by name the turn up to which it has everything. A worker that was away
@@ -10,7 +11,7 @@
 
 mod log;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use crossbeam_channel::select;
 use parking_lot::Mutex;
@@ -26,6 +27,10 @@ use crate::{
     turn::Turns,
 };
 
+/// The database leaves out agents that were registered in the present second, so what woke the thread may be found only
+/// in a turn that comes so much later.
+pub const THIS_SECOND: Duration = Duration::from_millis(1100);
+
 /// A worker to which assignments go.
 pub trait Recipient {
     /// The name of the worker.
@@ -33,6 +38,9 @@ pub trait Recipient {
 
     /// Whether it is to know the names of all groups.
     fn takes_group_names(&self) -> bool;
+
+    /// Whether it is a node of this daemon, which is told what it lacks at once.
+    fn is_native(&self) -> bool;
 
     /// Sends what it does not have yet, without waiting: `whole` is there if it may need the whole table, `names`, those of
     /// all groups, if it takes them.
@@ -73,19 +81,22 @@ impl LocalAgentGroups {
             "Sleeping {}s before starting the agent-groups task, waiting for the workers connection.",
             delay.as_secs_f64()
         );
-        if !node.shutdown.sleep(&node.clock, delay) {
-            return;
-        }
+        let begins = node.clock.now() + delay;
+        let mut again = None;
         loop {
-            let workers = connected();
+            let early = begins.checked_duration_since(node.clock.now()).filter(|left| !left.is_zero());
+            let mut workers = connected();
+            // What the delay waits for are reconnecting workers; one that is told what it missed is not among them.
+            workers.retain(|worker| early.is_none() || worker.is_native());
             if !workers.is_empty() {
                 self.forgetting_failures(&turns, || self.turn(agents, &turns, &workers));
                 memory::give_back();
             }
+            let period = early.unwrap_or(node.settings.master.sync_agent_groups);
             select! {
                 recv(node.shutdown.channel()) -> _ => return,
-                recv(self.wakeup.channel()) -> _ => (),
-                recv(node.clock.after(node.settings.master.sync_agent_groups)) -> _ => (),
+                recv(self.wakeup.channel()) -> _ => again = Some(THIS_SECOND),
+                recv(node.clock.after(again.take().unwrap_or(period).min(period))) -> _ => (),
             }
         }
     }
@@ -101,6 +112,7 @@ impl LocalAgentGroups {
 
     fn turn(self: &Arc<Self>, agents: &Store, turns: &Turns, workers: &[impl Recipient]) -> Result<(), Error> {
         let begun = turns.start();
+        self.log.lock().begin();
         let changes = agents.take_group_changes()?;
         let took = turns.since(begun).as_secs_f64();
         debug!(turns.scope(), "Obtained {} chunks of data in {took:.3}s.", changes.chunks.len());

@@ -177,6 +177,15 @@ impl LocalIntegrity {
         scan
     }
 
+    /// As [`LocalIntegrity::scan`]; gives the generation that has all that was found.
+    pub fn look(&self, kind: ChecksumKind) -> u64 {
+        let mut files = self.files.lock();
+        if files.scan(kind).changed {
+            self.wake();
+        }
+        files.changes
+    }
+
     /// The thread. `changed` is called after a run that published a difference, whichever scan found it; `classic` gives
     /// whether a worker is connected whose link needs BLAKE2b-512, so that its first check finds it.
     pub fn run(&self, node: &Node, changed: impl Fn(), classic: impl Fn() -> bool) {

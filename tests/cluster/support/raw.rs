@@ -9,6 +9,7 @@ use std::{
 use clusterd::{
     crypto::{Fernet, Session},
     session::native::{Names, Offer},
+    term::Claim,
     wire::{CommandField, Deframer, Limits, Message, frame, sealed},
 };
 
@@ -161,7 +162,9 @@ impl RawPeer {
         let hello = format!("{name} wazuh worker 4.14.7");
         let (_, welcome) = self.ask("hello", hello.as_bytes());
         let allowed = ["session".to_owned()];
-        let offer = Offer::new(hello.as_bytes(), welcome.as_bytes(), &allowed).unwrap().expect("an invitation");
+        let offer = Offer::new(hello.as_bytes(), welcome.as_bytes(), &allowed, &Claim::default())
+            .unwrap()
+            .expect("an invitation");
         let (answer, taken) = self.ask("native", offer.text().as_bytes());
         assert_eq!(answer, "ok", "{taken}");
         let names = Names { cluster: "wazuh", worker: name };

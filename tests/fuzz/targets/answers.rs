@@ -4,7 +4,8 @@ use clusterd::{
     agents::{hash_of, texts},
     crypto::Fernet,
     files::{Buckets, Manifest, manifest::Protected},
-    session::native::{Agreed, Invitation, Names, Offer},
+    session::native::{Agreed, Invitation, Names, Offer, Taken},
+    term::{Claim, Told},
     wire::ErrorObject,
 };
 
@@ -22,7 +23,7 @@ pub fn body(input: &[u8]) {
             assert_eq!(ErrorObject::from_payload(error.to_json().as_bytes()), error);
             assert!(error.to_string().starts_with("Error "));
         }
-        1 => _ = Offer::new(HELLO, bytes, &features()),
+        1 => _ = Offer::new(HELLO, bytes, &features(), &Claim::default()),
         2 => offered(bytes),
         3 => answered(bytes),
         4 => {
@@ -49,7 +50,11 @@ const HELLO: &[u8] = b"w1 wazuh worker 4.14.7";
 const NAMES: Names<'_> = Names { cluster: "wazuh", worker: "w1" };
 
 fn features() -> Vec<String> {
-    ["push", "digest", "session"].map(str::to_owned).to_vec()
+    ["push", "digest", "session", "term"].map(str::to_owned).to_vec()
+}
+
+fn own() -> Told {
+    Told { claim: Claim { term: 2, master: "m".to_owned() }, ids: 231 }
 }
 
 fn invitation() -> Invitation {
@@ -59,8 +64,8 @@ fn invitation() -> Invitation {
 /// A master gets this offer.
 fn offered(offer: &[u8]) {
     let cipher = Fernet::new(&[9; 32]);
-    if let Ok((Agreed { features: taken, session }, _)) =
-        invitation().answer(offer, &features(), Some(&cipher), NAMES, "m")
+    if let Ok(Taken { features: taken, session, .. }) =
+        invitation().answer(offer, &features(), Some(&cipher), NAMES, &own())
     {
         assert_eq!(taken.session, session.is_some());
     }
@@ -69,9 +74,9 @@ fn offered(offer: &[u8]) {
 /// A worker gets this answer to its offer.
 fn answered(answer: &[u8]) {
     let cipher = Fernet::new(&[9; 32]);
-    let offer = Offer::new(HELLO, invitation().text().as_bytes(), &features());
+    let offer = Offer::new(HELLO, invitation().text().as_bytes(), &features(), &Claim::default());
     let offer = offer.expect("it is good").expect("it is an invitation");
-    if let Ok(Agreed { features: taken, session }) = offer.taken(answer, &features(), Some(&cipher), NAMES) {
+    if let Ok(Agreed { features: taken, session, .. }) = offer.taken(answer, &features(), Some(&cipher), NAMES) {
         assert_eq!(taken.session, session.is_some());
     }
 }

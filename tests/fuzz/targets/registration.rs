@@ -57,9 +57,9 @@ pub fn body(input: &[u8]) {
     let config = Config { home: home.clone(), cluster, auth, global, settings };
     let (trigger, order) = shutdown::channel();
     let (threads, clock) = (Group::new(4), Clock::real());
-    let service = Service::new(&config, Store::new(Nobody), &clock, &order);
+    let service = Service::new(&config, Store::new(Nobody), &clock, &order, 0);
     let registrar = service.registrar.clone();
-    service.start(Covered::default(), || (), &threads).expect("a thread");
+    service.start(Covered::default(), |_| (), &threads).expect("a thread");
     for _ in 0..MOST {
         if input.is_over() {
             break;

@@ -157,6 +157,7 @@ impl Integrity<'_> {
         state.standing.equal(now, wall);
         state.applied = Applied::default();
         drop(state);
+        self.is_equal();
         self.files.reload.carry_out(self.checks.scope());
     }
 

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, select};
 use parking_lot::Mutex;
 
 mod check;
+mod diverged;
 mod inbox;
 mod reload;
 mod sync;

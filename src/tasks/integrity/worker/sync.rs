@@ -22,6 +22,12 @@ pub(super) enum NotSynchronised {
     NotSent(ErrorObject),
     #[error("The synchronisation failed: {}", refusal(.0))]
     Refused(ArchiveError),
+    /// What this node had alone as the master of this term has no place.
+    #[error(
+        "Nothing of the new master is applied: what this node had alone as the master of term {0} cannot be set aside in \
+         queue/diverged/{0}: {1}. Make room, and let the user of this daemon write there"
+    )]
+    NotSetAside(u64, std::io::Error),
 }
 
 /// Files that could not be dealt with, of one synchronisation, that the log names.
@@ -64,7 +70,7 @@ impl Integrity<'_> {
             }
             // An archive that has no room here is followed by a smaller one, with the keys.
             Failure::Error(NotSynchronised::NotSent(_)) if self.features.digest => self.look_again(),
-            Failure::Error(NotSynchronised::NotSent(_)) => (),
+            Failure::Error(NotSynchronised::NotSent(_) | NotSynchronised::NotSetAside(..)) => (),
             Failure::Error(NotSynchronised::Refused(error)) => {
                 self.failing = self.failing.saturating_add(1);
                 let applied = Applied::refused(error);
@@ -141,6 +147,7 @@ impl Integrity<'_> {
         debug!(scope, "Worker does not meet integrity checks. Actions required.");
         debug!(scope, "Updating local files: Start.");
         let earlier = std::mem::take(&mut self.files.state.lock().applied).without(|path| update.names(path));
+        self.set_aside(&update)?;
         let outcome = update.apply(&target);
         debug!(scope, "Updating local files: End.");
         self.report_failures(&outcome.failures);

@@ -20,6 +20,7 @@ const FEATURES: Features = Features {
     outline: false,
     groups: false,
     session: false,
+    term: false,
 };
 
 fn files(node: &Node) -> Files {

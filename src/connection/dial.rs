@@ -1,4 +1,4 @@
-//! One attempt to reach the master, and what to do when it fails.
+//! One attempt to reach a master, and what to do when it fails.
 
 use std::{
     fmt, io,
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::system::own_address::is_own;
+use crate::system::{own_address::is_own, shutdown::Shutdown, thread::spawn};
 
 /// How long one address may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ enum Why {
 ///
 /// # Errors
 /// When none accepts a connection. The configuration may be at fault, the master, or the network between.
-pub fn dial(host: &str, port: u16) -> Result<(TcpStream, SocketAddr), NotReached> {
+fn dial(host: &str, port: u16) -> Result<(TcpStream, SocketAddr), NotReached> {
     let failed = |why| NotReached { host: host.to_owned(), port, why };
     let nowhere = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
     let addresses = (host, port).to_socket_addrs().map_err(|error| failed(Why::Unresolved(error)))?;
@@ -50,9 +50,25 @@ pub fn dial(host: &str, port: u16) -> Result<(TcpStream, SocketAddr), NotReached
     Err(failed(last))
 }
 
+/// Connects to `host` on a thread that nobody joins: neither the resolution of a name nor a connection attempt can be called
+/// off, and the order to stop is not to wait for them.
+///
+/// # Errors
+/// When no thread can be started; inside, why there is no connection.
+pub fn reach(host: &str, port: u16, order: &Shutdown) -> io::Result<Result<(TcpStream, SocketAddr), NotReached>> {
+    let (done, result) = crossbeam_channel::bounded(1);
+    let to = host.to_owned();
+    drop(spawn("dial", move || done.send(dial(&to, port)))?);
+    let interrupted = || Err(NotReached::interrupted(host, port));
+    Ok(crossbeam_channel::select! {
+        recv(result) -> result => result.unwrap_or_else(|_| interrupted()),
+        recv(order.channel()) -> _ => interrupted(),
+    })
+}
+
 impl NotReached {
     /// Of an attempt that was called off.
-    pub fn interrupted(host: &str, port: u16) -> Self {
+    fn interrupted(host: &str, port: u16) -> Self {
         Self { host: host.to_owned(), port, why: Why::Other(io::ErrorKind::Interrupted.into()) }
     }
 }

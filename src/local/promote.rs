@@ -1,0 +1,49 @@
+//! `promote`: a person makes this node the master (`spec/native.md` 5).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Role;
+use crate::{connection::Reply, system::json, wire::ErrorObject};
+
+/// How long the program has to read its answer before the node runs anew.
+const READING: Duration = Duration::from_secs(1);
+
+/// What is wished.
+#[derive(Serialize, Deserialize)]
+pub struct Wish {
+    /// Whether nobody is asked.
+    pub force: bool,
+}
+
+/// Answers when it is done or refused; the node then runs anew in its new role.
+pub fn begin(role: &Role, reply: Reply, wish: &[u8]) {
+    let wish: Wish = match serde_json::from_slice(wish) {
+        Ok(wish) => wish,
+        Err(error) => return reply.fail(format!("the wish: {error}")),
+    };
+    let (node, role) = (role.node().clone(), role.clone());
+    let threads = node.local_requests.clone();
+    let run = move |reply: Reply| {
+        let program = reply.connection().clone();
+        let busy = program.work();
+        let promoted = match &role {
+            Role::Master(master) => master.promote(wish.force),
+            Role::Worker(worker) => worker.promote(wish.force),
+        };
+        let runs_anew = promoted.is_ok() && matches!(role, Role::Worker(_));
+        reply.result(promoted.map(|promoted| json::text(&promoted)));
+        drop(busy);
+        if runs_anew {
+            crossbeam_channel::select! {
+                recv(program.closed()) -> _ => (),
+                recv(crossbeam_channel::after(READING)) -> _ => (),
+            }
+            node.term.changed().wake();
+        }
+    };
+    if let Err((error, reply)) = threads.spawn_with("promote", reply, run) {
+        reply.refuse(&ErrorObject::unexpected(error.to_string()));
+    }
+}

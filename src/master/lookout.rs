@@ -1,0 +1,146 @@
+//! Thread `lookout` of a master: whether another of the `<nodes>` is the master by now (`spec/native.md` 5).
+//!
+//! A former master that comes back knows nothing of the change. It looks before it serves anybody, then every 10 s, and at
+//! once when a worker has told of a later master. What a worker tells is no proof; what counts is the answer of a node at an
+//! address of `<nodes>`, in a session. A master that is alone in `<nodes>` needs no lookout.
+
+use std::{
+    io,
+    net::{IpAddr, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, bounded, select};
+
+use super::Master;
+use crate::{
+    config::{Cluster, NodeType},
+    connection::{Connection, Handler, Known, Reply, Socket, reach},
+    logging::{Scope, debug, scope, warn},
+    node::Node,
+    session::{
+        agree::{Speaks, agree},
+        hello,
+        native::Features,
+    },
+    system::{own_address::is_own, thread::Group},
+    term::Claim,
+    wire::{Command, Message},
+};
+
+/// From one look to the next.
+const PERIOD: Duration = Duration::from_secs(10);
+
+/// How long this node waits for the first look before it serves. A node that is down costs this at each start.
+pub const FIRST: Duration = Duration::from_secs(3);
+
+/// Starts the thread, if there is anybody to look at; what comes back is closed when the first look is over.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn start(master: &Arc<Master>, threads: &Group) -> io::Result<Receiver<()>> {
+    let (looked, first) = bounded::<()>(0);
+    let node = &master.node;
+    let others: Vec<_> = node.cluster.nodes.iter().filter(|host| !is_here(host, &node.cluster)).cloned().collect();
+    if !others.is_empty() && Features::permitted(&node.settings.link).term {
+        let node = node.clone();
+        threads.spawn("lookout", move || run(&node, &others, looked))?;
+    }
+    Ok(first)
+}
+
+/// Whether this node is the one that listens at `host`.
+fn is_here(host: &str, cluster: &Cluster) -> bool {
+    match cluster.bind_addr.parse::<IpAddr>() {
+        Ok(address) if !address.is_unspecified() => {
+            let found = (host, cluster.port).to_socket_addrs();
+            found.is_ok_and(|mut found| found.any(|found| found.ip() == address))
+        }
+        _ => is_own(host) == Some(true),
+    }
+}
+
+fn run(node: &Node, others: &[String], looked: crossbeam_channel::Sender<()>) {
+    let mut first = Some(looked);
+    loop {
+        for host in others {
+            if let Some(claim) = look(node, host) {
+                return follow(node, &claim, first);
+            }
+        }
+        drop(first.take());
+        select! {
+            recv(node.shutdown.channel()) -> _ => return,
+            recv(node.term.rumour().channel()) -> _ => (),
+            recv(node.clock.after(PERIOD)) -> _ => (),
+        }
+    }
+}
+
+/// There is a later master. Nobody is served by this one before it follows: `first` is held until then.
+fn follow(node: &Node, claim: &Claim, first: Option<crossbeam_channel::Sender<()>>) {
+    match node.term.step_down(claim) {
+        Ok(()) => warn!(
+            log_scope(),
+            "{} is the master of term {}. This node, the master before, follows it; what it has alone is set aside.",
+            claim.master,
+            claim.term
+        ),
+        Err(error) => warn!(
+            log_scope(),
+            "{} is the master of term {}, and queue/cluster-state/term.json cannot be written: {error}. This node serves \
+             nobody until it is.",
+            claim.master,
+            claim.term
+        ),
+    }
+    node.term.changed().wake();
+    let _ = node.shutdown.channel().recv();
+    drop(first);
+}
+
+/// What the program at `host` has proved to be, if that is a later master than this node.
+fn look(node: &Node, host: &str) -> Option<Claim> {
+    let (stream, address) = match reach(host, node.cluster.port, &node.shutdown) {
+        Ok(Ok(reached)) => reached,
+        // A node that is no master does not listen.
+        Ok(Err(_)) | Err(_) => return None,
+    };
+    let cipher = node.keys().current.cipher().clone();
+    let options = node.link_options(address.to_string(), vec![cipher], Known::ByHello);
+    let other = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Silent).ok()?;
+    let claim = ask(node, &other);
+    other.close("it was only asked who it is");
+    claim
+}
+
+fn ask(node: &Node, other: &Connection) -> Option<Claim> {
+    let cluster = &node.cluster;
+    let worker = NodeType::Worker.as_str();
+    let hello = hello::payload(&cluster.node_name, &cluster.name, worker, node.settings.version);
+    let answer = other.request(Command::Hello, &*hello).ok()?;
+    let Ok(Some(Speaks { session: Some(_), told: Some(told), .. })) = agree(node, other, hello.as_bytes(), &answer)
+    else {
+        return None;
+    };
+    debug!(log_scope(), "{} says that it is the master of term {}.", told.claim.master, told.claim.term);
+    // Only who has the key now can answer this.
+    let proved = node.term.is_later(&told.claim) && other.request(Command::Hello, hello).is_ok();
+    proved.then_some(told.claim)
+}
+
+/// Answers nothing: who is only asked has nothing to ask.
+struct Silent;
+
+impl Handler for Silent {
+    fn request(&mut self, reply: Reply, _: Message) {
+        reply.unknown();
+    }
+
+    fn closed(&mut self, _: &str) {}
+}
+
+fn log_scope() -> Scope {
+    scope("Cluster", "Term")
+}

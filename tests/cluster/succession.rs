@@ -1,0 +1,262 @@
+//! Another node becomes the master: by hand over, by force, and when a former one comes back.
+
+use std::net::TcpListener;
+
+use clusterd::{
+    config::{Config, NodeType},
+    system::clock::{Clock, FakeClock},
+    term::Claim,
+};
+use serde_json::{Value, json};
+
+use crate::support::{Database, LocalProgram, Node, SECOND, TestHome, advance_until, config};
+
+const LOST_AGENT: &str = "001 one any key\n002 two any key\n";
+
+const RULE: &str = "etc/rules/local_rules.xml";
+
+/// Where `a` and `b` are. Programs of this machine that connect to others come from the second one.
+const HOSTS: [&str; 2] = ["127.0.0.2", "127.0.0.1"];
+
+/// A node that runs anew when its role has changed, as the daemon does.
+struct Member {
+    name: &'static str,
+    address: &'static str,
+    wished: NodeType,
+    port: u16,
+    clock: Clock,
+    node: Option<Node>,
+}
+
+impl Member {
+    fn start(&mut self, home: TestHome) {
+        let own = Config { cluster: self.cluster(&home).cluster, ..self.cluster(&home) };
+        self.node = Some(Node::with_config(own, home, &self.clock));
+    }
+
+    fn cluster(&self, home: &TestHome) -> Config {
+        let mut config = config(home, json!({}), self.name, self.wished, self.port);
+        config.cluster.bind_addr = self.address.to_owned();
+        config.cluster.nodes = HOSTS.map(str::to_owned).to_vec();
+        config
+    }
+
+    fn node(&self) -> &Node {
+        self.node.as_ref().unwrap()
+    }
+
+    /// As by a kill: nothing is told to anybody.
+    fn stop(&mut self) -> TestHome {
+        self.node.take().unwrap().stop()
+    }
+
+    fn role(&self) -> NodeType {
+        self.node().running.role().node().cluster.node_type
+    }
+
+    fn claim(&self) -> Claim {
+        self.node().running.role().node().term.claim()
+    }
+
+    fn reads(&self, path: &str) -> String {
+        String::from_utf8(self.node().home.read(path).unwrap_or_default()).unwrap()
+    }
+
+    fn agents(&self) -> String {
+        self.reads("etc/client.keys")
+    }
+}
+
+/// The candidates a, the master, and b; and a worker c, which is no candidate.
+struct Cluster {
+    hand: FakeClock,
+    members: [Member; 3],
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let (clock, hand) = FakeClock::new();
+        // Free at the one address is free at the other, as good as always.
+        let port = TcpListener::bind((HOSTS[0], 0)).unwrap().local_addr().unwrap().port();
+        let member = |name, address, wished| Member { name, address, wished, port, clock: clock.clone(), node: None };
+        let mut members = [
+            member("a", HOSTS[0], NodeType::Master),
+            member("b", HOSTS[1], NodeType::Worker),
+            member("c", HOSTS[1], NodeType::Worker),
+        ];
+        for member in &mut members {
+            let home = TestHome::new();
+            if member.name == "a" {
+                home.write(RULE, "of a");
+                home.write("etc/client.keys", "");
+                home.write("etc/shared/web/agent.conf", "<agent_config/>");
+            }
+            member.start(home);
+        }
+        let mut cluster = Self { hand, members };
+        cluster.until("all follow a", |[a, b, c]| {
+            a.node().workers().len() == 2 && [b, c].iter().all(|node| node.claim().master == "a")
+        });
+        cluster
+    }
+
+    /// Lets time pass, and those whose role has changed run anew, until `condition` holds.
+    #[track_caller]
+    fn until(&mut self, what: &str, condition: impl Fn(&[Member; 3]) -> bool) {
+        let Self { hand, members } = self;
+        advance_until(hand, SECOND / 20, what, || {
+            for member in members.iter_mut() {
+                if member.node.as_ref().is_some_and(|node| node.running.changed().try_recv().is_ok()) {
+                    let home = member.stop();
+                    member.start(home);
+                }
+            }
+            condition(members)
+        });
+    }
+
+    /// Has a member register an agent in the group web; gives its id.
+    #[track_caller]
+    fn register(&mut self, at: usize, name: &str) -> String {
+        let registrar = self.members[at].node().running.role().services().registrar.clone();
+        let arguments = json!({"name": name, "ip": "any", "groups": "web"});
+        let request = json!({"function": "add", "arguments": arguments}).to_string();
+        let asked = std::thread::spawn(move || registrar.ask(request.as_bytes()).unwrap());
+        self.until("it is registered", |_| asked.is_finished());
+        let answer: Value = serde_json::from_slice(&asked.join().unwrap()).unwrap();
+        answer["data"]["id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// Has a member promoted; gives the answer.
+    #[track_caller]
+    fn promote(&mut self, at: usize, force: bool) -> Value {
+        let home = self.members[at].node().home.path("queue/cluster/c-internal.sock");
+        let asked = std::thread::spawn(move || {
+            let client = clusterd::local::client::LocalClient::new(home);
+            client.ask(clusterd::wire::Command::Promote, json!({ "force": force }).to_string().as_bytes())
+        });
+        self.until("an answer", |_| asked.is_finished());
+        match asked.join().unwrap() {
+            Ok(answer) => serde_json::from_slice(&answer).unwrap(),
+            Err(error) => json!(error.to_string()),
+        }
+    }
+}
+
+fn is_master(member: &Member) -> bool {
+    member.node.is_some() && member.role() == NodeType::Master
+}
+
+#[test]
+fn a_master_hands_over_and_nothing_is_lost() {
+    let mut cluster = Cluster::new();
+    assert_eq!(["one", "two"].map(|name| cluster.register(0, name)), ["001", "002"]);
+    let promoted = cluster.promote(1, false);
+    assert_eq!(promoted, json!({"master": "b", "term": 1, "former": "a", "lost": null}));
+    cluster.until("b is the master of a and c", |[a, b, c]| {
+        is_master(b) && b.node().workers().len() == 2 && [a, c].iter().all(|node| node.claim().term == 1)
+    });
+    let [a, b, _] = &cluster.members;
+    assert_eq!((a.role(), a.agents()), (NodeType::Worker, b.agents()));
+    let groups = |member: &Member, id| Database::of(member.node()).agent(id)["group"].clone();
+    assert_eq!([1, 2].map(|id| groups(b, id)), ["web", "web"]);
+    assert_eq!(cluster.register(1, "three"), "003", "no id is left out");
+    cluster.members[1].node().home.write(RULE, "of b");
+    cluster.until("the others have what b has", |[a, b, c]| {
+        [a, c]
+            .iter()
+            .all(|node| node.reads(RULE) == "of b" && node.reads("etc/client.keys") == b.reads("etc/client.keys"))
+    });
+    // And back again.
+    assert_eq!(cluster.promote(0, false)["term"], 2);
+    cluster.until("a is the master again", |[a, b, c]| {
+        is_master(a) && a.node().workers().len() == 2 && [b, c].iter().all(|node| node.claim().term == 2)
+    });
+    assert_eq!(cluster.register(0, "four"), "004");
+}
+
+#[test]
+fn a_node_takes_over_by_force_and_gives_no_id_again() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.register(0, "one"), "001");
+    cluster.until("all have it", |members| members.iter().all(|node| node.agents() == members[0].agents()));
+    // The workers do not see what a registers last.
+    let home = cluster.members[0].stop();
+    home.write("etc/client.keys", LOST_AGENT);
+    home.write(RULE, "in the last moment");
+    let refused = cluster.promote(1, false);
+    assert!(refused.as_str().unwrap().contains("--promote --force"), "{refused}");
+    let promoted = cluster.promote(1, true);
+    assert_eq!((&promoted["term"], &promoted["former"]), (&json!(1), &json!("a")));
+    assert!(promoted["lost"].as_str().unwrap().starts_with("what a has changed or registered"), "{promoted}");
+    cluster.until("c follows b", |[_, b, c]| is_master(b) && b.node().workers() == ["c"] && c.claim().term == 1);
+    let id: u32 = cluster.register(1, "three").parse().unwrap();
+    assert!(id > 200, "{id} may have been given by a");
+
+    // a comes back, still a master by its configuration.
+    cluster.members[0].start(home);
+    cluster.until("a follows b", |[a, b, _]| !is_master(a) && b.node().workers().len() == 2 && a.claim().term == 1);
+    cluster.until("a has what b has", |[a, b, _]| a.reads(RULE) == b.reads(RULE) && a.agents() == b.agents());
+    // What it had alone is not lost, and a person is told.
+    let kept = |path: &str| cluster.members[0].reads(&format!("queue/diverged/0/{path}"));
+    assert_eq!((kept(RULE).as_str(), kept("etc/client.keys").as_str()), ("in the last moment", LOST_AGENT));
+    assert!(kept("list").lines().count() == 2 && kept("list").contains(RULE), "{}", kept("list"));
+    let told: Value =
+        serde_json::from_str(&LocalProgram::of(cluster.members[0].node()).ask("get_term", "").body).unwrap();
+    assert_eq!((&told["master"], &told["diverged"][0]["files"]), (&json!("b"), &json!(2)));
+    cluster.until("the next files are no news", |[a, ..]| a.node().running.role().node().term.former().is_none());
+}
+
+#[test]
+fn workers_take_nothing_of_a_former_master() {
+    let mut cluster = Cluster::new();
+    let home = cluster.members[0].stop();
+    cluster.promote(1, true);
+    cluster.until("c follows b", |[_, b, c]| is_master(b) && b.node().workers() == ["c"] && c.claim().term == 1);
+    // Without b there is nobody from whom a could learn it.
+    let new_master = cluster.members[1].stop();
+    home.write(RULE, "of a former master");
+    cluster.members[0].start(home);
+    cluster.until("c is asked to follow a", |[_, _, c]| match c.node().running.role() {
+        clusterd::local::Role::Worker(c) => {
+            c.failure().is_some_and(|why| why.contains("c has seen b as the master of term 1, and this one has term 0"))
+        }
+        clusterd::local::Role::Master(_) => false,
+    });
+    assert_ne!(cluster.members[2].reads(RULE), "of a former master");
+    assert!(cluster.members[0].node().workers().is_empty());
+    // A person decides that a is to be the master after all.
+    let promoted = cluster.promote(0, true);
+    assert_eq!((&promoted["term"], &promoted["former"]), (&json!(2), &json!("b")));
+    cluster.until("c follows a", |[a, _, c]| a.node().workers() == ["c"] && c.claim().term == 2);
+    cluster.until("c has what a has", |[_, _, c]| c.reads(RULE) == "of a former master");
+    cluster.members[1].start(new_master);
+    cluster.until("b follows a", |[_, b, _]| !is_master(b) && b.claim().term == 2);
+}
+
+#[test]
+fn a_node_type_that_a_person_writes_begins_a_term_too() {
+    let mut cluster = Cluster::new();
+    let former = cluster.members[0].stop();
+    let home = cluster.members[1].stop();
+    cluster.members[1].wished = NodeType::Master;
+    cluster.members[1].start(home);
+    cluster.until("c follows b", |[_, b, c]| b.node().workers() == ["c"] && c.claim().term == 1);
+    cluster.members[0].wished = NodeType::Worker;
+    cluster.members[0].start(former);
+    cluster.until("a follows b", |[a, ..]| a.claim().term == 1);
+}
+
+#[test]
+fn who_is_not_listed_or_not_equal_does_not_become_the_master() {
+    let mut cluster = Cluster::new();
+    let mut program = LocalProgram::of(cluster.members[0].node());
+    let got = program.ask("promote", r#"{"force": false}"#);
+    assert!(got.body.contains("this node is the master already, of term 0"), "{got:?}");
+    // A directory where a file of the master is to be.
+    cluster.members[1].node().home.write("etc/lists/taken/file.lock", "in the way");
+    cluster.members[0].node().home.write("etc/lists/taken", "a list");
+    let refused = cluster.promote(1, false);
+    assert!(refused.as_str().unwrap().contains("is not equal to the master after 30 s: "), "{refused}");
+    assert_eq!(cluster.register(0, "next"), "001");
+}
