@@ -7,6 +7,7 @@
 # make bench   time and memory
 # make chaos   clusters whose nodes are killed, or with NET=1 whose network fails; SECONDS, SEED, NODES
 # make soak    a large cluster for MINUTES, and whether anything grows
+# make arbiter the times that etcd and the fence keep, with real members; figures on standard output
 # make fuzz    each fuzz target for SECONDS=60, or only TARGET=name
 # make lint    format, clippy, documentation, and the crates (cargo-deny, where it is installed)
 # make build   the two programs, in target/release
@@ -42,7 +43,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test models faults fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test models faults arbiter fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -70,6 +71,9 @@ models:
 
 faults:
 	CLUSTERD_TEST_LUCK=$(LUCK) $(CARGO) test --locked --lib -- power_cut crash
+
+arbiter:
+	$(CARGO) test --locked --test arbiter -- --ignored --nocapture --test-threads 1 slow_
 
 page:
 	$(CARGO) build --locked

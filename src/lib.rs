@@ -117,6 +117,7 @@
 //! | [`term`] | which master this node follows, or is: the term, and the role of the node |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`files`] | which files, manifest and its digests, scan and checksum cache, archive, staged and journaled apply |
+//! | [`arbiter`] | who is master, decided by etcd: leases, guarded writes, the deadline of a master, and its fence |
 //! | [`sockets`] | the sockets where other programs of this machine and this daemon meet |
 //! | [`framework`] | the manager's Python framework, and programs of this daemon that run on it |
 //! | [`wire`] | frames, the table of commands, typed requests, errors; no I/O, no clock |
@@ -133,6 +134,7 @@
 
 pub mod agents;
 pub mod api;
+pub mod arbiter;
 pub mod config;
 pub mod connection;
 pub mod control;

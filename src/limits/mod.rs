@@ -142,6 +142,12 @@ pub const HTTP_BODY: usize = 64 * MIB;
 /// All bodies there together.
 pub const HTTP_BODIES: usize = 128 * MIB;
 
+/// An answer of the arbiter: a page of [`MOST_ENTRIES`](crate::arbiter::MOST_ENTRIES) registrations has some 100 KiB.
+pub const ARBITER_ANSWER: usize = 4 * MIB;
+
+/// A line of a watch of the arbiter: what has changed at once, for two keys.
+pub const ARBITER_LINE: usize = 256 * KIB;
+
 /// Addresses that were turned away and are counted one by one in the log.
 pub const TURNED_AWAY: usize = 256;
 

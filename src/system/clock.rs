@@ -9,6 +9,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use nix::time::{ClockId, clock_gettime};
 use parking_lot::Mutex;
 
 mod local;
@@ -31,6 +32,16 @@ impl Clock {
         self.0.as_ref().map_or_else(Instant::now, |fake| fake.lock().now)
     }
 
+    /// Monotonic time since some instant in the past that also counts while the machine is suspended, for what others
+    /// believe of this node meanwhile. [`Clock::now`] stands still then.
+    pub fn awake_or_suspended(&self) -> Duration {
+        match &self.0 {
+            // Linux has this clock since 2.6.39, so it cannot fail.
+            None => clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::MAX, Duration::from),
+            Some(fake) => fake.lock().passed,
+        }
+    }
+
     /// Wall time, for dates that people and peers read.
     pub fn wall(&self) -> SystemTime {
         self.0.as_ref().map_or_else(SystemTime::now, |fake| fake.lock().wall)
@@ -51,8 +62,9 @@ pub struct FakeClock(Arc<Mutex<FakeState>>);
 impl FakeClock {
     /// A clock that stands still until [`FakeClock::advance`] is called, and the hand that moves it.
     pub fn new() -> (Clock, Self) {
-        let state =
-            Arc::new(Mutex::new(FakeState { now: Instant::now(), wall: SystemTime::now(), timers: BinaryHeap::new() }));
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let state = FakeState { now, wall, passed: Duration::ZERO, timers: BinaryHeap::new() };
+        let state = Arc::new(Mutex::new(state));
         (Clock(Some(state.clone())), Self(state))
     }
 
@@ -61,17 +73,27 @@ impl FakeClock {
         let mut state = self.0.lock();
         state.now += step;
         state.wall += step;
+        state.passed += step;
         let now = state.now;
         while state.timers.peek().is_some_and(|timer| timer.due <= now) {
             // A receiver that was dropped no longer waits; nobody is to be told.
             let _ = state.timers.pop().map(|timer| timer.fire.try_send(now));
         }
     }
+
+    /// Lets the machine be suspended for so long: no timer runs meanwhile.
+    pub fn suspend(&self, time: Duration) {
+        let mut state = self.0.lock();
+        state.wall += time;
+        state.passed += time;
+    }
 }
 
 struct FakeState {
     now: Instant,
     wall: SystemTime,
+    /// Since the clock was made, suspended or not.
+    passed: Duration,
     timers: BinaryHeap<Timer>,
 }
 
@@ -116,6 +138,17 @@ impl Eq for Timer {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_clock_counts_while_the_machine_is_suspended() {
+        let (clock, hand) = FakeClock::new();
+        let (before, timer) = (clock.now(), clock.after(Duration::from_secs(1)));
+        hand.suspend(Duration::from_secs(60));
+        assert!(timer.try_recv().is_err() && clock.now() == before);
+        assert_eq!(clock.awake_or_suspended(), Duration::from_secs(60));
+        let real = Clock::real();
+        assert!(real.awake_or_suspended() <= real.awake_or_suspended());
+    }
 
     #[test]
     fn a_fake_timer_fires_when_its_time_has_come_and_not_before() {

@@ -1,5 +1,6 @@
-//! HTTP/1.1 for programs of this machine: requests on a connection that stays, one at a time.
+//! HTTP/1.1: requests of programs on a connection that stays, one at a time; and answers to what this daemon asks.
 
+pub mod answer;
 pub(crate) mod head;
 mod request;
 mod room;

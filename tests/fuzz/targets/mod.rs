@@ -10,6 +10,7 @@ mod cluster_json;
 mod database;
 mod fernet;
 mod frames;
+mod gateway;
 mod growth;
 mod home;
 mod http;
@@ -57,6 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "registration", body: registration::body, longest: 64 * KIB },
     Target { name: "database", body: database::body, longest: 64 * KIB },
     Target { name: "http", body: http::body, longest: 64 * KIB },
+    Target { name: "gateway", body: gateway::body, longest: 64 * KIB },
     Target { name: "control", body: peers::program, longest: 64 * KIB },
     Target { name: "worker", body: peers::worker, longest: 64 * KIB },
     Target { name: "master", body: masters::body, longest: 64 * KIB },
