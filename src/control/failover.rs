@@ -22,7 +22,7 @@ fn text(status: &Status) -> String {
         master => format!("{}, in term {}", visible(master), claim.term),
     };
     let mut text = format!(
-        "This node:  {}, a {}\nMaster:     {master}\nAgent ids:  up to {ids:03} are kept free of another master\n",
+        "This node:  {}, a {}\nMaster:     {master}\nAgent ids:  another master would begin above {ids:03}, if it took over by force\n",
         visible(name),
         visible(role)
     );
@@ -66,7 +66,7 @@ mod tests {
         let shown = status(answer.clone(), "");
         assert_eq!(
             shown.out,
-            "This node:  a, a master\nMaster:     a, in term 0\nAgent ids:  up to 231 are kept free of another master\n"
+            "This node:  a, a master\nMaster:     a, in term 0\nAgent ids:  another master would begin above 231, if it took over by force\n"
         );
         assert_eq!(shown.exit, Exit::InSync);
         answer["master"] = "".into();

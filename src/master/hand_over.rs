@@ -30,6 +30,9 @@ const REST: Duration = Duration::from_secs(10);
 /// How long a worker may be silent, from `hand_over_p` on.
 const SILENCE: Duration = Duration::from_secs(5);
 
+/// How long all of it may take.
+const LONGEST: Duration = Duration::from_secs(60);
+
 /// How long a worker has to read that it is the master.
 const READING: Duration = Duration::from_secs(2);
 
@@ -121,7 +124,10 @@ impl Master {
                     recv(this.node.shutdown.channel()) -> _ => return,
                 }
                 let (now, mut slot) = (this.node.clock.now(), this.hand_over.0.lock());
-                let silent = |other: &UnderWay| now.saturating_duration_since(other.asked) >= SILENCE;
+                let silent = |other: &UnderWay| {
+                    let since = |moment| now.saturating_duration_since(moment);
+                    since(other.asked) >= SILENCE || since(other.rested) >= LONGEST
+                };
                 match slot.as_ref().filter(|other| other.to.is(&connection)) {
                     Some(other) if !connection.is_closed() && !silent(other) => {}
                     Some(_) if this.node.term.leads() => {
@@ -213,12 +219,14 @@ impl Master {
     /// Whether the address of a worker is one of the `<nodes>`: no other may become the master, whatever it knows.
     fn is_listed(&self, worker: &ConnectedWorker) -> bool {
         let cluster = &self.node.cluster;
-        cluster.nodes.iter().any(|host| {
-            let found = (host.as_str(), cluster.port).to_socket_addrs();
-            found.is_ok_and(|mut found| {
-                found.any(|address| address.ip().to_canonical() == worker.address.to_canonical())
+        // A single one is this master, or a proxy in front of it, from which all workers come.
+        cluster.nodes.len() > 1
+            && cluster.nodes.iter().any(|host| {
+                let found = (host.as_str(), cluster.port).to_socket_addrs();
+                found.is_ok_and(|mut found| {
+                    found.any(|address| address.ip().to_canonical() == worker.address.to_canonical())
+                })
             })
-        })
     }
 
     /// A person says that this node, which is the master, is the master of a new term.

@@ -159,9 +159,9 @@ impl Master {
             self.registry.workers().iter().for_each(|worker| worker.tell_ids(mark));
         }
         self.local_integrity.wake();
-        // The groups of a new agent are on their way before its master can be lost.
+        // The groups of a new agent are not to be lost with its master.
         if self.registry.workers().iter().any(|worker| worker.features().term) {
-            self.local_agent_groups.wake();
+            self.local_agent_groups.registered();
         }
     }
 

@@ -34,6 +34,9 @@ use crate::{
 /// A longer file is none of this daemon's.
 const LONGEST: u64 = 4096;
 
+/// A higher term is nobody's: a peer that tells it would leave none for the next master.
+const MOST: u64 = 1 << 40;
+
 /// By how many ids the mark is ahead of those that were given, when it is told.
 const AHEAD: u32 = 200;
 
@@ -202,7 +205,8 @@ impl Term {
     pub fn may_follow(&self, offered: &Claim) -> Result<(), Former> {
         let known = self.claim();
         let same = offered.term == known.term && (offered.term == 0 || offered.master == known.master);
-        if offered.term > known.term || same { Ok(()) } else { Err(Former { offered: offered.clone(), known }) }
+        let later = offered.term > known.term && offered.term <= MOST;
+        if later || same { Ok(()) } else { Err(Former { offered: offered.clone(), known }) }
     }
 
     /// Follows a master that has proved what it has told.
@@ -226,10 +230,11 @@ impl Term {
     /// Whether a claim is later than what this node knows, or that of another master in the same term.
     pub fn is_later(&self, claim: &Claim) -> bool {
         let known = &self.state.read().claim;
-        claim.term > known.term || (claim.term == known.term && claim.term > 0 && claim.master != known.master)
+        let higher = claim.term > known.term && claim.term <= MOST;
+        higher || (claim.term == known.term && claim.term > 0 && claim.master != known.master)
     }
 
-    /// Somebody has told of a later master, and has not proved it.
+    /// Somebody has told of a later master ([`Term::is_later`]), and has not proved it.
     pub fn hear(&self, claim: &Claim) {
         let mut heard = self.heard.write();
         if claim.term > heard.term {
@@ -354,6 +359,8 @@ mod tests {
             assert_eq!(worker.may_follow(&claim).is_ok(), may, "{claim:?}");
             assert_eq!(worker.is_later(&claim), (term, master) == (3, "a") || (term, master) == (2, "a"), "{claim:?}");
         }
+        let last = Claim { term: u64::MAX, master: "x".to_owned() };
+        assert!(worker.may_follow(&last).is_err() && !worker.is_later(&last), "no term would be left");
         let former = worker.may_follow(&told(1, "a", 0).claim).unwrap_err();
         assert_eq!(former.to_string(), "a is a former master: its term is 1, and b is the master of term 2");
         worker.forget().unwrap();

@@ -46,7 +46,7 @@ impl State {
         match role {
             NodeType::Master => {
                 if followed && !was_master {
-                    self.claim.term += 1;
+                    self.claim.term = self.claim.term.saturating_add(1);
                     self.floor = self.ids;
                 }
                 self.claim.master = name.to_owned();

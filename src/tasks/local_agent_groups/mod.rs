@@ -2,8 +2,8 @@
 //! (`spec/protocol.md` 12.1).
 //!
 //! Period: `master.sync_agent_groups` (10 s), the first time after `master.agent_group_start_delay` (30 s), and at once
-//! when a worker has connected or an agent was registered. A worker that runs this daemon is served before that delay is
-//! over. Nothing is read while there is no connected worker whose link is settled.
+//! when a worker has connected; a second after an agent was registered. A worker that runs this daemon is served before that
+//! delay is over. Nothing is read while there is no connected worker whose link is settled.
 //!
 //! The database marks assignments as sent when it gives them out, so what was read is kept here until every worker has
 //! it: a [`Log`] of turns, and for each worker by name the turn up to which it has everything. A worker that was away
@@ -11,7 +11,11 @@
 
 mod log;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::select;
 use parking_lot::Mutex;
@@ -27,8 +31,7 @@ use crate::{
     turn::Turns,
 };
 
-/// The database leaves out agents that were registered in the present second, so what woke the thread may be found only
-/// in a turn that comes so much later.
+/// The database leaves out agents that were registered in the present second, so they can be read so much later.
 pub const THIS_SECOND: Duration = Duration::from_millis(1100);
 
 /// A worker to which assignments go.
@@ -64,12 +67,18 @@ pub struct LocalAgentGroups {
     /// The names of all groups; the same memory as long as they are the same.
     names: Mutex<Arc<Vec<String>>>,
     wakeup: Wakeup,
+    registered: Wakeup,
 }
 
 impl LocalAgentGroups {
     /// Begins a turn at once: a worker has connected.
     pub fn wake(&self) {
         self.wakeup.wake();
+    }
+
+    /// Agents have been registered: a turn is to come as soon as they can be read, however many come until then.
+    pub fn registered(&self) {
+        self.registered.wake();
     }
 
     /// The thread: runs until the node stops. `connected` gives the workers whose link is settled.
@@ -82,7 +91,8 @@ impl LocalAgentGroups {
             delay.as_secs_f64()
         );
         let begins = node.clock.now() + delay;
-        let mut again = None;
+        // When what was registered can be read.
+        let mut readable: Option<Instant> = None;
         loop {
             let early = begins.checked_duration_since(node.clock.now()).filter(|left| !left.is_zero());
             let mut workers = connected();
@@ -92,11 +102,20 @@ impl LocalAgentGroups {
                 self.forgetting_failures(&turns, || self.turn(agents, &turns, &workers));
                 memory::give_back();
             }
-            let period = early.unwrap_or(node.settings.master.sync_agent_groups);
-            select! {
-                recv(node.shutdown.channel()) -> _ => return,
-                recv(self.wakeup.channel()) -> _ => again = Some(THIS_SECOND),
-                recv(node.clock.after(again.take().unwrap_or(period).min(period))) -> _ => (),
+            let next = node.clock.now() + early.unwrap_or(node.settings.master.sync_agent_groups);
+            loop {
+                let due = readable.map_or(next, |readable| readable.min(next));
+                select! {
+                    recv(node.shutdown.channel()) -> _ => return,
+                    recv(self.wakeup.channel()) -> _ => break,
+                    recv(self.registered.channel()) -> _ => {
+                        readable.get_or_insert_with(|| node.clock.now() + THIS_SECOND);
+                    }
+                    recv(node.clock.after(due.saturating_duration_since(node.clock.now()))) -> _ => {
+                        readable = None;
+                        break;
+                    }
+                }
             }
         }
     }
