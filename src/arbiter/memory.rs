@@ -14,8 +14,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 use super::{
-    Arbiter, Changes, Claim, Entry, Failure, Fault, Folder, Guard, Key, Lease, MOST_ENTRIES, Master, Page, Reading,
-    Revision, Why, Write, Written, shapes::text,
+    Arbiter, Changes, Claim, Ended, Entry, Failure, Fault, Folder, Guard, Key, Lease, MOST_ENTRIES, Master, Page,
+    Reading, Revision, Term, Why, Write, Written, shapes::text,
 };
 use crate::system::{clock::Clock, shutdown::Shutdown};
 
@@ -121,6 +121,14 @@ impl Arbiter for Seat {
             let held = state.leases.get_mut(&lease);
             held.map(|(ttl, end)| *end = now + *ttl).is_some()
         })
+    }
+
+    fn hold(&self, lease: Lease, term: Term) -> Result<Option<Ended>, Failure> {
+        if !self.renew(lease)? {
+            return Ok(Some(Ended::LeaseLost));
+        }
+        let own = self.read(&[Key::Master])?.entries.iter().flatten().any(|entry| entry.created == term);
+        Ok((!own).then_some(Ended::Superseded))
     }
 
     fn revoke(&self, lease: Lease) -> Result<(), Failure> {

@@ -132,6 +132,13 @@ pub trait Arbiter: Send + Sync + 'static {
     /// [`Failure`].
     fn renew(&self, lease: Lease) -> Result<bool, Failure>;
 
+    /// Renews the lease of a master, and has it confirmed that the node is that: if not, why. What this confirms held at some
+    /// instant after the call began.
+    ///
+    /// # Errors
+    /// [`Failure`]: the lease may be renewed, and nothing is confirmed.
+    fn hold(&self, lease: Lease, term: Term) -> Result<Option<Ended>, Failure>;
+
     /// Ends a lease and all that was written under it. One that has ended already is none to complain about.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use crossbeam_channel::select;
 
-use super::{Arbiter, Claim, Deadline, Ended, Entry, Failure, Guard, Key, Lease, Master, Term, Write, Written, fence};
+use super::{Arbiter, Claim, Deadline, Ended, Entry, Failure, Guard, Lease, Master, Term, Write, Written, fence};
 use crate::system::{clock::Clock, shutdown::Shutdown, thread};
 
 /// Renewals within the time of a lease.
@@ -149,7 +149,7 @@ impl Keeper {
         let mut pause = turn;
         while self.wait(clock, shutdown, pause) {
             let sent = clock.awake_or_suspended();
-            pause = match self.renew() {
+            pause = match self.arbiter.hold(self.lease, self.term) {
                 Ok(None) => {
                     self.deadline.extend(sent + self.ttl.mul_f64(SAFE));
                     turn.saturating_sub(clock.awake_or_suspended().saturating_sub(sent))
@@ -159,17 +159,6 @@ impl Keeper {
                 Err(_) => turn.min(AGAIN),
             };
         }
-    }
-
-    /// Whether this node is still master; if not, why. The lease may outlive the key: somebody may have deleted it, or have
-    /// restored a backup.
-    fn renew(&self) -> Result<Option<Ended>, Failure> {
-        if !self.arbiter.renew(self.lease)? {
-            return Ok(Some(Ended::LeaseLost));
-        }
-        let reading = self.arbiter.read(&[Key::Master])?;
-        let own = reading.entries.iter().flatten().any(|entry| entry.created == self.term);
-        Ok((!own).then_some(Ended::Superseded))
     }
 
     /// Waits; false if there is nothing to renew any more.
@@ -188,7 +177,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        arbiter::memory::{Memory, Seat},
+        arbiter::{
+            Key,
+            memory::{Memory, Seat},
+        },
         system::{
             clock::FakeClock,
             shutdown::{self, Trigger},
@@ -225,15 +217,21 @@ mod tests {
             }
         }
 
-        /// Lets time pass, and then waits until something is seen. A thread that had not begun to wait when the time passed
-        /// is given some more, so little that it cannot be late.
-        fn pass(&self, time: Duration, what: &str, look: impl Fn() -> bool) {
-            self.hand.advance(time);
-            let end = std::time::Instant::now() + 60 * SECOND;
+        /// Lets the next renewal fall due as soon as its thread waits for it, and waits for what comes of it.
+        fn renewal(&self, what: &str, look: impl Fn() -> bool) {
+            let turn = TTL / RENEWALS;
+            // The fence waits for a second at the longest.
+            assert!(turn > SECOND);
+            self.until("the wait for a renewal", || self.hand.longest_wait() >= turn);
+            self.hand.advance(turn);
+            self.until(what, look);
+        }
+
+        fn until(&self, what: &str, look: impl Fn() -> bool) {
+            let end = std::time::Instant::now() + 120 * SECOND;
             while !look() {
                 assert!(std::time::Instant::now() < end, "{what}");
-                std::thread::sleep(Duration::from_millis(20));
-                self.hand.advance(Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
     }
@@ -244,7 +242,7 @@ mod tests {
         let (tenure, told) = bench.claim(&bench.seat).unwrap();
         let other = bench.memory.seat();
         for _ in 0..5 {
-            bench.pass(2 * SECOND, "a renewal", || tenure.deadline.left() > 7 * SECOND);
+            bench.renewal("a later deadline", || tenure.deadline.left() > 7 * SECOND);
             assert!(bench.claim(&other).is_none());
         }
         bench.seat.cut(true);
@@ -275,7 +273,7 @@ mod tests {
         let bench = bench();
         let (tenure, told) = bench.claim(&bench.seat).unwrap();
         bench.memory.delete(&Key::Master);
-        bench.pass(2 * SECOND, "a renewal", || !tenure.deadline.holds());
+        bench.renewal("the end", || !tenure.deadline.holds());
         assert_eq!(told.recv().unwrap(), Ended::Superseded);
     }
 

@@ -81,6 +81,13 @@ impl FakeClock {
         }
     }
 
+    /// How long the timer that is due last has still to wait: by it a test knows that a thread has begun to.
+    pub fn longest_wait(&self) -> Duration {
+        let state = self.0.lock();
+        let last = state.timers.iter().map(|timer| timer.due).max();
+        last.map_or(Duration::ZERO, |due| due.saturating_duration_since(state.now))
+    }
+
     /// Lets the machine be suspended for so long: no timer runs meanwhile.
     pub fn suspend(&self, time: Duration) {
         let mut state = self.0.lock();
@@ -155,6 +162,7 @@ mod tests {
         let (clock, hand) = FakeClock::new();
         let (late, soon) = (clock.after(Duration::from_secs(9)), clock.after(Duration::from_secs(3)));
         hand.advance(Duration::from_secs(3));
+        assert_eq!(hand.longest_wait(), Duration::from_secs(6));
         assert!(soon.try_recv().is_ok());
         assert!(late.try_recv().is_err());
         hand.advance(Duration::from_secs(6));

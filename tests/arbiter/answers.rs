@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use clusterd::arbiter::{Claim, Key};
+use clusterd::arbiter::{Claim, Ended, Key};
 
 use crate::{
     gateway::{Gateway, Say, good},
@@ -44,6 +44,23 @@ fn what_is_absent_is_false_or_zero() {
         Claim::Lost(other) => assert_eq!((other.created, other.lease, &*other.value), (5, 77, &b"{}"[..])),
         Claim::Won(_) => panic!("a transaction that does not say it has succeeded has not"),
     }
+}
+
+/// A renewal by a member that only takes itself for the leader is not confirmed by what a quorum says in another time.
+#[test]
+fn a_renewal_counts_only_if_a_quorum_confirms_it_under_the_same_leader() {
+    let gateway = Gateway::start(|asked, number| match &*asked.path {
+        "/v3/lease/keepalive" if number == 0 => good(r#"{"result":{"header":{"raft_term":"2"},"ID":"12","TTL":"5"}}"#),
+        "/v3/lease/keepalive" => good(r#"{"result":{"header":{"raft_term":"3"},"ID":"12","TTL":"5"}}"#),
+        _ => good(
+            r#"{"header":{"revision":"9","raft_term":"3"},"succeeded":true,"responses":[{"response_range":{"kvs":[
+            {"create_revision":"5"}]}}]}"#,
+        ),
+    });
+    let seat = seat(&options(&[gateway.url()]));
+    assert!(seat.etcd.hold(12, 5).unwrap_err().to_string().contains("the leader has changed meanwhile"));
+    assert_eq!(seat.etcd.hold(12, 5), Ok(None));
+    assert_eq!(seat.etcd.hold(12, 4), Ok(Some(Ended::Superseded)));
 }
 
 #[test]

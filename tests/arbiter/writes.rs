@@ -51,6 +51,10 @@ fn registrations_are_written_in_one_transaction_listed_in_order_and_dropped() {
     assert_eq!(seat.etcd.write(&mut guard, &[Write::DeleteRegistrations(u64::MAX)]), Ok(Written::Done));
     assert!(numbers(&seat).is_empty());
 
+    // Reading makes no history.
+    let revision = || seat.etcd.read(&[Key::Master]).unwrap().revision;
+    assert_eq!(revision(), revision());
+
     members.control(&["put", "/threatlockdown/wazuh/reg/what", "x"]);
     let text = seat.etcd.list(Folder::Registrations, None).unwrap_err().to_string();
     assert!(

@@ -31,6 +31,9 @@ pub(super) struct Bytes(pub(super) Vec<u8>);
 pub(super) struct Header {
     #[serde(default)]
     pub(super) revision: Whole,
+    /// The time of etcd's own leader, as far as the member that answers knows it.
+    #[serde(default)]
+    pub(super) raft_term: Whole,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -69,6 +72,7 @@ struct Operation {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Granted {
+    pub(super) header: Header,
     #[serde(rename = "ID")]
     pub(super) id: Whole,
     #[serde(rename = "TTL")]

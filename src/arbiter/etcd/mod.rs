@@ -18,13 +18,13 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::{
-    Arbiter, Changes, Claim, Entry, Failure, Fault, Folder, Guard, Key, Lease, MOST_ENTRIES, Master, Page, Reading,
-    Revision, Why, Write, Written, keys::Prefix, shapes,
+    Arbiter, Changes, Claim, Ended, Entry, Failure, Fault, Folder, Guard, Key, Lease, MOST_ENTRIES, Master, Page,
+    Reading, Revision, Term, Why, Write, Written, keys::Prefix, shapes,
 };
 use crate::system::shutdown::Shutdown;
 use client::Client;
 use endpoint::Endpoint;
-use message::{Granted, Line, Range, Transaction};
+use message::{Granted, Header, Line, Range, Transaction, Whole};
 pub use url::{NoUrl, Url};
 
 /// The least time for a call.
@@ -33,6 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Tries of a guarded write: behind the last that is known, and behind an earlier one whose outcome was not known. One more
 /// finds that the second was done.
 const ROUNDS: usize = 3;
+
+/// The code of gRPC for what passes by itself.
+const UNAVAILABLE: i64 = 14;
 
 /// Who asks etcd.
 #[derive(Clone, PartialEq, Eq)]
@@ -105,16 +108,34 @@ impl Etcd {
     fn transaction(&self, compare: &[Value], success: &[Value], failure: &[Value]) -> Result<Outcome, Failure> {
         let body = json!({"compare": compare, "success": success, "failure": failure});
         self.client.call("/v3/kv/txn", &body, |done: Transaction| {
-            let (succeeded, revision) = (done.succeeded, done.header.revision.0);
+            let Header { revision: Whole(revision), raft_term: Whole(leader) } = done.header;
+            let succeeded = done.succeeded;
             let entries = done.entries();
             let asked = if succeeded { success.len() } else { failure.len() };
             // Without a condition nothing can fail.
             if entries.len() == asked && revision > 0 && (succeeded || !compare.is_empty()) {
-                Ok(Outcome { succeeded, revision, entries })
+                Ok(Outcome { succeeded, revision, leader, entries })
             } else {
                 Err("it has not answered all that was asked")
             }
         })
+    }
+
+    /// Whether a lease lives, having been renewed; and in the time of which leader of etcd that was.
+    fn keep_alive(&self, lease: Lease) -> Result<(bool, u64), Failure> {
+        let body = json!({"ID": lease.to_string()});
+        self.client.call("/v3/lease/keepalive", &body, |line: Line<Granted>| match line.result {
+            Granted { header, id, ttl } if id.0 == lease => Ok((ttl.0 > 0, header.raft_term.0)),
+            _ => Err("another lease was renewed"),
+        })
+    }
+
+    /// Reads through the log: a transaction that could write goes there, as writes do, and makes no revision if it does not
+    /// write. One that only reads asks for a confirmation that etcd 3.4 waits for in vain, for 7 s, when its leader dies.
+    fn look(&self, keys: &[Key]) -> Result<Outcome, Failure> {
+        let gets: Vec<Value> = keys.iter().map(|key| message::get(&self.path(key))).collect();
+        let never = [message::delete(&self.path(&Key::Turn))];
+        self.transaction(&[], &gets, &never)
     }
 
     /// What stands at `master` and `turn`, for the case that the condition of a transaction does not hold.
@@ -139,6 +160,8 @@ struct Outcome {
     succeeded: bool,
     /// When it was done.
     revision: Revision,
+    /// In the time of which leader of etcd.
+    leader: u64,
     /// What each operation has read.
     entries: Vec<Option<Entry>>,
 }
@@ -162,17 +185,32 @@ impl Arbiter for Etcd {
         let seconds = ttl.as_secs_f64().ceil();
         let body = json!({"TTL": format!("{seconds:.0}")});
         self.client.call("/v3/lease/grant", &body, |granted: Granted| match granted {
-            Granted { id, ttl } if id.0 != 0 && ttl.0 as f64 >= seconds => Ok(id.0),
+            Granted { id, ttl, .. } if id.0 != 0 && ttl.0 as f64 >= seconds => Ok(id.0),
             _ => Err("a lease without a number, or with less time than was asked for"),
         })
     }
 
     fn renew(&self, lease: Lease) -> Result<bool, Failure> {
-        let body = json!({"ID": lease.to_string()});
-        self.client.call("/v3/lease/keepalive", &body, |line: Line<Granted>| match line.result {
-            Granted { id, ttl } if id.0 == lease => Ok(ttl.0 > 0),
-            _ => Err("another lease was renewed"),
-        })
+        self.keep_alive(lease).map(|(lives, _)| lives)
+    }
+
+    /// A member that takes itself for the leader renews without asking a quorum, also when it has been stopped for longer than
+    /// the lease. So a read behind it has to go through the log in the time of the same leader: then no other could have
+    /// ended the lease before.
+    fn hold(&self, lease: Lease, term: Term) -> Result<Option<Ended>, Failure> {
+        let (lives, leader) = self.keep_alive(lease)?;
+        if !lives {
+            return Ok(Some(Ended::LeaseLost));
+        }
+        let outcome = self.look(&[Key::Master])?;
+        if !outcome.entries.iter().flatten().any(|entry| entry.created == term) {
+            return Ok(Some(Ended::Superseded));
+        }
+        if outcome.leader == leader {
+            return Ok(None);
+        }
+        let message = "the leader has changed meanwhile".to_owned();
+        Err(Failure::of(Fault { endpoint: "etcd".to_owned(), why: Why::Said { code: UNAVAILABLE, message } }))
     }
 
     fn revoke(&self, lease: Lease) -> Result<(), Failure> {
@@ -200,9 +238,7 @@ impl Arbiter for Etcd {
     }
 
     fn read(&self, keys: &[Key]) -> Result<Reading, Failure> {
-        let gets: Vec<Value> = keys.iter().map(|key| message::get(&self.path(key))).collect();
-        let Outcome { revision, entries, .. } = self.transaction(&[], &gets, &[])?;
-        Ok(Reading { revision, entries })
+        self.look(keys).map(|Outcome { revision, entries, .. }| Reading { revision, entries })
     }
 
     fn list(&self, folder: Folder, after: Option<&Key>) -> Result<Page, Failure> {
@@ -281,7 +317,7 @@ mod tests {
         let compare = message::is_created("/a/master", 12).to_string();
         let expected = r#"{"key":"L2EvbWFzdGVy","target":"CREATE","result":"EQUAL","create_revision":"12"}"#;
         assert_eq!(compare, expected);
-        assert_eq!(message::parse::<message::Header>(br#"{"revision":"5"}"#).unwrap().revision.0, 5);
+        assert_eq!(message::parse::<Header>(br#"{"revision":"5"}"#).unwrap().revision.0, 5);
     }
 
     #[test]
