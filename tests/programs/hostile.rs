@@ -184,7 +184,12 @@ fn a_master_cannot_take_the_memory() {
 fn a_worker_in_a_session_cannot_take_the_memory() {
     let home = Home::master();
     let daemon = Daemon::start(&home);
+    // What the first worker in a session has the master open stays open.
+    let mut first = RawPeer::new(TcpStream::connect(home.address.socket()).unwrap(), KEY);
+    assert_eq!(first.join("first").0, "ok");
+    home.wait_for("[Agent-groups send] Starting.");
     let rest = Footprint::of_master(&daemon, &home);
+    drop(first);
     for (command, ends) in [("echo", true), ("dapi", false)] {
         let mut peer = RawPeer::new(TcpStream::connect(home.address.socket()).unwrap(), KEY);
         assert_eq!(peer.join("w1").0, "ok");
