@@ -64,12 +64,21 @@ fn is_here(host: &str, cluster: &Cluster) -> bool {
 fn run(node: &Node, others: &[String], looked: crossbeam_channel::Sender<()>) {
     let mut first = Some(looked);
     loop {
+        let mut later = None;
         for host in others {
-            if let Some(claim) = look(node, host) {
-                return follow(node, &claim, first);
+            later = look(node, host);
+            if later.as_ref().is_some_and(|claim| follows(node, claim)) {
+                // Nobody is served before the node runs anew: `first` is held until then.
+                let _ = node.shutdown.channel().recv();
+                return;
+            }
+            if later.is_some() {
+                break;
             }
         }
-        drop(first.take());
+        if later.is_none() {
+            drop(first.take());
+        }
         select! {
             recv(node.shutdown.channel()) -> _ => return,
             recv(node.term.rumour().channel()) -> _ => (),
@@ -78,26 +87,28 @@ fn run(node: &Node, others: &[String], looked: crossbeam_channel::Sender<()>) {
     }
 }
 
-/// There is a later master. Nobody is served by this one before it follows: `first` is held until then.
-fn follow(node: &Node, claim: &Claim, first: Option<crossbeam_channel::Sender<()>>) {
+/// There is a later master. Whether this node runs anew as its worker; otherwise it tries again at the next look.
+fn follows(node: &Node, claim: &Claim) -> bool {
+    let Claim { term, master } = claim;
     match node.term.step_down(claim) {
-        Ok(()) => warn!(
-            log_scope(),
-            "{} is the master of term {}. This node, the master before, follows it; what it has alone is set aside.",
-            claim.master,
-            claim.term
-        ),
-        Err(error) => warn!(
-            log_scope(),
-            "{} is the master of term {}, and queue/cluster-state/term.json cannot be written: {error}. This node serves \
-             nobody until it is.",
-            claim.master,
-            claim.term
-        ),
+        Ok(()) => {
+            warn!(
+                log_scope(),
+                "{master} is the master of term {term}. This node, the master before, follows it; what it has alone is set \
+                 aside."
+            );
+            node.term.changed().wake();
+            true
+        }
+        Err(error) => {
+            warn!(
+                log_scope(),
+                "{master} is the master of term {term}, and this node cannot follow it: queue/cluster-state/term.json cannot \
+                 be written: {error}. Make room, and let the user of this daemon write there."
+            );
+            false
+        }
     }
-    node.term.changed().wake();
-    let _ = node.shutdown.channel().recv();
-    drop(first);
 }
 
 /// What the program at `host` has proved to be, if that is a later master than this node.
