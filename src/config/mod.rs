@@ -12,6 +12,7 @@
 mod address;
 mod auth;
 mod cluster;
+mod failover;
 mod fault;
 mod global;
 mod home;
@@ -115,10 +116,18 @@ impl Config {
             }
             _ => None,
         };
+        let failover_faults = match (&cluster, &settings) {
+            (Ok((cluster, _)), Ok(Settings { failover: Some(failover), .. })) => {
+                failover::faults(failover, &home, cluster)
+            }
+            _ => Vec::new(),
+        };
+        let is_whole = block_faults.is_empty() && key_fault.is_none() && failover_faults.is_empty();
         match (cluster, settings) {
-            (Ok((cluster, mut notes)), Ok(settings)) if block_faults.is_empty() && key_fault.is_none() => {
+            (Ok((cluster, mut notes)), Ok(settings)) if is_whole => {
                 notes.extend(privacy::note(&file));
                 notes.extend(keys::notes(&settings.link.accept_keys, &home.cluster_json()));
+                notes.extend(settings.failover.iter().flat_map(|failover| failover::notes(failover, &home)));
                 Ok(Loaded { config: Self { home, cluster, auth, global, settings }, notes })
             }
             (cluster, settings) => {
@@ -126,6 +135,7 @@ impl Config {
                 faults.extend(block_faults);
                 faults.extend(settings.err().into_iter().flat_map(|faults| faults.0));
                 faults.extend(key_fault);
+                faults.extend(failover_faults);
                 Err(Faults(faults))
             }
         }

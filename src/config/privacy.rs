@@ -16,13 +16,18 @@ const GROUP: u32 = 0o070;
 /// A warning if `file`, which holds the key, is open to more than root, the group of the installation and that of this
 /// process, or is not open to the user that a daemon of root becomes, which is to read it again.
 pub(super) fn note(file: &Path) -> Option<Note> {
+    note_on("The key of the cluster", file)
+}
+
+/// The same for a file that holds another secret.
+pub(super) fn note_on(secret: &str, file: &Path) -> Option<Note> {
     // Whoever could read it a moment ago knows who owns it.
     let about = fs::metadata(file).ok()?;
     let (mode, group) = (about.mode() & 0o777, about.gid());
     let name = file.display();
     if mode & OTHERS != 0 {
         return Some(Note::warning(format!(
-            "The key of the cluster is open to every user of this machine: {name} has the mode {mode:04o}; run: chmod \
+            "{secret} is open to every user of this machine: {name} has the mode {mode:04o}; run: chmod \
              o= {name}"
         )));
     }
@@ -39,7 +44,7 @@ pub(super) fn note(file: &Path) -> Option<Note> {
     }
     let members = user::group_name(group).unwrap_or_else(|| group.to_string());
     Some(Note::warning(format!(
-        "The key of the cluster is open to the group '{members}': {name} has the mode {mode:04o}; run: chgrp {} {name}",
+        "{secret} is open to the group '{members}': {name} has the mode {mode:04o}; run: chgrp {} {name}",
         user::GROUP
     )))
 }

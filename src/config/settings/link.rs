@@ -153,7 +153,7 @@ impl Link {
 }
 
 /// Whether a node of any version may have this name.
-fn is_any_node_name(text: &str) -> bool {
+pub(super) fn is_any_node_name(text: &str) -> bool {
     is_node_name(text, Version { major: 4, minor: 4, patch: 0 })
 }
 

@@ -4,6 +4,7 @@
 //! merged, all else is replaced. Times are seconds, with fractions if need be.
 
 mod choice;
+mod failover;
 mod file_rules;
 mod intervals;
 mod lines;
@@ -26,6 +27,7 @@ use crate::logging::LogSettings;
 use section::{Section, Sink};
 
 pub use choice::Choice;
+pub use failover::{Failover, Registrations};
 pub use file_rules::{ALL_FILES, FileRule, FileRules, RULESET_KEYS};
 pub use intervals::{Communication, MasterIntervals, WorkerIntervals};
 pub use link::{DistributedApi, Executor, Link, Local, MOST_KEYS, Native};
@@ -63,6 +65,8 @@ pub struct Settings {
     pub logging: LogSettings,
     /// Who may watch this node.
     pub metrics: Metrics,
+    /// Whether this node may become the master when that fails; none if not.
+    pub failover: Option<Failover>,
 }
 
 impl Settings {
@@ -123,6 +127,7 @@ impl Settings {
             local,
             logging: _,
             metrics,
+            failover,
         } = self;
         let differences = [
             ("version", *version != other.version),
@@ -136,6 +141,7 @@ impl Settings {
             ("link", *link != other.link),
             ("local", *local != other.local),
             ("metrics", *metrics != other.metrics),
+            ("failover", *failover != other.failover),
         ];
         differences.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -158,6 +164,7 @@ impl Settings {
             local: Local::read(root.section("local")),
             logging: logging::read(root.section("logging")),
             metrics: Metrics::read(root.section("metrics")),
+            failover: Failover::read(root.section("failover")),
         };
         intervals.finish();
         root.finish();

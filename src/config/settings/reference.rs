@@ -335,6 +335,74 @@ pub const GROUPS: &[Group] = &[
         )],
     },
     Group {
+        title: "Failover",
+        introduction: "Only in the settings of nodes that may become the master. They agree through etcd 3.4 or newer on who \
+                       it is (`spec/failover.md`). Without `failover.etcd` the rest has no effect.",
+        settings: &[
+            setting(
+                "failover.etcd",
+                Other("a list of URLs like `http://10.0.0.1:2379`, an odd number up to 9"),
+                "The members of etcd, where they serve clients. One that hangs delays nothing: each call has one time limit \
+                 for all of them. Write `https://` for members on other machines.",
+            ),
+            setting(
+                "failover.user",
+                Other("a name; empty for none"),
+                "The user of etcd as which this node asks; its role needs readwrite on the prefix `/threatlockdown/NAME/`, \
+                 where NAME is that of the cluster.",
+            ),
+            setting("failover.password_file", Other("a path"), "The file with the password of that user, in one line."),
+            setting(
+                "failover.ca",
+                Other("a path"),
+                "Certificates of the authorities that may have signed those of etcd, in PEM form; needed by `https://`. Those \
+                 of the system are in `/etc/ssl/certs/ca-certificates.crt` on Debian.",
+            ),
+            setting(
+                "failover.cert",
+                Other("a path"),
+                "The certificate by which this node proves itself to etcd, in PEM form; empty if etcd wants none.",
+            ),
+            setting(
+                "failover.key",
+                Other("a path"),
+                "The private key of that certificate, in PEM form, without a password.",
+            ),
+            setting(
+                "failover.ttl",
+                Whole(5, 600),
+                "Seconds after which a master that is silent is given up. Another node follows at most a second later; a \
+                 master that cannot reach etcd stops after 0.8 of them.",
+            ),
+            setting(
+                "failover.candidates",
+                Other("a list of at most 16 node names, this one among them"),
+                "The nodes that may become the master, the same list on each of them.",
+            ),
+            setting(
+                "failover.registrations",
+                Word(&["sync", "off"]),
+                "`sync`: a registration or removal is in etcd before it is answered, so that the next master has it. `off`: \
+                 one that was answered immediately before the master failed may be lost.",
+            ),
+            setting(
+                "failover.on_master",
+                Other("a list: the absolute path of a program, then its arguments"),
+                "A program that is run when this node has become the master.",
+            ),
+            setting(
+                "failover.on_standby",
+                Other("the same"),
+                "A program that is run when this node is the master no more.",
+            ),
+            setting(
+                "failover.auto",
+                Flag,
+                "Whether this node becomes the master by itself when the master fails; otherwise only when a person says so.",
+            ),
+        ],
+    },
+    Group {
         title: "Distributed API (DAPI)",
         introduction: "",
         settings: &[

@@ -56,12 +56,19 @@ fn directories(embedded: &Value) -> impl Iterator<Item = (&String, [String; 5])>
     directories.map(move |(name, value)| (name, members.map(|member| shown(&value[member]))))
 }
 
+/// Whether these are the settings of synchronised directories, among others.
+fn names_directories(settings: &[Setting]) -> bool {
+    settings.iter().any(|setting| setting.name.contains("DIRECTORY"))
+}
+
 fn markdown(embedded: &Value) -> String {
     let mut text = String::new();
     for Group { title, introduction, settings } in GROUPS {
         write!(text, "\n### {title}\n\n").unwrap();
         if !introduction.is_empty() {
             write!(text, "{introduction}\n\n").unwrap();
+        }
+        if names_directories(settings) {
             text.push_str("| directory | mode | files | recursive | removes empty subdirectories | content |\n");
             text.push_str("|---|---|---|---|---|---|\n");
             for (name, [mode, files, recursive, removes, description]) in directories(embedded) {
@@ -95,7 +102,10 @@ fn man_page(embedded: &Value) -> String {
     for Group { title, introduction, settings } in GROUPS {
         writeln!(text, ".SH {}", title.to_uppercase()).unwrap();
         if !introduction.is_empty() {
-            writeln!(text, "{}\nThe default directories:", roff(introduction)).unwrap();
+            writeln!(text, "{}", roff(introduction)).unwrap();
+        }
+        if names_directories(settings) {
+            writeln!(text, "The default directories:").unwrap();
             for (name, [.., description]) in directories(embedded) {
                 writeln!(text, ".TP\n.B {name}\n{}", roff(&description)).unwrap();
             }
