@@ -33,6 +33,8 @@
 //!                    that were silent for 120 s
 //!  nodes             keeps the known workers on the disk
 //!  lookout           where `<nodes>` names others too: looks every 10 s whether one of them is the master by now
+//!  failover          of a candidate: tells the arbiter             failover     of a candidate: becomes the master
+//!                    who may follow                                             when that is gone
 //!  haproxy_helper    runs the framework's helper as a process beside this one, if it is enabled; haproxy-lines: what it
 //!                    says, for the log
 //!
@@ -45,6 +47,8 @@
 //!          manager's framework, in turns of the nodes (dapi-wait: waits for a command that does)   (both roles)
 //!  metrics-listen ─► accepts monitoring programs, metrics ─► answers one of them                  (both roles)
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
+//!  arbiter-watch, presence ─► what the arbiter knows of the master, what it is to know of this candidate; lease, fence
+//!  ─► renew the role of a master that was elected, and end it when that fails                     (both roles)
 //!  log ─► archives closed log files, and counts in the log what was left out of it                (both roles)
 //!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
@@ -65,9 +69,9 @@
 //! and drop the lock), and channels. SIGHUP changes the keys and how the log is written, and nothing else of the
 //! configuration.
 //!
-//! Four locks are held across I/O, each for its only purpose: the lock of the scanner lets one walk over the files happen
+//! Five locks are held across I/O, each for its only purpose: the lock of the scanner lets one walk over the files happen
 //! at a time, the lock of the log one line be written at a time, the lock of the term one change of master be written at a
-//! time, the lock of the checks one manifest be read at a time, whose holder waits for the memory that this takes
+//! time, the lock of the office one write at the arbiter be under way at a time, the lock of the checks one manifest be read at a time, whose holder waits for the memory that this takes
 //! ([`limits`]). Their holders take no other lock. Otherwise no lock is held across I/O, a send or a callback, and none
 //! while another is taken.
 //!
@@ -100,6 +104,7 @@
 //! | [`control`] | the program `cluster_control` |
 //! | [`observation`] | `/metrics`, `/health` and a page for people |
 //! | [`local`] | the control socket: server, requests, and a client |
+//! | [`failover`] | the thread of a candidate: a worker that becomes the master by itself, a master that can be followed |
 //! | [`master`] [`worker`] | what only that role has: listener, its end of each connection · connector with back-off, its end of the connection |
 //! | [`questions`] | what is answered of the cluster and of a node, in one place for both sockets |
 //! | [`registry`] | the workers that a master knows, connected and away |
@@ -114,6 +119,7 @@
 //! | [`connection`] | one peer: reader, writer, the reply to a request, file and string transfer |
 //! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of `wazuh-authd` |
 //! | [`agents`] | the agent database: embedded and served, or a client of `wazuh-db` |
+//! | [`election`] | whether this node, a candidate, is the master: its office at the arbiter, records of what is registered |
 //! | [`term`] | which master this node follows, or is: the term, and the role of the node |
 //! | [`config`] | ossec.conf, cluster.json, internal options: one typed configuration, all faults at once |
 //! | [`files`] | which files, manifest and its digests, scan and checksum cache, archive, staged and journaled apply |
@@ -141,6 +147,8 @@ pub mod control;
 pub mod crypto;
 pub mod daemon;
 pub mod drift;
+pub mod election;
+pub mod failover;
 pub mod files;
 pub mod framework;
 pub mod limits;

@@ -8,6 +8,7 @@ use crate::{
     config::{Cluster, Home, Keys, Places, Settings},
     connection::{Connection, Known, Options},
     crypto::Fernet,
+    election::Candidate,
     files::Items,
     limits::Budget,
     logging::Scope,
@@ -29,6 +30,8 @@ pub struct Node {
     pub settings: Settings,
     /// Which master it follows, or is.
     pub term: Term,
+    /// What is known at the arbiter of this node, if it may be the master when that fails.
+    pub candidate: Option<Arc<Candidate>>,
     /// The files that are kept equal.
     pub items: Arc<Items>,
     /// Who is to own the files that are written; none if this process cannot give files away.
@@ -78,7 +81,8 @@ impl Node {
     /// How a link to another node is set up, with what it may be encrypted with; `known` as in [`Options::known`].
     pub fn link_options(&self, peer: String, ciphers: Vec<Fernet>, known: Known) -> Options {
         let traffic = self.metrics.link.clone();
-        Options { ciphers, known, traffic, ..self.local_options(peer) }
+        let deadline = self.candidate.as_ref().and_then(|candidate| candidate.deadline());
+        Options { ciphers, known, traffic, deadline, ..self.local_options(peer) }
     }
 
     /// How the connection of a local program is set up.
@@ -91,6 +95,7 @@ impl Node {
             frame_timeout: self.settings.link.frame_timeout,
             request_timeout: self.settings.communication.timeout_cluster_request,
             traffic: Arc::default(),
+            deadline: None,
             budget: self.budget.clone(),
             clock: self.clock.clone(),
             shutdown: self.shutdown.clone(),

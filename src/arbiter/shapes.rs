@@ -26,8 +26,10 @@ pub struct Master {
 /// Who may become master without a person's word.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InSync {
-    /// What a candidate must have applied at least.
-    pub generation: u64,
+    /// The term of the master that says so, as the nodes count them: one more with each master (`spec/native.md` 5).
+    pub term: u64,
+    /// The fingerprint of the key of the cluster, as in [`Master`].
+    pub cluster: String,
     /// The candidates, best first.
     #[serde(deserialize_with = "names")]
     pub candidates: Vec<String>,
@@ -38,8 +40,6 @@ pub struct InSync {
 pub struct Node {
     /// Where others reach it.
     pub address: String,
-    /// What it has applied.
-    pub generation: u64,
     /// The version of its daemon.
     pub version: String,
     /// Why it could not be master now; nothing if it could.
@@ -148,11 +148,11 @@ mod tests {
 
     #[test]
     fn values_come_back_and_others_are_told() {
-        let sync = InSync { generation: 7, candidates: vec!["b".into(), "c".into()] };
-        assert_eq!(String::from_utf8(text(&sync)).unwrap(), r#"{"generation":7,"candidates":["b","c"]}"#);
-        assert_eq!(entry(r#"{"generation":7,"candidates":["b","c"],"later":1}"#).sync(), Ok(sync));
+        let sync = InSync { term: 7, cluster: "k".into(), candidates: vec!["b".into(), "c".into()] };
+        assert_eq!(String::from_utf8(text(&sync)).unwrap(), r#"{"term":7,"cluster":"k","candidates":["b","c"]}"#);
+        assert_eq!(entry(r#"{"term":7,"cluster":"k","candidates":["b","c"],"later":1}"#).sync(), Ok(sync));
         assert_eq!(entry("1200").ids(), Ok(1200));
-        let many = format!(r#"{{"generation":1,"candidates":[{}"x"]}}"#, r#""x","#.repeat(MOST_CANDIDATES));
+        let many = format!(r#"{{"term":1,"cluster":"k","candidates":[{}"x"]}}"#, r#""x","#.repeat(MOST_CANDIDATES));
         for fault in [
             entry("{").master().unwrap_err().to_string(),
             entry(&many).sync().unwrap_err().to_string(),

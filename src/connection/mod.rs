@@ -37,6 +37,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use parking_lot::Mutex;
 
 use crate::{
+    arbiter::Deadline,
     crypto::{Fernet, Opener},
     limits::{self, Account, Budget, Full, Holding, Share},
     metrics,
@@ -69,6 +70,9 @@ pub const NOT_IN_TIME: &str = "the peer did not say hello in time";
 /// The reason when others needed the room that it took.
 const HELD_MOST: &str = "its messages took most of the room for those of all peers, and others had to wait for it";
 
+/// The reason when another node may be the master.
+const NO_MASTER: &str = "this node is not the master any more";
+
 /// The reason when this node stops.
 const NODE_STOPS: &str = "this node stops";
 
@@ -90,6 +94,8 @@ pub struct Options {
     pub request_timeout: Duration,
     /// Counts what passes.
     pub traffic: Arc<metrics::Link>,
+    /// Until when this node may say anything: that of an elected master.
+    pub deadline: Option<Deadline>,
     /// The room for the messages of all peers.
     pub budget: Budget,
     /// For the deadlines of requests.
@@ -268,7 +274,8 @@ impl Connection {
             (messages, large),
             options.shutdown,
             options.frame_timeout,
-        );
+        )
+        .until(options.deadline);
         let reader = reader::Reader::new(connection.clone(), reading, candidates, handler)
             .of(options.known)
             .with_timeouts(options.handshake_timeout, options.frame_timeout);

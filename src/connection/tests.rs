@@ -63,6 +63,7 @@ struct End {
 fn end(stream: UnixStream, cipher: bool, clock: &Clock, change: impl FnOnce(&mut Options)) -> End {
     let (trigger, shutdown) = shutdown::channel();
     let mut options = Options {
+        deadline: None,
         traffic: Arc::default(),
         peer: "test".into(),
         ciphers: Vec::from_iter(cipher.then(|| Fernet::new(KEY))),

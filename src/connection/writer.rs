@@ -8,8 +8,9 @@ use std::{
 use crossbeam_channel::{Receiver, select};
 use zeroize::Zeroize;
 
-use super::{Connection, NODE_STOPS, Outgoing, PEER_CLOSED, Socket, Then, cipher::Cipher, has_left};
+use super::{Connection, NO_MASTER, NODE_STOPS, Outgoing, PEER_CLOSED, Socket, Then, cipher::Cipher, has_left};
 use crate::{
+    arbiter::Deadline,
     crypto::Sealer,
     limits::Holding,
     system::{random, shutdown::Shutdown},
@@ -31,6 +32,8 @@ pub struct Writer {
     sealer: Option<Sealer>,
     buffer: Vec<u8>,
     frame_timeout: Duration,
+    /// As in [`super::Options`].
+    deadline: Option<Deadline>,
 }
 
 impl Writer {
@@ -41,7 +44,14 @@ impl Writer {
         shutdown: Shutdown,
         frame_timeout: Duration,
     ) -> Self {
-        Self { connection, socket, messages, large, shutdown, sealer: None, buffer: Vec::new(), frame_timeout }
+        let (sealer, buffer) = (None, Vec::new());
+        Self { connection, socket, messages, large, shutdown, sealer, buffer, frame_timeout, deadline: None }
+    }
+
+    /// Writes nothing after this deadline.
+    pub fn until(mut self, deadline: Option<Deadline>) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     pub fn run(mut self) {
@@ -86,6 +96,9 @@ impl Writer {
         for part in self.buffer.chunks(crate::wire::FRAME_LIMIT) {
             let (mut rest, deadline) = (part, Instant::now() + self.frame_timeout);
             while !rest.is_empty() {
+                if self.deadline.as_ref().is_some_and(|deadline| !deadline.holds()) {
+                    return Err(NO_MASTER.into());
+                }
                 match self.socket.write(rest) {
                     Ok(0) => return Err("the peer takes no data".into()),
                     Ok(count) => {

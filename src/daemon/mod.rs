@@ -7,6 +7,7 @@
 //! starts the daemon learns whether it runs.
 
 mod arguments;
+mod candidate;
 mod executor;
 mod notes;
 mod own_address;
@@ -32,6 +33,7 @@ use signal_hook::{
 
 use crate::{
     config::{Cluster, ClusterKey, Config, Home, NodeType, debug_level, logging_settings},
+    election::Candidate,
     logging::{self, LogFile, Output, Scope, error, info, scope, warn},
     node::Node,
     system::{clock::Clock, first_process, memory, process, service_manager::ServiceManager, user},
@@ -213,7 +215,8 @@ fn serve(
 ) -> Result<ExitCode, String> {
     let (run_dir, programs) = (config.home.run_dir(), pid_file::programs(&config));
     let started = without_keys(&config);
-    let prepared = Prepared::new(config, Clock::real())?;
+    let candidate = candidate::of(&config, &Clock::real())?;
+    let prepared = Prepared::of(config, Clock::real(), candidate.clone())?;
     let starter = match arguments.foreground {
         true => {
             say(&format!("Starting cluster in foreground (pid: {})\n", std::process::id()));
@@ -239,9 +242,11 @@ fn serve(
         let file = arguments.config.clone().unwrap_or_else(|| loaded.config.home.ossec_conf());
         own_address = OwnAddress::of(&loaded.config.cluster, &file);
         config = without_keys(&loaded.config);
-        next = Prepared::new(loaded.config, Clock::real())?;
+        next = prepare(loaded.config, candidate.as_ref(), scope)?;
         info!(process, "Going on with pid {}: {}.", std::process::id(), about(next.node()));
     };
+    // The role is given back, and another candidate follows at once.
+    candidate.iter().for_each(|candidate| candidate.end());
     info!(process, "Stopped.");
     drop(archiver);
     log::logger().flush();
@@ -251,6 +256,18 @@ fn serve(
         let _ = emulate_default_handler(SIGTERM);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A node that runs anew. A candidate that cannot be the master, which it should be, is a worker.
+fn prepare(config: Config, candidate: Option<&Arc<Candidate>>, scope: &Scope) -> Result<Prepared, String> {
+    let Some(candidate) = candidate.filter(|candidate| candidate.acts()) else {
+        return Prepared::of(config, Clock::real(), candidate.cloned());
+    };
+    Prepared::of(config.clone(), Clock::real(), Some(candidate.clone())).or_else(|failure| {
+        error!(scope, "This node gives the role of the master back: {failure}");
+        candidate.give_back();
+        Prepared::of(config, Clock::real(), Some(candidate.clone()))
+    })
 }
 
 /// A copy that outlasts the keys, which may be changed while the node runs.

@@ -18,6 +18,8 @@ use crate::{
         wazuh_db::WazuhDb,
     },
     config::{Config, Home, Keys, NodeType, Places},
+    election::Candidate,
+    failover::{follower, leader},
     files::{Items, JOURNAL, recover},
     limits::{self, Budget},
     local::{Role, Server},
@@ -26,7 +28,7 @@ use crate::{
     metrics::Metrics,
     node::Node,
     observation,
-    registration::Service,
+    registration::{Service, inherit},
     services::Services,
     system::{
         clock::Clock,
@@ -108,7 +110,15 @@ impl Prepared {
     ///
     /// # Errors
     /// A sentence that names what could not be had, and what to do.
-    pub fn new(mut config: Config, clock: Clock) -> Result<Self, String> {
+    pub fn new(config: Config, clock: Clock) -> Result<Self, String> {
+        Self::of(config, clock, None)
+    }
+
+    /// The same of a candidate, whose role is that which it has at the arbiter.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`].
+    pub fn of(mut config: Config, clock: Clock, candidate: Option<Arc<Candidate>>) -> Result<Self, String> {
         let keys = config.take_keys();
         let owner = user::owner().filter(|_| user::is_root());
         let term = Term::load(&config.home, &config.cluster.node_name).or_else(|error| {
@@ -116,11 +126,24 @@ impl Prepared {
             let places = Places::new(&config.home, config.cluster.node_type, &config.settings);
             places::prepare(&places, owner, &scope("Cluster", "Main")).and(Err(error))
         })?;
-        config.cluster.node_type = term.settle(config.cluster.node_type);
+        let term = match &candidate {
+            Some(candidate) => {
+                candidate.use_ciphers(keys.ciphers());
+                let acts = takes_over(candidate, &config, &term, &clock);
+                let wished = config.cluster.node_type;
+                config.cluster.node_type = if acts { NodeType::Master } else { NodeType::Worker };
+                term.of_candidate(wished, acts, candidate.changed().clone(), candidate.ttl())
+            }
+            None => {
+                config.cluster.node_type = term.settle(config.cluster.node_type);
+                term
+            }
+        };
         let (trigger, token) = shutdown::channel();
         let metrics = Arc::new(Metrics::new(&clock));
         let mut database = Database::new(&config, &clock, &metrics);
-        let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token, term.floor());
+        let mut registration = Service::new(&config, database.registrar_store.clone(), &clock, &token, term.floor())
+            .recorded_by(candidate.as_ref());
         let Config { home, cluster, settings, .. } = config;
         let items =
             Arc::new(Items::try_from(&settings.files).map_err(|error| format!("cluster.json, files: {error}"))?);
@@ -133,6 +156,7 @@ impl Prepared {
             keys: RwLock::new(Arc::new(keys)),
             settings,
             term,
+            candidate,
             items,
             metrics,
             misplaced: OnceLock::new(),
@@ -219,6 +243,14 @@ impl Prepared {
             running.stoppers.push(server.stopper()?);
             server.start(&running.role, &running.threads)?;
         }
+        if let Some(candidate) = running.role.node().candidate.clone() {
+            candidate.start()?;
+            let role = running.role.clone();
+            running.threads.spawn("failover", move || match &role {
+                Role::Master(master) => leader::run(master, &candidate),
+                Role::Worker(worker) => follower::run(worker, &candidate),
+            })?;
+        }
         match &running.role {
             Role::Worker(worker) => worker.start(&running.threads)?,
             Role::Master(master) => {
@@ -288,6 +320,7 @@ impl Running {
     /// at once.
     pub fn change_keys(&self, keys: Keys) {
         let node = self.role.node();
+        node.candidate.iter().for_each(|candidate| candidate.use_ciphers(keys.ciphers()));
         *node.keys.write() = Arc::new(keys);
         match &self.role {
             Role::Master(master) => {
@@ -321,6 +354,28 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Whether a candidate runs as the master now. What earlier masters have answered is made to stand in client.keys first; if
+/// that fails, another candidate is to have the role.
+fn takes_over(candidate: &Candidate, Config { home, auth, settings, .. }: &Config, term: &Term, clock: &Clock) -> bool {
+    if !candidate.acts() {
+        return false;
+    }
+    if settings.registration.is_external(home, "wazuh-authd") {
+        return true;
+    }
+    match inherit(home, auth, &candidate.inherit(), term.floor(), clock, &Disk::new()) {
+        Ok(_) => candidate.acts(),
+        Err(error) => {
+            error!(
+                scope("Cluster", "Failover"),
+                "This node gives the role of the master back, because what was registered last cannot be written: {error}. Let                  there be room, and let the user of this daemon write to etc and queue."
+            );
+            candidate.give_back();
+            false
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Role;
-use crate::{connection::Reply, system::json, wire::ErrorObject};
+use crate::{connection::Reply, failover::by_hand, system::json, wire::ErrorObject};
 
 /// How long the program has to read its answer before the node runs anew.
 const READING: Duration = Duration::from_secs(1);
@@ -28,9 +28,10 @@ pub fn begin(role: &Role, reply: Reply, wish: &[u8]) {
     let run = move |reply: Reply| {
         let program = reply.connection().clone();
         let busy = program.work();
-        let promoted = match &role {
-            Role::Master(master) => master.promote(wish.force),
-            Role::Worker(worker) => worker.promote(wish.force),
+        let promoted = match (&role, &role.node().candidate) {
+            (Role::Master(master), _) => master.promote(wish.force),
+            (Role::Worker(worker), Some(candidate)) => by_hand::promote(worker, candidate, wish.force),
+            (Role::Worker(worker), None) => worker.promote(wish.force),
         };
         let runs_anew = promoted.is_ok() && matches!(role, Role::Worker(_));
         reply.result(promoted.map(|promoted| json::text(&promoted)));

@@ -12,14 +12,13 @@ use std::{
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::Master;
+use super::{Master, Snapshot};
 use crate::{
     connection::Connection,
     logging::{Scope, info, scope, warn},
     registration::{Given, Resting},
     registry::ConnectedWorker,
     system::json,
-    tasks::local_agent_groups::THIS_SECOND,
     term::{Claim, Promoted},
     wire::ErrorObject,
 };
@@ -46,21 +45,9 @@ struct UnderWay {
     asked: Instant,
     /// None if the ids are given by the stock enrolment daemon.
     given: Option<Given>,
-    /// The generation that has all files of this node.
-    files: u64,
-    /// When the registrar came to rest.
-    rested: Instant,
-    /// How many turns of the thread `local_groups` began before all that was registered could be read; none until then.
-    groups: Option<u64>,
+    /// What the worker is to have: all of this node, since the registrar rests.
+    snapshot: Snapshot,
     _rest: Option<Resting>,
-}
-
-/// The answer to `hand_over`.
-pub enum HandedOver {
-    /// Something is missing on the worker.
-    NotYet(String),
-    /// It is the master.
-    To(String),
 }
 
 impl Master {
@@ -82,9 +69,9 @@ impl Master {
         }
         let rest = self.services.registrar.rest();
         let given = rest.as_ref().map(|rest| self.given(rest)).transpose()?;
-        let files = self.local_integrity.look(worker.features().checksum());
-        let (to, now) = (worker.connection.clone(), self.node.clock.now());
-        let under_way = UnderWay { to, asked: now, given, files, rested: now, groups: None, _rest: rest };
+        let snapshot = self.snapshot(worker.features().checksum());
+        let to = worker.connection.clone();
+        let under_way = UnderWay { to, asked: snapshot.taken, given, snapshot, _rest: rest };
         {
             let mut slot = self.hand_over.0.lock();
             if slot.as_ref().is_some_and(|other| !other.to.is_closed()) {
@@ -94,7 +81,7 @@ impl Master {
         }
         self.forget_in_time(worker)?;
         info!(log_scope(), "{name} is to be the master. Nothing is registered until it has all that this node has.");
-        worker.push(files);
+        self.push(worker, &snapshot);
         Ok("Prepared".to_owned())
     }
 
@@ -126,7 +113,7 @@ impl Master {
                 let (now, mut slot) = (this.node.clock.now(), this.hand_over.0.lock());
                 let silent = |other: &UnderWay| {
                     let since = |moment| now.saturating_duration_since(moment);
-                    since(other.asked) >= SILENCE || since(other.rested) >= LONGEST
+                    since(other.asked) >= SILENCE || since(other.snapshot.taken) >= LONGEST
                 };
                 match slot.as_ref().filter(|other| other.to.is(&connection)) {
                     Some(other) if !connection.is_closed() && !silent(other) => {}
@@ -145,11 +132,12 @@ impl Master {
         })
     }
 
-    /// The answer to `hand_over` of `worker`; never waits, but for the disk.
+    /// The answer to `hand_over` of `worker`: what is missing there, or that it is the master; then this node runs anew when
+    /// the worker has read that. It waits for the disk or, of a candidate, for the arbiter.
     ///
     /// # Errors
     /// When it was not prepared, or the change cannot be written down; this node stays the master.
-    pub(super) fn hand_over(&self, worker: &ConnectedWorker, claim: &[u8]) -> Result<HandedOver, ErrorObject> {
+    pub(super) fn hand_over(&self, worker: &ConnectedWorker, claim: &[u8]) -> Result<String, ErrorObject> {
         let name = &worker.hello.node;
         let claim: Claim = serde_json::from_slice(claim).map_err(|error| refused(format!("the claim: {error}")))?;
         let next = Claim { term: self.node.term.claim().term + 1, master: name.clone() };
@@ -159,36 +147,48 @@ impl Master {
                 next.term, claim.term, claim.master
             )));
         }
-        let mut slot = self.hand_over.0.lock();
-        let under_way = slot.as_mut().filter(|under_way| under_way.to.is(&worker.connection));
-        let Some(UnderWay { asked, given, files, rested, groups, .. }) = under_way else {
+        let begun = self.under_way(worker, |under_way| {
+            under_way.asked = self.node.clock.now();
+            (under_way.given, under_way.snapshot)
+        });
+        let Some((given, mut snapshot)) = begun else {
             return Err(refused("the hand-over was not begun, or has taken too long; this node stays the master"));
         };
-        *asked = self.node.clock.now();
-        if groups.is_none() && asked.saturating_duration_since(*rested) >= THIS_SECOND {
-            *groups = Some(self.local_agent_groups.log.lock().begun());
-            self.local_agent_groups.wake();
-        }
-        let (given, files, groups) = (*given, *files, *groups);
-        drop(slot);
-        if let Some(missing) = self.missing(worker, files, groups) {
-            return Ok(HandedOver::NotYet(json::text(&json!({"missing": missing}))));
+        let missing = self.missing(worker, &mut snapshot);
+        self.under_way(worker, |under_way| under_way.snapshot = snapshot);
+        if let Some(missing) = missing {
+            return Ok(json::text(&json!({"missing": missing})));
         }
         let term = claim.term;
-        self.node
-            .term
-            .step_down(&claim)
-            .map_err(|error| refused(format!("the master cannot write queue/cluster-state/term.json: {error}")))?;
+        match &self.node.candidate {
+            // It claims the key of the master when this node has given it back.
+            Some(candidate) => candidate
+                .set_in_sync(&[name.clone(), self.node.cluster.node_name.clone()])
+                .map_err(|failure| refused(format!("etcd does not take that {name} is to follow: {failure}")))?,
+            None => {
+                self.node.term.step_down(&claim).map_err(|error| {
+                    refused(format!("the master cannot write queue/cluster-state/term.json: {error}"))
+                })?
+            }
+        }
         info!(log_scope(), "{name} is the master of term {term}. This node follows it.");
-        Ok(HandedOver::To(json::text(&json!({"term": term, "ids": given.map(|given| given.highest)}))))
+        self.give_way(worker);
+        Ok(json::text(&json!({"term": term, "ids": given.map(|given| given.highest)})))
+    }
+
+    /// Looks at what is under way for this worker; none if nothing is.
+    fn under_way<T>(&self, worker: &ConnectedWorker, look: impl FnOnce(&mut UnderWay) -> T) -> Option<T> {
+        let mut slot = self.hand_over.0.lock();
+        slot.as_mut().filter(|under_way| under_way.to.is(&worker.connection)).map(look)
     }
 
     /// What a worker has not yet that this node has; none if it has all.
-    fn missing(&self, worker: &ConnectedWorker, files: u64, groups: Option<u64>) -> Option<String> {
+    fn missing(&self, worker: &ConnectedWorker, snapshot: &mut Snapshot) -> Option<String> {
         let status = worker.integrity.status();
-        if self.local_integrity.generation() < files {
+        if !self.is_published(snapshot) {
             return Some("the last change of a file has not been published".to_owned());
         }
+        let has_groups = self.has_groups(worker, snapshot);
         if status.behind_since.is_some() || status.standing.since.is_none() {
             let behind = status.standing.behind;
             return Some(format!(
@@ -196,19 +196,18 @@ impl Master {
                 behind.create, behind.update, behind.delete
             ));
         }
-        let log = self.local_agent_groups.log.lock();
-        let has = groups.is_some_and(|begun| log.has_all(&worker.hello.node, begun));
-        (!has).then(|| "the groups of the agents have not all arrived".to_owned())
+        (!has_groups).then(|| "the groups of the agents have not all arrived".to_owned())
     }
 
     /// The worker has been told: this node runs anew as soon as the worker has read it.
-    pub(super) fn give_way(&self, worker: &ConnectedWorker) {
+    fn give_way(&self, worker: &ConnectedWorker) {
         let (node, connection) = (self.node.clone(), worker.connection.clone());
         let wait = move || {
             crossbeam_channel::select! {
                 recv(connection.closed()) -> _ => (),
                 recv(node.clock.after(READING)) -> _ => (),
             }
+            node.candidate.iter().for_each(|candidate| candidate.give_back());
             node.term.changed().wake();
         };
         if self.node.requests.spawn("give-way", wait).is_err() {
@@ -237,6 +236,9 @@ impl Master {
         let (term, heard) = (&self.node.term, self.node.term.heard());
         if !force {
             return Err(refused(format!("this node is the master already, of term {}", term.claim().term)));
+        }
+        if self.node.candidate.is_some() {
+            return Err(refused("this node is the master, and has the key of that at etcd; there is nothing to force"));
         }
         let next = heard.term + 1;
         term.lead(next, None).map_err(|error| refused(format!("queue/cluster-state/term.json: {error}")))?;

@@ -7,6 +7,7 @@ mod listener;
 mod lookout;
 mod served;
 mod session;
+mod snapshot;
 mod strangers;
 mod turned_away;
 
@@ -22,6 +23,7 @@ use listener::PUSHED_OUT;
 use parking_lot::Mutex;
 
 pub use listener::Listener;
+pub use snapshot::Snapshot;
 use turned_away::TurnedAway;
 
 use crate::{
@@ -125,7 +127,12 @@ impl Master {
             this.local_agent_groups.run(&this.node, &this.services.agents, settled);
         })?;
         haproxy_helper::start(&self.node, threads)?;
-        let (this, looked) = (self.clone(), lookout::start(self, threads)?);
+        let this = self.clone();
+        if self.node.candidate.is_some() {
+            // The arbiter knows that there is no other.
+            return threads.spawn("listen", move || listener.run(&this));
+        }
+        let looked = lookout::start(self, threads)?;
         threads.spawn("listen", move || {
             if this.may_serve(&looked) {
                 listener.run(&this);

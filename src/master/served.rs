@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Master, hand_over::HandedOver};
+use super::Master;
 use crate::{
     api::BetweenNodes,
     connection::{FileLimits, IncomingFiles, Reply},
@@ -129,14 +129,10 @@ impl Served {
         let (master, worker) = (self.master.clone(), self.worker.clone());
         match request {
             Succession::Prepare => self.later.answer(reply, move || master.prepare(&worker)),
-            Succession::HandOver(claim) => match self.master.hand_over(&worker, claim) {
-                Ok(HandedOver::NotYet(why)) => reply.ok(why),
-                Ok(HandedOver::To(text)) => {
-                    reply.ok(text);
-                    self.master.give_way(&worker);
-                }
-                Err(error) => reply.refuse(&error),
-            },
+            Succession::HandOver(claim) => {
+                let claim = claim.to_vec();
+                self.later.answer(reply, move || master.hand_over(&worker, &claim));
+            }
             Succession::Ids(_) => reply.unknown(),
         }
     }

@@ -62,6 +62,11 @@ impl KeysFile {
         self.counter
     }
 
+    /// The same with what is in the table and was not written yet.
+    pub(super) fn next_counter(&self) -> u32 {
+        self.known.as_ref().map_or(self.counter, |known| known.table.counter())
+    }
+
     /// Its content now, for changes that [`KeysFile::write`] makes those of the file.
     ///
     /// # Errors

@@ -64,6 +64,11 @@ pub(super) struct Agent {
 }
 
 impl Agent {
+    /// The whole line, without its end.
+    pub(super) fn line(&self) -> &str {
+        &self.line
+    }
+
     /// As it is written.
     pub(super) fn id(&self) -> &str {
         self.starts.id(&self.line)

@@ -18,6 +18,7 @@ mod command;
 mod embedded;
 mod file;
 mod highest;
+mod inherit;
 mod journal;
 mod key;
 mod leftovers;
@@ -40,6 +41,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 pub use crate::sockets::Unanswered as Unavailable;
 pub use assign::Assigner;
+pub use inherit::inherit;
 pub use service::Service;
 
 /// The registrar of this node. Cheap to clone.

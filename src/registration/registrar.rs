@@ -7,7 +7,7 @@
 //! However many wait, the files are written once for all of them, and nobody is answered before. A request that finds the
 //! file changed by somebody else begins anew with what it says now.
 
-use std::{io, path::Path, time::Instant};
+use std::{io, path::Path, sync::Arc, time::Instant};
 
 use crossbeam_channel::{Receiver, never, select};
 use log::Level;
@@ -28,6 +28,7 @@ use super::{
 use crate::{
     agents::{Covered, Store},
     config::{Auth, Home},
+    election::{Candidate, Change, NotRecorded},
     logging::{Repeats, Scope, error, info, log, scope},
     system::{clock::Clock, disk::Disk, memory, shutdown::Shutdown, thread::guard},
 };
@@ -60,6 +61,8 @@ pub(super) struct Setup {
     pub(super) order: Shutdown,
     /// No id up to this one is given.
     pub(super) floor: u32,
+    /// Records what is registered, on a master that was elected.
+    pub(super) candidate: Option<Arc<Candidate>>,
 }
 
 /// What the thread owns.
@@ -74,6 +77,7 @@ pub(super) struct Registrar {
     rows: Rows,
     work: Receiver<Work>,
     order: Shutdown,
+    candidate: Option<Arc<Candidate>>,
     hearers: Hearers,
     used: Instant,
     scope: Scope,
@@ -83,7 +87,7 @@ pub(super) struct Registrar {
 impl Registrar {
     /// The thread's part.
     pub(super) fn new(setup: Setup, work: Receiver<Work>, hearers: Hearers) -> Self {
-        let Setup { home, auth, store, clock, disk, order, floor } = setup;
+        let Setup { home, auth, store, clock, disk, order, floor, candidate } = setup;
         let (scope, now) = (scope("Cluster", "Registration"), clock.now());
         let journal = Journal::open(home.agents_pending(), disk.clone(), now).unwrap_or_else(|error| {
             error!(
@@ -105,6 +109,7 @@ impl Registrar {
             journal,
             work,
             order,
+            candidate,
             hearers,
             used: now,
             scope,
@@ -247,6 +252,11 @@ impl Registrar {
             self.journal.entries.truncate(before);
             match failed {
                 NotDurable::Changed => {}
+                NotDurable::Record(why) => {
+                    let text = format!("No agent is registered or removed: {why}");
+                    log!(self.scope, self.told.level(Level::Error, &text, self.clock.now()), "{text}.");
+                    return (outcomes.into_iter().map(Outcome::fail).collect(), vec![]);
+                }
                 NotDurable::Disk(path, error) => {
                     let remedy = "No agent is registered or removed; make room on the disk, and let the user of this daemon \
                                   write to the folder";
@@ -289,10 +299,17 @@ impl Registrar {
             }
         }
         self.journal.write().map_err(|error| NotDurable::Disk(self.home.agents_pending(), error))?;
-        let Written { from, to } = self.file.write().map_err(|failed| match failed {
-            NotWritten::Changed => NotDurable::Changed,
-            NotWritten::Disk(error) => NotDurable::Disk(self.home.client_keys(), error),
+        let recorded = self.record(outcomes, date_add)?;
+        let Written { from, to } = self.file.write().map_err(|failed| {
+            self.candidate.iter().for_each(|candidate| candidate.unrecord(&recorded));
+            match failed {
+                NotWritten::Changed => NotDurable::Changed,
+                NotWritten::Disk(error) => NotDurable::Disk(self.home.client_keys(), error),
+            }
         })?;
+        if let (Some(candidate), Some(last)) = (&self.candidate, recorded.last()) {
+            candidate.made(*last);
+        }
         (self.hearers.changed)(self.file.counter());
         outcomes.iter().flat_map(|outcome| &outcome.lines).for_each(|line| info!(self.scope, "{line}"));
         // If it cannot be read now, what is pending is told later.
@@ -311,6 +328,22 @@ impl Registrar {
         Ok(())
     }
 
+    /// Has what the outcomes change recorded, where another node may be the master at any time; gives the numbers of the
+    /// records.
+    fn record(&mut self, outcomes: &[Outcome], date: i64) -> Result<Vec<u64>, NotDurable> {
+        let Some(candidate) = &self.candidate else { return Ok(Vec::new()) };
+        let mut changes = Vec::new();
+        for outcome in outcomes {
+            let removed = |agent: &Agent| Change::Removed { id: agent.id().to_owned(), name: agent.name().to_owned() };
+            changes.extend(outcome.removed.iter().map(removed));
+            if let Some((agent, groups)) = &outcome.added {
+                changes.push(Change::Added { line: agent.line().to_owned(), groups: groups.clone(), date });
+            }
+        }
+        let counter = self.file.next_counter();
+        candidate.record(&changes, counter).map_err(NotDurable::Record)
+    }
+
     fn say(&self, level: Level, path: &Path, error: &io::Error, consequence: &str) {
         let text = format!("{}: {error}. {consequence}.", path.display());
         log!(self.scope, self.told.level(level, &text, self.clock.now()), "{text}");
@@ -320,6 +353,7 @@ impl Registrar {
 /// Why nothing was made durable.
 enum NotDurable {
     Changed,
+    Record(NotRecorded),
     Disk(std::path::PathBuf, io::Error),
 }
 

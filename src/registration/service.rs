@@ -1,6 +1,6 @@
 //! The registrar of a node, from its configuration to its threads.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use crossbeam_channel::Receiver;
 
@@ -8,6 +8,7 @@ use super::{Registrar, authd::Authd, embedded::Embedded, embedded::Work, registr
 use crate::{
     agents::{Covered, Store},
     config::{Auth, Config, Home, NodeType},
+    election::Candidate,
     logging::scope,
     sockets::Listener,
     system::{clock::Clock, disk::Disk, shutdown::Shutdown, thread},
@@ -28,6 +29,8 @@ struct Parts {
     order: Shutdown,
     /// No id up to this one is given.
     floor: u32,
+    /// Records what is registered, on a master that was elected.
+    candidate: Option<Arc<Candidate>>,
     /// On a master.
     thread: Option<(Receiver<Work>, Store)>,
     listener: Option<Listener>,
@@ -49,8 +52,17 @@ impl Service {
             }
             NodeType::Worker => (Registrar::new(Embedded::worker(auth.clone(), order.clone())), None),
         };
-        let parts = Parts { home: home.clone(), auth, clock: clock.clone(), order, floor, thread, listener: None };
+        let (clock, candidate) = (clock.clone(), None);
+        let parts = Parts { home: home.clone(), auth, clock, order, floor, candidate, thread, listener: None };
         Self { registrar, embedded: Some(parts) }
+    }
+
+    /// The same where nothing is answered that this candidate has not recorded.
+    pub fn recorded_by(mut self, candidate: Option<&Arc<Candidate>>) -> Self {
+        if let Some(parts) = &mut self.embedded {
+            parts.candidate = candidate.cloned();
+        }
+        self
     }
 
     /// Binds the socket of the stock daemon, if this daemon serves it.
@@ -100,10 +112,12 @@ impl Service {
         threads: &thread::Group,
     ) -> io::Result<()> {
         let Self { registrar, embedded } = self;
-        let Some(Parts { home, auth, clock, order, floor, thread, listener }) = embedded else { return Ok(()) };
+        let Some(Parts { home, auth, clock, order, floor, candidate, thread, listener }) = embedded else {
+            return Ok(());
+        };
         if let Some((work, store)) = thread {
             let (clock, order, disk) = (clock.clone(), order.clone(), Disk::new());
-            let setup = registrar::Setup { home, auth, store, clock, disk, order, floor };
+            let setup = registrar::Setup { home, auth, store, clock, disk, order, floor, candidate };
             let hearers = registrar::Hearers { covered, changed: Box::new(changed) };
             threads.spawn("registrar", move || registrar::Registrar::new(setup, work, hearers).run())?;
         }

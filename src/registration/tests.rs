@@ -111,7 +111,7 @@ impl Fixture {
         let (home, auth, clock) = (self.home.clone(), self.auth.clone(), self.clock.clone());
         let hearers = Hearers { covered: self.covered.clone(), changed };
         let (disk, order) = (Disk::new(), self.order.clone());
-        Registrar::new(Setup { home, auth, store, clock, disk, order, floor: 0 }, never(), hearers)
+        Registrar::new(Setup { home, auth, store, clock, disk, order, floor: 0, candidate: None }, never(), hearers)
     }
 
     fn store(&self) -> Store {
@@ -454,7 +454,7 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
     let (home, store, clock, order) = (fixture.home.clone(), fixture.store(), Clock::real(), fixture.order.clone());
     let hearers = Hearers { covered: Covered::default(), changed: Box::new(|_| {}) };
     let registrar = Registrar::new(
-        Setup { home, auth: Auth::default(), store, clock, disk: Disk::new(), order, floor: 0 },
+        Setup { home, auth: Auth::default(), store, clock, disk: Disk::new(), order, floor: 0, candidate: None },
         work,
         hearers,
     );

@@ -354,7 +354,7 @@ mod tests {
     }
 
     fn own() -> Told {
-        Told { claim: Claim { term: 2, master: "m".to_owned() }, ids: 231 }
+        Told { claim: Claim { term: 2, master: "m".to_owned() }, ids: 231, ttl: None }
     }
 
     fn texts(names: &[&str]) -> Vec<String> {

@@ -15,7 +15,7 @@ mod promoted;
 mod state;
 mod status;
 
-use std::io;
+use std::{io, time::Duration};
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -60,12 +60,15 @@ pub struct Told {
     pub claim: Claim,
     /// No id up to this one is given to an agent any more.
     pub ids: u32,
+    /// Seconds of silence after which another node may be the master; none if masters are changed by people only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u64>,
 }
 
 impl Told {
     /// What counts for a master that tells nothing.
     pub fn of_an_earlier_release(master: &str) -> Self {
-        Self { claim: Claim { term: 0, master: master.to_owned() }, ids: 0 }
+        Self { claim: Claim { term: 0, master: master.to_owned() }, ids: 0, ttl: None }
     }
 }
 
@@ -97,6 +100,8 @@ pub struct Term {
     rumour: Wakeup,
     /// Given when the role of this node has changed, so that it has to run anew.
     changed: Wakeup,
+    /// As in [`Told`], of a candidate.
+    ttl: Option<u64>,
 }
 
 impl Term {
@@ -122,7 +127,17 @@ impl Term {
             heard: RwLock::default(),
             rumour: Wakeup::default(),
             changed: Wakeup::default(),
+            ttl: None,
         })
+    }
+
+    /// The same of a candidate ([`crate::election`]), which is told by `changed` when its role has changed. Its role is not
+    /// settled by what was kept, but by whether it `acts` as the master.
+    pub fn of_candidate(mut self, wished: NodeType, acts: bool, changed: Wakeup, ttl: Duration) -> Self {
+        self.changed = changed;
+        self.ttl = Some(ttl.as_secs());
+        self.state.get_mut().settle_candidate(&self.name, wished, acts);
+        self
     }
 
     /// What the node is, whose `<node_type>` is `wished`: that, unless the master has changed since it was written. A node
@@ -169,7 +184,7 @@ impl Term {
     /// What this node tells another of the term.
     pub fn told(&self) -> Told {
         let state = self.state.read();
-        Told { claim: state.claim.clone(), ids: state.ids }
+        Told { claim: state.claim.clone(), ids: state.ids, ttl: self.ttl }
     }
 
     /// No id up to this one is given by this master: others may have given it.
@@ -214,6 +229,7 @@ impl Term {
         self.note(|state| {
             state.claim = told.claim.clone();
             state.ids = state.ids.max(told.ids);
+            state.elected |= told.ttl.is_some();
         });
     }
 
@@ -266,6 +282,24 @@ impl Term {
             state.floor = ids.unwrap_or(state.ids);
             state.become_of(NodeType::Master);
         })
+    }
+
+    /// As [`Term::lead`], of a node that was elected. No id up to `floor` is given.
+    ///
+    /// # Errors
+    /// When it cannot be written down; all is as before.
+    pub fn lead_elected(&self, term: u64, floor: u32) -> io::Result<()> {
+        self.change(|state| {
+            state.claim = Claim { term, master: self.name.clone() };
+            state.floor = floor;
+            state.elected = true;
+            state.become_of(NodeType::Master);
+        })
+    }
+
+    /// Whether this node has been, or has followed, a master that was elected.
+    pub fn knows_elections(&self) -> bool {
+        self.state.read().elected
     }
 
     /// This node, the master so far, follows another one from its next run on.
@@ -343,7 +377,7 @@ mod tests {
     }
 
     fn told(term: u64, master: &str, ids: u32) -> Told {
-        Told { claim: Claim { term, master: master.to_owned() }, ids }
+        Told { claim: Claim { term, master: master.to_owned() }, ids, ttl: None }
     }
 
     #[test]

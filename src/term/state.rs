@@ -25,6 +25,8 @@ pub struct State {
     wished: Option<NodeType>,
     /// The term in which this node was the master, until what it has alone is set aside.
     pub former: Option<u64>,
+    /// Whether a master that this node was, or has followed, was elected by the arbiter.
+    pub elected: bool,
 }
 
 impl State {
@@ -59,6 +61,18 @@ impl State {
     }
 }
 
+impl State {
+    /// The same of a candidate: it is the master while it acts as that, and what it was before counts for nothing else. One
+    /// that starts for the first time, and was the master under another daemon, may have something to set aside.
+    pub fn settle_candidate(&mut self, name: &str, wished: NodeType, acts: bool) {
+        if *self == Self::default() && wished == NodeType::Master {
+            self.claim.master = name.to_owned();
+        }
+        self.change = None;
+        self.settle(name, if acts { NodeType::Master } else { NodeType::Worker });
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct File {
     term: u64,
@@ -72,20 +86,23 @@ struct File {
     wished: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     former: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    elected: bool,
 }
 
 impl From<File> for State {
-    fn from(File { term, master, ids, floor, role, wished, former }: File) -> Self {
+    fn from(File { term, master, ids, floor, role, wished, former, elected }: File) -> Self {
         let of = |text: Option<String>| text.as_deref().and_then(named);
-        Self { claim: Claim { term, master }, ids, floor, change: of(role).zip(of(wished)), wished: None, former }
+        let change = of(role).zip(of(wished));
+        Self { claim: Claim { term, master }, ids, floor, change, wished: None, former, elected }
     }
 }
 
 impl From<State> for File {
-    fn from(State { claim: Claim { term, master }, ids, floor, change, former, .. }: State) -> Self {
+    fn from(State { claim: Claim { term, master }, ids, floor, change, former, elected, .. }: State) -> Self {
         let (role, wished) = change.unzip();
         let text = |role: Option<NodeType>| role.map(|role| role.as_str().to_owned());
-        Self { term, master, ids, floor, role: text(role), wished: text(wished), former }
+        Self { term, master, ids, floor, role: text(role), wished: text(wished), former, elected }
     }
 }
 
@@ -137,13 +154,32 @@ mod tests {
     }
 
     #[test]
+    fn a_candidate_is_the_master_while_it_acts_as_that() {
+        let mut first = State::default();
+        first.settle_candidate("a", Master, false);
+        assert_eq!((first.claim.master.as_str(), first.former), ("a", Some(0)), "it may have files of its own");
+        let mut other = State::default();
+        other.settle_candidate("b", Worker, false);
+        assert_eq!(other, State { wished: Some(Worker), ..State::default() });
+        other.claim = state(4, "b").claim;
+        other.become_of(Master);
+        let mut late = other.clone();
+        late.settle_candidate("b", Worker, false);
+        assert_eq!(late.former, Some(4), "it was elected, and fenced before it ran anew");
+        other.settle_candidate("b", Worker, true);
+        assert_eq!((other.claim.term, other.former), (4, None));
+        other.settle_candidate("b", Worker, false);
+        assert_eq!(other.former, Some(4), "it is fenced");
+    }
+
+    #[test]
     fn a_file_is_read_as_it_was_written() {
-        let mut all = State { ids: 231, floor: 131, former: Some(1), ..state(2, "b") };
+        let mut all = State { ids: 231, floor: 131, former: Some(1), elected: true, ..state(2, "b") };
         all.change = Some((Worker, Master));
         let text = serde_json::to_string(&all).unwrap();
         assert_eq!(
             text,
-            r#"{"term":2,"master":"b","ids":231,"floor":131,"role":"worker","wished":"master","former":1}"#
+            r#"{"term":2,"master":"b","ids":231,"floor":131,"role":"worker","wished":"master","former":1,"elected":true}"#
         );
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), all);
         let few = state(0, "a");

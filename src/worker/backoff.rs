@@ -26,6 +26,12 @@ impl Backoff {
         whole.mul_f64(0.75 + 0.25 * random)
     }
 
+    /// The shortest wait: a master that was elected is soon followed by another.
+    pub fn least(&mut self) -> Duration {
+        self.reset();
+        self.wait()
+    }
+
     /// After a connection that was accepted.
     pub fn reset(&mut self) {
         self.next = self.least;

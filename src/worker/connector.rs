@@ -57,7 +57,7 @@ pub fn run(worker: &Arc<Worker>) {
                 // What fails now is news to whoever has ordered it.
                 told.clear();
             }
-            recv(node.clock.after(backoff.wait())) -> _ => (),
+            recv(node.clock.after(worker.ttl.read().map_or(backoff.wait(), |_| backoff.least()))) -> _ => (),
         }
     }
 }
@@ -210,7 +210,7 @@ fn start_tasks(
             agent_groups::Thread::new(&this.node, this.services.agents.clone(), master).run(&lines.agent_groups)
         }),
     )?;
-    start("keep_alive", Box::new(|this, master| keep_alive::worker::run(&this.node, master)))?;
+    start("keep_alive", Box::new(|this, master| keep_alive::worker::run(&this.node, master, *this.ttl.read())))?;
     Ok(tasks)
 }
 

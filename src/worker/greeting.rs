@@ -1,7 +1,7 @@
 //! Hello and, if both nodes run this daemon, the agreement on a link that speaks more than the standard protocol
 //! (`spec/native.md` 1).
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, time::Duration};
 
 use super::Worker;
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
     term::{Former, Told},
     wire::Command,
 };
+
+/// What a master may tell of its silence, at least and at most.
+const TTL: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(600));
 
 /// Why a worker is not connected.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +90,7 @@ pub fn greet(
             master.accept();
             worker.known_master.remember(host, &name);
             worker.node.term.follow(&told);
+            *worker.ttl.write() = told.ttl.map(|ttl| Duration::from_secs(ttl).clamp(TTL.0, TTL.1));
             Ok(features)
         }
         Ok(None) if needs_session(worker) => Err(no_session(worker, "it offers none".to_owned())),

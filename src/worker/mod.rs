@@ -9,7 +9,11 @@ mod promotion;
 mod session;
 mod verdict;
 
-use std::{io, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use known_master::KnownMaster;
 use parking_lot::RwLock;
@@ -50,6 +54,8 @@ pub struct Worker {
     pub known_master: KnownMaster,
     /// Ends the pause before the next attempt to connect.
     hurry: Wakeup,
+    /// The silence after which another node may be the master; none if masters are changed by people only.
+    ttl: RwLock<Option<Duration>>,
 }
 
 impl Worker {
@@ -69,6 +75,7 @@ impl Worker {
             lost,
             known_master,
             hurry: Wakeup::default(),
+            ttl: RwLock::default(),
         })
     }
 
@@ -84,6 +91,13 @@ impl Worker {
     /// The connection to the master, while there is one that has been accepted.
     pub fn master(&self) -> Option<Connection> {
         self.master.read().as_ref().map(|link| link.master.clone())
+    }
+
+    /// Ends the connection to the master, if there is one.
+    pub fn leave_master(&self, reason: &str) {
+        if let Some(master) = self.master() {
+            master.close(reason);
+        }
     }
 
     /// Why there is none, in the words of the log: the reason and, behind a semicolon, what to do. Nothing before the first

@@ -39,10 +39,19 @@ impl Worker {
     /// # Errors
     /// Why not, and what to do; nothing has changed then, unless the text says so.
     pub fn promote(&self, force: bool) -> Result<Promoted, ErrorObject> {
-        if force { self.take_over() } else { self.be_handed_over() }
+        if force {
+            return self.take_over();
+        }
+        let (term, ids) = self.be_handed_over()?;
+        self.lead(term, ids, None)
     }
 
-    fn be_handed_over(&self) -> Result<Promoted, ErrorObject> {
+    /// Has the master hand over when this node has all that it has. Gives the next term, and which ids were given; none if
+    /// those are not known.
+    ///
+    /// # Errors
+    /// Why not, and what to do; the master stays the master, unless the text says otherwise.
+    pub fn be_handed_over(&self) -> Result<(u64, Option<u32>), ErrorObject> {
         let link = self.master.read();
         let (master, features) = link.as_ref().map(|link| (link.master.clone(), link.features)).ok_or_else(|| {
             let reason = self.failure.read().clone().unwrap_or_default();
@@ -66,7 +75,7 @@ impl Worker {
             match serde_json::from_slice(&answer)
                 .map_err(|error| refused(format!("the master answered nonsense: {error}")))?
             {
-                Answer::Done { term, ids } => return self.lead(term, ids, None),
+                Answer::Done { term, ids } => return Ok((term, ids)),
                 Answer::NotYet { missing } if self.node.clock.now() >= until => {
                     return Err(refused(format!(
                         "this node is not equal to the master after {} s: {missing}; the master stays the master",

@@ -110,19 +110,19 @@ fn a_tenure_is_renewed_and_can_be_given_back_and_taken() {
 fn a_node_is_there_while_it_announces_itself() {
     let Some(members) = Members::start(1, &[]) else { return };
     let seat = seat(&patient(&members.urls()));
-    let node = |generation| Node { address: "10.0.0.2".into(), generation, version: "0.1.0".into(), obstacle: None };
+    let node = |version: &str| Node { address: "10.0.0.2".into(), version: version.into(), obstacle: None };
     let list = || {
         let page = seat.etcd.list(Folder::Nodes, None).unwrap();
-        page.entries.into_iter().map(|(key, entry)| (key, entry.node().unwrap().generation)).collect::<Vec<_>>()
+        page.entries.into_iter().map(|(key, entry)| (key, entry.node().unwrap().version)).collect::<Vec<_>>()
     };
-    let presence = Presence::start(&seat.etcd, "b 1", &node(7), SHORT, &Clock::real(), &seat.shutdown).unwrap();
-    until("the node", || list() == [(Key::Node("b 1".into()), 7)]);
-    presence.set(&node(8));
-    until("the next generation", || list() == [(Key::Node("b 1".into()), 8)]);
+    let presence = Presence::start(&seat.etcd, "b 1", &node("7"), SHORT, &Clock::real(), &seat.shutdown).unwrap();
+    until("the node", || list() == [(Key::Node("b 1".into()), "7".into())]);
+    presence.set(&node("8"));
+    until("the next version", || list() == [(Key::Node("b 1".into()), "8".into())]);
     // Ended under it: it gets another lease.
     let lease = || seat.etcd.read(&[Key::Node("b 1".into())]).unwrap().entries[0].as_ref().map(|entry| entry.lease);
     until("a lease", || lease().is_some_and(|lease| seat.etcd.revoke(lease).is_ok()));
-    until("the node again", || list() == [(Key::Node("b 1".into()), 8)]);
+    until("the node again", || list() == [(Key::Node("b 1".into()), "8".into())]);
     drop(presence);
     until("its end", || list().is_empty());
 }

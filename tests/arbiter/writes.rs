@@ -38,7 +38,7 @@ fn registrations_are_written_in_one_transaction_listed_in_order_and_dropped() {
         assert_eq!(seat.etcd.write(&mut guard, batch), Ok(Written::Done));
     }
     // What stands beside the folder is not in it.
-    let sync = InSync { generation: 7, candidates: vec!["b".into(), "c".into()] };
+    let sync = InSync { term: 7, cluster: "k".into(), candidates: vec!["b".into(), "c".into()] };
     let switch = br#"{"to":"b","by":"w"}"#;
     seat.etcd.announce(&Key::Switch, switch, lease).unwrap();
     let more = [Write::sync(&sync), Write::ids(300), Write::Delete(Key::Switch), Write::DeleteRegistrations(120)];

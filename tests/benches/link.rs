@@ -98,6 +98,7 @@ fn end(home: &Path, stream: TcpStream) -> Result<(Connection, Trigger), Failure>
     let (trigger, shutdown) = shutdown::channel();
     let minute = Duration::from_secs(60);
     let options = Options {
+        deadline: None,
         peer: "bench".into(),
         ciphers: vec![Fernet::new(&[7; 32])],
         known: Known::AtOnce,

@@ -10,6 +10,7 @@ mod deletions;
 mod digest;
 mod drift;
 mod executor;
+mod failover;
 mod files;
 mod health;
 mod keys;

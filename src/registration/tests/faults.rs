@@ -65,7 +65,7 @@ impl Master {
         let auth = Auth { purge: self.purge, ..Auth::default() };
         let (home, clock, order) = (self.home.clone(), self.clock.clone(), self.order.clone());
         Registrar::new(
-            Setup { home, auth, store: away(), clock, disk: disk.clone(), order, floor: 0 },
+            Setup { home, auth, store: away(), clock, disk: disk.clone(), order, floor: 0, candidate: None },
             never(),
             hearers,
         )

@@ -3,6 +3,7 @@
 mod database;
 mod exposition;
 mod framework;
+pub mod members;
 mod program;
 mod raw;
 pub mod wire;

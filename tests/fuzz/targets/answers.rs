@@ -54,7 +54,7 @@ fn features() -> Vec<String> {
 }
 
 fn own() -> Told {
-    Told { claim: Claim { term: 2, master: "m".to_owned() }, ids: 231 }
+    Told { claim: Claim { term: 2, master: "m".to_owned() }, ids: 231, ttl: None }
 }
 
 fn invitation() -> Invitation {

@@ -230,6 +230,11 @@ impl Integrity {
         }
     }
 
+    /// Whether the worker has shown to have this generation of the master's files, or a later one.
+    pub fn has(&self, generation: u64) -> bool {
+        self.state.lock().shown.is_some_and(|shown| shown >= generation)
+    }
+
     /// `int_applied`.
     pub fn applied(&self, applied: Applied) {
         self.refused.lock().reported(applied);

@@ -1,0 +1,18 @@
+//! Thread `failover` of a candidate: as a worker it becomes the master when that fails, as the master it sees to it that
+//! another one can follow (`spec/failover.md` 8).
+//!
+//! | file | what it does |
+//! |---|---|
+//! | [`follower`] | a worker: waits until the key of the master is gone, and claims it in its turn |
+//! | [`leader`] | the master: tells who may follow, and forgets records that all of those have |
+//! | [`by_hand`] | a person makes a worker the master |
+
+pub mod by_hand;
+pub mod follower;
+pub mod leader;
+
+use crate::logging::{Scope, scope};
+
+fn log_scope() -> Scope {
+    scope("Cluster", "Failover")
+}
