@@ -13,6 +13,8 @@ pub struct Chance {
     pub in_sync: Vec<String>,
     /// No id above this one was given.
     pub ids: u32,
+    /// Whether ids were given, and this node has no agent: those who have them must all be in the records.
+    pub needs_all: bool,
     /// Whether a person has overruled something.
     pub forced: bool,
 }
@@ -168,10 +170,8 @@ pub fn of(
     let Some(rank) = sync.candidates.iter().position(|name| name == local.name) else {
         return Err(Hindrance::NotInSync(sync.candidates));
     };
-    if ids > 0 && !local.agents {
-        return Err(Hindrance::NoAgents(ids));
-    }
-    Ok(Chance { rank: rank as u32, term: sync.term, in_sync: sync.candidates, ids, forced: false })
+    let needs_all = ids > 0 && !local.agents;
+    Ok(Chance { rank: rank as u32, term: sync.term, in_sync: sync.candidates, ids, needs_all, forced: false })
 }
 
 #[cfg(test)]
@@ -199,14 +199,12 @@ mod tests {
         let known = sync(3, "k", r#""a","b""#);
         let chance = judged(LOCAL, None, Some(&known), Some("17")).unwrap();
         let in_sync = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(chance, Chance { rank: 1, term: 3, in_sync, ids: 17, forced: false });
+        assert_eq!(chance, Chance { rank: 1, term: 3, in_sync, ids: 17, needs_all: false, forced: false });
         let first = Local { is_first: true, knows_elections: false, term: 0, ..LOCAL };
         assert_eq!(judged(first, None, None, None), Ok(Chance::default()), "the very first");
-        assert_eq!(
-            judged(Local { agents: false, ..LOCAL }, None, Some(&known), None).unwrap().rank,
-            1,
-            "a new cluster"
-        );
+        let keyless = Local { agents: false, ..LOCAL };
+        let needs_all = |ids| judged(keyless, None, Some(&known), ids).unwrap().needs_all;
+        assert_eq!([None, Some("0"), Some("4")].map(needs_all), [false, false, true]);
     }
 
     #[test]
@@ -236,13 +234,6 @@ mod tests {
             (LOCAL, None, None, None, "etcd does not know the masters"),
             (Local { is_first: true, ..LOCAL }, None, None, None, "etcd does not know the masters"),
             (new, None, None, None, "no master was elected yet"),
-            (
-                Local { agents: false, ..LOCAL },
-                None,
-                Some(&known),
-                Some("4"),
-                "has no agent, and ids up to 4 were given",
-            ),
             (LOCAL, None, Some("{"), None, "holds no value of this daemon"),
             (LOCAL, None, Some(&known), Some("x"), "holds no value of this daemon"),
         ] {

@@ -14,6 +14,7 @@ mod office;
 mod record;
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc, OnceLock,
@@ -281,7 +282,9 @@ impl Candidate {
     /// [`Hindrance`].
     pub fn chance(&self, term: &Term, agents: bool) -> Result<Chance, Hindrance> {
         let asked = self.ask(term, agents, None);
-        self.tell(asked.as_ref().err());
+        if asked.as_ref().err() != Some(&Hindrance::GaveBack) {
+            self.tell(asked.as_ref().err());
+        }
         asked
     }
 
@@ -412,6 +415,9 @@ impl Candidate {
     ) -> Result<(InSync, Elected, office::Inherited), NotElected> {
         let chance = self.may(self.ask(term, agents, Some(tenure)), force)?;
         let (changes, next) = self.records(force)?;
+        if chance.needs_all && !force && !are_all(&changes, chance.ids) {
+            return Err(Hindrance::NoAgents(chance.ids).into());
+        }
         let known = term.claim();
         let next_term = chance.term.max(known.term).max(term.heard().term) + 1;
         let mut candidates = vec![self.own.name.clone()];
@@ -561,6 +567,12 @@ impl Candidate {
     fn seconds(&self) -> u64 {
         self.clock.wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
     }
+}
+
+/// Whether each id up to `highest` was given by one of these changes.
+fn are_all(changes: &[Change], highest: u32) -> bool {
+    let given: BTreeSet<u32> = changes.iter().filter_map(Change::id).collect();
+    (1..=highest).all(|id| given.contains(&id))
 }
 
 fn unrecord(office: &mut Office, numbers: &[u64]) {

@@ -111,6 +111,7 @@ impl Follower<'_> {
             Err(NotElected::Hindered(Hindrance::Taken(_))) => TURN,
             Err(NotElected::Hindered(why)) => {
                 self.hindered(&why);
+                candidate.give_back();
                 PAUSE
             }
             Err(why) => {
@@ -124,6 +125,10 @@ impl Follower<'_> {
 
     /// Lets everybody know why this node is not the master.
     fn hindered(&self, why: &Hindrance) {
+        if *why == Hindrance::GaveBack {
+            // Why it did, if that needs a person, was told.
+            return;
+        }
         self.candidate.tell(Some(why));
         let level = if why.is_usual() { Level::Debug } else { Level::Error };
         let text = format!("There is no master, and this node cannot be it: {why}");

@@ -193,3 +193,27 @@ fn an_arbiter_that_has_forgotten_everything_is_not_believed() {
     assert!(id > 1);
     assert_eq!(cluster.members[0].role(), NodeType::Master);
 }
+
+#[test]
+fn the_first_agents_are_not_taken_for_lost_and_lost_ones_are_not_lost_everywhere() {
+    let mut cluster = Cluster::with_arbiter();
+    cluster.until_in_sync(&json!(["a", "b"]));
+    let home = cluster.members[1].stop();
+    assert_eq!(cluster.register(0, "one"), "001");
+    cluster.members[0].stop();
+    cluster.members[1].start(home);
+    cluster.expire();
+    cluster.until("b has the first agent", |[_, b, _]| is_master(b) && keys(b).contains("001 one"));
+    // Its records are forgotten: it is the only one who may follow.
+    cluster.hand.advance(AWAY);
+    cluster.until_in_sync(&json!(["b"]));
+    let seat = cluster.memory.seat();
+    cluster.until("no record", |_| seat.list(Folder::Registrations, None).unwrap().entries.is_empty());
+    let home = cluster.members[1].stop();
+    home.write("etc/client.keys", "");
+    cluster.members[1].start(home);
+    cluster.expire();
+    cluster.until("b empties nobody", |[_, b, c]| {
+        hindrance(b).contains("has no agent, and ids up to 1 were given") && keys(c).contains("001 one")
+    });
+}

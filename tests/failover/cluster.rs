@@ -1,0 +1,161 @@
+//! Three members of etcd, the candidates a and b, and the workers w1 and w2.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    members::Members,
+    support::{Address, Daemon, Home, clusterd, control},
+};
+
+/// The longest that anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The seconds after which a silent master is given up.
+pub const TTL: u64 = 5;
+
+/// A node, which may be running or not.
+pub struct Node {
+    pub name: &'static str,
+    pub home: Home,
+    daemon: Option<Daemon>,
+}
+
+/// The whole of it.
+pub struct Cluster {
+    pub members: Members,
+    /// a, b, w1, w2.
+    pub nodes: Vec<Node>,
+}
+
+impl Node {
+    fn new(name: &'static str, address: Address, hosts: &[String]) -> Self {
+        let home = if name == "a" { Home::master_at(address) } else { Home::worker(name, address) };
+        home.option("node_name", name);
+        let nodes: String = hosts.iter().map(|host| format!("<node>{host}</node>")).collect();
+        home.option("nodes", &nodes);
+        Self { name, home, daemon: None }
+    }
+
+    /// Starts it; it need not serve yet when this comes back.
+    pub fn start(&mut self) {
+        self.daemon = Some(Daemon::spawn(&self.home, clusterd(&self.home), &["-f", "-r"]));
+    }
+
+    /// Kills it as a power cut would.
+    pub fn kill(&mut self) {
+        self.daemon.take().unwrap().kill();
+    }
+
+    /// Orders it to stop, and waits for its end.
+    pub fn stop(&mut self) {
+        self.daemon.take().unwrap().stop();
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        self.daemon.as_ref().unwrap().signal(signal);
+    }
+
+    pub fn runs(&self) -> bool {
+        self.daemon.is_some()
+    }
+
+    /// What `cluster_control --failover-status --json` says; nothing while the node does not answer.
+    pub fn status(&self) -> Option<Value> {
+        let said = control(&self.home, &["--failover-status", "--json"]);
+        serde_json::from_slice(&said.stdout).ok()
+    }
+
+    /// Its term, if it is the master.
+    pub fn term(&self) -> Option<u64> {
+        let status = self.status().filter(|_| self.runs())?;
+        (status["role"] == "master").then(|| status["term"].as_u64()).flatten()
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8(self.home.read("logs/cluster.log").unwrap_or_default()).unwrap()
+    }
+
+    pub fn keys(&self) -> String {
+        String::from_utf8(self.home.read("etc/client.keys").unwrap_or_default()).unwrap()
+    }
+}
+
+impl Cluster {
+    /// All of it, as soon as a is the master, b may follow, and the workers follow; none if etcd is not installed. `more` are
+    /// settings of the candidates.
+    pub fn start(more: &Value) -> Option<Self> {
+        let members = Members::start(3, &[])?;
+        let addresses = [Address::new(), Address::new()];
+        let hosts = addresses.map(|address| address.0.to_string());
+        let mut nodes: Vec<_> = [("a", 0), ("b", 1), ("w1", 0), ("w2", 0)]
+            .map(|(name, at)| Node::new(name, addresses[at], &hosts))
+            .into();
+        for node in &mut nodes {
+            if ["a", "b"].contains(&node.name) {
+                let mut failover = json!({"etcd": members.urls(), "candidates": ["a", "b"], "ttl": TTL});
+                failover.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                node.home.settings(json!({"failover": failover}));
+            }
+            node.home.write("etc/client.keys", "");
+            node.home.write("etc/shared/default/agent.conf", "<agent_config/>");
+        }
+        let cluster = Self { members, nodes };
+        Some(cluster)
+    }
+
+    /// Starts all nodes, and waits until a is the master and b may follow.
+    pub fn settle(&mut self) {
+        self.nodes.iter_mut().for_each(Node::start);
+        self.until("a is the master", |nodes| nodes[0].term().is_some());
+        self.until_may_follow("b");
+    }
+
+    /// Waits until this candidate may follow the present master.
+    pub fn until_may_follow(&self, name: &str) {
+        let seat = crate::node::seat(&crate::node::options(&self.members.urls()));
+        self.until(&format!("{name} may follow"), |_| {
+            let reading = seat.etcd.read(&[clusterd::arbiter::Key::Sync]).ok();
+            let entry = reading.and_then(|reading| reading.entries[0].clone());
+            entry.is_some_and(|entry| entry.sync().unwrap().candidates.iter().skip(1).any(|other| other == name))
+        });
+    }
+
+    /// Waits until `condition` holds; gives how long that took.
+    #[track_caller]
+    pub fn until(&self, what: &str, condition: impl Fn(&[Node]) -> bool) -> Duration {
+        let begun = Instant::now();
+        while !condition(&self.nodes) {
+            assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{}", self.last_words());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        begun.elapsed()
+    }
+
+    /// The last lines of all logs, for a test that fails.
+    fn last_words(&self) -> String {
+        let last = |node: &Node| {
+            let log = node.log();
+            let lines = log.lines().filter(|line| !line.contains("[Local ")).rev();
+            let lines: Vec<_> = lines.take(25).map(|line| line.chars().take(200).collect::<String>()).collect();
+            format!("{}:\n{}\n", node.name, lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        };
+        self.nodes.iter().map(last).collect()
+    }
+
+    /// The place of the master among the nodes.
+    pub fn master(&self) -> usize {
+        (0..2).find(|at| self.nodes[*at].term().is_some()).expect("a master")
+    }
+}
+
+/// The socket of the node at `home`, at which programs ask it.
+pub fn control_socket(home: &Home) -> std::path::PathBuf {
+    let path: &Path = &home.path("queue/cluster/c-internal.sock");
+    path.to_owned()
+}

@@ -1,0 +1,23 @@
+//! Candidates and workers as real processes, on real members of etcd (`spec/failover.md` 8).
+//!
+//! Tests need `/usr/bin/etcd` and say that they are skipped where it is missing. The long forms run with `make failover`,
+//! which prints what was measured.
+
+#![allow(clippy::unwrap_used, reason = "all of this program is a test")]
+
+mod agents;
+mod cluster;
+mod kills;
+//mod overlap;
+//mod standstill;
+//mod switch;
+
+#[path = "../arbiter/members.rs"]
+#[allow(dead_code, reason = "the tests of the arbiter use the rest")]
+mod members;
+#[path = "../arbiter/node.rs"]
+#[allow(dead_code, reason = "the tests of the arbiter use the rest")]
+mod node;
+#[path = "../programs/support/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of the programs use the rest")]
+mod support;
