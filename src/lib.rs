@@ -18,7 +18,7 @@
 //!    writer                    (one permanent connection,                 writer
 //!                               opened by the worker)
 //!
-//!  local_integrity   scans every 8 s, and when file_watch
+//!  local_integrity   looks every 8 s, and when file_watch
 //!                    sees a change; publishes one
 //!                    manifest for all workers
 //!  integrity         while a worker is being checked:    ◄── manifest ──  integrity    asks for a check every 9 s;
@@ -52,6 +52,8 @@
 //!  log ─► archives closed log files, and counts in the log what was left out of it                (both roles)
 //!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
+//!
+//! Both roles watch their files, so a look is at those only that may have changed ([`files::watch`]).
 //!
 //! When files of the master change, the master reports that to the workers at once (`int_changed`), and they ask for a
 //! check without waiting for their turn ([`session::native`]). When they have applied what was sent, they prove it by the

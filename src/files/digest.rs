@@ -30,12 +30,12 @@ pub struct Digests {
 impl Digests {
     /// Of files in path order, each with its path, the key of its item and what its content is known by.
     pub(super) fn of<'f>(files: impl Iterator<Item = (&'f str, &'f str, &'f ContentSum)>) -> Self {
-        let (mut tree, mut buckets) = (Md5::new(), vec![Md5::new(); COUNT]);
+        let (mut tree, mut buckets, mut line) = (Md5::new(), vec![Md5::new(); COUNT], Vec::new());
         for (path, key, sum) in files {
-            for part in [path.as_bytes(), b"\0", key.as_bytes(), b"\0", sum] {
-                tree.update(part);
-                buckets[bucket(path)].update(part);
-            }
+            line.clear();
+            [path.as_bytes(), b"\0", key.as_bytes(), b"\0", sum].iter().for_each(|part| line.extend_from_slice(part));
+            tree.update(&line);
+            buckets[bucket(path)].update(&line);
         }
         Self { tree: tree.finalize().into(), buckets: buckets.into_iter().map(|one| one.finalize().into()).collect() }
     }

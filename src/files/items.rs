@@ -169,6 +169,13 @@ impl Items {
         self.rule_against(id, path).map_or(Ok(()), |rule| Err(Refusal { path: path.to_owned(), rule }))
     }
 
+    /// The item to which a file of this path belongs, if any: that of the deepest directory. Purely lexical.
+    pub fn owner(&self, path: &str) -> Option<ItemId> {
+        let around = self.iter().filter(|(_, item)| path.starts_with(item.key.as_str()));
+        let (id, _) = around.max_by_key(|(_, item)| item.key.len())?;
+        self.permits(id, path).is_ok().then_some(id)
+    }
+
     /// The id of the key, and that `path` belongs to it: the check for what a peer names.
     ///
     /// # Errors

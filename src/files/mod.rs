@@ -9,7 +9,8 @@
 //! ```
 //!
 //! * [`items`] — the directories of the cluster and the rule that says whether a path belongs to one of them.
-//! * [`scan`] — walks them, hashing only what changed, and publishes a [`manifest::Manifest`].
+//! * [`scan`] — walks them, hashing only what changed, and publishes a [`manifest::Manifest`]; [`watch`] — what need not be
+//!   looked at for that.
 //! * [`remote`] — a peer's manifest, read from its JSON; [`mod@compare`] — what one lacks against the other; [`digest`] —
 //!   whether there is anything to compare.
 //! * [`archive`] — the format in which contents travel.
@@ -28,6 +29,7 @@ pub mod manifest;
 pub mod path;
 pub mod remote;
 pub mod scan;
+pub mod watch;
 
 pub use self::{
     apply::{Contents, Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
@@ -39,4 +41,5 @@ pub use self::{
     manifest::{Entry, Manifest},
     remote::RemoteManifest,
     scan::{Scan, Scanner, Unreadable, open_file},
+    watch::{Watch, Which},
 };

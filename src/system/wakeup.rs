@@ -1,6 +1,6 @@
 //! A wake-up for a thread that waits. However often it is given before it is taken, it is one.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
@@ -29,12 +29,9 @@ impl Wakeup {
         &self.1
     }
 
-    /// Waits until it is given, at the longest until `due`, and for `quiet` at least; false if the order to stop came first.
-    /// What was given meanwhile, or before and nobody has taken, is taken.
-    pub fn wait(&self, order: &Shutdown, clock: &Clock, quiet: Duration, due: Instant) -> bool {
-        if !order.sleep(clock, quiet) {
-            return false;
-        }
+    /// Waits until it is given, at the longest until `due`; false if the order to stop came first. What was given before and
+    /// nobody has taken is taken.
+    pub fn wait(&self, order: &Shutdown, clock: &Clock, due: Instant) -> bool {
         select! {
             recv(order.channel()) -> _ => false,
             recv(self.1) -> _ => true,

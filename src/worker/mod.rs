@@ -20,7 +20,7 @@ use parking_lot::RwLock;
 
 use crate::{
     connection::Connection,
-    files::Scanner,
+    files::{Scanner, Watch},
     node::Node,
     services::Services,
     session::native::Features,
@@ -61,7 +61,11 @@ pub struct Worker {
 impl Worker {
     /// The worker of `node`, not yet connected.
     pub fn new(node: Arc<Node>, services: Arc<Services>) -> Arc<Self> {
-        let scanner = Scanner::new(node.home.path(), node.items.clone());
+        let mut scanner = Scanner::new(node.home.path(), node.items.clone());
+        // Without a watch each check looks at all files, and finds the same.
+        if let Ok(watch) = Watch::new(node.items.clone()) {
+            scanner = scanner.with_watch(Arc::new(watch), node.clock.clone());
+        }
         let analysis = Endpoint::new("wazuh-analysisd", node.home.analysis_socket(), node.shutdown.clone());
         let files = Files::new(scanner, Reload::new(analysis));
         let lost = RwLock::new(node.metrics.started);

@@ -24,7 +24,7 @@ fn closes_each(texts: [&str; 2], spoil: impl Fn(&mut Peer)) {
     let before = home.snapshot();
     let mut daemon = Daemon::start(&home);
     let mut other = Peer::join(home.address, "other");
-    let rest = Footprint::of_master(&daemon, &home);
+    let rest = Footprint::at_rest(&daemon, &home);
     for (begin, text) in [Peer::connect, |address| Peer::join(address, "w1")].into_iter().zip(texts) {
         let (mark, mut peer) = (home.mark(), begin(home.address));
         spoil(&mut peer);

@@ -136,7 +136,7 @@ fn what_a_worker_begins_and_leaves_goes_with_its_connection() {
     let home = Home::master();
     let daemon = Daemon::start(&home);
     let mut other = Peer::join(home.address, "other");
-    let (before, rest) = (home.snapshot(), Footprint::of_master(&daemon, &home));
+    let (before, rest) = (home.snapshot(), Footprint::at_rest(&daemon, &home));
     for _ in 0..3 {
         let mut peer = Peer::join(home.address, "w1");
         begin_and_leave(&mut peer, "syn_i_w_m", "w1");
@@ -188,7 +188,7 @@ fn a_worker_in_a_session_cannot_take_the_memory() {
     let mut first = RawPeer::new(TcpStream::connect(home.address.socket()).unwrap(), KEY);
     assert_eq!(first.join("first").0, "ok");
     home.wait_for("[Agent-groups send] Starting.");
-    let rest = Footprint::of_master(&daemon, &home);
+    let rest = Footprint::at_rest(&daemon, &home);
     drop(first);
     for (command, ends) in [("echo", true), ("dapi", false)] {
         let mut peer = RawPeer::new(TcpStream::connect(home.address.socket()).unwrap(), KEY);

@@ -86,7 +86,7 @@ fn idle_strangers_of_the_address_of_a_worker_do_not_keep_it_out() {
 fn a_flood_of_connections_keeps_no_worker_out() {
     let master = Home::master();
     let daemon = Daemon::start(&master);
-    let (over, rest) = (AtomicBool::new(false), Footprint::of_master(&daemon, &master));
+    let (over, rest) = (AtomicBool::new(false), Footprint::at_rest(&daemon, &master));
     thread::scope(|scope| {
         let end_of_all = SetOnDrop(&over);
         let flood = scope.spawn(|| {
@@ -160,7 +160,7 @@ fn key_holders_cannot_take_the_memory() {
     let master = Home::master();
     let daemon = Daemon::start(&master);
     let mut worker = Peer::join(master.address, "good");
-    let (over, rest) = (AtomicBool::new(false), Footprint::of_master(&daemon, &master));
+    let (over, rest) = (AtomicBool::new(false), Footprint::at_rest(&daemon, &master));
     thread::scope(|scope| {
         let end_of_all = SetOnDrop(&over);
         for n in 0..HOLDERS {

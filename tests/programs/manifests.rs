@@ -17,7 +17,7 @@ fn cluster() -> (Home, Daemon, Peer) {
 /// The worker's archive is refused with a log line that has `why`; the next check is granted and goes well.
 fn refused(bytes: &[u8], why: &str) {
     let (home, daemon, mut peer) = cluster();
-    let (before, rest) = (home.snapshot(), Footprint::of_master(&daemon, &home));
+    let (before, rest) = (home.snapshot(), Footprint::at_rest(&daemon, &home));
     assert_eq!(peer.check("w1", bytes).0, "ok");
     let line = home.wait_for("[Worker w1] [Integrity check] The worker's manifest is refused: ");
     assert!(line.contains("ERROR") && line.contains(why), "{line}");

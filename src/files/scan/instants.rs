@@ -9,10 +9,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    files::{checksum::sum_of, items::Items},
-    system::stamp::{
-        Moment, Stamp,
-        fake::{self, Machine},
+    files::{
+        checksum::sum_of,
+        items::Items,
+        watch::{Watch, Which},
+    },
+    system::{
+        clock::FakeClock,
+        stamp::{
+            Moment, Stamp,
+            fake::{self, Machine},
+        },
     },
 };
 
@@ -167,8 +174,24 @@ impl Machine for Disk {
     }
 }
 
+thread_local! {
+    /// One for all homes of a test, because the kernel takes its time to end one.
+    static WATCH: Arc<Watch> = Arc::new(Watch::new(Arc::new(Items::standard())).unwrap());
+}
+
+/// By looks at all files, and by looks at those that may have changed.
+fn run(machine: [i64; 3], pauses: &[i64], plan: Vec<(u32, Change, usize)>) {
+    run_by(|scanner| scanner.scan(false), machine, pauses, plan.clone());
+    run_by(|scanner| scanner.look(Which::Every, false), machine, pauses, plan);
+}
+
 /// Scans after each of the pauses, and until nothing happens any more; `plan` is carried out from its end on.
-fn run([tick, skew, pace]: [i64; 3], pauses: &[i64], plan: Vec<(u32, Change, usize)>) {
+fn run_by(
+    look: fn(&mut Scanner) -> Scan,
+    [tick, skew, pace]: [i64; 3],
+    pauses: &[i64],
+    plan: Vec<(u32, Change, usize)>,
+) {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir_all(home.path().join("etc/rules")).unwrap();
     let state = State { wall: 1_000_000 * SECOND, plan, ..State::default() };
@@ -178,11 +201,12 @@ fn run([tick, skew, pace]: [i64; 3], pauses: &[i64], plan: Vec<(u32, Change, usi
         let inode = fs::metadata(disk.path(file)).unwrap().ino();
         disk.note(&mut disk.state.borrow_mut(), inode, None);
     }
-    let mut scanner = Scanner::new(home.path(), Arc::new(Items::standard()));
+    let items = Arc::new(Items::standard());
+    let mut scanner = Scanner::new(home.path(), items).with_watch(WATCH.with(Arc::clone), FakeClock::new().0);
     let mut scan = || {
         let before = disk.count();
         let quiet = disk.state.borrow().half.is_none();
-        let scan = fake::on(disk.clone(), || scanner.scan(false));
+        let scan = fake::on(disk.clone(), || look(&mut scanner));
         let quiet = quiet && disk.count() == before && disk.state.borrow().half.is_none();
         for (file, (name, _)) in FILES.iter().enumerate().filter(|_| quiet) {
             let entry = scan.manifest.find(&format!("etc/rules/{name}")).expect("it is there");
@@ -196,6 +220,8 @@ fn run([tick, skew, pace]: [i64; 3], pauses: &[i64], plan: Vec<(u32, Change, usi
     }
     // Nobody changes anything any more. A time that is ahead is read again once, when the clock has come to it.
     while !disk.state.borrow().plan.is_empty() || disk.state.borrow().half.is_some() {
+        // A look that finds nothing to look at takes no step.
+        disk.step();
         scan();
     }
     let mut read = 0;

@@ -37,6 +37,11 @@ impl Missing {
         self.since.keys()
     }
 
+    /// Whether nothing is missing.
+    pub(super) fn is_none(&self) -> bool {
+        self.since.is_empty()
+    }
+
     /// In which time something that is missing will be gone; none if nothing is missing.
     pub(super) fn due(&self) -> Option<Duration> {
         let now = self.clock.now();

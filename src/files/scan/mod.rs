@@ -2,6 +2,9 @@
 //!
 //! A file is read again unless its stamp shows that it is as it was ([`crate::system::stamp`] has the rule), and every
 //! file once an hour, so that not even a file system that loses time stamps can hide a change for ever.
+//!
+//! A scanner that watches its files looks only at the stamps of those that may have changed since ([`super::watch`]), and at
+//! all stamps once a minute.
 
 mod hash;
 #[cfg(test)]
@@ -10,6 +13,7 @@ mod missing;
 mod problems;
 mod roots;
 mod scanner;
+mod sight;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -17,3 +21,4 @@ mod walk;
 pub use hash::open_file;
 pub use problems::{LONGEST_FILE, Unreadable};
 pub use scanner::{FULL_EVERY, Scan, Scanner};
+pub use sight::WHOLE_EVERY;

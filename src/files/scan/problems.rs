@@ -16,13 +16,19 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// The directory of an item.
+#[derive(Clone, Copy)]
+pub(super) struct Root {
+    pub(super) item: ItemId,
+    /// Its device and inode; none if it is not there.
+    pub(super) place: Option<(u64, u64)>,
+}
+
 /// What a walk could not look at.
 #[derive(Default)]
 pub(super) struct Problems {
     pub(super) unreadable: Vec<Unreadable>,
     pub(super) protected: Protected,
-    /// The items' own directories: the device that each is on, none for one that is not there.
-    pub(super) roots: Vec<(ItemId, Option<u64>)>,
 }
 
 impl Problems {

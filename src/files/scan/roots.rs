@@ -1,6 +1,6 @@
 //! The items' own directories: one that is missing, or not mounted, is no order to delete its files everywhere.
 
-use super::problems::Problems;
+use super::problems::{Problems, Root as Found};
 use crate::files::items::{ItemId, Items};
 
 /// What is remembered of the items' own directories, by number of the item.
@@ -16,17 +16,19 @@ struct Root {
 }
 
 impl Roots {
-    /// Protects the items whose directory is not there, or is empty and on another device than before: an unmounted
+    /// Protects the items among `found` whose directory is not there, or is empty and on another device than before: an unmounted
     /// file system leaves such a directory. `had` and `has` tell whether an item had files in the last scan, and has any
     /// now.
     pub(super) fn check(
         &mut self,
         items: &Items,
+        found: &[Found],
         problems: &mut Problems,
         had: impl Fn(ItemId) -> bool,
         has: impl Fn(ItemId) -> bool,
     ) {
-        for (id, device) in std::mem::take(&mut problems.roots) {
+        for Found { item: id, place } in found.iter().copied() {
+            let device = place.map(|(device, _)| device);
             let at = usize::from(id.0);
             if self.0.len() <= at {
                 self.0.resize(at + 1, Root::default());
@@ -62,9 +64,10 @@ mod tests {
         let items = Items::standard();
         let id = items.id_of_key("etc/rules/").unwrap();
         let mut roots = Roots::default();
-        let mut check = |device, had: bool, has: bool| {
-            let mut problems = Problems { roots: vec![(id, device)], ..Problems::default() };
-            roots.check(&items, &mut problems, |_| had, |_| has);
+        let mut check = |device: Option<u64>, had: bool, has: bool| {
+            let (mut problems, found) =
+                (Problems::default(), Found { item: id, place: device.map(|device| (device, 1)) });
+            roots.check(&items, &[found], &mut problems, |_| had, |_| has);
             (problems.protected.directories.len(), problems.unreadable.len())
         };
         assert_eq!(check(None, false, false), (1, 0), "never there: protected, and nothing to tell");

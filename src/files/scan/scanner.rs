@@ -9,14 +9,17 @@ use std::{
 use super::{
     hash,
     missing::Missing,
-    problems::{Problems, Unreadable},
+    problems::{Problems, Root, Unreadable},
     roots::Roots,
-    walk::Walk,
+    sight::{Look, Sight},
+    walk::{Found, Walk},
 };
 use crate::{
     files::{
+        checksum::ChecksumKind,
         items::{ItemId, Items, KEYS},
         manifest::{Entry, Manifest, Protected},
+        watch::{Suspects, Watch, Which},
     },
     system::{
         clock::Clock,
@@ -36,8 +39,6 @@ pub struct Scan {
     pub hashed: usize,
     /// What could not be read; the manifest protects it.
     pub unreadable: Vec<Unreadable>,
-    /// The directories that were looked into, relative to the home, each with a final slash.
-    pub directories: Vec<String>,
     /// Whether a path, its item, a content or what is protected differs from the last scan.
     pub changed: bool,
 }
@@ -53,6 +54,8 @@ pub struct Scanner {
     missing: Missing,
     /// Whether the keys of the agents were there, and are not now.
     keys_lost: bool,
+    /// If it watches them.
+    sight: Option<Sight>,
 }
 
 /// A file that must be read.
@@ -70,7 +73,9 @@ struct Walked {
     candidates: Vec<Candidate>,
     /// Which items have files, by their number.
     has: Vec<bool>,
-    directories: Vec<String>,
+    roots: Vec<Root>,
+    /// Files that may be changed by other names.
+    doubtful: Suspects,
 }
 
 /// A file that was read and is not what it was.
@@ -93,7 +98,15 @@ impl Scanner {
             roots: Roots::default(),
             missing: Missing::default(),
             keys_lost: false,
+            sight: None,
         }
+    }
+
+    /// Lets [`Scanner::look`] look at nothing but what `watch` was told of, and at all files once in
+    /// [`WHOLE_EVERY`](super::WHOLE_EVERY) by `clock`. The watch is this scanner's alone.
+    pub fn with_watch(mut self, watch: Arc<Watch>, clock: Clock) -> Self {
+        self.sight = Some(Sight::new(watch, clock));
+        self
     }
 
     /// Sets how old a checksum may grow (default [`FULL_EVERY`]).
@@ -119,49 +132,79 @@ impl Scanner {
         &self.manifest
     }
 
+    /// The next [`Scanner::look`] is at these files, too, whatever was told of them.
+    pub fn suspect<'p>(&mut self, paths: impl Iterator<Item = &'p str>) {
+        if let Some(sight) = &mut self.sight {
+            sight.name(paths);
+        }
+    }
+
     /// Looks at every file and reads those that may have changed. With `want_blake2b` every entry gets a whole
     /// BLAKE2b-512; without, entries keep one that they have until they change.
     ///
     /// Cannot fail: what cannot be read is in the result, by name.
     pub fn scan(&mut self, want_blake2b: bool) -> Scan {
-        let last = self.manifest.clone();
-        let items = last.items().clone();
-        let mut problems = Problems::default();
-        let Walked { mut same, candidates, has, directories } = self.walk(&items, want_blake2b, &mut problems);
-        self.roots.check(
-            &items,
-            &mut problems,
-            |id| last.entries.iter().any(|entry| entry.item == id),
-            |id| has.get(usize::from(id.0)).copied().unwrap_or(false),
-        );
-        let hashed = candidates.len();
-        let fresh = self.read(&candidates, want_blake2b, &mut problems, &mut same);
-        self.protect(&fresh, &same, &mut problems);
-        let Problems { unreadable, protected, .. } = problems;
-
-        let gone = same.iter().filter(|same| !**same).count();
-        let protection_changed = protected != last.protected;
-        if fresh.is_empty() && gone == 0 && !protection_changed {
-            return Scan { manifest: last, hashed, unreadable, directories, changed: false };
-        }
-        let replaced = fresh.iter().filter(|fresh| fresh.known.is_some()).count();
-        let differs = |fresh: &Fresh| {
-            let before = fresh.known.map(|at| &last.entries[at]);
-            before.is_none_or(|before| before.sum != fresh.entry.sum || before.item != fresh.entry.item)
-        };
-        let changed = protection_changed || replaced < gone || fresh.iter().any(differs);
-        self.merge(fresh, &same, protected);
-        Scan { manifest: self.manifest.clone(), hashed, unreadable, directories, changed }
+        let look = self.sight.as_mut().map(Sight::begin_whole);
+        self.carry_out(look, want_blake2b)
     }
 
-    /// Looks at every file.
-    fn walk(&self, items: &Items, want_blake2b: bool, problems: &mut Problems) -> Walked {
+    /// Looks at the files that may have changed since they were last looked at, and at `which` of those that are being
+    /// written; otherwise as [`Scanner::scan`], which it is if any file may have changed, or nobody watches them.
+    pub fn look(&mut self, which: Which, want_blake2b: bool) -> Scan {
+        let items = self.manifest.items().clone();
+        let has = !want_blake2b || self.manifest.has(ChecksumKind::Blake2b);
+        match self.sight.as_mut().and_then(|sight| sight.begin(&self.home, &items, which)) {
+            Some(look) if has => self.carry_out(Some(look), want_blake2b),
+            _ => self.scan(want_blake2b),
+        }
+    }
+
+    fn carry_out(&mut self, look: Option<Look>, want_blake2b: bool) -> Scan {
+        let last = self.manifest.clone();
+        let suspects = look.as_ref().map(|look| &look.suspects).filter(|suspects| !suspects.are_all());
+        let mut problems = Problems::default();
+        if suspects.is_some_and(Suspects::are_none) && self.missing.is_none() {
+            self.end(look, &problems, Vec::new(), &Suspects::default());
+            return Scan { manifest: last, hashed: 0, unreadable: Vec::new(), changed: false };
+        }
+        let mut walked = self.walk(suspects, want_blake2b, &mut problems);
+        let hashed = walked.candidates.len();
+        self.roots.check(
+            last.items(),
+            &walked.roots,
+            &mut problems,
+            |id| last.entries.iter().any(|entry| entry.item == id),
+            |id| walked.has.get(usize::from(id.0)).copied().unwrap_or(false),
+        );
+        let fresh = self.read(&mut walked, want_blake2b, &mut problems);
+        self.protect(&fresh, &walked.same, &mut problems);
+        self.end(look, &problems, walked.roots, &walked.doubtful);
+        let Problems { unreadable, protected } = problems;
+        let changed = self.replace(fresh, &walked.same, protected);
+        Scan { manifest: self.manifest.clone(), hashed, unreadable, changed }
+    }
+
+    fn end(&mut self, look: Option<Look>, problems: &Problems, roots: Vec<Root>, doubtful: &Suspects) {
+        if let (Some(sight), Some(look)) = (&mut self.sight, look) {
+            sight.end(look, problems, roots, doubtful);
+        }
+    }
+
+    /// Looks at these files, or at every file.
+    fn walk(&self, suspects: Option<&Suspects>, want_blake2b: bool, problems: &mut Problems) -> Walked {
         let last = &self.manifest;
-        let (mut same, mut candidates) = (vec![false; last.entries.len()], Vec::new());
-        let mut has = vec![false; items.iter().count()];
-        let mut expected = 0;
-        let directories = Walk::run(&self.home, items, problems, &mut |path, item, stamp| {
+        let (mut same, mut candidates) = (vec![suspects.is_some(); last.entries.len()], Vec::new());
+        for path in suspects.iter().flat_map(|suspects| suspects.paths()) {
+            // Until it turns out to be as it was.
+            place(&last.entries, path, 0).into_iter().for_each(|at| same[at] = false);
+        }
+        let mut has = vec![suspects.is_some(); last.items().iter().count()];
+        let (mut expected, mut doubtful) = (0, Suspects::default());
+        let mut found = |Found { path, item, stamp, has_names }: Found<'_>| {
             has[usize::from(item.0)] = true;
+            if has_names {
+                doubtful.add(path);
+            }
             let known = place(&last.entries, path, expected);
             expected = known.map_or(expected, |at| at + 1);
             match known {
@@ -171,8 +214,34 @@ impl Scanner {
                     candidates.push(Candidate { path, item, known });
                 }
             }
-        });
-        Walked { same, candidates, has, directories }
+        };
+        let walk = Walk::new(&self.home, last.items(), problems, &mut found);
+        let roots = match (suspects, &self.sight) {
+            (Some(suspects), Some(sight)) => {
+                walk.only(suspects);
+                sight.roots()
+            }
+            (_, sight) => walk.watched(sight.as_ref().map(|sight| &*sight.watch)).everything(),
+        };
+        Walked { same, candidates, has, roots, doubtful }
+    }
+
+    /// Makes the new manifest, if anything differs from the last one; whether the workers need to know.
+    fn replace(&mut self, fresh: Vec<Fresh>, same: &[bool], protected: Protected) -> bool {
+        let last = &self.manifest;
+        let gone = same.iter().filter(|same| !**same).count();
+        let protection_changed = protected != last.protected;
+        if fresh.is_empty() && gone == 0 && !protection_changed {
+            return false;
+        }
+        let replaced = fresh.iter().filter(|fresh| fresh.known.is_some()).count();
+        let differs = |fresh: &Fresh| {
+            let before = fresh.known.map(|at| &last.entries[at]);
+            before.is_none_or(|before| before.sum != fresh.entry.sum || before.item != fresh.entry.item)
+        };
+        let changed = protection_changed || replaced < gone || fresh.iter().any(differs);
+        self.merge(fresh, same, protected);
+        changed
     }
 
     /// Protects what has vanished for as long as it is given grace, and the keys of the agents as long as they are not
@@ -210,14 +279,9 @@ impl Scanner {
     }
 
     /// Reads the candidates. Those that turn out as they were are marked in `same`; the others are returned, in path
-    /// order, with their place in the last manifest.
-    fn read(
-        &mut self,
-        candidates: &[Candidate],
-        want_blake2b: bool,
-        problems: &mut Problems,
-        same: &mut [bool],
-    ) -> Vec<Fresh> {
+    /// order, with their place in the last manifest. Those whose stamp does not show yet whether they change are `doubtful`.
+    fn read(&mut self, walked: &mut Walked, want_blake2b: bool, problems: &mut Problems) -> Vec<Fresh> {
+        let Walked { same, candidates, doubtful, .. } = walked;
         if candidates.is_empty() {
             return Vec::new();
         }
@@ -225,6 +289,7 @@ impl Scanner {
         let jobs: Vec<_> = candidates.iter().map(|candidate| (&*candidate.path, before(candidate))).collect();
         let outcomes = hash::hash_all(&self.home, &jobs, want_blake2b);
         let mut fresh = Vec::new();
+        let now = Moment::now();
         for (candidate, outcome) in candidates.iter().zip(outcomes) {
             let read = match outcome {
                 Ok(Some(read)) => read,
@@ -234,6 +299,9 @@ impl Scanner {
                     continue;
                 }
             };
+            if !read.seen.is_settled(now) {
+                doubtful.add(&candidate.path);
+            }
             let mut entry = Entry {
                 path: candidate.path.clone(),
                 item: candidate.item,

@@ -1,6 +1,10 @@
 //! Walking the directories of the items.
 
-use std::{ffi::CString, os::fd::OwnedFd, path::Path};
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use nix::{
     dir::{Dir, Type},
@@ -9,22 +13,36 @@ use nix::{
     sys::stat::{FileStat, Mode, SFlag, fstat, fstatat},
 };
 
-use super::problems::{LONGEST_FILE, Problems, TOO_LARGE, Unreadable};
+use super::problems::{LONGEST_FILE, Problems, Root, TOO_LARGE, Unreadable};
 use crate::{
     files::{
-        items::{DEEPEST, ItemId, Items},
-        path::LONGEST_PATH,
+        items::{DEEPEST, Item, ItemId, Items},
+        path::{self, LONGEST_PATH},
+        watch::{Suspects, Watch},
     },
     system::stamp::{Stamp, step},
 };
 
-/// One walk over all items. Calls `found` for every regular file that belongs to one, in path order within an item.
+/// A regular file that belongs to an item.
+pub(super) struct Found<'w> {
+    pub(super) path: &'w str,
+    pub(super) item: ItemId,
+    pub(super) stamp: Stamp,
+    /// Whether it may be changed by another name, so that nobody is told.
+    pub(super) has_names: bool,
+}
+
+/// One walk over the items. Calls `found` for every file, in path order within an item.
 pub(super) struct Walk<'a> {
+    home: &'a Path,
     items: &'a Items,
-    found: &'a mut dyn FnMut(&str, ItemId, Stamp),
+    watch: Option<&'a Watch>,
+    found: &'a mut dyn FnMut(Found<'_>),
     problems: &'a mut Problems,
     /// The path so far; a directory's ends with a slash.
     path: String,
+    /// The device of the directory.
+    device: u64,
     directories: Vec<String>,
 }
 
@@ -48,31 +66,91 @@ enum NameKind {
 }
 
 impl<'a> Walk<'a> {
-    /// Gives the directories that it has looked into, relative to `home` and with a final slash.
-    pub(super) fn run(
-        home: &Path,
+    pub(super) fn new(
+        home: &'a Path,
         items: &'a Items,
         problems: &'a mut Problems,
-        found: &'a mut dyn FnMut(&str, ItemId, Stamp),
-    ) -> Vec<String> {
-        let mut walk = Walk { items, found, problems, path: String::new(), directories: Vec::new() };
-        for (id, item) in items.iter() {
-            walk.path.clear();
-            walk.path.push_str(&item.key);
-            // The way to an item's own directory may lead over links.
-            match open(&home.join(&item.key), OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        found: &'a mut dyn FnMut(Found<'_>),
+    ) -> Self {
+        Walk { home, items, watch: None, found, problems, path: String::new(), device: 0, directories: Vec::new() }
+    }
+
+    /// Lets `watch` watch each directory from before it is read.
+    pub(super) fn watched(self, watch: Option<&'a Watch>) -> Self {
+        Walk { watch, ..self }
+    }
+
+    /// Looks at every file. Gives the items' own directories.
+    pub(super) fn everything(mut self) -> Vec<Root> {
+        let mut roots = Vec::new();
+        for (item, Item { key, .. }) in self.items.iter() {
+            self.path.clear();
+            self.path.push_str(key);
+            match self.root(item) {
                 Ok(fd) => {
-                    walk.problems.roots.push((id, fstat(&fd).ok().map(|stat| stat.st_dev)));
-                    walk.directory(fd, id, 0);
+                    roots.push(Root { item, place: fstat(&fd).ok().map(|stat| (stat.st_dev, stat.st_ino)) });
+                    self.directory(fd, item, 0);
                 }
-                Err(Errno::ENOENT) => walk.problems.roots.push((id, None)),
-                Err(error) => walk.problems.directory(&item.key, error.desc().to_owned()),
+                Err(Errno::ENOENT) => roots.push(Root { item, place: None }),
+                Err(error) => self.problems.directory(key, error.desc().to_owned()),
             }
         }
-        walk.directories
+        if let Some(watch) = self.watch {
+            watch.end(&self.directories);
+        }
+        roots
+    }
+
+    /// Looks at these files.
+    pub(super) fn only(mut self, suspects: &Suspects) {
+        let mut opened: Option<(String, OwnedFd)> = None;
+        for path in suspects.paths() {
+            let Some(id) = self.items.owner(path) else { continue };
+            let (directory, name) = path::split(path);
+            if opened.as_ref().is_none_or(|(before, _)| before != directory) {
+                opened = self.descend(id, directory).map(|fd| (directory.to_owned(), fd));
+            }
+            // A directory that is gone has taken its files with it.
+            let (Some((_, fd)), Ok(name)) = (&opened, CString::new(name)) else { continue };
+            self.path.clear();
+            self.path.push_str(path);
+            match fstatat(fd, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map(|stat| kind_of(&stat)) {
+                Ok(SFlag::S_IFREG) => self.file(fd, &name, id, NameKind::File),
+                Ok(SFlag::S_IFLNK) => self.file(fd, &name, id, NameKind::Link),
+                Ok(_) | Err(Errno::ENOENT) => {}
+                Err(error) => self.problems.file(path, error.desc().to_owned()),
+            }
+        }
+    }
+
+    /// Opens a directory of an item by the way that a walk over everything takes; none if there is none.
+    fn descend(&mut self, id: ItemId, directory: &str) -> Option<OwnedFd> {
+        let below = &directory[self.items.item(id).key.len()..];
+        let mut fd = self.root(id);
+        for name in below.split_terminator('/') {
+            fd = fd.and_then(|above| open_below(&above, name));
+        }
+        let fd = fd.inspect_err(|error| {
+            if !matches!(error, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) {
+                self.problems.directory(directory, error.desc().to_owned());
+            }
+        });
+        let fd = fd.ok()?;
+        self.device = fstat(&fd).map_or(0, |stat| stat.st_dev);
+        Some(fd)
+    }
+
+    /// The way to an item's own directory may lead over links.
+    fn root(&self, id: ItemId) -> Result<OwnedFd, Errno> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        open(&self.home.join(&self.items.item(id).key), flags, Mode::empty())
     }
 
     fn directory(&mut self, fd: OwnedFd, id: ItemId, depth: usize) {
+        if let Some(watch) = self.watch {
+            watch.enter(self.home, &self.path, fd.as_fd());
+        }
+        let device = fstat(&fd).map_or(0, |stat| stat.st_dev);
         let mut dir = match Dir::from_fd(fd) {
             Ok(dir) => dir,
             Err(error) => return self.problems.directory(&self.path, error.desc().to_owned()),
@@ -94,6 +172,7 @@ impl<'a> Walk<'a> {
             } else if self.path.len() > LONGEST_PATH {
                 self.problems.file(&self.path, format!("its path is longer than {LONGEST_PATH} bytes"));
             } else {
+                self.device = device;
                 self.file(&dir, &name, id, kind);
             }
             self.path.truncate(length);
@@ -159,36 +238,43 @@ impl<'a> Walk<'a> {
         if depth > DEEPEST {
             return self.problems.directory(&self.path, format!("it is more than {DEEPEST} directories deep"));
         }
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match openat(dir, name.as_c_str(), flags, Mode::empty()) {
+        match open_below(dir, name.as_c_str()) {
             Ok(fd) => self.directory(fd, id, depth),
             Err(Errno::ENOENT) => {}
             Err(error) => self.problems.directory(&self.path, error.desc().to_owned()),
         }
     }
 
-    fn file(&mut self, dir: &Dir, name: &CString, id: ItemId, kind: NameKind) {
+    fn file(&mut self, dir: impl AsFd, name: &CStr, id: ItemId, kind: NameKind) {
         let flags = if kind == NameKind::Link { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
         step();
-        match fstatat(dir, name.as_c_str(), flags) {
+        match fstatat(&dir, name, flags) {
             Ok(stat) if kind_of(&stat) == SFlag::S_IFREG => {
                 if stat.st_size > LONGEST_FILE {
                     self.problems.file(&self.path, TOO_LARGE.to_owned());
                 } else {
-                    (self.found)(&self.path, id, Stamp::of_stat(&stat));
+                    let has_names = kind == NameKind::Link || stat.st_nlink > 1 || stat.st_dev != self.device;
+                    let stamp = Stamp::of_stat(&stat);
+                    (self.found)(Found { path: &self.path, item: id, stamp, has_names });
                 }
             }
             Ok(_) => {}
             Err(Errno::ENOENT) => {
                 // Either it has gone since its name was read, or it is a link to nothing. The latter looks like a
                 // link into a file system that is not mounted just now, so it counts as a file that cannot be read.
-                if kind == NameKind::Link && fstatat(dir, name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
+                if kind == NameKind::Link && fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok() {
                     self.problems.file(&self.path, "it is a link to a file that does not exist".to_owned());
                 }
             }
             Err(error) => self.problems.file(&self.path, error.desc().to_owned()),
         }
     }
+}
+
+/// Opens a directory that is no link.
+fn open_below<N: nix::NixPath + ?Sized>(above: impl AsFd, name: &N) -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(above, name, flags, Mode::empty())
 }
 
 fn kind_of(stat: &FileStat) -> SFlag {

@@ -1,15 +1,17 @@
 //! The local integrity thread of the master: which files there are and what their checksums are, once for all workers.
 //!
 //! Period: `master.recalculate_integrity` (8 s) after the end of the run before, the first at start; sooner when a
-//! thread that has changed a file wakes it, or when `file_watch` sees a file change. It publishes an
+//! thread that has changed a file wakes it, or when `file_watch` sees a file change. A run looks at what may have changed,
+//! one between the periods only at files that nobody is writing. It publishes an
 //! `Arc<Manifest>`; readers clone the `Arc` and hold no lock. A worker may ask for one check in each turn, so the end of
 //! a run is also what opens the next turn (`spec/protocol.md` 10.5).
 
-mod watch;
+mod file_watch;
 
 use std::{
     collections::{HashSet, VecDeque},
     convert::Infallible,
+    io,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -20,16 +22,20 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    files::{ChecksumKind, Manifest, MemberCache, Scan, Scanner, Unreadable},
-    logging::{scope, warn},
+    files::{ChecksumKind, Manifest, MemberCache, Scan, Scanner, Unreadable, Watch, Which},
+    logging::{Scope, scope, warn},
     metrics::Task,
     node::Node,
     system::{memory, wakeup::Wakeup},
     turn::Turns,
 };
-use watch::Watch;
+use file_watch::FileWatch;
 
-/// From the end of a run to the next, at least: many registrations are to be seen by one.
+/// From the end of a run to the next, at least. A change that stands alone waits for nothing; while more come, the rest
+/// doubles: many registrations, or the files of a ruleset that is copied, are to be seen by one.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// The longest rest.
 const QUIET: Duration = Duration::from_millis(100);
 
 /// Generations whose time is remembered. A worker that is further behind counts as behind since the first of these.
@@ -53,6 +59,8 @@ pub struct LocalIntegrity {
     /// Whether there was no key of an agent when the files were first looked at.
     began_keyless: OnceLock<bool>,
     wakeup: Wakeup,
+    /// What the kernel tells of the files, or why it does not.
+    watch: io::Result<Arc<Watch>>,
     /// One walk over the files at a time; its holder holds no other lock.
     files: Mutex<Files>,
 }
@@ -92,20 +100,40 @@ struct Files {
 }
 
 impl Files {
-    /// Scans, and numbers what has been found.
+    /// Looks at all files, and numbers what has been found.
     fn scan(&mut self, kind: ChecksumKind) -> Scan {
-        let scan = self.scanner.scan(kind == ChecksumKind::Blake2b);
+        self.numbered(|scanner| scanner.scan(kind == ChecksumKind::Blake2b))
+    }
+
+    /// Looks at the files that may have changed, and numbers what has been found.
+    fn look(&mut self, which: Which, kind: ChecksumKind) -> Scan {
+        self.numbered(|scanner| scanner.look(which, kind == ChecksumKind::Blake2b))
+    }
+
+    fn numbered(&mut self, scan: impl FnOnce(&mut Scanner) -> Scan) -> Scan {
+        let scan = scan(&mut self.scanner);
         self.changes += u64::from(scan.changed);
         scan
     }
 }
 
+/// What the log has of files that cannot be looked at, or not watched.
+#[derive(Default)]
+struct Told {
+    unreadable: HashSet<String>,
+    unwatched: bool,
+}
+
 impl LocalIntegrity {
     /// Nothing published yet.
     pub fn new(node: &Node) -> Self {
+        let watch = Watch::new(node.items.clone()).map(Arc::new);
         // A wake-up must not shorten the time that a file may be missing.
-        let scanner = Scanner::new(node.home.path(), node.items.clone())
+        let mut scanner = Scanner::new(node.home.path(), node.items.clone())
             .with_grace(node.clock.clone(), node.settings.master.recalculate_integrity);
+        if let Ok(watch) = &watch {
+            scanner = scanner.with_watch(watch.clone(), node.clock.clone());
+        }
         Self {
             published: RwLock::default(),
             members: MemberCache::new(MEMBER_CACHE),
@@ -113,6 +141,7 @@ impl LocalIntegrity {
             blake2b_asked: AtomicU64::new(0),
             began_keyless: OnceLock::new(),
             wakeup: Wakeup::default(),
+            watch,
             files: Mutex::new(Files { scanner, changes: 0 }),
         }
     }
@@ -190,37 +219,55 @@ impl LocalIntegrity {
     /// whether a worker is connected whose link needs BLAKE2b-512, so that its first check finds it.
     pub fn run(&self, node: &Node, changed: impl Fn(), classic: impl Fn() -> bool) {
         let turns = node.turns(Task::LocalIntegrity, scope("Master", "Local integrity"));
-        let (mut unreadable, mut announced) = (HashSet::new(), 0);
-        let watch = Watch::begin(node.items.clone(), self.wakeup.clone(), turns.scope().clone());
-        let mut watch = watch.inspect_err(|error| {
-            warn!(
-                turns.scope(),
-                "Changes of files are noticed at the end of each period only: {error}. Is fs.inotify.max_user_instances \
-                 (sysctl) large enough?"
-            );
-        }).ok();
+        let (mut told, mut announced) = (Told::default(), 0);
+        let _watch = self.watch_files(turns.scope());
+        let (mut which, mut rest, mut next) = (Which::Every, SHORTEST, node.clock.now());
         loop {
             // After one that failed the files of the run before stay in force, and its change is left to the next.
             let _ = turns.run(|| {
                 let kind = if classic() { ChecksumKind::Blake2b } else { self.wanted() };
-                let directories = self.turn_once(node, &turns, kind, &mut unreadable);
+                self.turn_once(node, &turns, (which, kind), &mut told);
                 let generation = self.generation();
                 if announced != generation {
                     changed();
                     announced = generation;
                 }
-                if let Some(watch) = &mut watch {
-                    watch.follow(node.home.path(), &directories);
-                }
                 Ok::<_, Infallible>(())
             });
+            let now = node.clock.now();
+            if which == Which::Every {
+                next = now + self.period(node);
+            }
             // A file that is missing is gone when its time is over, and not at the end of a period that began later.
             let due = self.files.lock().scanner.due();
-            let next = node.clock.now() + due.map_or(self.period(node), |due| due.min(self.period(node)));
-            if !self.wakeup.wait(&node.shutdown, &node.clock, QUIET.min(self.period(node)), next) {
+            next = due.map_or(next, |due| next.min(now + due));
+            if !node.shutdown.sleep(&node.clock, rest.min(self.period(node))) {
                 return;
             }
+            let busy = !self.wakeup.channel().is_empty();
+            rest = if busy { (2 * rest).min(QUIET) } else { SHORTEST };
+            if !self.wakeup.wait(&node.shutdown, &node.clock, next) {
+                return;
+            }
+            which = if node.clock.now() < next { Which::Finished } else { Which::Every };
         }
+    }
+
+    /// The thread `file_watch`, as long as that is kept.
+    fn watch_files(&self, scope: &Scope) -> Option<FileWatch> {
+        let begin = |watch: &Arc<Watch>| FileWatch::begin(watch.clone(), self.wakeup.clone(), scope.clone());
+        let begun = match &self.watch {
+            Ok(watch) => begin(watch).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let begun = begun.inspect_err(|error| {
+            warn!(
+                scope,
+                "Changes of files are noticed at the end of each period only: {error}. Is fs.inotify.max_user_instances \
+                 (sysctl) large enough?"
+            );
+        });
+        begun.ok()
     }
 
     /// The whole BLAKE2b-512 is kept while workers ask for it, that is while a stock worker is connected.
@@ -234,28 +281,14 @@ impl LocalIntegrity {
         node.settings.master.recalculate_integrity
     }
 
-    /// Scans and publishes. Gives the directories that were looked into.
-    fn turn_once(
-        &self,
-        node: &Node,
-        turns: &Turns,
-        kind: ChecksumKind,
-        unreadable: &mut HashSet<String>,
-    ) -> Vec<String> {
+    /// Looks and publishes.
+    fn turn_once(&self, node: &Node, turns: &Turns, (which, kind): (Which, ChecksumKind), told: &mut Told) {
         let begun = turns.start();
         let (scan, generation) = {
             let mut files = self.files.lock();
-            (files.scan(kind), files.changes)
+            (files.look(which, kind), files.changes)
         };
-        let now: HashSet<String> = scan.unreadable.iter().map(|one| one.path.clone()).collect();
-        for Unreadable { path, reason } in scan.unreadable.iter().filter(|one| !unreadable.contains(&one.path)) {
-            warn!(
-                turns.scope(),
-                "'{path}' cannot be read and is left out: {reason}. The workers keep the copy that they have; let the \
-                 user of this daemon read it."
-            );
-        }
-        *unreadable = now;
+        told.tell(turns.scope(), &scan.unreadable, self.watch.as_ref().ok().and_then(|watch| watch.refused()));
         let count = scan.manifest.entries().len();
         self.began_keyless.get_or_init(|| scan.manifest.is_keyless());
         self.published.write().publish(scan.manifest, generation, node.clock.wall());
@@ -264,7 +297,29 @@ impl LocalIntegrity {
         if self.members.age(node.clock.now(), self.period(node)) {
             memory::give_back();
         }
-        scan.directories
+    }
+}
+
+impl Told {
+    /// Tells what is news.
+    fn tell(&mut self, scope: &Scope, unreadable: &[Unreadable], refused: Option<(usize, io::Error)>) {
+        let now: HashSet<String> = unreadable.iter().map(|one| one.path.clone()).collect();
+        for Unreadable { path, reason } in unreadable.iter().filter(|one| !self.unreadable.contains(&one.path)) {
+            warn!(
+                scope,
+                "'{path}' cannot be read and is left out: {reason}. The workers keep the copy that they have; let the \
+                 user of this daemon read it."
+            );
+        }
+        self.unreadable = now;
+        let warned = std::mem::replace(&mut self.unwatched, refused.is_some());
+        if let Some((watched, error)) = refused.filter(|_| !warned) {
+            warn!(
+                scope,
+                "Only {watched} directories can be watched: {error}. Changes in the others are noticed at the end of each \
+                 period; raise fs.inotify.max_user_watches (sysctl)."
+            );
+        }
     }
 }
 

@@ -23,24 +23,15 @@ impl Footprint {
         Self { descriptors, threads, memory: status(daemon, "VmRSS:") }
     }
 
-    /// The same of a master that has begun all that it does at rest: it watches its files, and both threads of its agent
+    /// The same of a node that has begun all that it does at rest: it watches its files, and both threads of its agent
     /// database have been asked, and have opened it.
-    pub fn of_master(daemon: &Daemon, home: &Home) -> Self {
-        Self::at_rest(daemon, home, 1)
-    }
-
-    /// The same of a worker, which watches nothing.
-    pub fn of_worker(daemon: &Daemon, home: &Home) -> Self {
-        Self::at_rest(daemon, home, 0)
-    }
-
-    fn at_rest(daemon: &Daemon, home: &Home, watches: usize) -> Self {
+    pub fn at_rest(daemon: &Daemon, home: &Home) -> Self {
         until("the descriptors of a node at rest", || {
             for request in ["global get-distinct-groups", "global sql SELECT 1"] {
                 assert!(Program::database(home).ask(request).starts_with("ok"));
             }
             let counts = ["/global.db", "/global.db-wal", "inotify"].map(|name| open(daemon, name));
-            (counts == [2, 2, watches]).then_some(())
+            (counts == [2, 2, 1]).then_some(())
         });
         Self::of(daemon)
     }

@@ -29,7 +29,7 @@ impl Victim {
         let mut peer = master.accept();
         peer.wait_for("syn_i_w_m_e");
         peer.permission = Permission::Denied;
-        Self { rest: Footprint::of_worker(&daemon, &home), home, daemon, master, peer }
+        Self { rest: Footprint::at_rest(&daemon, &home), home, daemon, master, peer }
     }
 
     /// Closes the connection, and is found again.

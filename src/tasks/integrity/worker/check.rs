@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::Integrity;
 use crate::{
     connection::{FileSender, RequestError},
-    files::{Buckets, ChecksumKind, Manifest, Unreadable},
+    files::{Buckets, ChecksumKind, Manifest, Unreadable, Which},
     logging::{debug, warn},
     tasks::integrity::{Applied, archive_path, sending::write_manifest},
     turn::Failure,
@@ -70,7 +70,8 @@ impl Integrity<'_> {
         debug!(self.checks.scope(), "Permission to synchronize granted.");
         self.sooner = None;
         self.checking = Some(self.checks.start());
-        let manifest = self.scan();
+        let which = self.which();
+        let manifest = self.look(which);
         let Some((task, buckets)) = self.announce(&manifest)? else {
             self.in_sync();
             return Ok(());
@@ -102,7 +103,7 @@ impl Integrity<'_> {
     /// Shows the master by one question that the files are the same now; whether they are.
     pub(super) fn confirm(&mut self) -> bool {
         let begun = self.node.clock.now();
-        let manifest = self.scan();
+        let manifest = self.look(Which::Finished);
         // If it is not so, or cannot be known, the next check sees to it.
         let equal = self.differing(&manifest).is_ok_and(|buckets| buckets == Buckets::NONE);
         if equal {
@@ -113,8 +114,18 @@ impl Integrity<'_> {
         equal
     }
 
-    fn scan(&mut self) -> Arc<Manifest> {
-        let scan = self.files.scanner.lock().scan(self.kind == ChecksumKind::Blake2b);
+    /// Once in a period a check is about all that may have changed here. What the master has pushed need not wait for that.
+    fn which(&mut self) -> Which {
+        let now = self.node.clock.now();
+        if now < self.thorough {
+            return Which::Finished;
+        }
+        self.thorough = now + self.node.settings.worker.sync_integrity;
+        Which::Every
+    }
+
+    fn look(&mut self, which: Which) -> Arc<Manifest> {
+        let scan = self.files.scanner.lock().look(which, self.kind == ChecksumKind::Blake2b);
         if scan.unreadable.len() != self.unreadable {
             for Unreadable { path, reason } in &scan.unreadable {
                 warn!(self.checks.scope(), "'{path}' cannot be read: {reason}; the master's copy will replace it.");

@@ -87,6 +87,8 @@ pub struct Integrity<'a> {
     next: Instant,
     /// When it is asked for before that, and how often still, because the master's files have changed since the last one.
     sooner: Option<(Instant, u32)>,
+    /// From when on a check is about all files that may have changed here, those that somebody is writing too.
+    thorough: Instant,
     /// Whether it was asked for at once after an update, since the last check in its time.
     looked_again: bool,
     unreadable: usize,
@@ -111,6 +113,7 @@ impl<'a> Integrity<'a> {
             receiving: None,
             next: node.clock.now() + node.settings.worker.sync_integrity,
             sooner: None,
+            thorough: node.clock.now(),
             looked_again: false,
             unreadable: 0,
             failing: 0,

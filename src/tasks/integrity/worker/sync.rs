@@ -148,6 +148,8 @@ impl Integrity<'_> {
         debug!(scope, "Updating local files: Start.");
         let earlier = std::mem::take(&mut self.files.state.lock().applied).without(|path| update.names(path));
         self.set_aside(&update)?;
+        // A file that is a mount of its own may be written over, and nobody who watches its directory is told.
+        self.files.scanner.lock().suspect(update.paths());
         let outcome = update.apply(&target);
         debug!(scope, "Updating local files: End.");
         self.report_failures(&outcome.failures);
