@@ -60,7 +60,11 @@ impl Master {
         if !worker.connection.in_session() || !worker.features().term {
             return Err(refused("only over a session, and with 'term' in link.features"));
         }
-        if !self.is_listed(worker) {
+        if let Some(candidate) = &self.node.candidate {
+            if !candidate.names().contains(name) {
+                return Err(refused(format!("{name} is none of failover.candidates of the master; name it there, on all of them")));
+            }
+        } else if !self.is_listed(worker) {
             return Err(refused(format!(
                 "{} is none of the <nodes> of the master, so no worker would look for its master there; name all nodes that \
                  may be the master in <nodes> of every node",

@@ -37,6 +37,11 @@ pub fn run(worker: &Arc<Worker>) {
                 backoff.reset();
                 told.clear();
                 turn.begin();
+                if worker.ttl.read().is_some() {
+                    // Another one may be the master by now; one that is silent would take long to show that it is not.
+                    turn.passes();
+                    turn.begin();
+                }
                 *worker.failure.write() = Some(format!("the connection has been closed: {reason}"));
                 info!(scope, "The connection has been closed: {reason}.");
             }

@@ -69,7 +69,8 @@ pub fn greet(
     let (cluster, link) = (&worker.node.cluster, &worker.node.settings.link);
     let version = worker.node.settings.version;
     let hello = hello::payload(&cluster.node_name, &cluster.name, cluster.node_type.as_str(), version);
-    let answer = master.request(Command::Hello, &*hello).map_err(|error| match error {
+    let limit = hello_limit(worker);
+    let answer = master.request_within(limit, Command::Hello, &*hello).map_err(|error| match error {
         RequestError::Closed { .. } => NotConnected::Closed(error),
         RequestError::Timeout { .. } => NotConnected::Silent(error, address),
         _ => NotConnected::Refused(error),
@@ -103,6 +104,12 @@ pub fn greet(
             Ok(Features::default())
         }
     }
+}
+
+/// How long the answer to hello may take. Where another node may be the master at any time, one that hangs is soon left for it.
+fn hello_limit(worker: &Worker) -> Duration {
+    let limit = worker.node.settings.communication.timeout_cluster_request;
+    worker.ttl.read().map_or(limit, |ttl| limit.min(ttl * 2 / 3))
 }
 
 fn no_session(worker: &Worker, why: String) -> NotConnected {

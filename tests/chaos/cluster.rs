@@ -41,7 +41,7 @@ impl Cluster {
             let mut address = there;
             if network {
                 address = Address::new();
-                proxies.push(Proxy::start(address, there));
+                proxies.push(Proxy::start(address.socket(), there.socket()));
             }
             nodes.push(Node { home: Home::worker(&format!("w{number}"), address), daemon: None });
         }

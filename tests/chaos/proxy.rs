@@ -2,7 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{frames::Frames, support::Address};
+use crate::frames::Frames;
 
 /// What the network does to the bytes of one worker. `up` is the direction to the master.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -65,9 +65,9 @@ const GLANCE: Duration = Duration::from_millis(10);
 const PIECE: usize = 16 * 1024;
 
 impl Proxy {
-    /// Listens at `here`, and relays to the master at `there`.
-    pub fn start(here: Address, there: Address) -> Self {
-        let listener = TcpListener::bind(here.socket()).unwrap();
+    /// Listens at `here`, and relays to `there`.
+    pub fn start(here: SocketAddr, there: SocketAddr) -> Self {
+        let listener = TcpListener::bind(here).unwrap();
         listener.set_nonblocking(true).unwrap();
         let shared = Arc::new(Shared { weather: Mutex::new(Weather::Fair), over: AtomicBool::new(false) });
         let its = shared.clone();
@@ -87,14 +87,14 @@ impl Drop for Proxy {
     }
 }
 
-fn accept(listener: &TcpListener, there: Address, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, there: SocketAddr, shared: &Arc<Shared>) {
     let mut relays: Vec<JoinHandle<()>> = Vec::new();
     while !shared.is_over() {
         let Ok((worker, _)) = listener.accept() else {
             sleep(GLANCE);
             continue;
         };
-        let both = TcpStream::connect(there.socket()).ok().filter(|_| shared.weather() != Weather::Parted);
+        let both = TcpStream::connect(there).ok().filter(|_| shared.weather() != Weather::Parted);
         // Whoever cannot be connected sees the connection closed.
         let Some(master) = both else { continue };
         for (up, from, to) in [(true, &worker, &master), (false, &master, &worker)] {

@@ -52,11 +52,6 @@ impl Node {
         self.daemon.take().unwrap().kill();
     }
 
-    /// Orders it to stop, and waits for its end.
-    pub fn stop(&mut self) {
-        self.daemon.take().unwrap().stop();
-    }
-
     pub fn signal(&self, signal: Signal) {
         self.daemon.as_ref().unwrap().signal(signal);
     }

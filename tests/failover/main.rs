@@ -8,16 +8,25 @@
 mod agents;
 mod cluster;
 mod kills;
-//mod overlap;
-//mod standstill;
-//mod switch;
+mod overlap;
+mod standstill;
+mod switch;
 
+#[path = "../chaos/frames.rs"]
+#[allow(dead_code, reason = "the trials of chaos use the rest")]
+mod frames;
 #[path = "../arbiter/members.rs"]
 #[allow(dead_code, reason = "the tests of the arbiter use the rest")]
 mod members;
 #[path = "../arbiter/node.rs"]
 #[allow(dead_code, reason = "the tests of the arbiter use the rest")]
 mod node;
+#[path = "../chaos/proxy.rs"]
+#[allow(dead_code, reason = "the trials of chaos use the rest")]
+mod proxy;
+#[path = "../chaos/random.rs"]
+#[allow(dead_code, reason = "the trials of chaos use the rest")]
+mod random;
 #[path = "../programs/support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "the tests of the programs use the rest")]
 mod support;
