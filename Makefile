@@ -7,6 +7,8 @@
 # make bench   time and memory
 # make chaos   clusters whose nodes are killed, or with NET=1 whose network fails; SECONDS, SEED, NODES
 # make soak    a large cluster for MINUTES, and whether anything grows
+# make failover
+#              masters killed and stopped while agents register, networks that fail, a planned change; real etcd, minutes
 # make arbiter the times that etcd and the fence keep, with real members; figures on standard output
 # make fuzz    each fuzz target for SECONDS=60, or only TARGET=name
 # make lint    format, clippy, documentation, and the crates (cargo-deny, where it is installed)
@@ -43,7 +45,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test models faults arbiter fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo test models faults failover arbiter fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -71,6 +73,9 @@ models:
 
 faults:
 	CLUSTERD_TEST_LUCK=$(LUCK) $(CARGO) test --locked --lib -- power_cut crash
+
+failover:
+	$(CARGO) test --locked --test failover -- --ignored --nocapture --test-threads 1 slow_
 
 arbiter:
 	$(CARGO) test --locked --test arbiter -- --ignored --nocapture --test-threads 1 slow_

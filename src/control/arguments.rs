@@ -51,6 +51,7 @@ pub(super) enum Action {
     Forget(String),
     FailoverStatus,
     Promote,
+    SwitchMaster(String),
     AddAgent(String),
     RemoveAgent(String),
     AgentKey(String),
@@ -77,6 +78,7 @@ pub(super) enum Id {
     Forget,
     FailoverStatus,
     Promote,
+    SwitchMaster,
     FilterNode,
     FilterStatus,
     AddAgent,
@@ -95,7 +97,7 @@ pub(super) enum Id {
     Help,
 }
 
-pub(super) const FLAGS: [Flag<Id>; 25] = [
+pub(super) const FLAGS: [Flag<Id>; 26] = [
     flag(Id::ListNodes, "l", "list-nodes", "", "List the known nodes, with the state of each."),
     flag(Id::Health, "i", "health", "[more]", "Show when workers were last synchronised; with 'more', all details."),
     flag(Id::ListAgents, "a", "list-agents", "", "List the agents of the cluster."),
@@ -120,9 +122,16 @@ pub(super) const FLAGS: [Flag<Id>; 25] = [
         "",
         "failover-status",
         "",
-        "Show which master this node knows, and what it has set aside.",
+        "Show which master this node knows, who may follow, and what was set aside.",
     ),
     flag(Id::Promote, "", "promote", "", "Make this node the master; the present one hands over and follows it."),
+    flag(
+        Id::SwitchMaster,
+        "",
+        "switch-master",
+        "NODE",
+        "With failover: make this candidate the master; the present one hands over.",
+    ),
     flag(Id::FilterNode, "fn", "filter-node", "NODE...", "Only these nodes, with the options above."),
     flag(Id::FilterStatus, "fs", "filter-agent-status", "STATUS...", "Only agents in these states, with -a."),
     flag(Id::AddAgent, "", "add-agent", "NAME", "Register an agent with the master; shows its ID and its key."),
@@ -225,6 +234,7 @@ fn chosen(id: Id, parser: &mut Parser) -> Result<Option<Action>, Fault> {
         Id::Forget => Action::Forget(parser.value()?.string()?),
         Id::FailoverStatus => Action::FailoverStatus,
         Id::Promote => Action::Promote,
+        Id::SwitchMaster => Action::SwitchMaster(parser.value()?.string()?),
         Id::AddAgent => Action::AddAgent(parser.value()?.string()?),
         Id::RemoveAgent => Action::RemoveAgent(agent(parser)?),
         Id::AgentKey => Action::AgentKey(agent(parser)?),
@@ -260,7 +270,10 @@ impl Request {
             Some(Action::Nodes | Action::Health { .. } | Action::Agents | Action::Keys | Action::ConfigDiff)
         );
         let confirms = action == Some(&Action::ConfirmDeletions);
-        let orders = matches!(action, Some(Action::Forget(_) | Action::Promote | Action::FailoverStatus));
+        let orders = matches!(
+            action,
+            Some(Action::Forget(_) | Action::Promote | Action::SwitchMaster(_) | Action::FailoverStatus)
+        );
         if !asks && !confirms && !self.nodes.is_empty() {
             return Err(Fault::NothingToApplyTo(
                 "-fn",

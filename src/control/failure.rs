@@ -31,6 +31,14 @@ pub(super) enum Failure {
         /// The master's reason.
         message: String,
     },
+    /// The candidate has not become the master.
+    #[error("Error {NOT_SWITCHED} - {}", self.message())]
+    NotSwitched {
+        /// The candidate.
+        to: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The registrar of this node cannot be asked.
     #[error("Error {MALFORMED} - {0}")]
     Registrar(String),
@@ -59,6 +67,7 @@ fn permission(socket: &Path) -> String {
 /// The stock daemon's number for what has none of its own.
 const MALFORMED: u32 = 1000;
 const NO_MASTER: u32 = 3023;
+const NOT_SWITCHED: u32 = 3000;
 /// Error 1730: no node has the name that was asked for.
 const NO_NODE: u32 = 1730;
 
@@ -77,6 +86,7 @@ impl Failure {
         match self {
             Self::Ask(error) => error.code(),
             Self::NotRegistered { code, .. } => *code,
+            Self::NotSwitched { .. } => NOT_SWITCHED,
             Self::Malformed { .. } | Self::OriginalMaster { .. } | Self::Registrar(_) => MALFORMED,
         }
     }
@@ -86,6 +96,7 @@ impl Failure {
             Self::Ask(error) => error.message(),
             Self::NotRegistered { message, .. } | Self::Registrar(message) => message.clone(),
             Self::OriginalMaster { what } => format!("the master of this cluster cannot {what} for this program"),
+            Self::NotSwitched { to, seconds } => format!("{to} is not the master after {seconds} s"),
             Self::Malformed { what, .. } => format!("cannot parse the daemon's answer to {what}"),
         }
     }
@@ -114,6 +125,9 @@ impl Failure {
             }
             (Self::OriginalMaster { .. }, _) => {
                 "it is a stock master: run its own cluster_control there, or ask the Wazuh server API"
+            }
+            (Self::NotSwitched { .. }, _) => {
+                "logs/cluster.log of that node tells why; 'cluster_control --failover-status' shows who the master is"
             }
             (Self::Malformed { .. }, _) => "use the cluster_control that was installed with the daemon",
             (Self::NotRegistered { .. }, 9005) => {

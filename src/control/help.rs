@@ -70,8 +70,11 @@ JSON (indented by two blanks):
   --confirm-deletions       an object: confirmed, an object of nodes: deletions, of (all its files), keys
   --forget                  an object: forgotten, the node as in -l, without in_sync
   --failover-status         an object: name, role, term, master, ids, former (null if there is none), diverged (an
-                            array: term, files, path)
+                            array: term, files, path), failover (null if the node is no candidate: master (node,
+                            address, since), acts_for, ttl, candidates (name, is_there, may_follow, address, version,
+                            hindrance), hindrance, error; null if there is none)
   --promote                 an object: promoted: master, term, former, lost (null if the master has handed over)
+  --switch-master           an object: promoted: master, term
   --add-agent, --agent-key  an object: id, name, ip, key, import (what the agent imports, in base64)
   --remove-agent            an object: id, removed, purged
   --watch --json            one such document after the other, each in one line

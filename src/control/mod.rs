@@ -30,6 +30,7 @@ mod registration;
 mod report;
 mod screen;
 mod status;
+mod switch_master;
 mod table;
 mod trace;
 mod watch;
@@ -98,6 +99,7 @@ fn obey(request: &Request) -> Output {
         Action::Forget(name) => forget::forget(&client(request), name, request.json),
         Action::FailoverStatus => failover::show(&client(request), request.json),
         Action::Promote => promote::promote(client(request), request.force, request.json),
+        Action::SwitchMaster(to) => switch_master::switch(&client(request), to, request.json),
         Action::AddAgent(name) => registrar(request).add(name, request),
         Action::RemoveAgent(id) => registrar(request).remove(id, request.purge, request.json),
         Action::AgentKey(id) => registrar(request).key(id, request.json),

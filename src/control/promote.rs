@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Has the node become the master; by `force`, the present one is not asked.
 pub(super) fn promote(client: LocalClient, force: bool, json: bool) -> Result<Output, Failure> {
     let client = client.with_time_limit(PATIENCE);
-    let answer = client.ask(Command::Promote, json!(Wish { force }).to_string().as_bytes())?;
+    let answer = client.ask(Command::Promote, json!(Wish { force, to: None }).to_string().as_bytes())?;
     let promoted: Promoted =
         serde_json::from_slice(&answer).map_err(|source| Failure::Malformed { what: "promote", source })?;
     Ok(Output::text(if json { report::document(&json!({"promoted": promoted})) } else { text(&promoted) }))

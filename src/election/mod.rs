@@ -12,6 +12,7 @@
 mod chance;
 mod office;
 mod record;
+mod status;
 
 use std::{
     collections::BTreeSet,
@@ -28,6 +29,7 @@ use crossbeam_channel::Receiver;
 use office::Office;
 use parking_lot::{Mutex, RwLock};
 pub use record::Change;
+pub use status::{Known, Status};
 
 use crate::{
     arbiter::{
@@ -77,6 +79,10 @@ pub struct Candidate {
     made: AtomicU64,
     /// When it gave the role back because another one is to have it.
     gave_back: RwLock<Option<Instant>>,
+    /// How often it was elected.
+    elections: AtomicU64,
+    /// How many candidates may follow it, while it is the master.
+    followers: AtomicUsize,
     /// How many persons make it the master at the moment.
     by_hand: AtomicUsize,
 }
@@ -182,6 +188,8 @@ impl Candidate {
             changed: Wakeup::default(),
             made: AtomicU64::new(0),
             gave_back: RwLock::default(),
+            elections: AtomicU64::new(0),
+            followers: AtomicUsize::new(0),
             by_hand: AtomicUsize::new(0),
         })
     }
@@ -382,6 +390,7 @@ impl Candidate {
                     }
                     self.made.store(office.last_record(), Ordering::Release);
                     in_office.store(true, Ordering::Release);
+                    self.elections.fetch_add(1, Ordering::Relaxed);
                     *self.deadline.write() = Some(office.deadline().clone());
                     *self.office.lock() = Some(office);
                     self.tell(None);
@@ -539,7 +548,21 @@ impl Candidate {
     /// # Errors
     /// The arbiter; it may be tried again.
     pub fn set_in_sync(&self, candidates: &[String]) -> Result<(), Failure> {
-        self.office.lock().as_mut().map_or(Ok(()), |office| office.set_in_sync(candidates))
+        let set = self.office.lock().as_mut().map_or(Ok(()), |office| office.set_in_sync(candidates));
+        if set.is_ok() {
+            self.followers.store(candidates.len().saturating_sub(1), Ordering::Relaxed);
+        }
+        set
+    }
+
+    /// How many candidates may follow it; none if it is not the master. Never waits.
+    pub fn followers(&self) -> Option<usize> {
+        self.acts().then(|| self.followers.load(Ordering::Relaxed))
+    }
+
+    /// How often it has become the master since the process began.
+    pub fn elections(&self) -> u64 {
+        self.elections.load(Ordering::Relaxed)
     }
 
     /// Who may follow, best first, as this master has told last; the first is itself.

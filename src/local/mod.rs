@@ -9,7 +9,7 @@ mod session;
 
 use std::sync::Arc;
 
-pub use promote::Wish;
+pub use promote::{Ordered, Wish};
 pub use server::Server;
 
 use crate::{

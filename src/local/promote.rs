@@ -15,6 +15,16 @@ const READING: Duration = Duration::from_secs(1);
 pub struct Wish {
     /// Whether nobody is asked.
     pub force: bool,
+    /// The candidate that is to be the master, which sees the order at the arbiter; this node if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+/// The answer when another node is to be the master.
+#[derive(Serialize, Deserialize)]
+pub struct Ordered {
+    /// Its name.
+    pub ordered: String,
 }
 
 /// Answers when it is done or refused; the node then runs anew in its new role.
@@ -23,6 +33,9 @@ pub fn begin(role: &Role, reply: Reply, wish: &[u8]) {
         Ok(wish) => wish,
         Err(error) => return reply.fail(format!("the wish: {error}")),
     };
+    if let Some(to) = wish.to {
+        return order(role, reply, to);
+    }
     let (node, role) = (role.node().clone(), role.clone());
     let threads = node.local_requests.clone();
     let run = move |reply: Reply| {
@@ -43,6 +56,25 @@ pub fn begin(role: &Role, reply: Reply, wish: &[u8]) {
             }
             node.term.changed().wake();
         }
+    };
+    if let Err((error, reply)) = threads.spawn_with("promote", reply, run) {
+        reply.refuse(&ErrorObject::unexpected(error.to_string()));
+    }
+}
+
+/// Has the master hand over to another candidate; answers when that is ordered.
+fn order(role: &Role, reply: Reply, to: String) {
+    let node = role.node().clone();
+    let threads = node.local_requests.clone();
+    let run = move |reply: Reply| {
+        let ordered = match &node.candidate {
+            Some(candidate) => candidate.order(&to, &node.cluster.node_name),
+            None => Err("this node is no candidate (cluster.json, failover); 'cluster_control --promote' on the node that is to \
+                         be the master"
+                .to_owned()),
+        };
+        let ordered = ordered.map(|()| json::text(&Ordered { ordered: to }));
+        reply.result(ordered.map_err(|why| ErrorObject::cluster(3000, why)));
     };
     if let Err((error, reply)) = threads.spawn_with("promote", reply, run) {
         reply.refuse(&ErrorObject::unexpected(error.to_string()));

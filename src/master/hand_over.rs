@@ -62,7 +62,9 @@ impl Master {
         }
         if let Some(candidate) = &self.node.candidate {
             if !candidate.names().contains(name) {
-                return Err(refused(format!("{name} is none of failover.candidates of the master; name it there, on all of them")));
+                return Err(refused(format!(
+                    "{name} is none of failover.candidates of the master; name it there, on all of them"
+                )));
             }
         } else if !self.is_listed(worker) {
             return Err(refused(format!(

@@ -6,11 +6,14 @@ use super::{
     process,
     view::{Files, Seen, View},
 };
-use crate::metrics::{
-    Metrics, Rejection,
-    text::{Kind, Text},
+use crate::{
+    election::Candidate,
+    metrics::{
+        Metrics, Rejection,
+        text::{Kind, Text},
+    },
+    verdict::State,
 };
-use crate::verdict::State;
 
 /// The whole text.
 pub(super) fn text(view: &View) -> String {
@@ -28,6 +31,9 @@ pub(super) fn text(view: &View) -> String {
     let help = "Directories and files that this daemon has to write to, and cannot; 'wazuh-clusterd -t' names them.";
     text.single("wazuh_cluster_unwritable_places", Kind::Gauge, help, view.node.places().urgent_lacks().len());
     term(&mut text, view);
+    if let Some(candidate) = &view.node.candidate {
+        failover(&mut text, candidate);
+    }
     let started = metrics.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let help = "When the daemon started, in seconds since 1970.";
     text.single("process_start_time_seconds", Kind::Gauge, help, started);
@@ -43,6 +49,22 @@ fn term(text: &mut Text, view: &View) {
                 look at; 'cluster_control --failover-status' tells where.";
     let diverged: usize = status.diverged.iter().map(|kept| kept.files).sum();
     text.single("wazuh_cluster_diverged_files", Kind::Gauge, help, diverged);
+}
+
+fn failover(text: &mut Text, candidate: &Candidate) {
+    let help = "Whether this candidate acts as the master of the cluster.";
+    text.single("wazuh_cluster_failover_acts", Kind::Gauge, help, u8::from(candidate.acts()));
+    let help = "Seconds for which this candidate acts as the master without another renewal at etcd; 0 if it does not.";
+    let left = candidate.deadline().map(|deadline| deadline.left().as_secs_f64()).unwrap_or_default();
+    text.single("wazuh_cluster_failover_lease_seconds", Kind::Gauge, help, left);
+    if let Some(followers) = candidate.followers() {
+        let help = "Candidates that would follow this master by themselves.";
+        text.single("wazuh_cluster_failover_followers", Kind::Gauge, help, followers);
+    }
+    let help = "How often this candidate has become the master since its start.";
+    text.single("wazuh_cluster_failover_elections_total", Kind::Counter, help, candidate.elections());
+    let help = "Whether this candidate can read from etcd.";
+    text.single("wazuh_cluster_failover_etcd_up", Kind::Gauge, help, u8::from(candidate.watched().failure.is_none()));
 }
 
 fn nodes(text: &mut Text, view: &View) {

@@ -2,6 +2,7 @@
 
 use crate::{
     config::{Secret, settings::RULESET_KEYS},
+    election::Known,
     files::{ChecksumKind, Entry, Manifest},
     node::Node,
     system::{hex::hex, json},
@@ -26,9 +27,12 @@ pub fn config(node: &Node) -> Secret {
     text
 }
 
-/// Which term of the master the node knows.
+/// Which term of the master the node knows, and how failover stands. It asks the arbiter.
 pub fn term(node: &Node) -> String {
-    json::text(&node.term.status(&node.home, node.cluster.node_type))
+    json::text(&Known {
+        term: node.term.status(&node.home, node.cluster.node_type),
+        failover: node.candidate.as_ref().map(|candidate| candidate.status()),
+    })
 }
 
 /// The BLAKE2b-512 of each file of the ruleset, as this manifest has them.

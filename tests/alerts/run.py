@@ -37,6 +37,8 @@ class Cluster:
         self.job, self.scraped, self.minutes = job, scraped, minutes
         self.killed, self.cut_off, self.unreachable, self.forgotten = (), (), (), ()
         self.state, self.failed, self.held, self.unwritable, self.diverged, self.strangers = {}, {}, {}, {}, {}, 0
+        # Of the candidates m and w1: who acts, how many may follow, and who can read from etcd. None without failover.
+        self.acts, self.followers, self.etcd = None, 1, (MASTER, "w1")
 
     def series(self):
         for node in self.scraped:
@@ -57,6 +59,11 @@ class Cluster:
         yield one("wazuh_cluster_wdb_up", 1, 1)
         yield one("wazuh_cluster_unwritable_places", 0, self.unwritable.get(node, 0))
         yield one("wazuh_cluster_diverged_files", 0, self.diverged.get(node, 0))
+        if self.acts is not None and node in (MASTER, "w1"):
+            yield one("wazuh_cluster_failover_acts", int(node == MASTER), int(node == self.acts))
+            yield one("wazuh_cluster_failover_etcd_up", 1, int(node in self.etcd))
+            if node == MASTER:
+                yield one("wazuh_cluster_failover_followers", 1, self.followers)
         for other in NODES if node == MASTER else (node,):
             if node == MASTER and other in self.forgotten:
                 continue
@@ -111,6 +118,12 @@ def scenarios():
     yield one("w1 has a directory where it cannot write", [("WazuhClusterUnwritable", "w1")], **no_place)
     yield one("the same, and files for it", [("WazuhClusterFilesFailed", "w1")], **no_place, state=behind, failed={"w1": 3})
     yield one("w1 was the master and had files alone", [("WazuhClusterDiverged", "w1")], diverged={"w1": 2})
+    yield one("candidates, and all is well", [], acts=MASTER)
+    yield one("another candidate acts", [], acts="w1")
+    yield one("no candidate acts", [("WazuhClusterNoMaster", "")], acts="")
+    yield one("no candidate acts, nor reads from etcd", [("WazuhClusterNoMaster", "")], acts="", etcd=())
+    yield one("nobody may follow", [("WazuhClusterNoFollower", "m")], acts=MASTER, followers=0)
+    yield one("w1 cannot read from etcd", [("WazuhClusterEtcdDown", "w1")], acts=MASTER, etcd=(MASTER,))
     held = [("WazuhClusterDeletionsHeld", "w1")]
     yield one("deletions on w1 are held back", held, state=behind, held={"w1": 30})
     yield one("the same, and w1 cannot write", held, state=behind, held={"w1": 30}, failed={"w1": 3})

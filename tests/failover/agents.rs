@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -39,11 +39,11 @@ pub struct Agents {
 
 impl Agents {
     /// Begins, at the control socket of a worker.
-    pub fn begin(socket: &PathBuf, each_second: u32) -> Self {
+    pub fn begin(socket: &Path, each_second: u32) -> Self {
         let (answered, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let pause = Duration::from_secs(1) * THREADS as u32 / each_second;
         let threads = (0..THREADS).map(|thread| {
-            let (answered, over, client) = (answered.clone(), over.clone(), LocalClient::new(socket.clone()));
+            let (answered, over, client) = (answered.clone(), over.clone(), LocalClient::new(socket));
             let client = client.with_time_limit(PATIENCE);
             spawn(move || {
                 for number in 0.. {

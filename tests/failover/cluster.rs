@@ -88,9 +88,8 @@ impl Cluster {
         let members = Members::start(3, &[])?;
         let addresses = [Address::new(), Address::new()];
         let hosts = addresses.map(|address| address.0.to_string());
-        let mut nodes: Vec<_> = [("a", 0), ("b", 1), ("w1", 0), ("w2", 0)]
-            .map(|(name, at)| Node::new(name, addresses[at], &hosts))
-            .into();
+        let mut nodes: Vec<_> =
+            [("a", 0), ("b", 1), ("w1", 0), ("w2", 0)].map(|(name, at)| Node::new(name, addresses[at], &hosts)).into();
         for node in &mut nodes {
             if ["a", "b"].contains(&node.name) {
                 let mut failover = json!({"etcd": members.urls(), "candidates": ["a", "b"], "ttl": TTL});

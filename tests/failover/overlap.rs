@@ -58,7 +58,14 @@ fn schedules(seeds: std::ops::Range<u64>) {
     while next < last {
         let until = (next + AT_ONCE).min(last);
         let outcomes: Vec<_> = scope(|scope| {
-            let started: Vec<_> = (next..until).map(|seed| scope.spawn({ let members = &members; move || schedule(seed, members) })).collect();
+            let started: Vec<_> = (next..until)
+                .map(|seed| {
+                    scope.spawn({
+                        let members = &members;
+                        move || schedule(seed, members)
+                    })
+                })
+                .collect();
             started.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         for (terms, records) in outcomes {
@@ -151,7 +158,7 @@ fn schedule(seed: u64, members: &Members) -> (usize, usize) {
         });
         let (mut random, end) = (Random::new(seed), Instant::now() + BAD);
         while Instant::now() < end {
-            let seat = &seats[random.below(2) as usize];
+            let seat = &seats[random.below(2)];
             let weather = match random.below(6) {
                 0 | 1 => Weather::Fair,
                 2 => Weather::Delayed(Duration::from_millis(random.next() % 700)),

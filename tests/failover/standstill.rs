@@ -73,7 +73,10 @@ fn rounds(count: usize) {
         let asked = std::thread::scope(|scope| {
             let home = &cluster.nodes[master].home;
             let asked = scope.spawn(move || {
-                register(home, &json!({"function": "add", "arguments": {"name": format!("late{round}"), "ip": "any"}}).to_string())
+                register(
+                    home,
+                    &json!({"function": "add", "arguments": {"name": format!("late{round}"), "ip": "any"}}).to_string(),
+                )
             });
             sleep(Duration::from_millis(50));
             cluster.nodes[master].signal(Signal::SIGCONT);
@@ -81,13 +84,19 @@ fn rounds(count: usize) {
         });
         let goes_on = Instant::now();
         assert!(!asked.as_deref().unwrap_or_default().contains(r#""error":0"#), "it answers: {asked:?}");
-        cluster.until("it follows", |nodes| nodes[master].status().is_some_and(|status| status["role"] == "worker" && status["term"] == term + 1));
-        cluster.until("it has what the other one has", |nodes| nodes[master].home.read(RULE) == nodes[other].home.read(RULE));
+        cluster.until("it follows", |nodes| {
+            nodes[master].status().is_some_and(|status| status["role"] == "worker" && status["term"] == term + 1)
+        });
+        cluster.until("it has what the other one has", |nodes| {
+            nodes[master].home.read(RULE) == nodes[other].home.read(RULE)
+        });
         let back = goes_on.elapsed();
         assert!(back <= FOLLOWS, "only after {back:?}");
         let kept = cluster.nodes[master].home.read(&format!("queue/diverged/{term}/{RULE}"));
         assert_eq!(kept.as_deref(), Some(alone.as_bytes()), "it is set aside");
-        println!("round {round}: another master after {took:.2?}, workers after {followed:.2?}, the former one after {back:.2?}");
+        println!(
+            "round {round}: another master after {took:.2?}, workers after {followed:.2?}, the former one after {back:.2?}"
+        );
     }
     over.store(true, Ordering::Relaxed);
     for highest in watched {
