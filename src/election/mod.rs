@@ -273,6 +273,12 @@ impl Candidate {
         *self.fenced.read()
     }
 
+    /// Whether it has given the role back a moment ago, so that others can take it.
+    pub fn gave_back(&self) -> bool {
+        let is_recent = |when: Instant| self.clock.now().saturating_duration_since(when) < SIT_OUT;
+        self.gave_back.read().is_some_and(is_recent)
+    }
+
     /// Why it could not be the master now, as it was seen last; none if it could, or is.
     pub fn hindrance(&self) -> Option<Hindrance> {
         self.hindrance.read().clone()
@@ -316,8 +322,7 @@ impl Candidate {
 
     /// As [`Candidate::chance`]; after a claim that was won in the `tenure`.
     fn ask(&self, term: &Term, agents: bool, tenure: Option<&Tenure>) -> Result<Chance, Hindrance> {
-        let is_recent = |when: Instant| self.clock.now().saturating_duration_since(when) < SIT_OUT;
-        if self.gave_back.read().is_some_and(is_recent) {
+        if self.gave_back() {
             return Err(Hindrance::GaveBack);
         }
         let reading = self

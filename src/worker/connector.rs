@@ -1,7 +1,11 @@
 //! The `connect` thread: connects to the master, says hello, runs the tasks of the connection, and begins again when it
 //! ends. Addresses are resolved anew at each attempt: in a container world a name keeps and its address does not.
 
-use std::{io, sync::Arc, thread::JoinHandle};
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+    thread::JoinHandle,
+};
 
 use log::Level;
 
@@ -206,7 +210,9 @@ fn start_tasks(
     start(
         "agent_info",
         Box::new(move |this, master| {
-            agent_info::Thread::new(&this.node, this.services.agents.clone(), master, lines.agent_info).run()
+            let is_new = this.new_master.swap(false, Ordering::AcqRel);
+            let agents = this.services.agents.clone();
+            agent_info::Thread::new(&this.node, agents, master, lines.agent_info).of_master(is_new).run()
         }),
     )?;
     start(

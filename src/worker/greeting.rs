@@ -1,7 +1,7 @@
 //! Hello and, if both nodes run this daemon, the agreement on a link that speaks more than the standard protocol
 //! (`spec/native.md` 1).
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::atomic::Ordering, time::Duration};
 
 use super::Worker;
 use crate::{
@@ -90,6 +90,10 @@ pub fn greet(
             })?;
             master.accept();
             worker.known_master.remember(host, &name);
+            let before = worker.node.term.claim().master;
+            if !before.is_empty() && before != told.claim.master {
+                worker.new_master.store(true, Ordering::Release);
+            }
             worker.node.term.follow(&told);
             *worker.ttl.write() = told.ttl.map(|ttl| Duration::from_secs(ttl).clamp(TTL.0, TTL.1));
             Ok(features)

