@@ -8,7 +8,7 @@ use super::{
     Cluster, Home, Note,
     fault::{Code, Fault},
     privacy,
-    settings::Failover,
+    settings::{Failover, Registrations},
     source,
 };
 use crate::{
@@ -73,8 +73,8 @@ pub(super) fn faults(failover: &Failover, home: &Home, cluster: &Cluster) -> Vec
     faults
 }
 
-/// What a person should know of it.
-pub(super) fn notes(failover: &Failover, home: &Home) -> Vec<Note> {
+/// What a person should know of it; `is_external` is whether the stock enrolment daemon registers the agents.
+pub(super) fn notes(failover: &Failover, home: &Home, is_external: bool) -> Vec<Note> {
     let file = home.cluster_json();
     let open = failover.etcd.iter().filter(|url| !url.tls && !url.is_loopback());
     let open: Vec<String> = open.map(ToString::to_string).collect();
@@ -84,6 +84,12 @@ pub(super) fn notes(failover: &Failover, home: &Home) -> Vec<Note> {
             "failover > etcd is reached without TLS over the network: whoever can change what is sent there decides who is \
              master; write https:// and failover > ca for {} ({})",
             open.join(", "),
+            file.display()
+        )));
+    }
+    if is_external && failover.registrations == Registrations::Sync {
+        notes.push(Note::warning(format!(
+            "wazuh-authd registers the agents, so an agent that it registers immediately before the master fails may be lost;              write \"registration\": \"embedded\", or \"registrations\": \"off\" in failover if that is meant ({})",
             file.display()
         )));
     }
@@ -111,6 +117,11 @@ mod tests {
 
     /// Faults, or warnings, with these members of `failover` beside those of a good one.
     fn told(members: &Value) -> (bool, String) {
+        told_with(members, &json!({}))
+    }
+
+    /// The same with further settings.
+    fn told_with(members: &Value, more: &Value) -> (bool, String) {
         let directory = tempfile::tempdir().unwrap();
         let home = Home::new(directory.path());
         fs::create_dir(directory.path().join("etc")).unwrap();
@@ -124,7 +135,9 @@ mod tests {
         write("etc/empty", "\n");
         let mut failover = json!({"etcd": ["http://127.0.0.1:2379"], "candidates": ["a", "b"]});
         failover.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        write("etc/cluster.json", &json!({ "failover": failover }).to_string());
+        let mut settings = json!({ "failover": failover });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        write("etc/cluster.json", &settings.to_string());
         match Config::load(home, None) {
             Ok(loaded) => (true, loaded.notes.iter().map(|note| note.text.clone() + "\n").collect()),
             Err(faults) => (false, faults.to_string()),
@@ -170,6 +183,9 @@ mod tests {
         let open = told(&json!({"etcd": ["http://10.0.0.1:2379"]})).1;
         assert!(open.contains("without TLS over the network") && open.contains("http://10.0.0.1:2379"), "{open}");
         assert!(told(&json!({"candidates": ["a"]})).1.contains("names one node only"));
+        assert!(
+            told_with(&json!({}), &json!({"registration": "authd"})).1.contains("wazuh-authd registers the agents")
+        );
     }
 
     #[test]

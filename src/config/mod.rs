@@ -127,7 +127,10 @@ impl Config {
             (Ok((cluster, mut notes)), Ok(settings)) if is_whole => {
                 notes.extend(privacy::note(&file));
                 notes.extend(keys::notes(&settings.link.accept_keys, &home.cluster_json()));
-                notes.extend(settings.failover.iter().flat_map(|failover| failover::notes(failover, &home)));
+                let is_external = settings.registration.is_external(&home, "wazuh-authd");
+                notes.extend(
+                    settings.failover.iter().flat_map(|failover| failover::notes(failover, &home, is_external)),
+                );
                 Ok(Loaded { config: Self { home, cluster, auth, global, settings }, notes })
             }
             (cluster, settings) => {

@@ -56,6 +56,10 @@ impl Node {
         self.daemon.as_ref().unwrap().signal(signal);
     }
 
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().pid()
+    }
+
     pub fn runs(&self) -> bool {
         self.daemon.is_some()
     }

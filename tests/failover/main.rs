@@ -12,6 +12,7 @@ mod overlap;
 mod quorum;
 mod standstill;
 mod switch;
+mod without;
 
 #[path = "../chaos/frames.rs"]
 #[allow(dead_code, reason = "the trials of chaos use the rest")]
