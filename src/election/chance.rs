@@ -20,9 +20,12 @@ pub struct Chance {
 }
 
 impl Chance {
-    /// That of whom a person has made the master against what the arbiter knows.
-    pub(super) fn by_force() -> Self {
-        Self { forced: true, ..Self::default() }
+    /// That of whom a person makes the master, whatever hinders it. Terms and ids that the arbiter knows count all the same; of
+    /// the others nobody knows whether they have what this node has.
+    pub(super) fn by_force(sync: Option<&Entry>, ids: Option<&Entry>) -> Self {
+        let term = sync.and_then(|entry| entry.sync().ok()).map_or(0, |sync| sync.term);
+        let ids = ids.and_then(|entry| entry.ids().ok()).unwrap_or(0);
+        Self { term, ids: u32::try_from(ids).unwrap_or(u32::MAX), forced: true, ..Self::default() }
     }
 }
 
@@ -205,6 +208,15 @@ mod tests {
         let keyless = Local { agents: false, ..LOCAL };
         let needs_all = |ids| judged(keyless, None, Some(&known), ids).unwrap().needs_all;
         assert_eq!([None, Some("0"), Some("4")].map(needs_all), [false, false, true]);
+    }
+
+    #[test]
+    fn by_force_no_term_and_no_id_is_used_again() {
+        let known = entry(&sync(7, "k", r#""a""#));
+        let chance = Chance::by_force(Some(&known), Some(&entry("17")));
+        assert_eq!(chance, Chance { term: 7, ids: 17, forced: true, ..Chance::default() });
+        let nothing = Chance { forced: true, ..Chance::default() };
+        assert_eq!(Chance::by_force(Some(&entry("{")), Some(&entry("x"))), nothing);
     }
 
     #[test]

@@ -295,7 +295,7 @@ impl Candidate {
     /// # Errors
     /// [`Hindrance`].
     pub fn chance(&self, term: &Term, agents: bool) -> Result<Chance, Hindrance> {
-        let asked = self.ask(term, agents, None);
+        let asked = self.ask(term, agents, None).map_err(|(why, _)| why);
         if asked.as_ref().err() != Some(&Hindrance::GaveBack) {
             self.tell(asked.as_ref().err());
         }
@@ -320,15 +320,11 @@ impl Candidate {
         }
     }
 
-    /// As [`Candidate::chance`]; after a claim that was won in the `tenure`.
-    fn ask(&self, term: &Term, agents: bool, tenure: Option<&Tenure>) -> Result<Chance, Hindrance> {
-        if self.gave_back() {
-            return Err(Hindrance::GaveBack);
-        }
-        let reading = self
-            .arbiter
-            .read(&[Key::Master, Key::Sync, Key::Ids])
-            .map_err(|why| Hindrance::Unreachable(why.to_string()))?;
+    /// As [`Candidate::chance`]; after a claim that was won in the `tenure`. With the hindrance comes the chance that it would
+    /// have if a person overruled that.
+    fn ask(&self, term: &Term, agents: bool, tenure: Option<&Tenure>) -> Result<Chance, (Hindrance, Chance)> {
+        let unreachable = |why: Failure| (Hindrance::Unreachable(why.to_string()), Chance::default());
+        let reading = self.arbiter.read(&[Key::Master, Key::Sync, Key::Ids]).map_err(unreachable)?;
         let mut entries = reading.entries.into_iter();
         let mut next = || entries.next().flatten();
         let (master, sync, ids) = (next(), next(), next());
@@ -341,7 +337,11 @@ impl Candidate {
             term: term.claim().term,
             agents,
         };
-        chance::of(&local, master.as_ref(), sync.as_ref(), ids.as_ref())
+        let judged = match self.gave_back() {
+            true => Err(Hindrance::GaveBack),
+            false => chance::of(&local, master.as_ref(), sync.as_ref(), ids.as_ref()),
+        };
+        judged.map_err(|why| (why, Chance::by_force(sync.as_ref(), ids.as_ref())))
     }
 
     /// Claims to be the master and, if that is won, prepares for it: the term is written down, and the next run of this node
@@ -351,7 +351,7 @@ impl Candidate {
     /// [`NotElected`]: all is as before, and the claim is given back.
     pub fn stand(&self, term: &Term, agents: bool, force: bool) -> Result<Elected, NotElected> {
         let _alone = self.claiming.lock();
-        self.may(self.ask(term, agents, None), force)?;
+        Self::may(self.ask(term, agents, None), force)?;
         let master = Master {
             node: self.own.name.clone(),
             address: self.own.address.clone(),
@@ -412,10 +412,10 @@ impl Candidate {
     }
 
     /// What a person may overrule counts only if it is not overruled.
-    fn may(&self, asked: Result<Chance, Hindrance>, force: bool) -> Result<Chance, Hindrance> {
+    fn may(asked: Result<Chance, (Hindrance, Chance)>, force: bool) -> Result<Chance, Hindrance> {
         match asked {
-            Err(why) if force && why.may_be_overruled() => Ok(Chance::by_force()),
-            other => other,
+            Err((why, chance)) if force && why.may_be_overruled() => Ok(chance),
+            other => other.map_err(|(why, _)| why),
         }
     }
 
@@ -427,7 +427,7 @@ impl Candidate {
         force: bool,
         tenure: &Tenure,
     ) -> Result<(InSync, Elected, office::Inherited), NotElected> {
-        let chance = self.may(self.ask(term, agents, Some(tenure)), force)?;
+        let chance = Self::may(self.ask(term, agents, Some(tenure)), force)?;
         let (changes, next) = self.records(force)?;
         if chance.needs_all && !force && !are_all(&changes, chance.ids) {
             return Err(Hindrance::NoAgents(chance.ids).into());

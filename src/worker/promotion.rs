@@ -89,6 +89,13 @@ impl Worker {
     }
 
     fn take_over(&self) -> Result<Promoted, ErrorObject> {
+        if self.node.term.knows_elections() {
+            return Err(refused(
+                "the master of this cluster is elected by etcd, and this node is no candidate: it would be a second master. Add it \
+                 to failover in cluster.json; or, if failover is given up on all nodes, remove queue/cluster-state/term.json here, \
+                 and try again",
+            ));
+        }
         let heard = self.node.term.heard();
         let standing = self.files.state.lock().standing;
         let equal = match (standing.verified, standing.since) {
