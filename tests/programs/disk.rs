@@ -107,6 +107,22 @@ fn a_directory_that_is_read_only_holds_up_nothing_else() {
     wait_for_sync(&master);
 }
 
+/// The kernel tells nobody who watches a directory that something was mounted over it.
+#[test]
+fn what_is_mounted_over_a_directory_is_noticed_by_the_next_check() {
+    let (master, worker) = pair();
+    master.write("etc/shared/default/agent.conf", "for agents");
+    let _master = Daemon::start(&master);
+    let Some(daemon) = start_with(&worker, "true", &[]) else { return skip(CANNOT_MOUNT) };
+    worker.wait_for_file("etc/shared/default/agent.conf", "for agents");
+    wait_for_sync(&master);
+    let group = worker.path("etc/shared/default");
+    among_its_mounts(&daemon, r#"mount -t tmpfs none "$1""#, &group);
+    let copy = seen(&daemon, &group.join("agent.conf"));
+    until("the file on what was mounted", || (fs::read(&copy).ok()? == b"for agents").then_some(()));
+    assert_eq!(worker.read("etc/shared/default/agent.conf").unwrap(), b"for agents", "below it stays what was there");
+}
+
 /// Case 3.2: single files of the worker are mounts, as containers have them.
 #[test]
 fn files_that_are_mounts_are_written_over() {

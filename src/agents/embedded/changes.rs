@@ -35,6 +35,12 @@ impl Changes {
         }
     }
 
+    /// Whether there is nothing to look at.
+    pub(super) fn are_none(&self) -> bool {
+        let state = self.0.lock();
+        state.known && state.rows.is_empty()
+    }
+
     /// What has changed since the last call.
     pub(super) fn take(&self) -> Changed {
         let mut state = self.0.lock();

@@ -29,6 +29,9 @@ pub(super) fn turn(database: &impl Rows) -> Result<(), DutyFailure> {
 /// When the database fails. Who was not assigned then is found again.
 fn assign(database: &Database) -> Result<bool, Failure> {
     let looked = look(database).inspect_err(|_| database.connected.reset())?;
+    if looked.is_empty() {
+        return Ok(false);
+    }
     let (now, later) = looked.split_at(looked.len().min(BATCH));
     let work = |database: &Database| {
         let mut failed = Vec::new();

@@ -21,7 +21,7 @@ mod silent;
 
 use std::time::{Duration, Instant};
 
-use super::Embedded;
+use super::{Database, Embedded};
 use crate::{
     agents::{Covered, GroupFolders},
     config::{Home, NodeType, settings::Choice},
@@ -118,7 +118,8 @@ impl Duties {
     }
 
     fn turn(&mut self, database: &Embedded, now: Instant, scope: &Scope) -> Result<(), DutyFailure> {
-        let (instance, ahead) = database.with(|database| (database.instance, database.ahead.take()))?;
+        let begin = |database: &mut Database| (database.instance, database.ahead.take(), database.connected.clone());
+        let (instance, ahead, connected) = database.with(begin)?;
         self.keys.iter_mut().for_each(|keys| keys.await_keys(ahead, now));
         if self.instance.replace(instance) != Some(instance) {
             // A new file has no rows yet.
@@ -128,7 +129,7 @@ impl Duties {
         // Groups come before the agents that belong to them.
         self.folders.as_mut().map_or(Ok(()), |folders| folders.turn(database))?;
         self.keys.as_mut().map_or(Ok(()), |keys| keys.turn(database))?;
-        if self.assigns {
+        if self.assigns && !connected.are_none() {
             first::turn(database)?;
         }
         self.silent.as_mut().map_or(Ok(()), |silent| silent.turn(database, now, scope))
