@@ -9,7 +9,9 @@ use clusterd::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Database, LISTEN, Node, RawPeer, SECOND, TestHome, advance_until, eventually, fetch, metrics};
+use crate::support::{
+    Database, LISTEN, Node, RawPeer, SECOND, TestHome, advance_until, eventually, fetch, members::Cluster, metrics,
+};
 
 const DASHBOARD: &str = include_str!("../../etc/grafana-dashboard.json");
 const ALERTS: &str = include_str!("../../etc/alerts.yml");
@@ -269,7 +271,9 @@ fn uses(text: &str) -> Vec<(String, String)> {
 #[test]
 fn the_dashboard_and_the_alerts_use_what_there_is() {
     let (_clock, _hand, master, worker) = cluster();
-    let told: Vec<String> = metrics(&master).into_keys().chain(metrics(&worker).into_keys()).collect();
+    let elected = Cluster::with_arbiter();
+    let told = [&master, &worker, elected.members[0].node()].into_iter().flat_map(|node| metrics(node).into_keys());
+    let told: Vec<String> = told.collect();
     let of =
         |name: &str| -> Vec<&String> { told.iter().filter(|series| series.split('{').next() == Some(name)).collect() };
     for (file, text) in [("grafana-dashboard.json", DASHBOARD), ("alerts.yml", ALERTS)] {

@@ -15,7 +15,7 @@ use clusterd::{
 };
 use serde_json::{Value, json};
 
-use super::{Node, SECOND, TestHome, advance_until, config};
+use super::{LISTEN, Node, SECOND, TestHome, advance_until, config};
 
 /// A file of the master.
 pub const RULE: &str = "etc/rules/local_rules.xml";
@@ -66,8 +66,11 @@ impl Member {
     }
 
     fn config(&self, home: &TestHome) -> Config {
-        let settings =
-            if self.seat.is_some() { json!({"failover": FAILOVER.parse::<Value>().unwrap()}) } else { json!({}) };
+        let settings = if self.seat.is_some() {
+            json!({"failover": FAILOVER.parse::<Value>().unwrap(), "metrics": {"listen": LISTEN}})
+        } else {
+            json!({})
+        };
         let mut config = config(home, settings, self.name, self.wished, self.port);
         config.cluster.bind_addr = self.address.to_owned();
         config.cluster.nodes = HOSTS.map(str::to_owned).to_vec();
