@@ -104,7 +104,7 @@
 //! |---|---|
 //! | [`daemon`] | start order, background, pid file, signals; [`daemon::Prepared`] and [`daemon::Running`] are a node in this process |
 //! | [`control`] | the program `cluster_control` |
-//! | [`observation`] | `/metrics`, `/health` and a page for people |
+//! | [`observation`] | `/metrics`, `/health`, `/master` and a page for people |
 //! | [`local`] | the control socket: server, requests, and a client |
 //! | [`failover`] | the thread of a candidate: a worker that becomes the master by itself, a master that can be followed |
 //! | [`master`] [`worker`] | what only that role has: listener, its end of each connection · connector with back-off, its end of the connection |

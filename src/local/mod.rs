@@ -39,6 +39,16 @@ impl Role {
         }
     }
 
+    /// Whether this node acts as the master now: a candidate as long as its lease at etcd allows (`spec/failover.md` 2), any
+    /// other master unless it knows of a later one.
+    pub fn acts_as_master(&self) -> bool {
+        let node = self.node();
+        node.candidate.as_ref().map_or_else(
+            || matches!(self, Self::Master(_)) && node.term.leads(),
+            |candidate| candidate.acts() && matches!(self, Self::Master(_)),
+        )
+    }
+
     /// Its services.
     pub fn services(&self) -> &Services {
         match self {

@@ -106,7 +106,7 @@ impl Answers {
         if self.tcp && !is_local(&request.host) {
             return text(421, "This address is asked by the name of this machine's loopback interface only.");
         }
-        let known = matches!(&*request.path, "/" | "/metrics" | "/health");
+        let known = matches!(&*request.path, "/" | "/metrics" | "/health" | "/master");
         match (&*request.method, &*request.path) {
             ("GET" | "HEAD", "/") => {
                 let view = self.view();
@@ -119,12 +119,20 @@ impl Answers {
                 let health = Health::of(&view);
                 answer(if health.is_good() { 200 } else { 503 }, JSON, health.to_json(&view))
             }
+            ("GET" | "HEAD", "/master") => self.master(),
             (_, _) if known => {
                 let refused = text(405, "Only GET and HEAD are served here.");
                 Response { headers: format!("Allow: GET, HEAD\r\n{}", refused.headers), ..refused }
             }
-            _ => text(404, "There are /, /metrics and /health."),
+            _ => text(404, "There are /, /metrics, /health and /master."),
         }
+    }
+
+    /// For load balancers, which ask often: nothing is gathered.
+    fn master(&self) -> Response {
+        let (node, acts) = (self.role.node(), self.role.acts_as_master());
+        let (status, role) = if acts { (200, "master") } else { (503, "standby") };
+        text(status, &format!("role: {role}, node: {}, term: {}", node.cluster.node_name, node.term.claim().term))
     }
 
     fn view(&self) -> View {

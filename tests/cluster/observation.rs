@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, os::unix::fs::PermissionsExt};
 use clusterd::{
     local::client::LocalClient,
     system::clock::{Clock, FakeClock},
+    term::Claim,
     wire::Command,
 };
 use serde_json::{Value, json};
@@ -212,6 +213,21 @@ fn agents_are_told_by_node() {
 }
 
 #[test]
+fn a_load_balancer_is_led_to_the_master() {
+    let (_clock, _hand, master, worker) = cluster();
+    let asked = |node: &Node| {
+        let (status, head, body) = fetch(node, "/master");
+        assert!(head.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{head}");
+        (status, body)
+    };
+    assert_eq!(asked(&master), (200, "role: master, node: m, term: 0\n".to_owned()));
+    assert_eq!(asked(&worker), (503, "role: standby, node: w1, term: 0\n".to_owned()));
+    let term = &master.running.role().node().term;
+    term.step_down(&Claim { term: 3, master: "w1".to_owned() }).unwrap();
+    assert_eq!(asked(&master), (503, "role: standby, node: m, term: 3\n".to_owned()));
+}
+
+#[test]
 fn nothing_of_a_peer_or_a_request_is_markup() {
     let (clock, _hand) = FakeClock::new();
     let master = Node::master(TestHome::new(), &clock, watched());
@@ -223,7 +239,7 @@ fn nothing_of_a_peer_or_a_request_is_markup() {
     assert!(head.contains("\r\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline';"), "{head}");
     assert!(metrics(&master).keys().any(|name| name.contains(r#"type="<script>\"'&""#)));
     let (status, _, body) = fetch(&master, "/<script>");
-    assert_eq!((status, body.as_str()), (404, "There are /, /metrics and /health.\n"));
+    assert_eq!((status, body.as_str()), (404, "There are /, /metrics, /health and /master.\n"));
 }
 
 #[test]

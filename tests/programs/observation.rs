@@ -46,6 +46,8 @@ fn an_address_is_served_to_programs_of_this_machine() {
     assert!(whole.contains("\r\n\r\n<!doctype html>") && head.ends_with("\r\n\r\n"), "{head}");
     let length = |text: &str| text.split("Content-Length: ").nth(1).unwrap().split('\r').next().unwrap().to_owned();
     assert_eq!(length(&head).len(), length(&whole).len());
+    let head = ask("HEAD", "/master", "");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
     for (request, status) in [
         (asks("GET", "/metrics", "Host: evil.example\r\n"), "421 Misdirected Request"),
         (asks("POST", "/metrics", ""), "405 Method Not Allowed"),

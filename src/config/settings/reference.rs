@@ -330,8 +330,8 @@ pub const GROUPS: &[Group] = &[
             Other("a loopback address with its port, the path of a UNIX socket, or an empty text"),
             "Where this node can be monitored: `127.0.0.1:9510`, for example, or a socket that the group of the daemon may \
              use, relative to the Wazuh home unless it begins with a slash; empty disables it. The listener serves \
-             `/metrics` (Prometheus), `/health` (status 200, or 503 with the reasons) and a status page at `/`. There is no \
-             login: every user of the machine can ask at an address.",
+             `/metrics` (Prometheus), `/health` (status 200, or 503 with the reasons), `/master` (200 on the master, 503 elsewhere) \
+             and a status page at `/`. There is no login: every user of the machine can ask at an address.",
         )],
     },
     Group {
