@@ -29,6 +29,7 @@ mod init_script;
 mod key_change;
 mod limits;
 mod load;
+mod load_balancers;
 mod logs;
 mod manifests;
 mod mistakes;
