@@ -23,15 +23,15 @@ impl Footprint {
         Self { descriptors, threads, memory: status(daemon, "VmRSS:") }
     }
 
-    /// The same of a node that has begun all that it does at rest: it watches its files, and both threads of its agent
+    /// The same of a node that has begun all that it does at rest: it watches its files and what is mounted, and both threads of its agent
     /// database have been asked, and have opened it.
     pub fn at_rest(daemon: &Daemon, home: &Home) -> Self {
         until("the descriptors of a node at rest", || {
             for request in ["global get-distinct-groups", "global sql SELECT 1"] {
                 assert!(Program::database(home).ask(request).starts_with("ok"));
             }
-            let counts = ["/global.db", "/global.db-wal", "inotify"].map(|name| open(daemon, name));
-            (counts == [2, 2, 1]).then_some(())
+            let counts = ["/global.db", "/global.db-wal", "inotify", "/mountinfo"].map(|name| open(daemon, name));
+            (counts == [2, 2, 1, 1]).then_some(())
         });
         Self::of(daemon)
     }
