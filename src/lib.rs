@@ -49,6 +49,7 @@
 //!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
 //!  arbiter-watch, presence ─► what the arbiter knows of the master, what it is to know of this candidate; lease, fence
 //!  ─► renew the role of a master that was elected, and end it when that fails                     (both roles)
+//!  hooks ─► runs failover.on_master and failover.on_standby, where they are configured            (both roles)
 //!  log ─► archives closed log files, and counts in the log what was left out of it                (both roles)
 //!  signals ─► hands SIGTERM, SIGINT and SIGHUP to main                                            (both roles)
 //! ```
@@ -106,7 +107,7 @@
 //! | [`control`] | the program `cluster_control` |
 //! | [`observation`] | `/metrics`, `/health`, `/master` and a page for people |
 //! | [`local`] | the control socket: server, requests, and a client |
-//! | [`failover`] | the thread of a candidate: a worker that becomes the master by itself, a master that can be followed |
+//! | [`failover`] | the thread of a candidate: a worker that becomes the master by itself, a master that can be followed; its hooks |
 //! | [`master`] [`worker`] | what only that role has: listener, its end of each connection · connector with back-off, its end of the connection |
 //! | [`questions`] | what is answered of the cluster and of a node, in one place for both sockets |
 //! | [`registry`] | the workers that a master knows, connected and away |

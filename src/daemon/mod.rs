@@ -34,6 +34,8 @@ use signal_hook::{
 use crate::{
     config::{Cluster, ClusterKey, Config, Home, NodeType, debug_level, logging_settings},
     election::Candidate,
+    failover::hooks::Hooks,
+    local::Role,
     logging::{self, LogFile, Output, Scope, error, info, scope, warn},
     node::Node,
     system::{clock::Clock, first_process, memory, process, service_manager::ServiceManager, user},
@@ -230,7 +232,8 @@ fn serve(
     let process = logging::scope("Cluster", "Process");
     info!(process, "Starting with pid {}: {}.", std::process::id(), about(prepared.node()));
     let archiver = log.start().map_err(|error| format!("cannot start a thread: {error}"))?;
-    let mut run = Run { arguments, log, scope, signals, starter };
+    let hooks = Hooks::start(&started).map_err(|error| format!("cannot start a thread: {error}"))?;
+    let mut run = Run { arguments, log, scope, signals, starter, hooks };
     let (mut next, mut config, mut own_address) = (prepared, started, own_address);
     let signal = loop {
         if let Some(signal) = run.node(next, config, own_address)? {
@@ -285,6 +288,8 @@ struct Run<'a> {
     signals: Inbox,
     /// The process that waits until the node runs.
     starter: Option<process::Starter>,
+    /// Programs that are told of the role of a candidate.
+    hooks: Option<Hooks>,
 }
 
 impl Run<'_> {
@@ -297,6 +302,10 @@ impl Run<'_> {
         own_address.check_meanwhile(running.role().node(), scope).map_err(cannot)?;
         if let Some(starter) = self.starter.take() {
             starter.ready();
+        }
+        if let Some(hooks) = &mut self.hooks {
+            let role = running.role();
+            hooks.tell(matches!(role, Role::Master(_)), role.node().term.claim().term);
         }
         let supervision = Supervision::begin(ServiceManager::of_this_process(), running.role());
         let signal = wait_for_end(&self.signals, supervision, &running, scope, || {
