@@ -303,7 +303,7 @@ impl Run<'_> {
         if let Some(starter) = self.starter.take() {
             starter.ready();
         }
-        if let Some(hooks) = &mut self.hooks {
+        if let Some(hooks) = &self.hooks {
             let role = running.role();
             hooks.tell(matches!(role, Role::Master(_)), role.node().term.claim().term);
         }

@@ -371,7 +371,8 @@ fn takes_over(candidate: &Candidate, Config { home, auth, settings, .. }: &Confi
         Err(error) => {
             error!(
                 scope("Cluster", "Failover"),
-                "This node gives the role of the master back, because what was registered last cannot be written: {error}. Let                  there be room, and let the user of this daemon write to etc and queue."
+                "This node gives the role of the master back, because what was registered last cannot be written: {error}. Let \
+                 there be room, and let the user of this daemon write to etc and queue."
             );
             candidate.give_back();
             false

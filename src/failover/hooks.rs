@@ -40,7 +40,6 @@ pub struct Hooks {
     /// Without the first the thread ends, without the second the program that it runs.
     wanted: Option<(Sender<Wanted>, Sender<Never>)>,
     thread: Option<JoinHandle<()>>,
-    was_master: bool,
 }
 
 /// The role of this node, which a program is told.
@@ -80,16 +79,13 @@ impl Hooks {
         runner.start().map(Some)
     }
 
-    /// This node runs in this role now, in the `term` of that master. A worker that has not been the master in this process
-    /// needs no program.
-    pub fn tell(&mut self, is_master: bool, term: u64) {
-        if (is_master || self.was_master)
-            && let Some((wanted, _)) = &self.wanted
-        {
+    /// This node runs in this role now, in the `term` of that master. That it starts as a worker is told, too: a master that was
+    /// killed comes back as that.
+    pub fn tell(&self, is_master: bool, term: u64) {
+        if let Some((wanted, _)) = &self.wanted {
             // The thread lasts as long as the sender.
             let _ = wanted.send(Wanted { is_master, term });
         }
-        self.was_master = is_master;
     }
 }
 
@@ -105,7 +101,7 @@ impl Runner {
     fn start(self) -> io::Result<Hooks> {
         let ((sender, roles), (keep, stop)) = (unbounded(), bounded(0));
         let thread = spawn("hooks", move || self.serve(&roles, &stop))?;
-        Ok(Hooks { wanted: Some((sender, keep)), thread: Some(thread), was_master: false })
+        Ok(Hooks { wanted: Some((sender, keep)), thread: Some(thread) })
     }
 
     /// Runs programs until the sender is gone. Of roles that came while one ran, the last counts.
@@ -226,20 +222,19 @@ mod tests {
     }
 
     #[test]
-    fn a_follower_that_starts_needs_no_program() {
+    fn each_role_is_told_from_the_start() {
         let home = tempfile::tempdir().unwrap();
-        let mut hooks = hooks(home.path(), "true", LIMIT);
+        let hooks = hooks(home.path(), "true", LIMIT);
         hooks.tell(false, 6);
+        assert_eq!(told(home.path(), 1, 1), "begin\nstandby a 6\nend\n");
         hooks.tell(true, 7);
-        assert_eq!(told(home.path(), 1, 1), "begin\nmaster a 7\nend\n");
-        hooks.tell(false, 8);
-        assert_eq!(told(home.path(), 2, 2), "begin\nmaster a 7\nend\nbegin\nstandby a 8\nend\n");
+        assert_eq!(told(home.path(), 2, 2), "begin\nstandby a 6\nend\nbegin\nmaster a 7\nend\n");
     }
 
     #[test]
     fn never_two_run_and_the_last_role_counts() {
         let home = tempfile::tempdir().unwrap();
-        let mut hooks = hooks(home.path(), "while ! test -e go; do sleep 0.02; done", Duration::from_secs(60));
+        let hooks = hooks(home.path(), "while ! test -e go; do sleep 0.02; done", Duration::from_secs(60));
         hooks.tell(true, 1);
         told(home.path(), 1, 0);
         hooks.tell(false, 2);
@@ -252,7 +247,7 @@ mod tests {
     #[test]
     fn one_that_does_not_end_is_killed_and_the_next_runs() {
         let home = tempfile::tempdir().unwrap();
-        let mut hooks = hooks(home.path(), "test -e go || { sleep 600 & sleep 600; }", Duration::from_secs(2));
+        let hooks = hooks(home.path(), "test -e go || { sleep 600 & sleep 600; }", Duration::from_secs(2));
         hooks.tell(true, 1);
         told(home.path(), 1, 0);
         fs::write(home.path().join("go"), "").unwrap();
@@ -263,7 +258,7 @@ mod tests {
     #[test]
     fn the_end_of_the_daemon_ends_it() {
         let home = tempfile::tempdir().unwrap();
-        let mut hooks = hooks(home.path(), "sleep 600", Duration::from_secs(600));
+        let hooks = hooks(home.path(), "sleep 600", Duration::from_secs(600));
         hooks.tell(true, 1);
         told(home.path(), 1, 0);
         let begun = Instant::now();

@@ -393,7 +393,7 @@ pub const GROUPS: &[Group] = &[
             setting(
                 "failover.on_standby",
                 Other("the same"),
-                "A program that is run when this node is the master no more.",
+                "A program that is run when this node starts as a worker, or is the master no more.",
             ),
             setting(
                 "failover.auto",
