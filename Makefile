@@ -1,4 +1,6 @@
 # make demo    shows a master and two workers synchronising files, agents and groups
+# make demo-failover
+#              kills a master while agents register, and shows who follows and that nothing is lost; needs etcd
 # make test    everything: unit, property, whole clusters, the two programs, an independent peer
 # make faults  a power cut at every file operation, with LUCK drawn ways of what the disk has kept
 # make models  the places where threads meet, in SCHEDULES orders of the threads (tests/models)
@@ -45,7 +47,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo test models faults failover arbiter fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo demo-failover test models faults failover arbiter fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -53,6 +55,10 @@ build:
 demo:
 	@$(CARGO) build --release --locked $$(test -t 2 || echo --quiet)
 	@$(PYTHON) scripts/demo.py $(if $(RULESET),--ruleset '$(RULESET)') $(if $(KEEP),--keep)
+
+demo-failover:
+	@$(CARGO) build --release --locked $$(test -t 2 || echo --quiet)
+	@$(PYTHON) scripts/demo_failover.py $(if $(KEEP),--keep)
 
 test: $(VENV)/ready models
 	$(CARGO) test --locked
