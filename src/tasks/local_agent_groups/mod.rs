@@ -102,6 +102,8 @@ impl LocalAgentGroups {
                 self.forgetting_failures(&turns, || self.turn(agents, &turns, &workers));
                 memory::give_back();
             }
+            // One that leaves meanwhile is not to keep its connection.
+            drop(workers);
             let next = node.clock.now() + early.unwrap_or(node.settings.master.sync_agent_groups);
             loop {
                 let due = readable.map_or(next, |readable| readable.min(next));
