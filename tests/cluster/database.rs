@@ -187,11 +187,12 @@ fn a_file_that_another_process_holds_loses_nothing_that_a_worker_sends() {
     // The health would wait for the database, too.
     let workers = || master.as_master().registry.workers();
     let tried = || workers().iter().any(|worker| worker.agent_info.last().span.end.is_some());
-    advance_until(&hand, SECOND, "the master has tried to store it", tried);
+    // In small steps: an agent that is silent for long is disconnected, and then only that is sent.
+    advance_until(&hand, SECOND / 20, "the master has tried to store it", tried);
     eventually("it is to be sent again", || here.agent(1)["sync_status"] == "syncreq");
     assert_eq!(there.agent(1).get("os_name"), None, "reading goes on");
     other.execute_batch("COMMIT").unwrap();
-    advance_until(&hand, SECOND, "it has arrived", || there.agent(1)["os_name"] == "Ubuntu");
+    advance_until(&hand, SECOND / 20, "it has arrived", || there.agent(1)["os_name"] == "Ubuntu");
     worker.stop();
     master.stop();
 }
