@@ -79,6 +79,8 @@ fn differences_are_named_and_values_stay_at_home() {
     configure(&other, &format!("<syscheck>\n<frequency>60</frequency></syscheck>\n{}<sca/>\n", integration("other")));
     let _workers = [Daemon::start(&same), Daemon::start(&other)];
     joined(&master, &["w1", "w2"]);
+    // They tell their outlines when they have joined.
+    until("both outlines", || (!difference(&master, &[]).2.is_empty()).then_some(()));
 
     for asked in [&master, &other] {
         let (document, status, said) = difference(asked, &[]);
