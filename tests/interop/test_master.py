@@ -70,8 +70,7 @@ class TestMaster(unittest.TestCase):
         self.assertIsNone(self.worker.integrity_check(self.manifest(FILES)))
         self.master.write("etc/rules/local_rules.xml", b"<group>new</group>\n")
         self.master.remove("etc/lists/empty")
-        last = self.master.log().count("Calculated metadata")
-        nodes.until(lambda: self.master.log().count("Calculated metadata") >= last + 2)
+        self.master.wait_for(f"Calculated metadata of {len(FILES) - 1} files")
         files, lists = self.worker.integrity_check(self.manifest(FILES))
         self.assertEqual(files, {"etc/rules/local_rules.xml": b"<group>new</group>\n"})
         self.assertEqual((set(lists["shared"]), set(lists["extra"])),
