@@ -50,12 +50,18 @@ OSSEC_CONF = """\
     <node_type>{type}</node_type>
     <key>{key}</key>
     <port>{port}</port>
-    <bind_addr>127.0.0.1</bind_addr>
-    <nodes><node>127.0.0.1</node></nodes>
+    <bind_addr>{address}</bind_addr>
+    <nodes>{nodes}</nodes>
     <disabled>no</disabled>
   </cluster>
 </ossec_config>
 """
+
+
+def ossec_conf(name, kind, key, port, address="127.0.0.1", hosts=("127.0.0.1",)):
+    """The file of a node that listens at an address, and finds the master at one of the hosts."""
+    nodes = "".join(f"<node>{host}</node>" for host in hosts)
+    return OSSEC_CONF.format(name=name, type=kind, key=key, port=port, address=address, nodes=nodes)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -699,7 +705,7 @@ class Node:
         ):
             self.path(directory).mkdir(parents=True)
         self.own = {}
-        self.write_own("etc/ossec.conf", OSSEC_CONF.format(name=name, type=kind, key=key, port=port))
+        self.write_own("etc/ossec.conf", ossec_conf(name, kind, key, port))
         self.write_own("etc/cluster.json", json.dumps(CLUSTER_JSON, indent=4))
 
     def path(self, *parts):

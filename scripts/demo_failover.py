@@ -25,6 +25,8 @@ import threading
 import time
 from pathlib import Path
 
+from demo import heading, ossec_conf
+
 ROOT = Path(__file__).resolve().parent.parent
 ETCD = "/usr/bin/etcd"
 
@@ -32,22 +34,6 @@ PATIENCE = 60  # seconds that a step may take
 TTL = 5  # seconds after which a silent master is given up
 REGISTRARS = 4  # agents that register at a time
 PORT = 15160
-
-OSSEC_CONF = """\
-<ossec_config>
-  <cluster>
-    <name>demo</name>
-    <node_name>{name}</node_name>
-    <node_type>{type}</node_type>
-    <key>{key}</key>
-    <port>{port}</port>
-    <bind_addr>{address}</bind_addr>
-    <nodes>{nodes}</nodes>
-    <disabled>no</disabled>
-  </cluster>
-</ossec_config>
-"""
-
 
 class Failed(Exception):
     """A step that did not end as it should: what was expected."""
@@ -115,10 +101,8 @@ class Node:
         self.demo, self.name, self.home, self.process = demo, name, demo.folder / name, None
         for directory in ("etc/rules", "etc/shared/default", "logs", "queue/cluster", "var/run", "var/multigroups"):
             (self.home / directory).mkdir(parents=True)
-        nodes = "".join(f"<node>{host}</node>" for host in hosts)
         kind = "master" if name == "a" else "worker"
-        text = OSSEC_CONF.format(name=name, type=kind, key=demo.key, port=PORT, address=address, nodes=nodes)
-        self.write("etc/ossec.conf", text)
+        self.write("etc/ossec.conf", ossec_conf(name, kind, demo.key, PORT, address, hosts))
         settings = {"link": {"reconnect_min": 0.5}}
         if failover:
             settings["failover"] = failover
@@ -266,10 +250,6 @@ def wait(what, condition):
             raise Failed(what)
         time.sleep(0.05)
     return time.monotonic() - start
-
-
-def heading(text):
-    print(f"\n{text}")
 
 
 def report(text, seconds=None):

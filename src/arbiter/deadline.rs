@@ -38,15 +38,19 @@ struct Inner {
 }
 
 /// Why this node may not act as master any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ended {
-    /// The lease was not renewed in time. etcd cannot be reached, or this machine stood still.
+    /// The lease was not renewed in time.
+    #[error("its lease was not renewed in time; etcd cannot be reached, or this machine stood still")]
     Late,
     /// The arbiter has ended the lease.
+    #[error("etcd has ended its lease; it was not renewed in time, or a person has revoked it")]
     LeaseLost,
     /// The key of the master is another one's, or nobody's.
+    #[error("the key of the master at etcd is not that of this node any more")]
     Superseded,
     /// This node has given it back.
+    #[error("it has given the role back")]
     Released,
 }
 

@@ -23,6 +23,9 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// Runs until this node stops, or is to run anew as the master.
 pub fn run(worker: &Arc<Worker>, candidate: &Arc<Candidate>) {
+    if let Some(why) = candidate.fenced() {
+        warn!(log_scope(), "This node is the master no more: {why}.");
+    }
     // What is left of an office that this node had.
     candidate.resign();
     let (node, mut follower) = (&worker.node, Follower { worker, candidate, told: Repeats::default(), switched: 0 });

@@ -75,6 +75,8 @@ impl Master {
         }
         let rest = self.services.registrar.rest();
         let given = rest.as_ref().map(|rest| self.given(rest)).transpose()?;
+        // Also what nobody is told of: there is no later look at this master's files.
+        self.local_integrity.scan(worker.features().checksum());
         let snapshot = self.snapshot(worker.features().checksum());
         let to = worker.connection.clone();
         let under_way = UnderWay { to, asked: snapshot.taken, given, snapshot, _rest: rest };

@@ -17,7 +17,7 @@ pub struct Snapshot {
 }
 
 impl Master {
-    /// That of now. It waits for a scan.
+    /// That of now. It looks at the files that may have changed.
     pub fn snapshot(&self, kind: ChecksumKind) -> Snapshot {
         Snapshot { files: self.local_integrity.look(kind), taken: self.node.clock.now(), groups: None }
     }

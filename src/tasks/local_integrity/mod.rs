@@ -206,10 +206,11 @@ impl LocalIntegrity {
         scan
     }
 
-    /// As [`LocalIntegrity::scan`]; gives the generation that has all that was found.
+    /// Looks at what may have changed; gives the generation that has all that was found. What it finds is published by the
+    /// thread, at once.
     pub fn look(&self, kind: ChecksumKind) -> u64 {
         let mut files = self.files.lock();
-        if files.scan(kind).changed {
+        if files.look(Which::Every, kind).changed {
             self.wake();
         }
         files.changes

@@ -30,8 +30,9 @@ impl Footprint {
             for request in ["global get-distinct-groups", "global sql SELECT 1"] {
                 assert!(Program::database(home).ask(request).starts_with("ok"));
             }
-            let counts = ["/global.db", "/global.db-wal", "inotify", "/mountinfo"].map(|name| open(daemon, name));
-            (counts == [2, 2, 1, 1]).then_some(())
+            let counts = ["/global.db", "/global.db-wal", "/global.db-shm", "inotify", "/mountinfo"]
+                .map(|name| open(daemon, name));
+            (counts == [2, 2, 1, 1, 1]).then_some(())
         });
         Self::of(daemon)
     }
