@@ -89,11 +89,10 @@ impl Worker {
     }
 
     fn take_over(&self) -> Result<Promoted, ErrorObject> {
-        if self.node.term.knows_elections() {
+        if self.ttl.read().is_some() {
             return Err(refused(
                 "the master of this cluster is elected by etcd, and this node is no candidate: it would be a second master. Add it \
-                 to failover in cluster.json; or, if failover is given up on all nodes, remove queue/cluster-state/term.json here, \
-                 and try again",
+                 to failover in cluster.json of all candidates; or, if failover was removed there, restart this daemon, and try again",
             ));
         }
         let heard = self.node.term.heard();

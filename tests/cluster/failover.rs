@@ -157,6 +157,8 @@ fn a_master_hands_over_to_a_candidate_and_by_an_order_that_was_given_elsewhere()
     cluster.until_in_sync(&json!(["b", "a"]));
     let forced = cluster.promote(0, true);
     assert!(forced.as_str().unwrap().contains("b is the master, and hands over"), "{forced}");
+    let forced = cluster.promote(2, true);
+    assert!(forced.as_str().unwrap().contains("this node is no candidate: it would be a second master"), "{forced}");
     // A person says so on any candidate.
     let (seat, order) = (cluster.memory.seat(), json!({"to": "a", "by": "b", "not_before": 0}).to_string());
     cluster.until("all follow a", |[a, b, c]| {
