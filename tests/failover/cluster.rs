@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The longest that anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The seconds after which a silent master is given up.
 pub const TTL: u64 = 5;
