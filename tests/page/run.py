@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from browser import Browser  # noqa: E402
-from demo import CLUSTER_JSON, OSSEC_CONF, Failed, Node, end_if_told, free_port, tell_failure, wait, what_agents_say  # noqa: E402
+from demo import CLUSTER_JSON, Failed, Node, end_if_told, free_port, ossec_conf, tell_failure, wait, what_agents_say  # noqa: E402
 
 PICTURES = ROOT / "target/page"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -118,8 +118,7 @@ class Cluster:
         homes = {name: name[:9] for name in kinds}
         self.nodes = {name: Node(homes[name], kind, folder, bin_dir, key, port) for name, kind in kinds.items()}
         if LONG in self.nodes:
-            text = OSSEC_CONF.format(name=LONG, type="worker", key=key, port=port)
-            self.nodes[LONG].write_own("etc/ossec.conf", text)
+            self.nodes[LONG].write_own("etc/ossec.conf", ossec_conf(LONG, "worker", key, port))
         self.master, self.urls = self.nodes[MASTER], {}
         for name in [MASTER, *self.workers[:1]]:
             address = f"127.0.0.1:{free_port()}"
