@@ -20,7 +20,7 @@ use std::{io, time::Duration};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
-pub use diverged::{Kept, kept, set_aside};
+pub use diverged::{Diverged, Kept, kept};
 pub use promoted::Promoted;
 pub use state::State;
 pub use status::Status;

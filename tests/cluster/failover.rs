@@ -86,6 +86,9 @@ fn a_candidate_follows_a_master_that_was_killed_with_all_that_was_answered() {
     cluster.members[0].start(former);
     cluster.until("a follows b", |[a, b, _]| !is_master(a) && keys(a) == keys(b) && a.claim().term == 2);
     cluster.until_in_sync(&json!(["b", "a"]));
+    cluster.until("it is equal", |[a, ..]| a.node().running.role().node().term.former().is_none());
+    let a = cluster.members[0].node();
+    assert!(!a.home.path("queue/diverged").join("1").exists(), "no agent of a is lost, so nobody need look");
 }
 
 #[test]
@@ -211,6 +214,7 @@ fn the_first_agents_are_not_taken_for_lost_and_lost_ones_are_not_lost_everywhere
     cluster.until_in_sync(&json!(["b"]));
     let seat = cluster.memory.seat();
     cluster.until("no record", |_| seat.list(Folder::Registrations, None).unwrap().entries.is_empty());
+    cluster.until("c has it, too", |[.., c]| keys(c).contains("001 one"));
     let home = cluster.members[1].stop();
     home.write("etc/client.keys", "");
     cluster.members[1].start(home);

@@ -66,6 +66,7 @@ fn a_node_takes_over_by_force_and_gives_no_id_again() {
     cluster.members[0].start(home);
     cluster.until("a follows b", |[a, b, _]| !is_master(a) && b.node().workers().len() == 2 && a.claim().term == 1);
     cluster.until("a has what b has", |[a, b, _]| a.reads(RULE) == b.reads(RULE) && a.agents() == b.agents());
+    cluster.until("the next files are no news", |[a, ..]| a.node().running.role().node().term.former().is_none());
     // What it had alone is not lost, and a person is told.
     let kept = |path: &str| cluster.members[0].reads(&format!("queue/diverged/0/{path}"));
     assert_eq!((kept(RULE).as_str(), kept("etc/client.keys").as_str()), ("in the last moment", LOST_AGENT));
@@ -73,7 +74,6 @@ fn a_node_takes_over_by_force_and_gives_no_id_again() {
     let told: Value =
         serde_json::from_str(&LocalProgram::of(cluster.members[0].node()).ask("get_term", "").body).unwrap();
     assert_eq!((&told["master"], &told["diverged"][0]["files"]), (&json!("b"), &json!(2)));
-    cluster.until("the next files are no news", |[a, ..]| a.node().running.role().node().term.former().is_none());
 }
 
 #[test]
