@@ -44,7 +44,7 @@ fn failover_text(failover: &Status) -> String {
         (_, Some(error)) => format!("etcd cannot be asked: {}", visible(error)),
         (None, None) => "nobody is the master".to_owned(),
         (Some(master), None) => {
-            let since = utc(std::time::UNIX_EPOCH + std::time::Duration::from_secs(master.since));
+            let since = utc(master.since());
             format!("{} at {}, since {since}", visible(&master.node), visible(&master.address))
         }
     };
@@ -58,19 +58,12 @@ fn failover_text(failover: &Status) -> String {
     if let Some(why) = hindrance {
         text.push_str(&format!("This node cannot be the master: {}\n", visible(why)));
     }
-    let leads = |name: &str| master.as_ref().is_some_and(|master| master.node == name);
     let rows: Vec<_> = candidates
         .iter()
         .map(|seen| {
-            let state = match (seen.is_there, seen.may_follow) {
-                _ if leads(&seen.name) => "is the master",
-                (true, true) => "may follow",
-                (true, false) => "is there, and not in sync",
-                (false, true) => "was in sync, and is away",
-                (false, false) => "is away",
-            };
             let text = |text: &Option<String>| text.clone().unwrap_or_default();
-            [seen.name.clone(), state.to_owned(), text(&seen.address), text(&seen.version), text(&seen.hindrance)]
+            let place = failover.place(seen).to_string();
+            [seen.name.clone(), place, text(&seen.address), text(&seen.version), text(&seen.hindrance)]
         })
         .collect();
     if !rows.is_empty() {

@@ -30,7 +30,7 @@ use office::Office;
 use parking_lot::{Mutex, RwLock};
 pub use record::Change;
 pub use standing::{Elected, NotElected};
-pub use status::{Known, Status};
+pub use status::{Known, Place, Seen, Status};
 
 use crate::{
     arbiter::{Arbiter, Deadline, Ended, Failure, Key, Node, Presence, Watch, Watched, Write},

@@ -1,5 +1,7 @@
 //! How failover stands, for people and programs (`spec/protocol.md` 13.12).
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use serde::{Deserialize, Serialize};
 
 use super::{Candidate, Hindrance};
@@ -10,7 +12,7 @@ use crate::{
 };
 
 /// How long an order to hand over stands.
-const ORDER: std::time::Duration = std::time::Duration::from_secs(60);
+const ORDER: Duration = Duration::from_secs(60);
 
 /// What a node knows of the succession of masters.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -66,6 +68,53 @@ pub struct Seen {
     pub version: Option<String>,
     /// Why it could not be the master now.
     pub hindrance: Option<String>,
+}
+
+/// How a candidate stands, in the words of people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It has the key.
+    Leads,
+    /// It would be the next one.
+    MayFollow,
+    /// It has not all files, or a hindrance.
+    Behind,
+    /// It would be the next one if it came back now.
+    WasInSync,
+    /// It is not there.
+    Away,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.pad(match self {
+            Self::Leads => "is the master",
+            Self::MayFollow => "may follow",
+            Self::Behind => "is there, and not in sync",
+            Self::WasInSync => "was in sync, and is away",
+            Self::Away => "is away",
+        })
+    }
+}
+
+impl Status {
+    /// How one of the candidates stands.
+    pub fn place(&self, seen: &Seen) -> Place {
+        match (seen.is_there, seen.may_follow) {
+            _ if self.master.as_ref().is_some_and(|master| master.node == seen.name) => Place::Leads,
+            (true, true) => Place::MayFollow,
+            (true, false) => Place::Behind,
+            (false, true) => Place::WasInSync,
+            (false, false) => Place::Away,
+        }
+    }
+}
+
+impl Master {
+    /// Since when it is the master, by its clock.
+    pub fn since(&self) -> SystemTime {
+        UNIX_EPOCH.checked_add(Duration::from_secs(self.since)).unwrap_or(UNIX_EPOCH)
+    }
 }
 
 impl Candidate {

@@ -8,6 +8,7 @@ use crate::{
     limits::WATCHERS,
     local::Role,
     logging::{Scope, error, scope},
+    questions,
     sockets::{
         Accept, Limits, Listener, Port,
         http::{Request, Response, Room, Terms, talk},
@@ -110,7 +111,7 @@ impl Answers {
         match (&*request.method, &*request.path) {
             ("GET" | "HEAD", "/") => {
                 let view = self.view();
-                answer(200, PAGE, page::page(&view, &Health::of(&view)))
+                answer(200, PAGE, page::page(&view, &Health::of(&view), &questions::own::known(&view.node)))
             }
             ("GET" | "HEAD", "/metrics") => answer(200, METRICS, exposition::text(&self.view())),
             ("GET" | "HEAD", "/health") => {

@@ -27,12 +27,17 @@ pub fn config(node: &Node) -> Secret {
     text
 }
 
-/// Which term of the master the node knows, and how failover stands. It asks the arbiter.
+/// [`known`] as the answer to a program.
 pub fn term(node: &Node) -> String {
-    json::text(&Known {
+    json::text(&known(node))
+}
+
+/// Which term of the master the node knows, and how failover stands. It asks the arbiter.
+pub fn known(node: &Node) -> Known {
+    Known {
         term: node.term.status(&node.home, node.cluster.node_type),
         failover: node.candidate.as_ref().map(|candidate| candidate.status()),
-    })
+    }
 }
 
 /// The BLAKE2b-512 of each file of the ruleset, as this manifest has them.

@@ -1,6 +1,8 @@
 //! Three members of etcd, the candidates a and b, and the workers w1 and w2.
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     path::Path,
     time::{Duration, Instant},
 };
@@ -16,12 +18,17 @@ use crate::{
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// The port where a candidate shows how it is.
+const WATCHED: u16 = 9510;
+
 /// The seconds after which a silent master is given up.
 pub const TTL: u64 = 5;
 
 /// A node, which may be running or not.
 pub struct Node {
     pub name: &'static str,
+    /// Of a worker, that of the first candidate.
+    address: Address,
     pub home: Home,
     daemon: Option<Daemon>,
 }
@@ -39,7 +46,7 @@ impl Node {
         home.option("node_name", name);
         let nodes: String = hosts.iter().map(|host| format!("<node>{host}</node>")).collect();
         home.option("nodes", &nodes);
-        Self { name, home, daemon: None }
+        Self { name, address, home, daemon: None }
     }
 
     /// Starts it; it need not serve yet when this comes back.
@@ -62,6 +69,17 @@ impl Node {
 
     pub fn runs(&self) -> bool {
         self.daemon.is_some()
+    }
+
+    /// What a candidate answers to those who watch it; nothing while it does not run.
+    pub fn shown(&self, path: &str) -> String {
+        let Ok(mut stream) = TcpStream::connect((self.address.0, WATCHED)) else { return String::new() };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = String::new();
+        let asked = stream.write_all(format!("GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n").as_bytes());
+        // It may end at any moment.
+        let _ = asked.and_then(|()| stream.read_to_string(&mut answer));
+        answer
     }
 
     /// What `cluster_control --failover-status --json` says; nothing while the node does not answer.
@@ -98,7 +116,8 @@ impl Cluster {
             if ["a", "b"].contains(&node.name) {
                 let mut failover = json!({"etcd": members.urls(), "candidates": ["a", "b"], "ttl": TTL});
                 failover.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-                node.home.settings(json!({"failover": failover}));
+                let watched = format!("{}:{WATCHED}", node.address.0);
+                node.home.settings(json!({"failover": failover, "metrics": {"listen": watched}}));
             }
             node.home.write("etc/client.keys", "");
             node.home.write("etc/shared/default/agent.conf", "<agent_config/>");

@@ -11,6 +11,7 @@ mod kills;
 mod overlap;
 mod quorum;
 mod standstill;
+mod surroundings;
 mod switch;
 mod without;
 

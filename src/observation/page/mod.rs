@@ -1,5 +1,6 @@
 //! `/`: the node for people. One document that needs nothing else, no script, and no wide screen.
 
+mod failover;
 mod html;
 mod nodes;
 mod tasks;
@@ -9,6 +10,7 @@ use std::fmt::Write;
 use super::{health::Health, view::View};
 use crate::{
     config::NodeType,
+    election::Known,
     system::human,
     verdict::{State, sum},
 };
@@ -21,7 +23,7 @@ const STYLE: &str = include_str!("style.css");
 const REFRESH: u32 = 10;
 
 /// The document.
-pub(super) fn page(view: &View, health: &Health) -> String {
+pub(super) fn page(view: &View, health: &Health, known: &Known) -> String {
     let cluster = &view.node.cluster;
     let (name, own) = (escape(&cluster.name), view.own());
     let mut out = format!(
@@ -37,7 +39,8 @@ pub(super) fn page(view: &View, health: &Health) -> String {
     );
     verdict(&mut out, view, health);
     nodes::write(&mut out, view);
-    facts(&mut out, view);
+    facts(&mut out, view, known);
+    failover::write(&mut out, known, view.now);
     tasks::write(&mut out, view);
     // Writing to a string cannot fail.
     let _ = write!(
@@ -86,7 +89,7 @@ fn connected(view: &View) -> String {
 }
 
 /// Numbers that belong to no row of a table.
-fn facts(out: &mut String, view: &View) {
+fn facts(out: &mut String, view: &View, known: &Known) {
     let metrics = &view.node.metrics;
     out.push_str("<dl>\n");
     let mut fact = |name: &str, value: String| {
@@ -96,8 +99,13 @@ fn facts(out: &mut String, view: &View) {
         fact("Synchronised files", authority.files.to_string());
         fact("Changes since start", authority.generation.to_string());
     } else {
-        fact("Master", view.node.cluster.nodes.first().map_or_else(String::new, |master| escape(master)));
+        let configured = || view.node.cluster.nodes.first().map_or_else(String::new, |master| escape(master));
+        let followed = &known.term.claim.master;
+        fact("Master", if followed.is_empty() { configured() } else { escape(followed) });
         fact("Connected for", connected(view));
+    }
+    if known.term.claim.term > 0 {
+        fact("Changes of master", known.term.claim.term.to_string());
     }
     fact("Running for", human::span(metrics.uptime()));
     fact("Received", human::bytes(metrics.link.received.get()));
