@@ -150,7 +150,7 @@ impl Prover {
 }
 
 /// Computes the [`ContentSum`] over content that comes in pieces, and the BLAKE2b-512 of which that has the beginning.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ContentHasher {
     md5: Md5,
     blake2b: blake2b_simd::State,

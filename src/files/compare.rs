@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    checksum::{Checksum, ChecksumKind},
+    checksum::{Checksum, ChecksumKind, ContentSum},
+    delta::Made,
     digest::Buckets,
     json,
     manifest::{Entry, Manifest, NoChecksum},
@@ -109,30 +110,45 @@ impl Difference<'_> {
         self.kind
     }
 
+    /// The sum of the worker's file of this path, if the lists were compared by sums.
+    pub fn held(&self, path: &str) -> Option<&ContentSum> {
+        match self.worker.find(path)?.checksum.as_ref()? {
+            Checksum::Md5Blake2b(sum) => Some(sum),
+            Checksum::Md5(_) | Checksum::Blake2b(_) => None,
+        }
+    }
+
     /// Writes the metadata of the master's archive (10.6) without the files to create and to update for which `left_out`
-    /// holds: those that could not be read or did not fit. They come in a later cycle.
+    /// holds: those that could not be read or did not fit. They come in a later cycle. Those that are to be `made` are
+    /// sent as deltas.
     ///
     /// # Errors
     /// When `out` cannot be written to.
-    pub fn write_json(&self, left_out: impl Fn(&Entry) -> bool, out: &mut impl Write) -> io::Result<()> {
+    pub fn write_json(&self, left_out: impl Fn(&Entry) -> bool, made: &Made, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"{\"missing\": {")?;
-        self.write_ours(&self.create, &left_out, out)?;
+        self.write_ours(&self.create, &left_out, made, out)?;
         out.write_all(b"}, \"extra\": {")?;
         for (at, entry) in self.delete.iter().enumerate() {
             if at > 0 {
                 out.write_all(b", ")?;
             }
             let checksum = entry.checksum.as_ref().map_or(&[][..], Checksum::bytes);
-            json::write_entry(out, &entry.path, entry.mod_time, self.worker.key_of(entry), checksum)?;
+            json::write_entry(out, &entry.path, entry.mod_time, self.worker.key_of(entry), checksum, None)?;
         }
         out.write_all(b"}, \"shared\": {")?;
-        self.write_ours(&self.update, &left_out, out)?;
+        self.write_ours(&self.update, &left_out, made, out)?;
         out.write_all(b"}}")
     }
 
-    fn write_ours(&self, list: &[&Entry], left_out: impl Fn(&Entry) -> bool, out: &mut impl Write) -> io::Result<()> {
+    fn write_ours(
+        &self,
+        list: &[&Entry],
+        left_out: impl Fn(&Entry) -> bool,
+        made: &Made,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let kept = list.iter().copied().filter(|entry| !left_out(entry));
-        self.master.write_entries(kept, self.kind, out)
+        self.master.write_entries(kept, self.kind, |entry| made.get(&entry.path).copied(), out)
     }
 }
 
@@ -190,7 +206,7 @@ mod tests {
             prop_assert_eq!((&part.create, &part.update, &part.delete), (&found.create, &found.update, &found.delete));
 
             let mut json = Vec::new();
-            found.write_json(|_| false, &mut json).unwrap();
+            found.write_json(|_| false, &Made::default(), &mut json).unwrap();
             let read = RemoteUpdate::parse(&json, ChecksumKind::Md5).unwrap();
             prop_assert_eq!(read.create.entries().len(), found.create.len());
             prop_assert_eq!(read.update.entries().len(), found.update.len());
@@ -217,7 +233,7 @@ mod tests {
             (manifest(&map(&[("a/x", 1), ("a/y", 2)]), Protected::default()), remote(&map(&[("a/y", 3)])));
         let found = compare(&master, &worker, ChecksumKind::Md5, Buckets::ALL).unwrap();
         let mut json = Vec::new();
-        found.write_json(|entry| &*entry.path == "a/x", &mut json).unwrap();
+        found.write_json(|entry| &*entry.path == "a/x", &Made::default(), &mut json).unwrap();
         let text = String::from_utf8(json).unwrap();
         assert_eq!(
             text,

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    num::NonZeroU64,
     sync::{Arc, OnceLock},
 };
 
@@ -153,15 +154,17 @@ impl Manifest {
     /// When `out` cannot be written to, or with [`NoChecksum`] inside the error if a checksum was not computed.
     pub fn to_json(&self, entries: &[&Entry], kind: ChecksumKind, out: &mut impl Write) -> io::Result<()> {
         out.write_all(b"{")?;
-        self.write_entries(entries.iter().copied(), kind, out)?;
+        self.write_entries(entries.iter().copied(), kind, |_| None, out)?;
         out.write_all(b"}")
     }
 
-    /// Writes these entries of this manifest, comma-separated, without the braces around.
+    /// Writes these entries of this manifest, comma-separated, without the braces around. `made` gives
+    /// the size of those that are sent as deltas.
     pub(super) fn write_entries<'a>(
         &self,
         entries: impl Iterator<Item = &'a Entry>,
         kind: ChecksumKind,
+        made: impl Fn(&Entry) -> Option<NonZeroU64>,
         out: &mut impl Write,
     ) -> io::Result<()> {
         for (at, entry) in entries.enumerate() {
@@ -170,7 +173,7 @@ impl Manifest {
             }
             let checksum =
                 entry.checksum(kind).ok_or_else(|| io::Error::other(NoChecksum(entry.path.as_ref().to_owned())))?;
-            json::write_entry(out, &entry.path, entry.mod_time, self.key_of(entry), checksum)?;
+            json::write_entry(out, &entry.path, entry.mod_time, self.key_of(entry), checksum, made(entry))?;
         }
         Ok(())
     }

@@ -13,7 +13,8 @@
 //!   looked at for that.
 //! * [`remote`] — a peer's manifest, read from its JSON; [`mod@compare`] — what one lacks against the other; [`digest`] —
 //!   whether there is anything to compare.
-//! * [`archive`] — the format in which contents travel.
+//! * [`archive`] — the format in which contents travel; [`outline`], [`delta`] — a large one as its difference from what the
+//!   other node has.
 //! * [`apply`] — replaces files so that a crash at any instant leaves each with its old or its new content.
 //!
 //! This room is a leaf: it knows nothing of the network, of roles or of configuration files.
@@ -22,10 +23,12 @@ pub mod apply;
 pub mod archive;
 pub mod checksum;
 pub mod compare;
+pub mod delta;
 pub mod digest;
 pub mod items;
 mod json;
 pub mod manifest;
+pub mod outline;
 pub mod path;
 pub mod remote;
 pub mod scan;
@@ -39,6 +42,7 @@ pub use self::{
     digest::{Buckets, Digests},
     items::{Item, Items, ItemsFault, KEYS, Names},
     manifest::{Entry, Manifest},
+    outline::Outlines,
     remote::RemoteManifest,
     scan::{Scan, Scanner, Unreadable, open_file},
     watch::{Watch, Which},

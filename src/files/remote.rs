@@ -3,7 +3,7 @@
 //! Everything in it is the peer's claim. Paths and keys are kept as they came and checked where they are used
 //! ([`Items::permits_key`](super::items::Items::permits_key)), so that one bad entry spoils only itself.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{borrow::Cow, collections::HashMap, fmt, num::NonZeroU64};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
@@ -29,6 +29,8 @@ pub struct RemoteEntry {
     pub mod_time: f64,
     /// `None` if `hash` is not a checksum of the link's kind.
     pub checksum: Option<Checksum>,
+    /// If its content comes as a delta, the bytes of what that makes.
+    pub made: Option<NonZeroU64>,
     key: u16,
 }
 
@@ -128,6 +130,7 @@ struct Object<'a> {
     cluster_item_key: Cow<'a, str>,
     #[serde(borrow, default)]
     hash: Cow<'a, str>,
+    delta: Option<NonZeroU64>,
 }
 
 /// A key of the map as bytes: Python writes a file name that is not UTF-8 with unpaired surrogates, which no `str`
@@ -233,6 +236,7 @@ impl<'de> Visitor<'de> for Files<'_> {
                     path,
                     mod_time: object.mod_time.unwrap_or(0.0),
                     checksum: Checksum::from_hex(self.0, &object.hash),
+                    made: object.delta,
                     key,
                 }),
                 Err(name) => manifest.unreadable.push(name),

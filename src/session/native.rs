@@ -42,6 +42,9 @@ const OUTLINE: &str = "outline";
 /// The master tells which groups there are.
 const GROUPS: &str = "groups";
 
+/// Large files travel as their difference from what the worker has.
+const DELTA: &str = "delta";
+
 /// All that follows the agreement is sealed.
 const SESSION: &str = "session";
 
@@ -70,6 +73,8 @@ pub struct Features {
     pub outline: bool,
     /// Whether the master tells which groups there are.
     pub groups: bool,
+    /// Whether large files travel as their difference from what the worker has. With the longest checksums only.
+    pub delta: bool,
     /// Whether all that follows the agreement is sealed.
     pub session: bool,
     /// Whether both ends tell which term of the master they know. In a session only.
@@ -108,6 +113,7 @@ impl Features {
             applied: has(APPLIED),
             outline: has(OUTLINE),
             groups: has(GROUPS),
+            delta: has(DELTA) && has(CHECKSUM_MD5_BLAKE2B),
             session: has(SESSION),
             term: has(TERM) && has(SESSION),
         }
@@ -123,6 +129,7 @@ impl Features {
             (APPLIED, self.applied),
             (OUTLINE, self.outline),
             (GROUPS, self.groups),
+            (DELTA, self.delta),
             (SESSION, self.session),
             (TERM, self.term),
         ];

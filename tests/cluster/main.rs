@@ -7,6 +7,7 @@ mod api;
 mod checks;
 mod database;
 mod deletions;
+mod deltas;
 mod digest;
 mod drift;
 mod executor;

@@ -12,8 +12,19 @@ use crate::{
 };
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 10] =
-    ["checksum=md5+blake2b", "checksum=md5", "digest", "push", "keys", "applied", "outline", "groups", SESSION, "term"];
+const FEATURES: [&str; 11] = [
+    "checksum=md5+blake2b",
+    "checksum=md5",
+    "digest",
+    "push",
+    "keys",
+    "applied",
+    "outline",
+    "groups",
+    "delta",
+    SESSION,
+    "term",
+];
 
 /// The feature without which `require` has no sense.
 const SESSION: &str = "session";

@@ -231,6 +231,7 @@ mod tests {
                     "applied",
                     "outline",
                     "groups",
+                    "delta",
                     "session",
                     "term"
                 ]
@@ -303,7 +304,7 @@ mod tests {
             (
                 r#"{"link": {"features": ["pull"]}}"#,
                 "link > features",
-                "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups, session",
+                "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups, delta, session",
             ),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (

@@ -8,7 +8,7 @@
 //! |---|---|---|---|
 //! | survey the archive, check every entry | [`Update::open`], `plan`, `newer` | nothing was touched | the entry is named |
 //! | is there room? | `space` | nothing was touched | the directory stays as it is |
-//! | write every content beside its destination, durably | `stage` | temporary files are left, [`recover`] removes them | the file stays; its directory does, if the disk is full |
+//! | write every content beside its destination, durably | `stage`, `make` | temporary files are left, [`recover`] removes them | the file stays; its directory does, if the disk is full |
 //! | write the journal, durably: **the changes count from here on** | `journal` | either before or after | directories with one change go on |
 //! | rename all, delete the surplus, remove emptied directories, durably | `execute` | [`recover`] does it again | the file stays |
 //! | remove the journal | `journal` | [`recover`] finds nothing left to do | the next update does it |
@@ -26,6 +26,7 @@
 mod execute;
 mod in_place;
 mod journal;
+mod make;
 mod newer;
 mod outcome;
 mod part;

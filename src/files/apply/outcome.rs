@@ -37,6 +37,8 @@ pub struct Outcome {
     pub failures: Vec<Failure>,
     /// Files that the master was changing when it sent them ([`Contents::OrNewer`](super::Contents::OrNewer)); the next check brings them.
     pub unsettled: Vec<String>,
+    /// Files that came as the difference from others than those that are there; the next check brings them as a whole.
+    pub other_base: Vec<String>,
     /// Bytes of content written.
     pub bytes: u64,
 }

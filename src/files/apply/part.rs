@@ -16,7 +16,7 @@ use super::{
     step::{Did, Mounts, Step},
     tree::Tree,
 };
-use crate::files::checksum::ChecksumKind;
+use crate::files::{checksum::ChecksumKind, outline::Outlines};
 
 /// A part that is being applied.
 pub(super) struct Applying<'a, 'p> {
@@ -24,6 +24,8 @@ pub(super) struct Applying<'a, 'p> {
     pub(super) home: &'a Path,
     pub(super) archive: &'a File,
     pub(super) kind: ChecksumKind,
+    /// Of the files that are there, if deltas are taken.
+    pub(super) outlines: Option<&'a Outlines>,
     pub(super) part: &'p Part,
     pub(super) how: How,
     pub(super) outcome: &'a mut Outcome,
@@ -38,12 +40,14 @@ impl<'p> Applying<'_, 'p> {
         }
         self.tree.sync_made = self.how.sync_each;
         let mut refused = space::check(&mut self.tree, part);
-        let source = Source { archive: self.archive, kind: self.kind };
+        let source = Source { archive: self.archive, kind: self.kind, outlines: self.outlines };
         let (stage, failures) = match source.stage(&mut self.tree, &part.writes, self.how, &mut refused) {
             Ok(staged) => staged,
             Err(error) => return self.outcome.fail(part.all(), error.desc()),
         };
         self.outcome.failures.extend(failures);
+        let other_base = stage.other_base.iter().map(|at| part.writes[*at].path.to_string());
+        self.outcome.other_base.extend(other_base);
         self.tell_refused(&refused);
         let mut steps = Vec::with_capacity(part.count());
         steps.extend(stage.alive().map(|at| Step::put(&part.writes[at], at)));

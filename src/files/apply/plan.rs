@@ -8,7 +8,8 @@ use super::{
 };
 use crate::files::{
     archive::Member,
-    checksum::Proof,
+    checksum::{Checksum, ContentSum, Proof},
+    delta,
     items::{ItemId, Items, KEYS},
     path,
     remote::{RemoteEntry, RemoteManifest, RemoteUpdate},
@@ -22,9 +23,18 @@ pub(super) struct Write {
     pub(super) what: What,
     /// Where its zlib stream begins in the archive.
     pub(super) offset: u64,
+    /// Bytes of the content that is to be written.
     pub(super) size: u64,
-    /// Of the content that is to be written.
-    pub(super) proof: Proof,
+    pub(super) comes: Comes,
+}
+
+/// How a content comes, and what proves it.
+#[derive(Debug)]
+pub(super) enum Comes {
+    /// As a whole.
+    Whole(Proof),
+    /// As a delta of this length, from a content that may be here, to one with this sum.
+    Delta { length: u64, sum: ContentSum },
 }
 
 /// A directory of an item, with its final slash: what is changed as a whole, or not at all where there is no room for it.
@@ -168,6 +178,13 @@ fn write(
         items.permits_key(list.key_of(entry), &entry.path).map_err(|refusal| Not::Ever(refusal.rule.to_string()))?;
     let member = members.get(&entry.path).ok_or_else(|| never("the archive does not hold its content"))?;
     let said = entry.checksum.as_ref().ok_or_else(|| never("its checksum in the metadata cannot be read"))?;
+    let put = |size, comes| Write { path: entry.path.clone(), item, what, offset: member.offset, size, comes };
+    if let (Some(made), Checksum::Md5Blake2b(sum)) = (entry.made, said) {
+        if member.size > delta::LONGEST {
+            return Err(never("its difference is longer than any that is sent"));
+        }
+        return Ok(put(made.get(), Comes::Delta { length: member.size, sum: *sum }));
+    }
     if !member.proof.fits(said) {
         match whole(member) {
             Some(true) => {}
@@ -178,12 +195,5 @@ fn write(
             }
         }
     }
-    Ok(Write {
-        path: entry.path.clone(),
-        item,
-        what,
-        offset: member.offset,
-        size: member.size,
-        proof: member.proof.clone(),
-    })
+    Ok(put(member.size, Comes::Whole(member.proof.clone())))
 }

@@ -6,16 +6,19 @@ use nix::errno::Errno;
 use parking_lot::Mutex;
 
 use super::{
+    make::Making,
     outcome::Failure,
-    plan::{Directory, Write},
+    plan::{Comes, Directory, Write},
     share::{How, Pile, on_threads},
     tree::Tree,
 };
 use crate::{
     files::{
         archive::{ArchiveError, Inflater, Positioned, Window},
-        checksum::{ChecksumKind, Prover},
+        checksum::{ChecksumKind, ContentSum, Proof, Prover},
+        delta,
         items::{Items, STAGED_PREFIX, STAGED_SUFFIX},
+        outline::Outlines,
     },
     system::disk::Disk,
 };
@@ -29,6 +32,8 @@ pub(super) struct Stage {
     pub(super) token: u32,
     /// By write: whether its content is staged.
     alive: Vec<bool>,
+    /// Writes that would have been made from a file that is not there.
+    pub(super) other_base: Vec<usize>,
 }
 
 /// The name under which write number `at` is staged.
@@ -37,9 +42,17 @@ pub(super) fn staged_name(token: u32, at: usize) -> String {
 }
 
 /// Why a file is not staged.
-enum Fault {
+pub(super) enum Fault {
     Disk(Errno),
     Archive(ArchiveError),
+    /// The file that is there is not the one from which the delta makes it.
+    OtherBase,
+}
+
+impl From<delta::Fault> for Fault {
+    fn from(_: delta::Fault) -> Self {
+        Self::OtherBase
+    }
 }
 
 impl From<ArchiveError> for Fault {
@@ -66,6 +79,8 @@ pub(super) struct Source<'a> {
     pub(super) archive: &'a File,
     /// By what its contents are known.
     pub(super) kind: ChecksumKind,
+    /// Of the files that are there, if deltas are taken.
+    pub(super) outlines: Option<&'a Outlines>,
 }
 
 impl Source<'_> {
@@ -82,7 +97,8 @@ impl Source<'_> {
         refused: &mut Refused<'w>,
     ) -> Result<(Stage, Vec<Failure>), Errno> {
         let token = getrandom::u32().map_err(|_| Errno::EIO)?;
-        let (mut stage, mut failures) = (Stage { token, alive: vec![false; writes.len()] }, Vec::new());
+        let (mut stage, mut failures) =
+            (Stage { token, alive: vec![false; writes.len()], other_base: Vec::new() }, Vec::new());
         let (disk, items, owner) = (tree.disk, tree.items, tree.owner);
         let pile = Pile::new(writes, how);
         let (tree, so_far, sync_each) = (Mutex::new(tree), Mutex::new(std::mem::take(refused)), how.sync_each);
@@ -94,6 +110,7 @@ impl Source<'_> {
         for share in shares {
             share.staged.iter().for_each(|at| stage.alive[*at] = true);
             failures.extend(share.failures);
+            stage.other_base.extend(share.other_base);
             // One of every thread: only a directory that was opened before a write is sure to tell that it has failed.
             for Written { directory, groups } in share.written.into_values() {
                 if let Err(error) = disk.sync_file_system(&directory) {
@@ -146,6 +163,7 @@ struct Share<'w> {
     /// The numbers of the writes whose content is staged.
     staged: Vec<usize>,
     failures: Vec<Failure>,
+    other_base: Vec<usize>,
     /// By file system what was written to, unless each file is synced.
     written: HashMap<u64, Written<'w>>,
 }
@@ -230,13 +248,17 @@ impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
                     stager.refuse(group, no_room(group, error));
                     break;
                 }
-                Err(Fault::Disk(error)) => error.desc().to_owned(),
-                Err(Fault::Archive(error)) => format!("the archive was changed while it was applied: {error}"),
+                Err(Fault::Disk(error)) => Some(error.desc().to_owned()),
+                Err(Fault::Archive(error)) => Some(format!("the archive was changed while it was applied: {error}")),
+                Err(Fault::OtherBase) => None,
             };
             if self.share.staged.pop_if(|last| *last == at).is_some() {
                 stager.remove(&directory, at);
             }
-            self.share.failures.push(failure(write, reason));
+            match reason {
+                Some(reason) => self.share.failures.push(failure(write, reason)),
+                None => self.share.other_base.push(at),
+            }
         }
         if stager.is_refused(group) {
             // At once, and not when all have ended: there is room for others then.
@@ -264,20 +286,13 @@ impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
     }
 
     fn stage(&mut self, directory: &OwnedFd, at: usize, write: &Write) -> Result<(), Fault> {
-        let Stager { disk, items, owner, source, token, sync_each, .. } = self.stager;
+        let Stager { disk, items, owner, token, sync_each, .. } = self.stager;
         let file = disk.create(directory, &staged_name(*token, at))?;
         self.share.staged.push(at);
-        // The survey verified this content, but it is read a second time here, and the file may lie where others can
-        // write: what counts is what is written now.
-        let mut prover = Prover::new(source.kind);
         self.window.seek(write.offset).map_err(ArchiveError::Io)?;
-        self.inflater.run(&mut self.window, &write.path, write.size, &mut |bytes| {
-            prover.update(bytes);
-            if bytes.is_empty() { Ok(()) } else { disk.write(&file, bytes).map_err(Fault::Disk) }
-        })?;
-        if prover.finish() != write.proof {
-            let reason = "its checksum is not what it was".to_owned();
-            return Err(ArchiveError::Corrupt { name: write.path.to_string(), reason }.into());
+        match &write.comes {
+            Comes::Whole(proof) => self.write(&file, write, proof)?,
+            Comes::Delta { length, sum } => self.make(directory, &file, write, (*length, sum))?,
         }
         disk.set_mode(&file, items.item(write.item).mode)?;
         if let Some(owner) = owner {
@@ -286,6 +301,41 @@ impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
         if *sync_each {
             disk.sync(&file)?;
         }
+        Ok(())
+    }
+}
+
+impl Hand<'_, '_, '_, '_> {
+    /// The survey verified this content, but it is read a second time here, and the file may lie where others can write: what
+    /// counts is what is written now.
+    fn write(&mut self, file: &File, write: &Write, proof: &Proof) -> Result<(), Fault> {
+        let Stager { disk, source, .. } = self.stager;
+        let mut prover = Prover::new(source.kind);
+        self.inflater.run(&mut self.window, &write.path, write.size, &mut |bytes| {
+            prover.update(bytes);
+            if bytes.is_empty() { Ok(()) } else { disk.write(file, bytes).map_err(Fault::Disk) }
+        })?;
+        if prover.finish() != *proof {
+            let reason = "its checksum is not what it was".to_owned();
+            return Err(ArchiveError::Corrupt { name: write.path.to_string(), reason }.into());
+        }
+        Ok(())
+    }
+
+    /// Makes the content from the file that is there. Whatever that holds, only the content with this `sum` counts.
+    fn make(
+        &mut self,
+        directory: &OwnedFd,
+        file: &File,
+        write: &Write,
+        (length, sum): (u64, &ContentSum),
+    ) -> Result<(), Fault> {
+        let Stager { disk, source, .. } = self.stager;
+        let outlines = source.outlines.ok_or(Fault::OtherBase)?;
+        let mut making = Making::begin((disk, directory, file), write, outlines).ok_or(Fault::OtherBase)?;
+        self.inflater.run(&mut self.window, &write.path, length, &mut |bytes| making.take(bytes))?;
+        let course = making.finish(sum).ok_or(Fault::OtherBase)?;
+        outlines.keep(&write.path.as_ref().into(), course);
         Ok(())
     }
 }

@@ -16,6 +16,7 @@ use crate::{
         checksum::ChecksumKind,
         compare::Counts,
         items::Items,
+        outline::Outlines,
         remote::RemoteUpdate,
     },
     system::disk::Disk,
@@ -30,6 +31,8 @@ pub struct Target<'a> {
     pub owner: Option<(u32, u32)>,
     /// The disk.
     pub disk: &'a Disk,
+    /// What is known of the large files that are there; without it, nothing that comes as a difference is taken.
+    pub outlines: Option<&'a Outlines>,
 }
 
 /// A received update, verified and ready to be applied.
@@ -59,6 +62,12 @@ impl Update {
     ) -> Result<Self, ArchiveError> {
         let mut survey = survey(&mut file, kind, max_inflated)?;
         let lists = RemoteUpdate::parse(&std::mem::take(&mut survey.metadata), kind)?;
+        // What is made from what is there is as much as if it had come.
+        let lists_all = [&lists.create, &lists.update].into_iter().flat_map(|list| list.entries());
+        let made = lists_all.filter_map(|entry| Some(entry.made?.get())).fold(0, u64::saturating_add);
+        if made > max_inflated - survey.inflated {
+            return Err(ArchiveError::TooLarge { limit: max_inflated });
+        }
         let [create, update, delete] = [&lists.create, &lists.update, &lists.delete].map(|list| list.entries().len());
         let counts = Counts { create, update, delete };
         let plan = Plan::new(&lists, &file, &survey.members, items, contents);
@@ -101,7 +110,8 @@ impl Update {
                 }
             };
             let how = How::new(part.count(), few, many);
-            Applying { tree, home: target.home, archive: &file, kind, part, how, outcome: &mut outcome }.run();
+            let (home, outlines) = (target.home, target.outlines);
+            Applying { tree, home, archive: &file, kind, outlines, part, how, outcome: &mut outcome }.run();
         }
         outcome
     }

@@ -84,6 +84,11 @@ impl MemberCache {
         !forgotten.members.is_empty()
     }
 
+    /// Whether it holds this one.
+    pub fn has(&self, sum: &ContentSum) -> bool {
+        self.find(sum).is_some()
+    }
+
     pub(super) fn find(&self, sum: &ContentSum) -> Option<Cached> {
         let mut inner = self.inner.lock();
         if let Some(cached) = inner.young.members.get(sum) {

@@ -1,6 +1,9 @@
 //! Writing an archive. Contents are streamed; only members up to 4 MiB are ever held whole.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::{
+    io::{self, Read, Seek, SeekFrom, Write},
+    num::NonZeroU64,
+};
 
 use super::{
     FILE_SEP, METADATA_NAME, PATH_SEP,
@@ -108,6 +111,36 @@ impl<W: Write> ArchiveWriter<W> {
         let added = self.emit(name, size(content), &packed);
         self.packed = packed;
         added
+    }
+
+    /// Adds the delta of this key from the cache or, if it is not there, `delta`, which is kept there then. It makes so many
+    /// bytes. None if there is neither.
+    ///
+    /// # Errors
+    /// As [`ArchiveWriter::add`].
+    pub fn add_made(
+        &mut self,
+        name: &str,
+        made: NonZeroU64,
+        (key, cache): (&ContentSum, &MemberCache),
+        delta: Option<&[u8]>,
+    ) -> Result<Option<Added>, AddError> {
+        check(name)?;
+        let (plain, packed) = match (cache.find(key), delta) {
+            (Some(found), _) => (found.plain, found.packed),
+            (None, Some(delta)) => {
+                self.pack(delta)?;
+                // A reader counts both.
+                let plain = size(delta).saturating_add(made.get());
+                cache.keep(*key, plain, &self.packed);
+                (plain, self.packed.as_slice().into())
+            }
+            (None, None) => return Ok(None),
+        };
+        if plain > self.contents_limit {
+            return Ok(Some(Added::TooLarge));
+        }
+        self.emit(name, plain, &packed).map(Some)
     }
 
     /// Adds the member from the cache if it is there. Saves even the opening of the file.

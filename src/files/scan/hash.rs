@@ -19,7 +19,10 @@ use nix::{
 
 use super::problems::{LONGEST_FILE, TOO_LARGE};
 use crate::{
-    files::checksum::{ContentHasher, ContentSum},
+    files::{
+        checksum::{ContentHasher, ContentSum},
+        outline::{self, Course, Outliner, Outlines},
+    },
     system::stamp::{Moment, Seen, Stamp, step},
 };
 
@@ -33,6 +36,8 @@ pub(super) struct Hashed {
     pub(super) seen: Seen,
     pub(super) sum: ContentSum,
     pub(super) blake2b: Option<Arc<[u8; 64]>>,
+    /// Of a large one that nobody changed meanwhile.
+    pub(super) course: Option<Arc<Course>>,
 }
 
 /// `None`: it is no longer there, or no longer a file.
@@ -41,16 +46,17 @@ pub(super) type Outcome = io::Result<Option<Hashed>>;
 /// A file to be read: its path below the home, and what was kept when it was read before.
 pub(super) type Job<'a> = (&'a str, Option<&'a Seen>);
 
-/// Hashes files below `home`. The results are in the order of the jobs.
-pub(super) fn hash_all(home: &Path, jobs: &[Job<'_>], want_blake2b: bool) -> Vec<Outcome> {
+/// Hashes files below `home`, large ones from where they differ from their outlines on. The results are in the order of the
+/// jobs.
+pub(super) fn hash_all(home: &Path, jobs: &[Job<'_>], outlines: &Outlines, want_blake2b: bool) -> Vec<Outcome> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut buffer = vec![0; CHUNK];
         let mut done: Vec<(usize, Outcome)> = Vec::new();
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some((path, before)) = jobs.get(at) else { return done };
-            done.push((at, hash(&home.join(path), *before, want_blake2b, &mut buffer)));
+            let Some(job) = jobs.get(at) else { return done };
+            done.push((at, hash(home, *job, outlines, want_blake2b, &mut buffer)));
         }
     };
     let mut done = thread::scope(|scope| {
@@ -92,14 +98,14 @@ fn open_regular(path: &Path) -> io::Result<Option<(File, FileStat)>> {
     Ok(regular.then(|| (File::from(fd), stat)))
 }
 
-fn hash(path: &Path, before: Option<&Seen>, want_blake2b: bool, buffer: &mut [u8]) -> Outcome {
+fn hash(home: &Path, (path, before): Job<'_>, outlines: &Outlines, want_blake2b: bool, buffer: &mut [u8]) -> Outcome {
     // Its own instant: reading those before it may have taken long.
     let now = Moment::now();
     step();
-    let Some((mut file, stat)) = open_regular(path)? else { return Ok(None) };
+    let Some((mut file, stat)) = open_regular(&home.join(path))? else { return Ok(None) };
     let seen = Seen::new(Stamp::of_stat(&stat), now, before);
     step();
-    let mut hasher = ContentHasher::default();
+    let mut hasher = Hasher::new(seen.stamp(), || outlines.last(path));
     let mut length = 0i64;
     loop {
         let count = match file.read(buffer) {
@@ -118,12 +124,47 @@ fn hash(path: &Path, before: Option<&Seen>, want_blake2b: bool, buffer: &mut [u8
     // A file that is being written has a checksum of no moment: it is read again next time.
     let still = Stamp::of_stat(&fstat(&file)?) == *seen.stamp() && seen.stamp().size() == length;
     step();
-    let (sum, blake2b) = hasher.finish();
+    let (sum, blake2b, course) = hasher.finish();
     Ok(Some(Hashed {
         seen: if still { seen } else { seen.torn() },
         sum,
         blake2b: want_blake2b.then(|| Arc::new(blake2b)),
+        course: course.filter(|_| still),
     }))
+}
+
+/// What a file is read for.
+enum Hasher {
+    Sum(ContentHasher),
+    Outline(Outliner),
+}
+
+impl Hasher {
+    /// For what has this stamp; `before` gives what is known of the version before.
+    fn new(stamp: &Stamp, before: impl FnOnce() -> Option<Arc<Course>>) -> Self {
+        let is_large = u64::try_from(stamp.size()).is_ok_and(|size| (outline::LEAST..=outline::MOST).contains(&size));
+        if is_large { Self::Outline(Outliner::new(before())) } else { Self::Sum(ContentHasher::default()) }
+    }
+
+    fn update(&mut self, piece: &[u8]) {
+        match self {
+            Self::Sum(hasher) => hasher.update(piece),
+            Self::Outline(outliner) => outliner.update(piece),
+        }
+    }
+
+    fn finish(self) -> (ContentSum, [u8; 64], Option<Arc<Course>>) {
+        match self {
+            Self::Sum(hasher) => {
+                let (sum, blake2b) = hasher.finish();
+                (sum, blake2b, None)
+            }
+            Self::Outline(outliner) => {
+                let course = outliner.finish();
+                (course.outline().sum, course.outline().blake2b, Some(Arc::new(course)))
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +188,7 @@ mod tests {
         nix::unistd::mkfifo(&home.path().join("pipe"), Mode::S_IRWXU).unwrap();
         names[10] = "pipe".to_owned();
         let jobs: Vec<Job<'_>> = names.iter().map(|name| (name.as_str(), None)).collect();
-        let outcomes = hash_all(home.path(), &jobs, true);
+        let outcomes = hash_all(home.path(), &jobs, &Outlines::new(1), true);
         assert_eq!(outcomes.len(), 200);
         for (at, outcome) in outcomes.iter().enumerate() {
             match (at, outcome) {

@@ -19,6 +19,7 @@ use crate::{
         checksum::ChecksumKind,
         items::{ItemId, Items, KEYS},
         manifest::{Entry, Manifest, Protected},
+        outline::{self, Outlines},
         watch::{Suspects, Watch, Which},
     },
     system::{
@@ -56,6 +57,8 @@ pub struct Scanner {
     keys_lost: bool,
     /// If it watches them.
     sight: Option<Sight>,
+    /// Of the large ones.
+    outlines: Arc<Outlines>,
 }
 
 /// A file that must be read.
@@ -99,6 +102,7 @@ impl Scanner {
             missing: Missing::default(),
             keys_lost: false,
             sight: None,
+            outlines: Arc::new(Outlines::new(1)),
         }
     }
 
@@ -106,6 +110,12 @@ impl Scanner {
     /// [`WHOLE_EVERY`](super::WHOLE_EVERY) by `clock`. The watch is this scanner's alone.
     pub fn with_watch(mut self, watch: Arc<Watch>, clock: Clock) -> Self {
         self.sight = Some(Sight::new(watch, clock));
+        self
+    }
+
+    /// Lets it keep the outlines of large files there (default: of the last version of each).
+    pub fn with_outlines(mut self, outlines: Arc<Outlines>) -> Self {
+        self.outlines = outlines;
         self
     }
 
@@ -125,6 +135,11 @@ impl Scanner {
     /// In which time a scan will find a file gone that was only missing in the last one; none if nothing was missing.
     pub fn due(&self) -> Option<Duration> {
         self.missing.due()
+    }
+
+    /// What is known of large files.
+    pub fn outlines(&self) -> &Arc<Outlines> {
+        &self.outlines
     }
 
     /// The manifest of the last scan; empty before the first.
@@ -287,7 +302,7 @@ impl Scanner {
         }
         let before = |candidate: &Candidate| candidate.known.map(|at| &self.seen[at]);
         let jobs: Vec<_> = candidates.iter().map(|candidate| (&*candidate.path, before(candidate))).collect();
-        let outcomes = hash::hash_all(&self.home, &jobs, want_blake2b);
+        let outcomes = hash::hash_all(&self.home, &jobs, &self.outlines, want_blake2b);
         let mut fresh = Vec::new();
         let now = Moment::now();
         for (candidate, outcome) in candidates.iter().zip(outcomes) {
@@ -301,6 +316,11 @@ impl Scanner {
             };
             if !read.seen.is_settled(now) {
                 doubtful.add(&candidate.path);
+            }
+            match read.course {
+                Some(course) => self.outlines.keep(&candidate.path, course),
+                None if read.seen.stamp().size() < outline::LEAST as i64 => self.outlines.forget(&candidate.path),
+                None => {}
             }
             let mut entry = Entry {
                 path: candidate.path.clone(),

@@ -14,6 +14,7 @@
 
 mod applied;
 pub mod archive_limit;
+mod differences;
 mod held;
 pub mod master;
 mod sending;

@@ -1,7 +1,7 @@
 //! The archives of both directions, written while they are sent.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::{self, Write},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,8 +9,10 @@ use std::{
 
 use log::Level;
 
+use super::differences::{Deltas, Plan};
 use crate::files::{
-    AddError, Added, ArchiveWriter, ChecksumKind, Difference, Entry, KEYS, Manifest, MemberCache, open_file,
+    AddError, Added, ArchiveWriter, ChecksumKind, ContentSum, Difference, Entry, KEYS, Manifest, MemberCache,
+    delta::Made, open_file,
 };
 
 /// Writes the archive of a worker's check: these entries of its manifest, and nothing else.
@@ -27,6 +29,15 @@ pub fn write_manifest(
     let mut metadata = Vec::new();
     manifest.to_json(entries, kind, &mut metadata)?;
     ArchiveWriter::new(out, level, u64::MAX).finish(&metadata).map(drop)
+}
+
+/// What is in an archive.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// What is not.
+    pub left_out: LeftOut,
+    /// The paths that it has deltas of, and the sums of what these make them from.
+    pub deltas: HashMap<String, ContentSum>,
 }
 
 /// Files that are not in an archive.
@@ -60,6 +71,8 @@ pub struct UpdateWriter<'a> {
     pub max_inflated: u64,
     /// Compressed files that several workers may need.
     pub members: &'a MemberCache,
+    /// If the worker takes files as deltas.
+    pub deltas: Option<Deltas<'a>>,
     /// Grows with every file that is in, or left out.
     pub done: &'a AtomicUsize,
 }
@@ -67,7 +80,7 @@ pub struct UpdateWriter<'a> {
 impl UpdateWriter<'_> {
     /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
     /// that the worker keeps what it has; `report` gets the reasons, with how much they matter. The keys of the agents come
-    /// first, so that they are in whatever else there is. Gives the files left out.
+    /// first, so that they are in whatever else there is.
     ///
     /// # Errors
     /// When the archive is spoilt and the worker must not use it.
@@ -76,10 +89,12 @@ impl UpdateWriter<'_> {
         difference: &Difference<'_>,
         mut out: impl Write,
         report: impl Fn(Level, &str),
-    ) -> Result<LeftOut, AddError> {
+    ) -> Result<Written, AddError> {
+        let planned = self.deltas.as_ref().map_or_else(Plan::new, |deltas| deltas.plan(self.home, difference));
+        let made: Made = planned.iter().map(|(path, planned)| (path.clone(), planned.size)).collect();
         // With every file that is left out the metadata only becomes shorter.
         let mut metadata = Vec::new();
-        difference.write_json(|_| false, &mut metadata).map_err(AddError::Archive)?;
+        difference.write_json(|_| false, &made, &mut metadata).map_err(AddError::Archive)?;
         let contents = self.max_inflated.saturating_sub(metadata.len() as u64);
         let mut writer = ArchiveWriter::new(&mut out, self.level, self.limit).with_contents_limit(contents);
         let mut left_out = LeftOut::default();
@@ -88,7 +103,7 @@ impl UpdateWriter<'_> {
         let (keys, others) =
             (files().filter(|entry| &*entry.path == KEYS), files().filter(|entry| &*entry.path != KEYS));
         for entry in keys.chain(others) {
-            let added = if full > 0 { Ok(Added::Full) } else { self.add(&mut writer, entry) };
+            let added = if full > 0 { Ok(Added::Full) } else { self.add(&mut writer, entry, &planned) };
             self.done.fetch_add(1, Ordering::Relaxed);
             let path = &entry.path;
             match added {
@@ -118,13 +133,19 @@ impl UpdateWriter<'_> {
         }
         if !left_out.is_empty() {
             metadata.clear();
-            difference.write_json(|entry| left_out.has(&entry.path), &mut metadata).map_err(AddError::Archive)?;
+            let left_out = |entry: &Entry| left_out.has(&entry.path);
+            difference.write_json(left_out, &made, &mut metadata).map_err(AddError::Archive)?;
         }
         writer.finish(&metadata).map_err(AddError::Archive)?;
-        Ok(left_out)
+        let deltas = planned.iter().filter(|(path, _)| !left_out.has(path));
+        let deltas = deltas.map(|(path, planned)| (path.to_string(), planned.base)).collect();
+        Ok(Written { left_out, deltas })
     }
 
-    fn add<W: Write>(&self, writer: &mut ArchiveWriter<W>, entry: &Entry) -> Result<Added, AddError> {
+    fn add<W: Write>(&self, writer: &mut ArchiveWriter<W>, entry: &Entry, planned: &Plan) -> Result<Added, AddError> {
+        if let (Some(deltas), Some(planned)) = (&self.deltas, planned.get(&entry.path)) {
+            return deltas.add(writer, entry, planned);
+        }
         if let Some(added) = writer.add_cached(&entry.path, &entry.sum, self.members)? {
             return Ok(added);
         }
@@ -163,9 +184,10 @@ mod tests {
             limit: u64::MAX,
             max_inflated: 1 << 30,
             members: &members,
+            deltas: None,
             done: &done,
         };
-        let left_out =
+        let Written { left_out, .. } =
             writer.write(&difference, Vec::new(), |level, text| reasons.lock().push((level, text.to_owned()))).unwrap();
         assert_eq!(left_out.later.into_iter().collect::<Vec<_>>(), [KEYS]);
         let reasons = reasons.into_inner();

@@ -22,7 +22,9 @@ use std::{
 use parking_lot::{Mutex, RwLock};
 
 use crate::{
-    files::{ChecksumKind, Manifest, MemberCache, Scan, Scanner, Unreadable, Watch, Which},
+    files::{
+        ChecksumKind, Manifest, MemberCache, Outlines, Scan, Scanner, Unreadable, Watch, Which, outline::VERSIONS,
+    },
     logging::{Scope, scope, warn},
     metrics::Task,
     node::Node,
@@ -48,11 +50,18 @@ const CLASSIC_TURNS: u64 = 64;
 /// The bytes of compressed files that are kept for the next worker that needs them.
 const MEMBER_CACHE: usize = 2 * 1024 * 1024;
 
+/// The same of deltas.
+const DELTA_CACHE: usize = 1024 * 1024;
+
 /// The published result, shared by the thread, the workers' integrity checks and the control socket.
 pub struct LocalIntegrity {
     published: RwLock<Published>,
     /// Those of the published files that were compressed lately, for the next worker that needs them.
     pub members: MemberCache,
+    /// The last versions of those that are large.
+    pub outlines: Arc<Outlines>,
+    /// How one of these becomes another, compressed.
+    pub deltas: MemberCache,
     turn: AtomicU64,
     /// The turn after which a worker last asked for BLAKE2b-512; 0 for never.
     blake2b_asked: AtomicU64,
@@ -129,7 +138,9 @@ impl LocalIntegrity {
     pub fn new(node: &Node) -> Self {
         let watch = Watch::new(node.items.clone()).map(Arc::new);
         // A wake-up must not shorten the time that a file may be missing.
+        let outlines = Arc::new(Outlines::new(VERSIONS));
         let mut scanner = Scanner::new(node.home.path(), node.items.clone())
+            .with_outlines(outlines.clone())
             .with_grace(node.clock.clone(), node.settings.master.recalculate_integrity);
         if let Ok(watch) = &watch {
             scanner = scanner.with_watch(watch.clone(), node.clock.clone());
@@ -137,6 +148,8 @@ impl LocalIntegrity {
         Self {
             published: RwLock::default(),
             members: MemberCache::new(MEMBER_CACHE),
+            outlines,
+            deltas: MemberCache::new(DELTA_CACHE),
             turn: AtomicU64::new(0),
             blake2b_asked: AtomicU64::new(0),
             began_keyless: OnceLock::new(),
@@ -295,7 +308,9 @@ impl LocalIntegrity {
         self.published.write().publish(scan.manifest, generation, node.clock.wall());
         self.turn.fetch_add(1, Ordering::AcqRel);
         turns.finish(begun, &format!("Calculated metadata of {count} files."));
-        if self.members.age(node.clock.now(), self.period(node)) {
+        let (now, period) = (node.clock.now(), self.period(node));
+        self.deltas.age(now, period);
+        if self.members.age(now, period) {
             memory::give_back();
         }
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use clusterd::files::{
-    Buckets, ChecksumKind, Entry, Manifest, RemoteManifest, compare, manifest::Protected, path, remote::RemoteUpdate,
-    sum_of,
+    Buckets, ChecksumKind, Entry, Manifest, RemoteManifest, compare, delta::Made, manifest::Protected, path,
+    remote::RemoteUpdate, sum_of,
 };
 
 use super::{home::items, input::Input};
@@ -47,7 +47,7 @@ fn differences(claims: &RemoteManifest, kind: ChecksumKind) {
     let counts = found.counts();
     assert_eq!(counts.update + counts.delete + usize::from(found.is_empty()), claims.entries().len());
     let mut written = Vec::new();
-    found.write_json(|_| false, &mut written).expect("memory takes it");
+    found.write_json(|_| false, &Made::default(), &mut written).expect("memory takes it");
     let read = RemoteUpdate::parse(&written, kind).expect("it is what a worker reads");
     let lengths = [&read.create, &read.update, &read.delete].map(|list| list.entries().len());
     assert_eq!(lengths, [counts.create, counts.update, counts.delete]);

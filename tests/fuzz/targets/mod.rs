@@ -8,6 +8,7 @@ mod archive;
 mod client_keys;
 mod cluster_json;
 mod database;
+mod delta;
 mod fernet;
 mod frames;
 mod gateway;
@@ -51,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "manifest", body: manifest::body, longest: 1024 * KIB },
     Target { name: "archive", body: archive::body, longest: 1024 * KIB },
     Target { name: "update", body: update::body, longest: 256 * KIB },
+    Target { name: "delta", body: delta::body, longest: 64 * KIB },
     Target { name: "journal", body: journal::body, longest: 256 * KIB },
     Target { name: "ossec_conf", body: ossec_conf::body, longest: 1024 * KIB },
     Target { name: "cluster_json", body: cluster_json::body, longest: 1024 * KIB },

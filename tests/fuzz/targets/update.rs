@@ -4,7 +4,7 @@
 use std::io::{Seek, SeekFrom, Write};
 
 use clusterd::{
-    files::{Checksum, ChecksumKind, Contents, Target, Update, md5_of},
+    files::{Checksum, ChecksumKind, Contents, Outlines, Target, Update, md5_of},
     system::disk::Disk,
 };
 use serde_json::{Map, Value, json};
@@ -37,7 +37,8 @@ pub fn body(input: &[u8]) {
     let Ok(update) = Update::open(file, &items(), ChecksumKind::Md5, taken, MOST) else { return };
     let counts = update.counts();
     let disk = Disk::new();
-    let outcome = update.apply(&Target { home: home.path(), owner: None, disk: &disk });
+    let outcome =
+        update.apply(&Target { home: home.path(), owner: None, disk: &disk, outlines: Some(&Outlines::new(1)) });
     assert!(outcome.created + outcome.updated + outcome.deleted <= counts.sum());
     if let Some(contents) = contents {
         home.check(&before, &contents);

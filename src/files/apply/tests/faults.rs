@@ -102,7 +102,7 @@ impl Sweep {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         disk.faults.set_mounts(self.mounts);
-        open(file).apply_with(&Target { home, owner: None, disk }, self.few, self.many)
+        open(file).apply_with(&Target { home, owner: None, disk, outlines: None }, self.few, self.many)
     }
 
     fn archive(&self, master: &Path, worker: &Path) -> Vec<u8> {

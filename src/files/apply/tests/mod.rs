@@ -19,6 +19,7 @@ use crate::{
         archive::{ArchiveWriter, LEVEL, MOST_INFLATED},
         checksum::{ChecksumKind, sum_of},
         compare::{Counts, compare},
+        delta::Made,
         digest::Buckets,
         items::{Items, is_staged},
         remote::RemoteManifest,
@@ -30,6 +31,7 @@ use crate::{
     },
 };
 
+mod deltas;
 mod faults;
 mod newer;
 mod refusals;
@@ -90,7 +92,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
         writer.add_file(&entry.path, &mut file, Some(&entry.sum), None).unwrap();
     }
     let mut metadata = Vec::new();
-    difference.write_json(|_| false, &mut metadata).unwrap();
+    difference.write_json(|_| false, &Made::default(), &mut metadata).unwrap();
     writer.finish(&metadata).unwrap().into_inner().unwrap()
 }
 
@@ -100,7 +102,7 @@ fn open(file: File) -> Update {
 }
 
 fn apply(home: &Path, file: File, disk: &Disk) -> Outcome {
-    open(file).apply(&Target { home, owner: None, disk })
+    open(file).apply(&Target { home, owner: None, disk, outlines: None })
 }
 
 /// A directory in memory where there is one (or in `CLUSTERD_TEST_DIRECTORY`): on a disk the many syncs of these tests
@@ -177,10 +179,13 @@ fn an_update_makes_the_worker_equal() {
         assert_eq!(update.counts(), Counts { create: 4, update: 3, delete: 6 });
         let disk = Disk::new();
         let owner = nix::unistd::geteuid().is_root().then_some((1, 2));
-        let target = Target { home: pair.worker.path(), owner, disk: &disk };
+        let target = Target { home: pair.worker.path(), owner, disk: &disk, outlines: None };
         let outcome = update.apply_with(&target, few, many);
         let bytes = (14 + 6 + 5 + 5 + 8 + 5 + 2) as u64;
-        assert_eq!(outcome, Outcome { created: 4, updated: 3, deleted: 6, failures: vec![], unsettled: vec![], bytes });
+        assert_eq!(
+            outcome,
+            Outcome { created: 4, updated: 3, deleted: 6, failures: vec![], bytes, ..Outcome::default() }
+        );
         let mut wanted = new.clone();
         for kept in ["etc/ossec.conf", "etc/shared/kept/own.tmp"] {
             wanted.insert(kept.to_owned(), old[kept].clone());

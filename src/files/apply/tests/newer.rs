@@ -21,7 +21,7 @@ fn later(scanned: &Files, worker: &Path, contents: &Files) -> File {
         writer.add_file(&entry.path, &mut file, None, None).unwrap();
     }
     let mut metadata = Vec::new();
-    difference.write_json(|_| false, &mut metadata).unwrap();
+    difference.write_json(|_| false, &Made::default(), &mut metadata).unwrap();
     writer.finish(&metadata).unwrap().into_inner().unwrap()
 }
 
@@ -52,7 +52,7 @@ fn a_newer_content_is_taken_when_it_is_whole_and_only_from_an_original_master() 
         let contents = if newer { Contents::OrNewer { home: worker.path() } } else { Contents::AsScanned };
         let items = Arc::new(Items::standard());
         let update = Update::open(archive, &items, ChecksumKind::Blake2b, contents, MOST_INFLATED).unwrap();
-        let outcome = update.apply(&Target { home: worker.path(), owner: None, disk: &Disk::new() });
+        let outcome = update.apply(&Target { home: worker.path(), owner: None, disk: &Disk::new(), outlines: None });
         let mut wanted = old.clone();
         if newer {
             assert_eq!((outcome.failures, outcome.updated), (vec![], 2));

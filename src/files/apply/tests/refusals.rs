@@ -194,7 +194,7 @@ fn what_changes_in_an_archive_after_its_survey_is_not_applied() {
         file.write_all_at(b"!", at).unwrap();
     }
     let disk = Disk::new();
-    let outcome = update.apply(&Target { home: pair.worker.path(), owner: None, disk: &disk });
+    let outcome = update.apply(&Target { home: pair.worker.path(), owner: None, disk: &disk, outlines: None });
     assert!(outcome.failures.iter().any(|failure| failure.reason.contains("the archive was changed")), "{outcome:?}");
     // Each content is judged by its own checksum.
     let now = only_files(pair.worker.path());

@@ -24,7 +24,7 @@ proptest! {
     ) {
         let pair = Pair::new(&new, &old);
         let disk = Disk::failing(at, [Fault::Crash, Fault::Once(Errno::ENOSPC), Fault::Once(Errno::EACCES)][what]);
-        let target = Target { home: pair.worker.path(), owner: None, disk: &disk };
+        let target = Target { home: pair.worker.path(), owner: None, disk: &disk, outlines: None };
         let update = open(archive(pair.master.path(), pair.worker.path(), ChecksumKind::Md5Blake2b));
         update.apply_with(&target, few * FEW, (1 - two) * MANY);
         recover(pair.worker.path(), &Items::standard(), &Disk::new());

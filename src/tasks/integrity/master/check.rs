@@ -38,6 +38,8 @@ pub(super) struct Check {
     pub(super) kind: ChecksumKind,
     /// Whether the worker runs this daemon, and understands that a check was given up.
     pub(super) is_native: bool,
+    /// Whether it takes files as deltas.
+    pub(super) deltas: bool,
     /// The files.
     pub(super) buckets: Buckets,
     /// What they are compared with; if none, the manifest in force when the worker's has come.
@@ -133,7 +135,7 @@ impl Integrity {
         let pauses = self.refused.lock().hold(&mut difference, self.shared.node.clock.now());
         self.tell_refused();
         match (difference.is_empty(), held) {
-            (false, _) => self.synchronise(&check.task, &mut difference),
+            (false, _) => self.synchronise(check, &mut difference),
             (true, _) if let Some((files, pause)) = pauses => {
                 let reason = format!("{files} files that it could not take are sent again in {}s", pause.as_secs());
                 debug!(self.checks.scope(), "Of {}: {reason}.", self.worker);

@@ -171,7 +171,8 @@ impl Integrity {
         drop(state);
         self.tell_broken(lock);
         let this = self.clone();
-        let check = Check { task: task.clone(), kind: features.checksum(), is_native: features.any(), buckets, about };
+        let (kind, is_native, deltas) = (features.checksum(), features.any(), features.delta);
+        let check = Check { task: task.clone(), kind, is_native, deltas, buckets, about };
         let run = move || this.run(&check, &arrives);
         self.shared.node.requests.spawn("integrity", run).map_err(|error| {
             self.state.lock().running.end(&task);

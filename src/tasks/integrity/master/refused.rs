@@ -13,8 +13,8 @@ use std::{
 use log::Level;
 
 use crate::{
-    files::{Checksum, Difference},
-    tasks::integrity::{ARCHIVE, Applied, FailedFile, sending::LeftOut},
+    files::{Checksum, ContentSum, Difference},
+    tasks::integrity::{ARCHIVE, Applied, FailedFile, sending::Written},
 };
 
 /// The longest pause.
@@ -32,6 +32,8 @@ const SILENT: &str = "it was sent, and is not there";
 /// What one worker could not take.
 #[derive(Default)]
 pub(super) struct Refused {
+    /// What was sent as deltas last, and the sums of what these were to be made from.
+    deltas: HashMap<String, ContentSum>,
     /// By path and content.
     tried: HashMap<u64, Tried>,
     hasher: RandomState,
@@ -80,12 +82,21 @@ impl Refused {
         soonest.map(|again| (held, again.saturating_duration_since(now)))
     }
 
+    /// Whether a delta of this path was sent last to one who has the content of this sum, and it has that still: the whole
+    /// is sent then, at once.
+    pub(super) fn could_not_make(&self, path: &str, base: &ContentSum) -> bool {
+        self.deltas.get(path) == Some(base)
+    }
+
     /// These are about to be there, but for those that were left out. `first` is the first pause.
-    pub(super) fn sent(&mut self, difference: &mut Difference<'_>, left_out: &LeftOut, now: Instant, first: Duration) {
+    pub(super) fn sent(&mut self, difference: &mut Difference<'_>, written: &Written, now: Instant, first: Duration) {
+        let Written { left_out, deltas } = written;
+        self.deltas.clone_from(deltas);
         self.sending = self.sending.wrapping_add(1);
         for_each(difference, |path, checksum| {
             let key = self.hasher.hash_one((path, checksum));
-            if !left_out.later.contains(path) && (self.tried.len() < FILES || self.tried.contains_key(&key)) {
+            let is_whole = !left_out.later.contains(path) && !deltas.contains_key(path);
+            if is_whole && (self.tried.len() < FILES || self.tried.contains_key(&key)) {
                 let times = self.tried.get(&key).map_or(0, |tried| tried.times);
                 let pause = first.saturating_mul(1 << times.min(16)).min(LONGEST);
                 let sending = self.sending;

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Integrity;
+use super::{Integrity, check::Check};
 use crate::{
     connection::{FileSender, RequestError},
-    files::{AddError, Difference},
+    files::{AddError, ContentSum, Difference},
     logging::{debug, info},
     tasks::{
-        integrity::{ARCHIVE, archive_path, sending::UpdateWriter, status::Progress},
+        integrity::{ARCHIVE, archive_path, differences::Deltas, sending::UpdateWriter, status::Progress},
         span::Span,
     },
     turn::Failure,
@@ -22,7 +22,7 @@ struct ArchiveNotSent(#[from] RequestError);
 
 impl Integrity {
     /// Sends what differs, and what the worker is to delete.
-    pub(super) fn synchronise(&self, task: &str, difference: &mut Difference<'_>) {
+    pub(super) fn synchronise(&self, check: &Check, difference: &mut Difference<'_>) {
         let counts = difference.counts();
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), self.syncs.start());
@@ -35,7 +35,7 @@ impl Integrity {
         );
         self.state.lock().status.sync = Span { start: Some(start), end: None };
         let mut id = None;
-        let sent = self.syncs.run(|| self.send(task, difference, &mut id).map_err(ArchiveNotSent));
+        let sent = self.syncs.run(|| self.send(check, difference, &mut id).map_err(ArchiveNotSent));
         let mut state = self.state.lock();
         state.granted.sent = Some(self.shared.local.turn());
         let left_out = match sent {
@@ -72,7 +72,7 @@ impl Integrity {
     /// files come with a later archive.
     fn send(
         &self,
-        task: &str,
+        check: &Check,
         difference: &mut Difference<'_>,
         announced: &mut Option<String>,
     ) -> Result<bool, RequestError> {
@@ -80,17 +80,17 @@ impl Integrity {
         let id = &*announced.insert(String::from_utf8_lossy(&id).into_owned());
         let progress = Arc::new(Progress::new(difference.create.len() + difference.update.len()));
         let mut state = self.state.lock();
-        if let Some(hand) = state.running.of_mut(task) {
+        if let Some(hand) = state.running.of_mut(&check.task) {
             hand.sending = Some((id.clone(), progress.clone()));
         }
         let limit = state.limit.bytes();
         drop(state);
-        self.send_archive(id, difference, limit, &progress)
+        self.send_archive((id, check.deltas), difference, limit, &progress)
     }
 
     fn send_archive(
         &self,
-        id: &str,
+        (id, deltas): (&str, bool),
         difference: &mut Difference<'_>,
         limit: u64,
         progress: &Progress,
@@ -104,23 +104,27 @@ impl Integrity {
         );
         debug!(self.syncs.scope(), "Sending zip file.");
         let mut sender = FileSender::begin(&self.connection, &path, progress.transfer.clone())?;
+        let local = &self.shared.local;
+        let failed = |path: &str, base: &ContentSum| self.refused.lock().could_not_make(path, base);
+        let deltas = deltas.then_some(Deltas { outlines: &local.outlines, cache: &local.deltas, failed: &failed });
         let writer = UpdateWriter {
             home: self.shared.node.home.path(),
             level: rules.compress_level,
             limit,
             max_inflated: rules.max_zip_size,
-            members: &self.shared.local.members,
+            members: &local.members,
+            deltas,
             done: &progress.files,
         };
         let clock = &self.shared.node.clock;
         let written = writer.write(difference, &mut sender, |level, reason| self.syncs.report(level, reason));
         let sent = match written {
-            Ok(left_out) => sender.finish().map(|_| left_out),
+            Ok(written) => sender.finish().map(|_| written),
             // A file of this node was changed while it was packed.
             Err(error @ AddError::Changed { .. }) => return Err(not_sent(&error)),
             Err(error) => Err(not_sent(&error)),
         };
-        let left_out = sent.inspect_err(|_| {
+        let written = sent.inspect_err(|_| {
             let (mut state, bytes) = (self.state.lock(), progress.transfer.sent());
             if progress.transfer.is_cancelled() {
                 state.limit.cancelled(bytes, rules);
@@ -130,11 +134,11 @@ impl Integrity {
         })?;
         // Before the worker can report what became of it.
         let first = self.shared.node.settings.worker.sync_integrity;
-        self.refused.lock().sent(difference, &left_out, clock.now(), first);
+        self.refused.lock().sent(difference, &written, clock.now(), first);
         // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
         self.state.lock().status.sync.end = Some(self.shared.node.clock.wall());
         self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
-        Ok(!left_out.later.is_empty())
+        Ok(!written.left_out.later.is_empty())
     }
 }
 

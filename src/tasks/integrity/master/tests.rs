@@ -29,7 +29,7 @@ fn check(integrity: &Integrity, item: ItemId) -> (Check, crossbeam_channel::Rece
     let since = integrity.clock().now();
     integrity.state.lock().running.begin("1", since, Hand { arrived, sending: None });
     let about = Some(Arc::new(master));
-    (Check { task: "1".into(), kind: KIND, is_native: true, buckets: Buckets::ALL, about }, arrives)
+    (Check { task: "1".into(), kind: KIND, is_native: true, deltas: false, buckets: Buckets::ALL, about }, arrives)
 }
 
 fn failures(pair: &Pair) -> [u64; 2] {

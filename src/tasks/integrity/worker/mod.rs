@@ -22,7 +22,7 @@ mod tests;
 use super::{Applied, status::Standing};
 use crate::{
     connection::Connection,
-    files::{ChecksumKind, Scanner},
+    files::{ChecksumKind, Outlines, Scanner},
     logging::scope,
     metrics::Task,
     node::Node,
@@ -52,6 +52,8 @@ pub struct Files {
     /// What the last check and the last synchronisation came to.
     pub state: Mutex<FileState>,
     disk: Disk,
+    /// Of the large ones, as the scanner knows them.
+    outlines: Arc<Outlines>,
 }
 
 /// How the files of this worker stand.
@@ -66,7 +68,8 @@ pub struct FileState {
 impl Files {
     /// Nothing checked yet.
     pub fn new(scanner: Scanner, reload: Reload) -> Self {
-        Self { scanner: Mutex::new(scanner), reload, state: Mutex::default(), disk: Disk::default() }
+        let outlines = scanner.outlines().clone();
+        Self { scanner: Mutex::new(scanner), reload, state: Mutex::default(), disk: Disk::default(), outlines }
     }
 }
 

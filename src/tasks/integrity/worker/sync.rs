@@ -128,6 +128,7 @@ impl Integrity<'_> {
             home: self.node.home.path(),
             owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
             disk: &self.files.disk,
+            outlines: self.features.delta.then_some(&*self.files.outlines),
         };
         let limit = self.node.settings.communication.max_zip_size;
         // A master running this daemon sends nothing but what it has scanned.
@@ -154,6 +155,7 @@ impl Integrity<'_> {
         debug!(scope, "Updating local files: End.");
         self.report_failures(&outcome.failures);
         self.report_unsettled(&outcome.unsettled);
+        self.report_other_base(&outcome.other_base);
         self.failing = if outcome.failures.is_empty() { 0 } else { self.failing.saturating_add(1) };
         let applied = Applied::new(&outcome);
         self.tell_applied(&applied);
@@ -189,6 +191,15 @@ impl Integrity<'_> {
                 count(What::Create),
                 count(What::Delete)
             );
+        }
+    }
+
+    /// These are sent as a whole after the next check, which follows at once.
+    fn report_other_base(&self, paths: &[String]) {
+        for path in paths.iter().take(NAMED) {
+            let text =
+                format!("'{path}' is not what the difference that the master sent was made from; it comes as a whole.");
+            self.syncs.report(Level::Info, &text);
         }
     }
 

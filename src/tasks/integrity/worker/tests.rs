@@ -19,6 +19,7 @@ const FEATURES: Features = Features {
     applied: false,
     outline: false,
     groups: false,
+    delta: false,
     session: false,
     term: false,
 };

@@ -1,0 +1,108 @@
+//! The outlines of the last versions of the large files of this node.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
+
+use super::{Course, Outline};
+use crate::files::checksum::ContentSum;
+
+/// Versions of a file that a master keeps: while agents register, each worker may have another one.
+pub const VERSIONS: usize = 16;
+
+/// The bytes of outlines that are kept: those of some 80 versions of the keys of 100 000 agents.
+const MOST_BYTES: usize = 1 << 20;
+
+/// The outlines that are kept. Those that were kept first give way first: their files are read and sent as others.
+pub struct Outlines {
+    versions: usize,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// The newest last.
+    kept: VecDeque<Kept>,
+}
+
+impl Inner {
+    fn cost(&self) -> usize {
+        self.kept.iter().map(Kept::cost).sum()
+    }
+
+    fn make_room(&mut self) {
+        let mut cost = self.cost();
+        while cost > MOST_BYTES
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            cost -= oldest.cost();
+        }
+    }
+}
+
+struct Kept {
+    path: Arc<str>,
+    course: Arc<Course>,
+}
+
+impl Kept {
+    fn cost(&self) -> usize {
+        size_of::<Self>() + self.path.len() + self.course.cost()
+    }
+}
+
+impl Outlines {
+    /// None yet; so many versions of a file are kept.
+    pub fn new(versions: usize) -> Self {
+        Self { versions, inner: Mutex::default() }
+    }
+
+    /// The last version of this file.
+    pub fn last(&self, path: &str) -> Option<Arc<Course>> {
+        let inner = self.inner.lock();
+        let mut kept = inner.kept.iter().rev();
+        kept.find(|kept| *kept.path == *path).map(|kept| kept.course.clone())
+    }
+
+    /// The version of this file that has this sum.
+    pub fn find(&self, path: &str, sum: &ContentSum) -> Option<Arc<Outline>> {
+        let inner = self.inner.lock();
+        let mut kept = inner.kept.iter().rev();
+        let found = kept.find(|kept| *kept.path == *path && kept.course.outline.sum == *sum);
+        found.map(|kept| kept.course.outline.clone())
+    }
+
+    /// Keeps the version that the file has now.
+    pub fn keep(&self, path: &Arc<str>, course: Arc<Course>) {
+        let mut inner = self.inner.lock();
+        // The file may have become again what it was.
+        inner.kept.retain(|kept| kept.path != *path || kept.course.outline.sum != course.outline.sum);
+        let mut earlier: usize = 0;
+        for kept in inner.kept.iter_mut().filter(|kept| kept.path == *path) {
+            // A checksum goes on from the last version only.
+            if !kept.course.milestones.is_empty() {
+                let outline = kept.course.outline.clone();
+                kept.course = Arc::new(Course { outline, milestones: Box::default() });
+            }
+            earlier += 1;
+        }
+        let mut surplus = (earlier + 1).saturating_sub(self.versions);
+        inner.kept.retain(|kept| {
+            let goes = surplus > 0 && kept.path == *path;
+            surplus -= usize::from(goes);
+            !goes
+        });
+        inner.kept.push_back(Kept { path: path.clone(), course });
+        inner.make_room();
+    }
+
+    /// The file has no outline any more.
+    pub fn forget(&self, path: &str) {
+        self.inner.lock().kept.retain(|kept| *kept.path != *path);
+    }
+
+    /// The memory that they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.inner.lock().cost()
+    }
+}
