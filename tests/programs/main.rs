@@ -31,6 +31,7 @@ mod limits;
 mod load;
 mod load_balancers;
 mod logs;
+mod manager_role;
 mod manifests;
 mod mistakes;
 mod observation;
