@@ -1,41 +1,63 @@
-//! The files that are synchronised: 10 000 of 1 KB, in 100 groups, each with a content of its own.
+//! The files that are synchronised, each with a content of its own.
 
 use std::{fs, io, path::Path};
 
-/// How many.
-pub const COUNT: usize = 10_000;
-/// How long each is, in bytes.
-pub const SIZE: usize = 1024;
-const PER_GROUP: usize = 100;
-
-/// Where they stand in a home.
-pub fn paths() -> impl Iterator<Item = String> {
-    (0..COUNT).map(|at| format!("etc/shared/group{:03}/file{:02}.conf", at / PER_GROUP, at % PER_GROUP))
+/// Files of one kind.
+#[derive(Clone, Copy)]
+pub struct Files {
+    /// How many.
+    pub count: usize,
+    /// How long each is, in bytes.
+    pub size: usize,
+    /// How many stand in each directory.
+    per_group: usize,
+    /// Seconds that the original needs for check, sending and applying on a machine like ours; not a number where only the
+    /// whole is known.
+    pub original: ([f64; 3], f64),
+    content: fn(&mut Random, usize) -> Vec<u8>,
 }
 
-/// The directories of [`paths`].
-pub fn directories() -> impl Iterator<Item = String> {
-    (0..COUNT / PER_GROUP).map(|group| format!("etc/shared/group{group:03}"))
+/// 10 000 of 1 KB, in 100 groups: text as it stands in rules, which deflate makes about half as long.
+pub const SMALL: Files =
+    Files { count: 10_000, size: 1024, per_group: 100, original: ([0.5, 0.6, 2.3], 3.4), content: rules };
+/// 100 of 1 MiB, in 10 groups: what deflate makes no shorter.
+pub const LARGE: Files =
+    Files { count: 100, size: 1024 * 1024, per_group: 10, original: ([f64::NAN; 3], 3.3), content: noise };
+
+impl Files {
+    /// Where they stand in a home.
+    pub fn paths(self) -> impl Iterator<Item = String> {
+        let group = self.per_group;
+        (0..self.count).map(move |at| format!("etc/shared/group{:03}/file{:02}.conf", at / group, at % group))
+    }
+
+    /// The directories of [`Files::paths`].
+    pub fn directories(self) -> impl Iterator<Item = String> {
+        (0..self.count / self.per_group).map(|group| format!("etc/shared/group{group:03}"))
+    }
+
+    /// Makes all of them in `home`.
+    pub fn create(self, home: &Path) -> io::Result<()> {
+        for directory in self.directories() {
+            fs::create_dir_all(home.join(directory))?;
+        }
+        let content = |at: usize| (self.content)(&mut Random(at as u64), self.size);
+        self.paths().enumerate().try_for_each(|(at, path)| fs::write(home.join(path), content(at)))
+    }
 }
 
-/// The content of the file with this number: text as it stands in rules, which deflate makes about half as long.
-pub fn content(number: usize) -> Vec<u8> {
-    let mut random = Random(number as u64);
-    let mut text = String::with_capacity(SIZE + 100);
-    while text.len() < SIZE {
+fn rules(random: &mut Random, size: usize) -> Vec<u8> {
+    let mut text = String::with_capacity(size + 100);
+    while text.len() < size {
         let (id, level, value) = (random.next() % 900_000, random.next() % 16, random.next());
         text += &format!("<rule id=\"{id}\" level=\"{level}\"><match>{value:016x}</match></rule>\n");
     }
-    text.truncate(SIZE);
+    text.truncate(size);
     text.into_bytes()
 }
 
-/// Makes all of them in `home`.
-pub fn create(home: &Path) -> io::Result<()> {
-    for directory in directories() {
-        fs::create_dir_all(home.join(directory))?;
-    }
-    paths().enumerate().try_for_each(|(at, path)| fs::write(home.join(path), content(at)))
+fn noise(random: &mut Random, size: usize) -> Vec<u8> {
+    (0..size / 8).flat_map(|_| random.next().to_le_bytes()).collect()
 }
 
 /// Numbers that look random and are the same in every run.

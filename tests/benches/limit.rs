@@ -17,7 +17,7 @@ use sha2::Sha256;
 use crate::{
     Failure,
     bare::{pack, unpack},
-    files,
+    files::Files,
     table::{Table, number},
     timing::{Samples, timed},
 };
@@ -49,6 +49,7 @@ const APPLY: std::ops::Range<usize> = 6..11;
 
 /// The measurements of one file system.
 pub struct Limits {
+    files: Files,
     pieces: [Samples; PIECES.len()],
     round_trips: Samples,
     /// Bytes of all files after deflate.
@@ -57,13 +58,14 @@ pub struct Limits {
 
 impl Limits {
     /// Nothing measured yet.
-    pub fn new() -> Self {
-        Self { pieces: Default::default(), round_trips: Samples::default(), packed: 0 }
+    pub fn new(files: Files) -> Self {
+        Self { files, pieces: Default::default(), round_trips: Samples::default(), packed: 0 }
     }
 
     /// Does the bare work once: reads from `home`, where the files stand, and writes to the new directory `copy`.
     pub fn measure(&mut self, home: &Path, copy: &Path) -> Result<(), Failure> {
-        let paths: Vec<String> = files::paths().collect();
+        let files = self.files;
+        let paths: Vec<String> = files.paths().collect();
         let (stat, looked) = timed(|| paths.iter().try_for_each(|path| fs::metadata(home.join(path)).map(drop)));
         looked?;
         let (read, plain) = timed(|| paths.iter().map(|path| fs::read(home.join(path))).collect());
@@ -77,9 +79,9 @@ impl Limits {
         let (seal, tokens) = timed(|| packed.chunks(CHUNK).map(|chunk| seal(&cipher, chunk)).collect::<Vec<_>>());
         let (open, opened) = timed(|| open(&cipher, tokens));
         opened?;
-        let (inflate, unpacked) = timed(|| stream.iter().try_for_each(|packed| unpack(packed)));
+        let (inflate, unpacked) = timed(|| stream.iter().try_for_each(|packed| unpack(packed, files.size)));
         unpacked?;
-        let [create, sync, rename, sync_again] = write(copy, &paths, &plain)?;
+        let [create, sync, rename, sync_again] = write(copy, files, &paths, &plain)?;
         let all = [stat, read, hash, deflate, seal, open, inflate, create, sync, rename, sync_again];
         self.pieces.iter_mut().zip(all).for_each(|(samples, seconds)| samples.push(seconds));
         self.round_trips.push(round_trips()?);
@@ -114,9 +116,7 @@ impl Limits {
     pub fn print(&self, place: &str) {
         let title = format!(
             "{place}: the bare work of {} files of {} bytes ({} bytes after deflate), one thread, seconds",
-            files::COUNT,
-            files::SIZE,
-            self.packed
+            self.files.count, self.files.size, self.packed
         );
         let mut table = Table::new(title, ["piece", "median", "best", "worst"]);
         let name = format!("{ROUND_TRIPS} round trips over the loopback");
@@ -146,8 +146,8 @@ fn open(cipher: &Fernet, tokens: Vec<Vec<u8>>) -> Result<(), Failure> {
 }
 
 /// Creates, syncs, renames and syncs; gives the seconds of each.
-fn write(copy: &Path, paths: &[String], plain: &[Vec<u8>]) -> Result<[f64; 4], Failure> {
-    for directory in files::directories() {
+fn write(copy: &Path, files: Files, paths: &[String], plain: &[Vec<u8>]) -> Result<[f64; 4], Failure> {
+    for directory in files.directories() {
         fs::create_dir_all(copy.join(directory))?;
     }
     let place = File::open(copy)?;

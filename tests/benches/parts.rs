@@ -4,6 +4,7 @@
 //! same run. `BENCH_RUNS` sets the repetitions (15), `BENCH_DIR` where the files are made (`target/tmp`).
 
 mod bare;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 mod files;
 mod link;
 mod machine;
@@ -52,11 +53,11 @@ fn main() -> ExitCode {
 
 fn run(home: &Path) -> Result<(), Failure> {
     let kind = machine::file_system(home);
-    files::create(home)?;
+    files::SMALL.create(home)?;
     // A file that was changed within the last two seconds is read again by every scan.
     thread::sleep(Duration::from_millis(2500));
 
-    let mut report = Report::new(format!("{} files of {} bytes on {kind}", files::COUNT, files::SIZE));
+    let mut report = Report::new(format!("{} files of {} bytes on {kind}", files::SMALL.count, files::SMALL.size));
     cipher(&mut report)?;
     deframer(&mut report)?;
     link::measure(&mut report, home)?;
@@ -190,8 +191,8 @@ fn deframe(stream: &[u8]) -> Result<usize, Failure> {
 /// Gives a manifest with both checksums.
 fn scans(report: &mut Report, home: &Path) -> Arc<Manifest> {
     let items = Arc::new(Items::standard());
-    let paths: Vec<PathBuf> = files::paths().map(|path| home.join(path)).collect();
-    let volume = files::COUNT * files::SIZE;
+    let paths: Vec<PathBuf> = files::SMALL.paths().map(|path| home.join(path)).collect();
+    let volume = files::SMALL.count * files::SMALL.size;
     let hash = |content: Vec<u8>| (Md5::digest(&content), blake2b_simd::blake2b(&content));
     let read_all = || paths.iter().filter_map(|path| fs::read(path).ok().map(hash)).count();
     let stat_all = || paths.iter().filter(|path| fs::metadata(path).is_ok()).count();
@@ -228,7 +229,7 @@ fn manifests(report: &mut Report, manifest: &Manifest) -> Result<(), Failure> {
 }
 
 fn archives(report: &mut Report, home: &Path, manifest: &Manifest) -> Result<(), Failure> {
-    let volume = files::COUNT * files::SIZE;
+    let volume = files::SMALL.count * files::SMALL.size;
     let write = |cache: Option<&MemberCache>| -> Result<Vec<u8>, Failure> {
         let mut writer = ArchiveWriter::new(Vec::new(), 1, LARGEST);
         for entry in manifest.entries() {
@@ -245,7 +246,7 @@ fn archives(report: &mut Report, home: &Path, manifest: &Manifest) -> Result<(),
     let read_all = || manifest.entries().iter().filter_map(|entry| fs::read(home.join(&*entry.path)).ok());
     let packed = read_all().map(|content| bare::pack(&content)).collect::<Result<Vec<_>, _>>()?;
     let pack_all = || read_all().filter_map(|content| bare::pack(&content).ok()).count();
-    let unpack_all = || packed.iter().filter(|packed| bare::unpack(packed).is_ok()).count();
+    let unpack_all = || packed.iter().filter(|packed| bare::unpack(packed, files::SMALL.size).is_ok()).count();
     let archive = write(None)?;
     println!("The archive of all files: {} bytes.", archive.len());
     report.measure("archive of all files, written", volume, || write(None).is_ok(), "open, read, deflate", pack_all);

@@ -1,4 +1,5 @@
-//! `make bench`: 10 000 files of 1 KB from an empty worker to in sync, with the daemons as they are installed.
+//! `make bench`: 10 000 files of 1 KB, and 100 incompressible ones of 1 MiB, from an empty worker to in sync, with the
+//! daemons as they are installed.
 //!
 //! Master and worker are two processes of this machine, each with a home of its own. The times of the phases are what
 //! the nodes write to their logs; the whole is also measured from outside. In the same run, in turns with the
@@ -11,6 +12,8 @@
 //! | `BENCH_DIR` | where the homes are made; `target/tmp`. `/dev/shm` is measured besides, if there is room |
 //! | `BENCH_CHANGES` | changes of a rule; 20 |
 //! | `BENCH_CYCLES` | idle checks over which processor time and traffic are counted; 30 |
+//!
+//! What is named behind `--` is measured alone: `small`, `large`, `idle`, `change`, `memory` (as `small`, on `/dev/shm`).
 //!
 //! Nothing is deleted before the end, because ext4 creates files very slowly for half a minute after many were deleted.
 //! For the same reason a second run should wait for a minute.
@@ -39,6 +42,7 @@ use std::{
     time::Duration,
 };
 
+use files::{Files, LARGE, SMALL};
 use limit::Limits;
 use node::Setup;
 use phases::Phases;
@@ -58,19 +62,37 @@ fn run() -> Result<(), Failure> {
     println!("{}", machine::facts());
     println!("All times are in seconds. Compare ratios: the limits were measured in this run, on the same files.");
     let main = program::place();
-    let place = Place::new(&main)?;
-    synchronise(&place)?;
-    for (name, native) in LINKS {
-        idle::measure(&place, name, native)?;
+    if wanted("small") || wanted("idle") || wanted("change") {
+        let place = Place::new(&main, SMALL)?;
+        if wanted("small") {
+            synchronise(&place)?;
+        }
+        // A change is measured on the worker that was idle.
+        for (name, native) in LINKS.into_iter().filter(|_| wanted("idle") || wanted("change")) {
+            idle::measure(&place, name, native)?;
+        }
+        for (name, native) in LINKS.into_iter().filter(|_| wanted("change")) {
+            change::measure(&place, name, native)?;
+        }
     }
-    for (name, native) in LINKS {
-        change::measure(&place, name, native)?;
+    if wanted("large") {
+        synchronise(&Place::new(&main, LARGE)?)?;
     }
     let memory = Path::new("/dev/shm");
-    if machine::file_system(memory) == "tmpfs" && free_space(memory) > ROOM && !main.starts_with(memory) {
-        synchronise(&Place::new(memory)?)?;
+    if wanted("memory")
+        && machine::file_system(memory) == "tmpfs"
+        && free_space(memory) > ROOM
+        && !main.starts_with(memory)
+    {
+        synchronise(&Place::new(memory, SMALL)?)?;
     }
     Ok(())
+}
+
+/// Whether this part is to be measured.
+fn wanted(part: &str) -> bool {
+    let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    named.is_empty() || named.iter().any(|name| name == part)
 }
 
 /// A folder for homes on one file system, with a home for the master in which the files stand.
@@ -81,18 +103,20 @@ pub struct Place {
     pub folder: tempfile::TempDir,
     /// The master's home.
     pub master: PathBuf,
+    /// Which ones.
+    files: Files,
 }
 
 impl Place {
-    fn new(folder: &Path) -> Result<Self, Failure> {
+    fn new(folder: &Path, files: Files) -> Result<Self, Failure> {
         fs::create_dir_all(folder)?;
         let name = format!("{} at {}", machine::file_system(folder), folder.display());
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(folder)?;
         let master = folder.path().join("master");
-        files::create(&master)?;
+        files.create(&master)?;
         // A file that was changed within the last two seconds is read again by every scan.
         thread::sleep(Duration::from_millis(2500));
-        Ok(Self { name, folder, master })
+        Ok(Self { name, folder, master, files })
     }
 
     /// The home of a worker.
@@ -111,8 +135,8 @@ impl Place {
 
 fn synchronise(place: &Place) -> Result<(), Failure> {
     let runs = setting("BENCH_RUNS", 5);
-    let mut limits = Limits::new();
-    let mut phases = LINKS.map(|_| Phases::new());
+    let mut limits = Limits::new(place.files);
+    let mut phases = LINKS.map(|_| Phases::new(place.files));
     for run in 0..runs {
         place.settle()?;
         limits.measure(&place.master, &place.folder.path().join(format!("bare-{run}")))?;

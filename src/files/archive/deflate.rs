@@ -6,6 +6,10 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 
 /// Bytes handled at a time.
 const CHUNK: usize = 64 * 1024;
+/// Contents below this are not looked at beforehand: to compress them costs little.
+const WORTH_A_LOOK: usize = 64 * 1024;
+/// Bytes that are looked at in each of three places.
+const SAMPLE: usize = 8 * 1024;
 
 /// A deflate state and its buffers, used for one member after the other.
 pub(super) struct Packer {
@@ -18,6 +22,30 @@ impl Packer {
     pub(super) fn new(level: u32) -> Self {
         let state = Compress::new(Compression::new(level), true);
         Self { state, input: vec![0; CHUNK], output: vec![0; CHUNK] }
+    }
+
+    /// Whether it is not worth the time to compress a content of this length: samples of it become shorter by less than a
+    /// sixteenth. `sample` reads from a place of the content, as far as the buffer goes.
+    pub(super) fn is_dense<E: From<io::Error>>(
+        &mut self,
+        length: u64,
+        mut sample: impl FnMut(u64, &mut [u8]) -> Result<usize, E>,
+    ) -> Result<bool, E> {
+        if length < WORTH_A_LOOK as u64 {
+            return Ok(false);
+        }
+        let mut samples = vec![0; 3 * SAMPLE];
+        let mut filled = 0;
+        for from in [0, (length - SAMPLE as u64) / 2, length - SAMPLE as u64] {
+            filled += sample(from, &mut samples[filled..filled + SAMPLE])?;
+        }
+        let mut packed = 0;
+        let sink = &mut |bytes: &[u8]| {
+            packed += bytes.len();
+            Ok::<(), io::Error>(())
+        };
+        self.pack(&mut &samples[..filled], &mut |_| {}, sink, &|error| error)?;
+        Ok(packed > filled - filled / 16)
     }
 
     /// Passes the zlib stream of all that `source` holds to `sink`, and every piece of content to `plain`.

@@ -17,7 +17,7 @@ impl Finder {
         let mut at = 0;
         while at < bytes.len() {
             if self.matched == 0 {
-                match bytes[at..].iter().position(|byte| *byte == FILE_SEP[0]) {
+                match memchr::memchr(FILE_SEP[0], &bytes[at..]) {
                     Some(skip) => at += skip,
                     None => return None,
                 }

@@ -154,15 +154,46 @@ fn hostile(length: usize) -> Vec<u8> {
 #[test]
 fn separators_in_incompressible_content_do_no_harm() {
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
+    // Two that no compressor is tried on, and two in whose compressed streams it is found.
     let (small, large) = (hostile(100_000), hostile(5 << 20));
-    writer.add("small", &small).unwrap();
-    writer.add_file("large", &mut Cursor::new(&large), Some(&sum_of(&large)), None).unwrap();
+    let short = hostile(50_000);
+    let mixed = [vec![0; 1 << 20], hostile(4 << 20), vec![0; 1 << 20]].concat();
+    for (name, content) in [("small", &small), ("large", &large), ("short", &short), ("mixed", &mixed)] {
+        writer.add_file(name, &mut Cursor::new(content), Some(&sum_of(content)), None).unwrap();
+    }
     let compressible = b"abc".repeat(2 << 20);
     writer.add_file("plain", &mut Cursor::new(&compressible), None, None).unwrap();
     let archive = writer.finish(b"{}").unwrap();
     let found = original(&archive);
     assert!(found["small"] == small && found["large"] == large && found["plain"] == compressible);
+    assert!(found["short"] == short && found["mixed"] == mixed);
     assert!(extract(&archive, ChecksumKind::Md5).unwrap() == found);
+}
+
+/// The member of a content, in an archive of its own.
+fn member(content: &[u8]) -> Vec<u8> {
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
+    writer.add_file("a", &mut Cursor::new(content), None, None).unwrap();
+    let archive = writer.finish(b"{}").unwrap();
+    assert!(original(&archive)["a"] == content);
+    let end = archive.windows(8).rposition(|window| window == FILE_SEP).unwrap();
+    archive[1 + PATH_SEP.len()..end].to_vec()
+}
+
+#[test]
+fn what_does_not_become_shorter_is_stored_and_what_does_is_compressed() {
+    for length in [64 << 10, 1 << 20, 5 << 20] {
+        let noise = hostile(length);
+        let stored = member(&noise);
+        assert_eq!(stored[..3], [0x78, 0x01, 0], "a stored block");
+        assert!(stored.len() < length + length / 1000, "{}", stored.len());
+        // A sixteenth of it is worth the work.
+        let mut text = noise.clone();
+        text.chunks_mut(8).for_each(|chunk| chunk[0] = 0);
+        text.chunks_mut(4096).for_each(|chunk| chunk[..1024].fill(b'x'));
+        assert!(member(&text).len() < length - length / 8);
+        assert!(member(&b"text ".repeat(length / 5)).len() < length / 50);
+    }
 }
 
 #[test]

@@ -48,7 +48,6 @@ pub enum Added {
 /// Each member is several small writes: give it a [`BufWriter`](std::io::BufWriter) where they are dear.
 pub struct ArchiveWriter<W: Write> {
     out: W,
-    level: u32,
     limit: u64,
     /// Sum of the members so far.
     sum: u64,
@@ -75,10 +74,8 @@ impl<W: Write> ArchiveWriter<W> {
     /// most bytes of all members but the metadata.
     pub fn new(out: W, level: u32, limit: u64) -> Self {
         let packer = Packer::new(level.min(9));
-        let level = level.min(9);
         Self {
             out,
-            level,
             limit,
             sum: 0,
             contents_limit: u64::MAX,
@@ -231,13 +228,20 @@ impl<W: Write> ArchiveWriter<W> {
     fn pack(&mut self, content: &[u8]) -> Result<(), AddError> {
         let mut packed = std::mem::take(&mut self.packed);
         packed.clear();
-        self.packer.pack(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
-        if collides(&packed) {
-            packed.clear();
-            let second = self.second.get_or_insert_with(|| Packer::new(SECOND_LEVEL));
-            second.pack(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
+        let dense = self.packer.is_dense(size(content), |from, buffer| {
+            let from = usize::try_from(from).unwrap_or(usize::MAX);
+            buffer.copy_from_slice(&content[from..from + buffer.len()]);
+            Ok::<_, io::Error>(buffer.len())
+        })?;
+        if !dense {
+            self.packer.pack(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
+            if collides(&packed) {
+                packed.clear();
+                let second = self.second.get_or_insert_with(|| Packer::new(SECOND_LEVEL));
+                second.pack(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
+            }
         }
-        if collides(&packed) {
+        if dense || collides(&packed) {
             packed.clear();
             store(&mut &content[..], &mut |_| {}, &mut append(&mut packed), &AddError::Archive)?;
         }
@@ -281,7 +285,12 @@ impl<W: Write> ArchiveWriter<W> {
         file: &mut (impl Read + Seek),
         expected: Option<&ContentSum>,
     ) -> Result<Added, AddError> {
-        let mut stored = self.level == 0;
+        let failed = |error| AddError::Source { name: name.to_owned(), error };
+        let length = file.seek(SeekFrom::End(0)).map_err(failed)?;
+        let mut stored = self.packer.is_dense(length, |from, buffer| {
+            file.seek(SeekFrom::Start(from)).map_err(failed)?;
+            read_up_to(file, buffer).map_err(failed)
+        })?;
         let mut first = self.stream(name, file, stored, false)?;
         if expected.is_some_and(|expected| !first.proof.fits_sum(expected)) {
             return Ok(Added::Changed);
@@ -347,6 +356,20 @@ impl From<io::Error> for AddError {
     fn from(error: io::Error) -> Self {
         Self::Archive(error)
     }
+}
+
+/// Fills the buffer, as far as the source goes.
+fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match source.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 fn append(packed: &mut Vec<u8>) -> impl FnMut(&[u8]) -> Result<(), AddError> {
