@@ -22,7 +22,8 @@
 //!                    sees a change; publishes one
 //!                    manifest for all workers
 //!  integrity         while a worker is being checked:    ◄── manifest ──  integrity    asks for a check every 9 s;
-//!                    compares, packs, sends              ── files ────►                verifies, stages, journals, renames
+//!                    compares, packs, sends              ── files ────►                verifies and stages while files
+//!                                                                                     arrive, journals, renames
 //!  agent_info        stores the agent information of     ◄── string ───  agent_info   every 10 s: sends what has changed
 //!                    workers                                                          of the agents that report here
 //!  local_groups      every 10 s: reads new group

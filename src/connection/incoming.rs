@@ -12,6 +12,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::arriving::{Arrival, Arriving};
 use crate::wire::ErrorObject;
 
 /// What a peer may send.
@@ -38,6 +39,7 @@ struct Incoming {
     file: File,
     length: u64,
     sum: Sha256,
+    arrival: Arrival,
 }
 
 /// A file that came whole.
@@ -104,8 +106,14 @@ impl IncomingFiles {
             return Err(FileRefused::TooMany);
         }
         let file = tempfile::tempfile_in(&self.directory).map_err(|error| self.storage(error))?;
-        self.open.insert(path.to_vec(), Incoming { file, length: 0, sum: Sha256::new() });
+        self.open.insert(path.to_vec(), Incoming { file, length: 0, sum: Sha256::new(), arrival: Arrival::default() });
         Ok(())
+    }
+
+    /// The open transfer of this path, for one who reads it while it arrives; none if there is none.
+    pub fn follow(&self, path: &[u8]) -> Option<Arriving> {
+        let incoming = self.open.get(path)?;
+        incoming.file.try_clone().ok().map(|file| incoming.arrival.follow(file))
     }
 
     /// `file_upd`: appends to an open transfer. One that fails is closed.
@@ -120,7 +128,8 @@ impl IncomingFiles {
             Err(FileRefused::TooLong(limit))
         } else {
             incoming.sum.update(data);
-            incoming.file.write_all(data).map_err(|error| self.storage(error))
+            let written = incoming.file.write_all(data).map(|()| incoming.arrival.has(incoming.length));
+            written.map_err(|error| self.storage(error))
         };
         if result.is_err() {
             self.open.remove(path);
@@ -138,6 +147,7 @@ impl IncomingFiles {
             return Err(FileRefused::Checksum);
         }
         incoming.file.rewind().map_err(|error| self.storage(error))?;
+        incoming.arrival.is_whole();
         let received = ReceivedFile { file: incoming.file, sha256: *sha256 };
         self.complete.insert(path.to_vec(), received);
         Ok(())

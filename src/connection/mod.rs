@@ -11,6 +11,7 @@
 //! deadline, is forgotten on every outcome and fails when the connection closes. A message whose command is an answer is
 //! never answered.
 
+mod arriving;
 mod cipher;
 mod dial;
 mod incoming;
@@ -48,6 +49,7 @@ use crate::{
     },
     wire::{Command, CommandField, ErrorObject, Message},
 };
+pub use arriving::Arriving;
 use cipher::Cipher;
 pub use dial::{NotReached, reach};
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};

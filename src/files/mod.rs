@@ -35,7 +35,7 @@ pub mod scan;
 pub mod watch;
 
 pub use self::{
-    apply::{Contents, Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
+    apply::{Ahead, Contents, Failure, JOURNAL, Outcome, Recovery, Target, Update, What, recover},
     archive::{AddError, Added, ArchiveError, ArchiveWriter, LONGEST_METADATA, MemberCache, survey},
     checksum::{Checksum, ChecksumKind, ContentSum, Proof, Prover, md5_of, sum_of},
     compare::{Counts, Difference, compare},

@@ -22,7 +22,7 @@ use crate::{
     },
     wire::{
         AgentGroups, AgentInfoOutcome, Asker, Command, ErrorObject, Failure, Link, Message, NO_TASK, Own, Redirected,
-        Request, Succession, Sync,
+        Request, Succession, Sync, Transfer,
     },
 };
 
@@ -88,9 +88,7 @@ impl Handler for MasterSession {
             Request::Transfer(transfer) if Parcels::is_for(&transfer) => {
                 self.parcels.request(reply, transfer, &self.scope);
             }
-            Request::Transfer(transfer) => {
-                self.transfers.request(reply, transfer, self.inboxes.integrity.expects_file());
-            }
+            Request::Transfer(transfer) => self.transfer(reply, transfer),
             Request::Sync(request) => self.sync(reply, request),
             Request::AgentInfoOutcome(outcome) => {
                 let (payload, failed) = match outcome {
@@ -140,6 +138,15 @@ impl Handler for MasterSession {
 }
 
 impl MasterSession {
+    fn transfer(&mut self, reply: Reply, transfer: Transfer<'_>) {
+        let expected = self.inboxes.integrity.expects_file();
+        let begins = if let Transfer::NewFile(path) = transfer { Some(path) } else { None };
+        self.transfers.request(reply, transfer, expected);
+        if let Some(arriving) = begins.filter(|_| expected).and_then(|path| self.transfers.files.follow(path)) {
+            self.inboxes.integrity.arrives(arriving);
+        }
+    }
+
     fn sync(&mut self, reply: Reply, request: Sync<'_>) {
         match request {
             Sync::IntegrityChanged => {

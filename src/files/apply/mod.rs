@@ -20,9 +20,12 @@
 //! Nothing outside the items' directories can be touched: paths are checked lexically, and every directory below an
 //! item's own is opened name by name without following a link (`tree`).
 //!
+//! Large files are staged already while the archive arrives (`ahead`), which changes nothing but names that nobody looks at.
+//!
 //! The files of a large update are staged, and later renamed, by two threads (`share`); the steps of the table follow
 //! each other all the same.
 
+mod ahead;
 mod execute;
 mod in_place;
 mod journal;
@@ -41,6 +44,7 @@ mod tests;
 mod tree;
 mod update;
 
+pub use ahead::Ahead;
 pub use journal::NAME as JOURNAL;
 pub use newer::Contents;
 pub use outcome::{Failure, Outcome, What};

@@ -1,6 +1,6 @@
 //! Applying one part of an update: all steps, in their order.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -16,22 +16,18 @@ use super::{
     step::{Did, Mounts, Step},
     tree::Tree,
 };
-use crate::files::{checksum::ChecksumKind, outline::Outlines};
 
 /// A part that is being applied.
-pub(super) struct Applying<'a, 'p> {
+pub(super) struct Applying<'a, 'p, 's> {
     pub(super) tree: Tree<'a>,
     pub(super) home: &'a Path,
-    pub(super) archive: &'a File,
-    pub(super) kind: ChecksumKind,
-    /// Of the files that are there, if deltas are taken.
-    pub(super) outlines: Option<&'a Outlines>,
+    pub(super) source: Source<'a, 's>,
     pub(super) part: &'p Part,
     pub(super) how: How,
     pub(super) outcome: &'a mut Outcome,
 }
 
-impl<'p> Applying<'_, 'p> {
+impl<'p> Applying<'_, 'p, '_> {
     pub(super) fn run(mut self) {
         let part = self.part;
         if journal::exists(&self.tree) {
@@ -39,9 +35,8 @@ impl<'p> Applying<'_, 'p> {
             recover(self.home, self.tree.items, self.tree.disk);
         }
         self.tree.sync_made = self.how.sync_each;
-        let mut refused = space::check(&mut self.tree, part);
-        let source = Source { archive: self.archive, kind: self.kind, outlines: self.outlines };
-        let (stage, failures) = match source.stage(&mut self.tree, &part.writes, self.how, &mut refused) {
+        let mut refused = space::check(&mut self.tree, part, |write| self.source.has(write));
+        let (stage, failures) = match self.source.stage(&mut self.tree, &part.writes, self.how, &mut refused) {
             Ok(staged) => staged,
             Err(error) => return self.outcome.fail(part.all(), error.desc()),
         };

@@ -2,7 +2,12 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use super::{journal, plan::Part, stage::Refused, tree::Tree};
+use super::{
+    journal,
+    plan::{Part, Write},
+    stage::Refused,
+    tree::Tree,
+};
 use crate::system::disk::Space;
 
 /// What a file system has left.
@@ -20,7 +25,9 @@ impl From<Space> for Left {
 
 /// Tells which directories a file system cannot take all new files of, while it takes those before. What others write
 /// meanwhile is not foreseen: that the disk becomes full is dealt with when it happens.
-pub(super) fn check<'p>(tree: &mut Tree<'_>, part: &'p Part) -> Refused<'p> {
+///
+/// `is_there` tells what is there already.
+pub(super) fn check<'p>(tree: &mut Tree<'_>, part: &'p Part, is_there: impl Fn(&Write) -> bool) -> Refused<'p> {
     let mut refused = Refused::default();
     let mut left: HashMap<u64, Left> = HashMap::new();
     if let Some((device, directory)) = journal::place(tree)
@@ -41,8 +48,9 @@ pub(super) fn check<'p>(tree: &mut Tree<'_>, part: &'p Part) -> Refused<'p> {
                 new.insert(space.into())
             }
         };
-        let files = group.len() as u64;
-        let bytes = group.iter().map(|write| write.size.div_ceil(left.block) * left.block).sum::<u64>();
+        let missing = || group.iter().filter(|write| !is_there(write));
+        let files = missing().count() as u64;
+        let bytes = missing().map(|write| write.size.div_ceil(left.block) * left.block).sum::<u64>();
         let reason = if bytes > left.bytes {
             format!("{bytes} bytes needed, {} free", left.bytes)
         } else if let Some(free) = left.files.filter(|free| files > *free) {

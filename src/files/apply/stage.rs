@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use parking_lot::Mutex;
 
 use super::{
+    ahead::Staged,
     make::Making,
     outcome::Failure,
     plan::{Comes, Directory, Write},
@@ -74,16 +75,23 @@ fn is_no_room(error: Errno) -> bool {
 
 /// Where the contents come from.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
+pub(super) struct Source<'a, 's> {
     /// The archive, which was surveyed.
     pub(super) archive: &'a File,
     /// By what its contents are known.
     pub(super) kind: ChecksumKind,
     /// Of the files that are there, if deltas are taken.
     pub(super) outlines: Option<&'a Outlines>,
+    /// What is staged already.
+    pub(super) ahead: Option<&'a Mutex<Staged<'s>>>,
 }
 
-impl Source<'_> {
+impl Source<'_, '_> {
+    /// Whether this is staged already.
+    pub(super) fn has(&self, write: &Write) -> bool {
+        self.ahead.is_some_and(|ahead| ahead.lock().has(write))
+    }
+
     /// Stages all writes durably, but for those of refused directories. A file that fails is among the failures and the
     /// others go on; a directory for which there is no room, or that cannot be made durable, joins the refused ones.
     ///
@@ -176,20 +184,20 @@ struct Written<'w> {
 }
 
 /// What the threads have in common.
-struct Stager<'t, 'b, 'w> {
+struct Stager<'t, 'b, 'w, 's> {
     /// Directories are opened and made by one thread at a time.
     tree: Mutex<&'t mut Tree<'b>>,
     refused: Mutex<Refused<'w>>,
     disk: &'b Disk,
     items: &'b Items,
     owner: Option<(u32, u32)>,
-    source: Source<'t>,
+    source: Source<'t, 's>,
     token: u32,
     sync_each: bool,
     pile: Pile<'w, Write>,
 }
 
-impl<'w> Stager<'_, '_, 'w> {
+impl<'w> Stager<'_, '_, 'w, '_> {
     fn refuse(&self, group: Directory<'w>, reason: String) {
         self.refused.lock().insert(group, reason);
     }
@@ -205,15 +213,15 @@ impl<'w> Stager<'_, '_, 'w> {
 }
 
 /// One thread that stages.
-struct Hand<'s, 't, 'b, 'w> {
-    stager: &'s Stager<'t, 'b, 'w>,
+struct Hand<'h, 't, 'b, 'w, 's> {
+    stager: &'h Stager<'t, 'b, 'w, 's>,
     window: Window<Positioned<'t>>,
     inflater: Inflater,
     share: Share<'w>,
 }
 
-impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
-    fn new(stager: &'s Stager<'t, 'b, 'w>) -> Self {
+impl<'h, 't, 'b, 'w, 's> Hand<'h, 't, 'b, 'w, 's> {
+    fn new(stager: &'h Stager<'t, 'b, 'w, 's>) -> Self {
         let window = Window::at_start(Positioned::new(stager.source.archive));
         Self { stager, window, inflater: Inflater::new(), share: Share::default() }
     }
@@ -278,6 +286,8 @@ impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
         }
         match Tree::device(&directory) {
             Ok(device) => {
+                let earlier = self.stager.source.ahead.and_then(|ahead| ahead.lock().place(device));
+                let directory = earlier.unwrap_or(directory);
                 let written = self.share.written.entry(device).or_insert(Written { directory, groups: Vec::new() });
                 written.groups.push(group);
             }
@@ -285,7 +295,24 @@ impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
         }
     }
 
+    /// Gives what is staged already the name of this write; false if it cannot be used.
+    fn adopt(&mut self, directory: &OwnedFd, at: usize, write: &Write) -> bool {
+        let Stager { disk, source, token, sync_each, .. } = self.stager;
+        let Some(ahead) = source.ahead else { return false };
+        let Some((content, name)) = ahead.lock().take(write) else { return false };
+        let durable = !sync_each || content.file().is_some_and(|file| disk.sync(file).is_ok());
+        if durable && disk.rename(directory, &name, &staged_name(*token, at)).is_ok() {
+            self.share.staged.push(at);
+            return true;
+        }
+        ahead.lock().give_back(&write.path, content);
+        false
+    }
+
     fn stage(&mut self, directory: &OwnedFd, at: usize, write: &Write) -> Result<(), Fault> {
+        if self.adopt(directory, at, write) {
+            return Ok(());
+        }
         let Stager { disk, items, owner, token, sync_each, .. } = self.stager;
         let file = disk.create(directory, &staged_name(*token, at))?;
         self.share.staged.push(at);
@@ -305,7 +332,7 @@ impl<'s, 't, 'b, 'w> Hand<'s, 't, 'b, 'w> {
     }
 }
 
-impl Hand<'_, '_, '_, '_> {
+impl Hand<'_, '_, '_, '_, '_> {
     /// The survey verified this content, but it is read a second time here, and the file may lie where others can write: what
     /// counts is what is written now.
     fn write(&mut self, file: &File, write: &Write, proof: &Proof) -> Result<(), Fault> {

@@ -2,17 +2,21 @@
 
 use std::{fs::File, path::Path, sync::Arc};
 
+use parking_lot::Mutex;
+
 use super::{
+    ahead::{Ahead, Staged},
     newer::Contents,
     outcome::Outcome,
     part::Applying,
     plan::Plan,
     share::{FEW, How, MANY},
+    stage::Source,
     tree::Tree,
 };
 use crate::{
     files::{
-        archive::{ArchiveError, survey},
+        archive::{ArchiveError, Survey, survey},
         checksum::ChecksumKind,
         compare::Counts,
         items::Items,
@@ -36,15 +40,16 @@ pub struct Target<'a> {
 }
 
 /// A received update, verified and ready to be applied.
-pub struct Update {
+pub struct Update<'a> {
     items: Arc<Items>,
     kind: ChecksumKind,
     file: File,
     plan: Plan,
     counts: Counts,
+    ahead: Option<Staged<'a>>,
 }
 
-impl Update {
+impl<'a> Update<'a> {
     /// Surveys the archive and checks every entry of its metadata. Entries that are at fault become failures of the
     /// outcome.
     ///
@@ -60,7 +65,33 @@ impl Update {
         contents: Contents<'_>,
         max_inflated: u64,
     ) -> Result<Self, ArchiveError> {
-        let mut survey = survey(&mut file, kind, max_inflated)?;
+        let survey = survey(&mut file, kind, max_inflated)?;
+        Self::plan(file, items, kind, contents, max_inflated, (survey, None))
+    }
+
+    /// [`Update::open`] of an archive that was read while it arrived, with the same checksums and bound.
+    ///
+    /// # Errors
+    /// As [`Update::open`].
+    pub fn open_read(
+        file: File,
+        items: &Arc<Items>,
+        kind: ChecksumKind,
+        contents: Contents<'_>,
+        max_inflated: u64,
+        ahead: Ahead<'a>,
+    ) -> Result<Self, ArchiveError> {
+        Self::plan(file, items, kind, contents, max_inflated, (ahead.survey, ahead.staged))
+    }
+
+    fn plan(
+        file: File,
+        items: &Arc<Items>,
+        kind: ChecksumKind,
+        contents: Contents<'_>,
+        max_inflated: u64,
+        (mut survey, ahead): (Survey, Option<Staged<'a>>),
+    ) -> Result<Self, ArchiveError> {
         let lists = RemoteUpdate::parse(&std::mem::take(&mut survey.metadata), kind)?;
         // What is made from what is there is as much as if it had come.
         let lists_all = [&lists.create, &lists.update].into_iter().flat_map(|list| list.entries());
@@ -71,7 +102,7 @@ impl Update {
         let [create, update, delete] = [&lists.create, &lists.update, &lists.delete].map(|list| list.entries().len());
         let counts = Counts { create, update, delete };
         let plan = Plan::new(&lists, &file, &survey.members, items, contents);
-        Ok(Self { items: items.clone(), kind, file, plan, counts })
+        Ok(Self { items: items.clone(), kind, file, plan, counts, ahead })
     }
 
     /// How many files it is about.
@@ -97,7 +128,8 @@ impl Update {
     }
 
     pub(super) fn apply_with(self, target: &Target<'_>, few: usize, many: usize) -> Outcome {
-        let Self { items, kind, file, plan, .. } = self;
+        let Self { items, kind, file, plan, ahead, .. } = self;
+        let ahead = ahead.map(Mutex::new);
         let Plan { keys, others, failures, unsettled } = plan;
         let mut outcome = Outcome { failures, unsettled, ..Outcome::default() };
         for part in [keys, others].iter().filter(|part| part.count() > 0) {
@@ -110,8 +142,8 @@ impl Update {
                 }
             };
             let how = How::new(part.count(), few, many);
-            let (home, outlines) = (target.home, target.outlines);
-            Applying { tree, home, archive: &file, kind, outlines, part, how, outcome: &mut outcome }.run();
+            let source = Source { archive: &file, kind, outlines: target.outlines, ahead: ahead.as_ref() };
+            Applying { tree, home: target.home, source, part, how, outcome: &mut outcome }.run();
         }
         outcome
     }

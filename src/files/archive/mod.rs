@@ -21,7 +21,7 @@ mod writer;
 
 pub use cache::MemberCache;
 pub use error::{AddError, ArchiveError};
-pub use survey::{Member, Survey, survey};
+pub use survey::{Member, Survey, Visitor, survey, visit};
 pub use writer::{Added, ArchiveWriter};
 
 pub(super) use inflate::Inflater;

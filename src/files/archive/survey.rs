@@ -37,6 +37,23 @@ pub struct Survey {
     pub inflated: u64,
 }
 
+/// Is shown the members of an archive while it is read, but for the metadata. That each is whole, and all of them are an
+/// archive, is known at the end only.
+pub trait Visitor {
+    /// A member of this normalised name begins.
+    fn begin(&mut self, name: &str);
+    /// The next bytes of its content.
+    fn piece(&mut self, bytes: &[u8]);
+    /// It has ended.
+    fn end(&mut self, member: &Member);
+}
+
+impl Visitor for () {
+    fn begin(&mut self, _: &str) {}
+    fn piece(&mut self, _: &[u8]) {}
+    fn end(&mut self, _: &Member) {}
+}
+
 /// Reads a whole archive, holding nothing of it but the metadata.
 ///
 /// `max_inflated` bounds the sum of all contents in bytes. Every stream is inflated to its own end, so a separator
@@ -45,6 +62,19 @@ pub struct Survey {
 /// # Errors
 /// [`ArchiveError`]: the archive cannot be read, or is not one; the sender is at fault.
 pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u64) -> Result<Survey, ArchiveError> {
+    visit(file, kind, max_inflated, &mut ())
+}
+
+/// [`survey`], with one who is shown everything on the way.
+///
+/// # Errors
+/// As [`survey`].
+pub fn visit(
+    file: &mut (impl Read + Seek),
+    kind: ChecksumKind,
+    max_inflated: u64,
+    visitor: &mut impl Visitor,
+) -> Result<Survey, ArchiveError> {
     let mut window = Window::new(file)?;
     let mut inflater = Inflater::new();
     let mut found = Survey::default();
@@ -74,15 +104,19 @@ pub fn survey(file: &mut (impl Read + Seek), kind: ChecksumKind, max_inflated: u
                 .map_err(too_large)?;
             found.metadata = metadata;
         } else {
+            visitor.begin(&name);
             let mut prover = Prover::new(kind);
             let size = inflater
                 .run(&mut window, &name, left, &mut |bytes| {
                     prover.update(bytes);
+                    visitor.piece(bytes);
                     Ok::<(), ArchiveError>(())
                 })
                 .map_err(too_large)?;
             found.inflated += size;
-            found.members.insert(name.into(), Member { offset, size, proof: prover.finish() });
+            let member = Member { offset, size, proof: prover.finish() };
+            visitor.end(&member);
+            found.members.insert(name.into(), member);
         }
         count += 1;
         if count > MOST_MEMBERS {

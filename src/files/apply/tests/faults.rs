@@ -70,12 +70,18 @@ struct Sweep {
     /// is a random interleaving each time.
     many: usize,
     mounts: &'static [&'static str],
+    /// Whether the contents are staged while the archive arrives.
+    ahead: bool,
 }
 
 impl Sweep {
     fn new(few: usize, many: usize) -> Self {
         let (old, new) = old_and_new();
-        Self { old, new, few, many, mounts: &[] }
+        Self { old, new, few, many, mounts: &[], ahead: false }
+    }
+
+    fn ahead(self) -> Self {
+        Self { ahead: true, ..self }
     }
 
     /// One file of each kind is a mount, and gets a longer or a shorter content.
@@ -89,7 +95,7 @@ impl Sweep {
             old.insert(path.to_owned(), before.into());
             new.insert(path.to_owned(), after.into());
         }
-        Self { old, new, few, many: MANY, mounts: &["client.keys", "local_rules.xml"] }
+        Self { old, new, few, many: MANY, mounts: &["client.keys", "local_rules.xml"], ahead: false }
     }
 
     fn disk(&self) -> Disk {
@@ -102,7 +108,11 @@ impl Sweep {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
         disk.faults.set_mounts(self.mounts);
-        open(file).apply_with(&Target { home, owner: None, disk, outlines: None }, self.few, self.many)
+        let target = Target { home, owner: None, disk, outlines: None };
+        if self.ahead {
+            return ahead::apply(file, &target, self.few, self.many);
+        }
+        open(file).apply_with(&target, self.few, self.many)
     }
 
     fn archive(&self, master: &Path, worker: &Path) -> Vec<u8> {
@@ -120,12 +130,12 @@ impl Sweep {
 
     /// Applies the update once for each operation that it takes, which meets this fault.
     fn over(&self, fault: Fault) {
-        let Self { old, new, few, many, mounts } = self;
+        let Self { old, new, few, many, mounts, ahead } = self;
         let pair = Pair::new(new, old);
         let bytes = self.archive(pair.master.path(), pair.worker.path());
         let mut failed = 0;
         let operations = at_each(fault, |disk, context| {
-            let context = format!("few {few}, many {many}, mounts {mounts:?}, {context}");
+            let context = format!("few {few}, many {many}, mounts {mounts:?}, ahead {ahead}, {context}");
             let worker = self.worker();
             let outcome = self.apply(worker.path(), &bytes, disk);
             // The staged content of a mount that was written over goes with the next start, if not now.
@@ -146,11 +156,11 @@ impl Sweep {
 
     /// The same for a crash, after which the disk has kept what it likes of what was not durable.
     fn over_crashes(&self) {
-        let Self { old, new, few, many, mounts } = self;
+        let Self { old, new, few, many, mounts, ahead } = self;
         let pair = Pair::new(new, old);
         let bytes = self.archive(pair.master.path(), pair.worker.path());
         crash_at_each(|disk, luck, context| {
-            let context = format!("few {few}, many {many}, mounts {mounts:?}, {context}");
+            let context = format!("few {few}, many {many}, mounts {mounts:?}, ahead {ahead}, {context}");
             let worker = self.worker();
             disk.faults.watch(worker.path());
             self.apply(worker.path(), &bytes, disk);
@@ -213,6 +223,19 @@ fn any_error_at_any_operation() {
     for fault in ERRORS.into_iter().chain(HARMLESS) {
         Sweep::new(0, MANY).over(fault);
     }
+}
+
+/// The same where the contents were staged while the archive arrived: what failed then is done in its turn.
+#[test]
+fn any_error_or_a_crash_at_any_operation_ahead() {
+    for few in [0, FEW] {
+        Sweep::new(few, MANY).ahead().over_crashes();
+        Sweep::new(few, MANY).ahead().over(Fault::Full);
+    }
+    for fault in ERRORS {
+        Sweep::new(FEW, MANY).ahead().over(fault);
+    }
+    Sweep::of_mounts(FEW).ahead().over(Fault::Once(Errno::EIO));
 }
 
 /// Promise 1: a kill or a power cut at any instant needs no repair by hand.

@@ -31,6 +31,7 @@ use crate::{
     },
 };
 
+mod ahead;
 mod deltas;
 mod faults;
 mod newer;
@@ -96,7 +97,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
     writer.finish(&metadata).unwrap().into_inner().unwrap()
 }
 
-fn open(file: File) -> Update {
+fn open(file: File) -> Update<'static> {
     Update::open(file, &Arc::new(Items::standard()), ChecksumKind::Md5Blake2b, Contents::AsScanned, MOST_INFLATED)
         .unwrap()
 }

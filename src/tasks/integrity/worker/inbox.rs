@@ -3,7 +3,7 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{
-    connection::ReceivedFile,
+    connection::{Arriving, ReceivedFile},
     system::{random, wakeup::Wakeup},
     wire::ErrorObject,
 };
@@ -14,6 +14,7 @@ pub(super) enum Event {
     /// The check came to no verdict.
     CheckFailed(ErrorObject),
     SyncBegins(String),
+    Arriving(Arriving),
     Archive(ReceivedFile),
     SyncFailed(ErrorObject),
 }
@@ -75,6 +76,11 @@ impl Inbox {
         self.send(Event::SyncBegins(task.clone()))?;
         self.task = Some(task.clone());
         Ok(task)
+    }
+
+    /// The archive of the synchronisation has begun to come. What the thread has no place for is read when all has come.
+    pub fn arrives(&self, arriving: Arriving) {
+        let _ = self.send(Event::Arriving(arriving));
     }
 
     /// Whether the archive of a synchronisation is on its way.

@@ -22,7 +22,7 @@ mod tests;
 use super::{Applied, status::Standing};
 use crate::{
     connection::Connection,
-    files::{ChecksumKind, Outlines, Scanner},
+    files::{Ahead, ChecksumKind, Outlines, Scanner},
     logging::scope,
     metrics::Task,
     node::Node,
@@ -86,6 +86,8 @@ pub struct Integrity<'a> {
     checking: Option<Instant>,
     /// The synchronisation whose archive is on its way, and when it must have come.
     receiving: Option<(String, Receiver<Instant>)>,
+    /// What was read and staged of it while it arrived.
+    ahead: Option<Ahead<'a>>,
     /// When a check is asked for at the latest; no message of the master changes it.
     next: Instant,
     /// When it is asked for before that, and how often still, because the master's files have changed since the last one.
@@ -114,6 +116,7 @@ impl<'a> Integrity<'a> {
             syncs: turns(Task::IntegritySync, "Integrity sync"),
             checking: None,
             receiving: None,
+            ahead: None,
             next: node.clock.now() + node.settings.worker.sync_integrity,
             sooner: None,
             thorough: node.clock.now(),
@@ -164,9 +167,11 @@ impl<'a> Integrity<'a> {
                     this.finish_check("Sync required.");
                     let limit = this.node.settings.communication.timeout_receiving_file;
                     this.receiving = Some((task, this.node.clock.after(limit)));
+                    this.ahead = None;
                     Ok(())
                 });
             }
+            Event::Arriving(arriving) => self.arrives(arriving),
             Event::Archive(file) => self.apply(file),
             Event::SyncFailed(error) => self.sync_fails(NotSynchronised::NotSent(error)),
         }

@@ -4,8 +4,8 @@ use log::Level;
 
 use super::Integrity;
 use crate::{
-    connection::ReceivedFile,
-    files::{self, ArchiveError, Contents, Target, Update, What},
+    connection::{Arriving, ReceivedFile},
+    files::{self, Ahead, ArchiveError, Contents, Target, Update, What},
     logging::{debug, error, info},
     system::memory,
     tasks::integrity::Applied,
@@ -41,7 +41,7 @@ fn refusal(error: &ArchiveError) -> ErrorObject {
     ErrorObject::cluster(3040, format!("the archive is refused: {error}"))
 }
 
-impl Integrity<'_> {
+impl<'a> Integrity<'a> {
     /// Runs a step of a synchronisation.
     ///
     /// # Errors
@@ -62,6 +62,7 @@ impl Integrity<'_> {
 
     fn sync_failed(&mut self, failure: &Failure<NotSynchronised>) {
         let under_way = self.receiving.take();
+        self.ahead = None;
         match failure {
             Failure::Error(NotSynchronised::Late) => {
                 let Some((task, _)) = under_way else { return };
@@ -90,6 +91,37 @@ impl Integrity<'_> {
 
     fn tell_failed(&self, error: &ErrorObject) {
         let _ = self.master.request(Command::IntegrityCheckFailed, format!("{NO_TASK} {}", error.to_json()));
+    }
+
+    /// The archive begins to come: reads it meanwhile, and stages what is large.
+    pub(super) fn arrives(&mut self, arriving: Arriving) {
+        let Some((_, late)) = &self.receiving else { return };
+        let mut arriving = arriving.until(late.clone());
+        // The outcome is that of the synchronisation; this is a step on the way.
+        let _ = self.sync_turn(|this| this.read_ahead(&mut arriving));
+    }
+
+    /// # Errors
+    /// When the archive does not come in time. If it does not come whole, or is none, that is told by who receives it.
+    fn read_ahead(&mut self, arriving: &mut Arriving) -> Result<(), NotSynchronised> {
+        self.ahead = None;
+        let (limit, file) = (self.node.settings.communication.max_zip_size, arriving.file().try_clone());
+        let Ok(file) = file else { return Ok(()) };
+        let ahead = Ahead::read(arriving, &file, &self.node.items, self.kind, limit, &self.target());
+        if arriving.is_late() {
+            return Err(NotSynchronised::Late);
+        }
+        self.ahead = ahead.ok();
+        Ok(())
+    }
+
+    fn target(&self) -> Target<'a> {
+        Target {
+            home: self.node.home.path(),
+            owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
+            disk: &self.files.disk,
+            outlines: self.features.delta.then_some(&*self.files.outlines),
+        }
     }
 
     /// The archive has come: applies it and shows the master what came of it.
@@ -124,16 +156,15 @@ impl Integrity<'_> {
     /// Whether all of the update was applied.
     fn synchronise(&mut self, file: ReceivedFile) -> Result<bool, NotSynchronised> {
         let begun = self.syncs.start();
-        let target = Target {
-            home: self.node.home.path(),
-            owner: self.node.owner.map(|owner| (owner.uid, owner.gid)),
-            disk: &self.files.disk,
-            outlines: self.features.delta.then_some(&*self.files.outlines),
-        };
+        let target = self.target();
         let limit = self.node.settings.communication.max_zip_size;
         // A master running this daemon sends nothing but what it has scanned.
         let contents = if self.features.any() { Contents::AsScanned } else { Contents::OrNewer { home: target.home } };
-        let update = Update::open(file.file, &self.node.items, self.kind, contents, limit);
+        let ahead = self.ahead.take().filter(|ahead| ahead.is_of(&file.file, self.kind));
+        let update = match ahead {
+            Some(ahead) => Update::open_read(file.file, &self.node.items, self.kind, contents, limit, ahead),
+            None => Update::open(file.file, &self.node.items, self.kind, contents, limit),
+        };
         let update = update.map_err(NotSynchronised::Refused)?;
         let counts = update.counts();
         self.files.state.lock().standing.differs(counts, self.node.clock.wall());

@@ -1,12 +1,17 @@
-use std::thread;
+use std::{
+    io::{Read, Seek},
+    thread,
+};
+
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::{
-    connection::{ReceivedFile, RequestError},
-    files::{Added, ArchiveError, ArchiveWriter, md5_of},
+    connection::{FileLimits, IncomingFiles, ReceivedFile, RequestError},
+    files::{Added, ArchiveError, ArchiveWriter, items::is_staged, md5_of},
     sockets::Endpoint,
     system::disk::faults::Fault,
-    tasks::tests::Pair,
+    tasks::tests::{Pair, wait_until},
     wire::{Class, ErrorObject},
 };
 
@@ -31,13 +36,18 @@ fn files(node: &Node) -> Files {
 
 /// An update with one rule.
 fn update() -> ReceivedFile {
+    ReceivedFile { file: archive(b"new"), sha256: [0; 32] }
+}
+
+/// The archive of an update with one rule of this content.
+fn archive(rule: &[u8]) -> std::fs::File {
     let home = tempfile::tempdir().unwrap();
     let path = "etc/rules/new.xml";
     std::fs::create_dir_all(home.path().join("etc/rules")).unwrap();
-    std::fs::write(home.path().join(path), "new").unwrap();
+    std::fs::write(home.path().join(path), rule).unwrap();
     let entry = format!(
         r#"{{"{path}": {{"mod_time": 1.0, "cluster_item_key": "etc/rules/", "merged": false, "hash": "{}"}}}}"#,
-        crate::system::hex::hex(&md5_of(b"new"))
+        crate::system::hex::hex(&md5_of(rule))
     );
     let metadata = format!(r#"{{"missing": {entry}, "shared": {{}}, "extra": {{}}}}"#);
     let mut archive = tempfile::tempfile().unwrap();
@@ -45,7 +55,56 @@ fn update() -> ReceivedFile {
     let mut content = std::fs::File::open(home.path().join(path)).unwrap();
     assert!(matches!(writer.add_file(path, &mut content, None, None), Ok(Added::Written { .. })));
     writer.finish(metadata.as_bytes()).unwrap();
-    ReceivedFile { file: archive, sha256: [0; 32] }
+    archive
+}
+
+/// The names in the directory of the rules.
+fn rules(node: &Node) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(node.home.path().join("etc/rules")) else { return Vec::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn a_large_file_is_staged_while_it_arrives_and_applied_when_all_has_come() {
+    let pair = Pair::new();
+    let node = pair.node();
+    let files = files(node);
+    if files.disk.space(std::fs::File::open(node.home.path()).unwrap()).unwrap().bytes < 3 << 30 {
+        return eprintln!("This disk is too small for anything to be staged ahead.");
+    }
+    let mut content = Vec::new();
+    let mut file =
+        archive(&(0..200_000_u32).flat_map(|n| (n.wrapping_mul(0x9e37_79b9)).to_le_bytes()).collect::<Vec<_>>());
+    file.rewind().and_then(|()| file.read_to_end(&mut content)).unwrap();
+    let limits = FileLimits { size: 1 << 20, open: 2 };
+    let mut transfers = IncomingFiles::new(node.home.path().to_owned(), "queue/cluster/w/".to_owned(), limits);
+    let path = b"queue/cluster/w/a.zip";
+    let (mut inbox, events) = channel();
+    thread::scope(|scope| {
+        let integrity = Integrity::new(node, &pair.master, &files, FEATURES);
+        scope.spawn(move || integrity.run(&events));
+        for whole in [false, true] {
+            inbox.sync_begins().unwrap();
+            transfers.begin(path).unwrap();
+            inbox.arrives(transfers.follow(path).unwrap());
+            let (first, rest) = content.split_at(content.len() - 10);
+            transfers.append(path, first).unwrap();
+            wait_until(|| rules(node).len() == 1);
+            assert!(is_staged(&rules(node)[0]), "not before all has come");
+            if !whole {
+                transfers.clear();
+                inbox.sync_failed(ErrorObject::new(Class::Cluster, 3039)).unwrap();
+                wait_until(|| rules(node).is_empty());
+                continue;
+            }
+            transfers.append(path, rest).unwrap();
+            transfers.end(path, &Sha256::digest(&content).into()).unwrap();
+            inbox.archive(transfers.take(path).unwrap()).unwrap();
+            wait_until(|| rules(node) == ["new.xml"]);
+        }
+        pair.master.close("the test ends");
+    });
+    assert_eq!(node.metrics.task(Task::IntegritySync).failures.get(), 1, "the one that the master gave up");
 }
 
 /// Case 6.9: a panic leaves nothing behind that is waited for.
