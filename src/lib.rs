@@ -36,6 +36,7 @@
 //!  lookout           where `<nodes>` names others too: looks every 10 s whether one of them is the master by now
 //!  failover          of a candidate: tells the arbiter             failover     of a candidate: becomes the master
 //!                    who may follow                                             when that is gone
+//!                                                                  failover-files  takes the private files of the master
 //!  haproxy_helper    runs the framework's helper as a process beside this one, if it is enabled; haproxy-lines: what it
 //!                    says, for the log
 //!
@@ -108,7 +109,7 @@
 //! | [`control`] | the program `cluster_control` |
 //! | [`observation`] | `/metrics`, `/health`, `/master` and a page for people |
 //! | [`local`] | the control socket: server, requests, and a client |
-//! | [`failover`] | the thread of a candidate: a worker that becomes the master by itself, a master that can be followed; its hooks |
+//! | [`failover`] | the thread of a candidate: a worker that becomes the master by itself, a master that can be followed; private files; hooks |
 //! | [`master`] [`worker`] | what only that role has: listener, its end of each connection · connector with back-off, its end of the connection |
 //! | [`questions`] | what is answered of the cluster and of a node, in one place for both sockets |
 //! | [`registry`] | the workers that a master knows, connected and away |

@@ -19,7 +19,7 @@ use crate::{
     },
     config::{Config, Home, Keys, NodeType, Places},
     election::Candidate,
-    failover::{follower, leader},
+    failover::{self, follower, leader},
     files::{Items, JOURNAL, recover},
     limits::{self, Budget},
     local::{Role, Server},
@@ -246,6 +246,12 @@ impl Prepared {
         if let Some(candidate) = running.role.node().candidate.clone() {
             candidate.start()?;
             let role = running.role.clone();
+            let list =
+                role.node().settings.failover.as_ref().map(|failover| failover.files.clone()).unwrap_or_default();
+            if let (Role::Worker(worker), false) = (&role, list.is_empty()) {
+                let worker = worker.clone();
+                running.threads.spawn("failover-files", move || failover::files::run(&worker, &list))?;
+            }
             running.threads.spawn("failover", move || match &role {
                 Role::Master(master) => leader::run(master, &candidate),
                 Role::Worker(worker) => follower::run(worker, &candidate),

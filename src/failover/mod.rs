@@ -6,9 +6,11 @@
 //! | [`follower`] | a worker: waits until the key of the master is gone, and claims it in its turn |
 //! | [`leader`] | the master: tells who may follow, and forgets records that all of those have |
 //! | [`by_hand`] | a person makes a worker the master |
+//! | [`files`] | a worker: takes the private files of the master |
 //! | [`hooks`] | programs that are run when this node has become the master, or is it no more |
 
 pub mod by_hand;
+pub mod files;
 pub mod follower;
 pub mod hooks;
 pub mod leader;

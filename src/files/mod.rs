@@ -15,6 +15,7 @@
 //!   whether there is anything to compare.
 //! * [`archive`] — the format in which contents travel; [`outline`], [`delta`] — a large one as its difference from what the
 //!   other node has.
+//! * [`private`] — what only the nodes that may be master have alike.
 //! * [`apply`] — replaces files so that a crash at any instant leaves each with its old or its new content.
 //!
 //! This room is a leaf: it knows nothing of the network, of roles or of configuration files.
@@ -30,6 +31,7 @@ mod json;
 pub mod manifest;
 pub mod outline;
 pub mod path;
+pub mod private;
 pub mod remote;
 pub mod scan;
 pub mod watch;
@@ -43,6 +45,7 @@ pub use self::{
     items::{Item, Items, ItemsFault, KEYS, Names},
     manifest::{Entry, Manifest},
     outline::Outlines,
+    private::Private,
     remote::RemoteManifest,
     scan::{Scan, Scanner, Unreadable, open_file},
     watch::{Watch, Which},

@@ -5,6 +5,7 @@ mod hand_over;
 mod join;
 mod listener;
 mod lookout;
+mod private_files;
 mod served;
 mod session;
 mod snapshot;

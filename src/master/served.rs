@@ -133,6 +133,10 @@ impl Served {
                 let claim = claim.to_vec();
                 self.later.answer(reply, move || master.hand_over(&worker, &claim));
             }
+            Succession::PrivateFiles(digest) => {
+                let digest = digest.to_vec();
+                self.later.answer(reply, move || master.private_files(&worker, &digest));
+            }
             Succession::Ids(_) => reply.unknown(),
         }
     }

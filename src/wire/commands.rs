@@ -259,6 +259,8 @@ commands! {
         Prepare = "hand_over_p", REQUEST, [Worker],
         /// This worker, which is equal now, claims to be the master; JSON.
         HandOver(&'a [u8]) = "hand_over", REQUEST, [Worker],
+        /// What a candidate is to have besides; the digest of what it has.
+        PrivateFiles(&'a [u8]) = "failover_f", REQUEST, [Worker],
     }
 
     /// What a program has its node do (`spec/protocol.md` 13).

@@ -200,6 +200,34 @@ fn an_arbiter_that_has_forgotten_everything_is_not_believed() {
 }
 
 #[test]
+fn candidates_have_the_private_files_of_the_master_and_others_have_not() {
+    let mut cluster = Cluster::with_arbiter();
+    let files = [("etc/authd.pass", "secret"), ("api/configuration/security/rbac.db", "\u{0}users")];
+    for (path, content) in files {
+        cluster.members[0].node().home.write(path, content);
+    }
+    cluster.until("b has them", |[_, b, _]| files.iter().all(|(path, content)| b.reads(path) == *content));
+    cluster.members[0].node().home.write("etc/authd.pass", "another one");
+    cluster.until("b has the change", |[_, b, _]| b.reads("etc/authd.pass") == "another one");
+    let [_, _, c] = &cluster.members;
+    assert!(files.iter().all(|(path, _)| c.node().home.read(path).is_none()));
+    let master = match c.node().running.role() {
+        clusterd::local::Role::Worker(c) => c.master().unwrap(),
+        clusterd::local::Role::Master(_) => panic!("c is a worker"),
+    };
+    let refused = master.request(clusterd::wire::Command::PrivateFiles, String::new()).unwrap_err().to_string();
+    assert!(refused.contains("c gets no private files: it is none of failover.candidates"), "{refused}");
+
+    // The new master has them, and gives its own to the former one.
+    let former = cluster.members[0].stop();
+    cluster.expire();
+    cluster.until("b is the master", |[_, b, _]| is_master(b));
+    cluster.members[1].node().home.write("etc/authd.pass", "of b");
+    cluster.members[0].start(former);
+    cluster.until("a has it", |[a, ..]| a.reads("etc/authd.pass") == "of b");
+}
+
+#[test]
 fn the_first_agents_are_not_taken_for_lost_and_lost_ones_are_not_lost_everywhere() {
     let mut cluster = Cluster::with_arbiter();
     cluster.until_in_sync(&json!(["a", "b"]));

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The threads that a candidate has more than other nodes.
-const OF_CANDIDATES: [&str; 6] = ["failover", "arbiter-watch", "presence", "lease", "fence", "hooks"];
+const OF_CANDIDATES: [&str; 7] = ["failover", "failover-files", "arbiter-watch", "presence", "lease", "fence", "hooks"];
 
 /// The names of the threads of a process, as the kernel cuts them.
 fn threads(pid: u32) -> BTreeSet<String> {

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::Value;
 
 use super::{link::is_any_node_name, section::Section};
-use crate::arbiter::{MOST_CANDIDATES, etcd::Url};
+use crate::{
+    arbiter::{MOST_CANDIDATES, etcd::Url},
+    files::private::may_be_named,
+};
 
 /// Members of etcd that may be named. More than that make it slower, and no safer.
 const MOST_MEMBERS: usize = 9;
@@ -36,6 +39,8 @@ pub struct Failover {
     pub on_master: Vec<String>,
     /// The same when it is master no more.
     pub on_standby: Vec<String>,
+    /// Private files, which candidates take from the master.
+    pub files: Vec<String>,
     /// Whether a candidate becomes master without a person's word.
     pub auto: bool,
 }
@@ -79,11 +84,26 @@ impl Failover {
             _ => None,
         });
         let (on_master, on_standby) = (command(&mut section, "on_master"), command(&mut section, "on_standby"));
+        let what = "a list of files, and of directories that end with a slash, beneath etc/, api/ or integrations/, and none that is \
+                    equal on all nodes, or each node's own";
+        let files = section.texts("files", what, may_be_named);
         let auto = section.flag("auto");
         section.finish();
         let registrations = registrations.unwrap_or(Registrations::Off);
-        let failover =
-            Self { etcd, user, password_file, ca, own, ttl, candidates, registrations, on_master, on_standby, auto };
+        let failover = Self {
+            etcd,
+            user,
+            password_file,
+            ca,
+            own,
+            ttl,
+            candidates,
+            registrations,
+            on_master,
+            on_standby,
+            files,
+            auto,
+        };
         (!failover.etcd.is_empty()).then_some(failover)
     }
 }

@@ -396,6 +396,13 @@ pub const GROUPS: &[Group] = &[
                 "A program that is run when this node starts as a worker, or is the master no more.",
             ),
             setting(
+                "failover.files",
+                Other("a list of files, and of directories with a slash at the end"),
+                "What a candidate takes from the master besides the files of the cluster, within 30 s, such as `etc/authd.pass`, \
+                 `etc/sslmanager.cert`, `etc/sslmanager.key` and `api/configuration/`. Whoever holds the key of the cluster can \
+                 read it. 4 MiB at most. The same on all candidates.",
+            ),
+            setting(
                 "failover.auto",
                 Flag,
                 "Whether this node becomes the master by itself when the master fails; otherwise only when a person says so.",

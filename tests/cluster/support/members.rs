@@ -25,7 +25,7 @@ pub const RULE: &str = "etc/rules/local_rules.xml";
 pub const TTL: u32 = 600;
 
 /// The settings of candidates. The members of etcd are named for the form only.
-const FAILOVER: &str = r#"{"etcd": ["http://127.0.0.1:1"], "candidates": ["a", "b"], "ttl": 600}"#;
+const FAILOVER: &str = r#"{"etcd": ["http://127.0.0.1:1"], "candidates": ["a", "b"], "ttl": 600, "files": ["etc/authd.pass", "api/configuration/"]}"#;
 
 /// Where `a` and `b` are. Programs of this machine that connect to others come from the second one.
 const HOSTS: [&str; 2] = ["127.0.0.2", "127.0.0.1"];
