@@ -53,7 +53,7 @@ pub fn may_be_named(entry: &str) -> bool {
     let is_of = |other: &&str| name == *other || name.strip_prefix(*other).is_some_and(|rest| rest.starts_with('/'));
     path::check(name).is_ok()
         && PLACES.iter().any(|place| name.starts_with(place))
-        && !OTHERS.iter().any(|other| is_of(other))
+        && !OTHERS.iter().any(is_of)
 }
 
 /// Private files, in the order of their paths.
