@@ -216,12 +216,17 @@ impl Prepared {
             owner.start(&running.database.0)?;
             running.stoppers.push(Box::new(servers.stopper()?));
             servers.start(embedded.clone(), &node.clock, &node.shutdown, &running.threads)?;
+            let outlines = match &running.role {
+                Role::Worker(worker) => Some(worker.files.outlines.clone()),
+                Role::Master(_) => None,
+            };
             let housekeeping = Housekeeping {
                 home: node.home.clone(),
                 role: node.cluster.node_type,
                 registration: node.settings.registration,
                 owner: node.owner,
                 covered: covered.clone(),
+                outlines,
                 keyless: KEYLESS * node.settings.worker.sync_integrity,
                 silence: database.silence,
                 clock: node.clock.clone(),

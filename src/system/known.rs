@@ -21,11 +21,16 @@ const PIECE: usize = 64 * 1024;
 /// While a file changes all the time it is not read after each change.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// By what the time grows from one reading to the next.
+const RARELY: u64 = 4;
+
 /// What is known of a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Known {
     seen: Seen,
     sum: u32,
+    /// Seconds from when it was first seen until it was last read.
+    read: u64,
 }
 
 impl Known {
@@ -39,14 +44,14 @@ impl Known {
         let seen = Seen::new(Stamp::of_file(file)?, now, None);
         let mut reader = CrcReader::new(file);
         let content = read(&mut reader)?;
-        Ok((Self { seen, sum: reader.crc().sum() }, content))
+        Ok((Self { seen, sum: reader.crc().sum(), read: 0 }, content))
     }
 
     /// Of a file that has this `stamp` since these pieces were written.
     pub fn written<'a>(stamp: Stamp, pieces: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut sum = Crc::new();
         pieces.for_each(|piece| sum.update(piece));
-        Self { seen: Seen::new(stamp, Moment::now(), None), sum: sum.sum() }
+        Self { seen: Seen::new(stamp, Moment::now(), None), sum: sum.sum(), read: 0 }
     }
 
     /// The stamp that it had.
@@ -60,7 +65,8 @@ impl Known {
         stamp == self.stamp() && self.seen.age(Moment::now()) <= FRESH
     }
 
-    /// Whether `path` is still this file with this content. It is read only while the stamp does not tell.
+    /// Whether `path` is still this file with this content. It is read only while the stamp does not tell, ever more rarely,
+    /// and when it begins to tell.
     ///
     /// # Errors
     /// Those of the file.
@@ -70,10 +76,17 @@ impl Known {
         if self.seen.holds(&stamp, now) {
             return Ok(true);
         }
-        if stamp != *self.stamp() || sum(path)? != self.sum {
+        if stamp != *self.stamp() {
             return Ok(false);
         }
-        self.seen = Seen::new(stamp, now, Some(&self.seen));
+        let (age, seen) = (self.seen.age(now).as_secs(), Seen::new(stamp, now, Some(&self.seen)));
+        if age < RARELY * self.read && !seen.is_settled(now) {
+            return Ok(true);
+        }
+        if sum(path)? != self.sum {
+            return Ok(false);
+        }
+        (self.seen, self.read) = (seen, age);
         Ok(true)
     }
 
@@ -128,5 +141,27 @@ mod tests {
         assert!(at(21).unwrap(), "it is not read");
         fs::remove_file(&path).unwrap();
         assert!(at(22).is_err());
+    }
+
+    #[test]
+    fn a_young_file_is_read_ever_more_rarely() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "one").unwrap();
+        let start = Known::written(Stamp::of(&path).unwrap(), [&b"one"[..]].into_iter());
+        let reads = |ages: std::ops::Range<u32>| {
+            let mut known = start;
+            let mut is_read = |age| {
+                let (before, sum) = (known, std::mem::take(&mut known.sum));
+                let is_read = !fake::on(Rc::new(fake::Later(age)), || known.is_at(&path)).unwrap();
+                known = before;
+                known.sum = sum;
+                fake::on(Rc::new(fake::Later(age)), || known.is_at(&path)).unwrap();
+                is_read
+            };
+            ages.filter(|age| is_read(*age)).count()
+        };
+        assert!((2..=4).contains(&reads(0..10)), "{}", reads(0..10));
+        assert_eq!(reads(20..30), 1, "then the stamp tells");
     }
 }

@@ -42,7 +42,7 @@ impl NewRow<'_> {
         if group.is_some_and(|group| !group.is_empty() && !group.split(',').all(groups::is_valid_name)) {
             return Err(Failure::Text("Cannot execute Global database query; not an error".to_owned()));
         }
-        database.group_hash.take();
+        // The hash of all assignments stays what it was: a row without groups has no part in it.
         execute(
             database,
             "INSERT INTO agent (id, name, ip, register_ip, internal_key, date_add, `group`)

@@ -12,10 +12,11 @@ use super::{
     recover::recover,
     share::How,
     space,
-    stage::{Refused, Source, Stage},
+    stage::{Made, Refused, Source, Stage},
     step::{Did, Mounts, Step},
     tree::Tree,
 };
+use crate::system::stamp::Stamp;
 
 /// A part that is being applied.
 pub(super) struct Applying<'a, 'p, 's> {
@@ -105,6 +106,7 @@ impl<'p> Applying<'_, 'p, '_> {
     /// Gives those that are mounts, if they are to be left.
     fn execute(&mut self, stage: &Stage, steps: &[Step<'p>], mounts: Mounts) -> Vec<Step<'p>> {
         let (writes, outcome) = (&self.part.writes, &mut *self.outcome);
+        let (home, outlines) = (self.home, self.source.outlines);
         let mut left = Vec::new();
         let execution = Execution { token: stage.token, how: self.how, mounts };
         execution.run(&mut self.tree, steps, &mut |did, path, done| {
@@ -116,6 +118,13 @@ impl<'p> Applying<'_, 'p, '_> {
                 Did::Remove => (What::Delete, 0),
                 Did::Sync => (What::Sync, 0),
             };
+            if let (Did::Put(at), Ok(true), Some(outlines)) = (did, done, outlines)
+                && let Some(Made { course, stamp }) = stage.made.get(&at)
+            {
+                // Whoever has written to it since has changed more than its name.
+                let now = Stamp::of(&home.join(path)).ok().filter(|now| now.is_renamed(stamp));
+                outlines.written(path, course.clone(), now);
+            }
             match (done, what) {
                 (Err(error), _) => {
                     let reason = error.desc().to_owned();

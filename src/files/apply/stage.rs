@@ -1,6 +1,6 @@
 //! Writing every new content beside its destination, durably, before anything is replaced.
 
-use std::{collections::HashMap, fs::File, ops::Range, os::fd::OwnedFd};
+use std::{collections::HashMap, fs::File, ops::Range, os::fd::OwnedFd, sync::Arc};
 
 use nix::errno::Errno;
 use parking_lot::Mutex;
@@ -19,9 +19,9 @@ use crate::{
         checksum::{ChecksumKind, ContentSum, Proof, Prover},
         delta,
         items::{Items, STAGED_PREFIX, STAGED_SUFFIX},
-        outline::Outlines,
+        outline::{Course, Outlines},
     },
-    system::disk::Disk,
+    system::{disk::Disk, stamp::Stamp},
 };
 
 /// Directories that stay as they are, each with the reason as a sentence without its end.
@@ -35,6 +35,15 @@ pub(super) struct Stage {
     alive: Vec<bool>,
     /// Writes that would have been made from a file that is not there.
     pub(super) other_base: Vec<usize>,
+    /// What is known of those that were made.
+    pub(super) made: HashMap<usize, Made>,
+}
+
+/// A staged content that was made from the file that it is to replace.
+pub(super) struct Made {
+    pub(super) course: Arc<Course>,
+    /// Of the staged file.
+    pub(super) stamp: Stamp,
 }
 
 /// The name under which write number `at` is staged.
@@ -105,8 +114,10 @@ impl Source<'_, '_> {
         refused: &mut Refused<'w>,
     ) -> Result<(Stage, Vec<Failure>), Errno> {
         let token = getrandom::u32().map_err(|_| Errno::EIO)?;
-        let (mut stage, mut failures) =
-            (Stage { token, alive: vec![false; writes.len()], other_base: Vec::new() }, Vec::new());
+        let (mut stage, mut failures) = (
+            Stage { token, alive: vec![false; writes.len()], other_base: Vec::new(), made: HashMap::new() },
+            Vec::new(),
+        );
         let (disk, items, owner) = (tree.disk, tree.items, tree.owner);
         let pile = Pile::new(writes, how);
         let (tree, so_far, sync_each) = (Mutex::new(tree), Mutex::new(std::mem::take(refused)), how.sync_each);
@@ -119,6 +130,7 @@ impl Source<'_, '_> {
             share.staged.iter().for_each(|at| stage.alive[*at] = true);
             failures.extend(share.failures);
             stage.other_base.extend(share.other_base);
+            stage.made.extend(share.made);
             // One of every thread: only a directory that was opened before a write is sure to tell that it has failed.
             for Written { directory, groups } in share.written.into_values() {
                 if let Err(error) = disk.sync_file_system(&directory) {
@@ -172,6 +184,7 @@ struct Share<'w> {
     staged: Vec<usize>,
     failures: Vec<Failure>,
     other_base: Vec<usize>,
+    made: HashMap<usize, Made>,
     /// By file system what was written to, unless each file is synced.
     written: HashMap<u64, Written<'w>>,
 }
@@ -317,16 +330,21 @@ impl<'h, 't, 'b, 'w, 's> Hand<'h, 't, 'b, 'w, 's> {
         let file = disk.create(directory, &staged_name(*token, at))?;
         self.share.staged.push(at);
         self.window.seek(write.offset).map_err(ArchiveError::Io)?;
-        match &write.comes {
-            Comes::Whole(proof) => self.write(&file, write, proof)?,
-            Comes::Delta { length, sum } => self.make(directory, &file, write, (*length, sum))?,
-        }
+        let course = match &write.comes {
+            Comes::Whole(proof) => self.write(&file, write, proof).map(|()| None)?,
+            Comes::Delta { length, sum } => self.make(directory, &file, write, (*length, sum)).map(Some)?,
+        };
         disk.set_mode(&file, items.item(write.item).mode)?;
         if let Some(owner) = owner {
             disk.set_owner(&file, *owner)?;
         }
         if *sync_each {
             disk.sync(&file)?;
+        }
+        if let Some(course) = course
+            && let Ok(stamp) = Stamp::of_file(&file)
+        {
+            self.share.made.insert(at, Made { course, stamp });
         }
         Ok(())
     }
@@ -356,14 +374,12 @@ impl Hand<'_, '_, '_, '_, '_> {
         file: &File,
         write: &Write,
         (length, sum): (u64, &ContentSum),
-    ) -> Result<(), Fault> {
+    ) -> Result<Arc<Course>, Fault> {
         let Stager { disk, source, .. } = self.stager;
         let outlines = source.outlines.ok_or(Fault::OtherBase)?;
         let mut making = Making::begin((disk, directory, file), write, outlines).ok_or(Fault::OtherBase)?;
         self.inflater.run(&mut self.window, &write.path, length, &mut |bytes| making.take(bytes))?;
-        let course = making.finish(sum).ok_or(Fault::OtherBase)?;
-        outlines.keep(&write.path.as_ref().into(), course);
-        Ok(())
+        making.finish(sum).ok_or(Fault::OtherBase)
     }
 }
 

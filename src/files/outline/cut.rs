@@ -15,18 +15,22 @@ const LINES: u32 = 7;
 const END: usize = 16;
 
 /// The length of the first chunk of `content`, which has at least [`LONGEST`] bytes, or is the rest; never more than that.
+/// It ends with a line, if that is not too long, or with the content.
 pub(super) fn first(content: &[u8]) -> usize {
     let most = content.len().min(LONGEST);
-    let mut at = SHORTEST.min(most);
+    let (mut at, mut line) = (SHORTEST.min(most), most);
     while at < most {
         let mut left = &content[at..most];
         // Memory can always be read.
         at += left.skip_until(b'\n').unwrap_or(most - at);
-        if content[at - 1] == b'\n' && ends_chunk(&content[..at - 1]) {
-            return at;
+        if content[at - 1] == b'\n' {
+            if ends_chunk(&content[..at - 1]) {
+                return at;
+            }
+            line = at;
         }
     }
-    most
+    if content.len() < LONGEST { most } else { line }
 }
 
 /// Whether the line that ends here is the last one of its chunk.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use parking_lot::Mutex;
 
 use super::{Course, Outline};
-use crate::files::checksum::ContentSum;
+use crate::{files::checksum::ContentSum, system::stamp::Stamp};
 
 /// Versions of a file that a master keeps: while agents register, each worker may have another one.
 pub const VERSIONS: usize = 16;
@@ -42,6 +42,10 @@ impl Inner {
 
 struct Kept {
     path: Arc<str>,
+    /// Of the file when it was read or written.
+    stamp: Option<Stamp>,
+    /// Whether it was written, and nobody has been told yet.
+    is_written: bool,
     course: Arc<Course>,
 }
 
@@ -64,6 +68,13 @@ impl Outlines {
         kept.find(|kept| *kept.path == *path).map(|kept| kept.course.clone())
     }
 
+    /// The last version of this file, if it had this stamp when it was read.
+    pub fn at(&self, path: &str, stamp: &Stamp) -> Option<Arc<Outline>> {
+        let inner = self.inner.lock();
+        let last = inner.kept.iter().rev().find(|kept| *kept.path == *path)?;
+        (last.stamp.as_ref() == Some(stamp)).then(|| last.course.outline.clone())
+    }
+
     /// The version of this file that has this sum.
     pub fn find(&self, path: &str, sum: &ContentSum) -> Option<Arc<Outline>> {
         let inner = self.inner.lock();
@@ -72,13 +83,31 @@ impl Outlines {
         found.map(|kept| kept.course.outline.clone())
     }
 
-    /// Keeps the version that the file has now.
-    pub fn keep(&self, path: &Arc<str>, course: Arc<Course>) {
+    /// The version of the file that this process has written, if it has had this stamp since. It is told once: whoever looks
+    /// again reads.
+    pub fn take_written(&self, path: &str, stamp: &Stamp) -> Option<Arc<Course>> {
+        let mut inner = self.inner.lock();
+        let last = inner.kept.iter_mut().rev().find(|kept| *kept.path == *path)?;
+        (std::mem::take(&mut last.is_written) && last.stamp.as_ref() == Some(stamp)).then(|| last.course.clone())
+    }
+
+    /// Keeps the version that the file was found to have when it had this stamp.
+    pub fn keep(&self, path: &Arc<str>, course: Arc<Course>, stamp: Stamp) {
+        self.put(Kept { path: path.clone(), stamp: Some(stamp), is_written: false, course });
+    }
+
+    /// Keeps the version that this process has given to the file. None for a stamp that may be of another content.
+    pub fn written(&self, path: &str, course: Arc<Course>, stamp: Option<Stamp>) {
+        self.put(Kept { path: path.into(), is_written: stamp.is_some(), stamp, course });
+    }
+
+    fn put(&self, new: Kept) {
+        let (path, sum) = (new.path.clone(), new.course.outline.sum);
         let mut inner = self.inner.lock();
         // The file may have become again what it was.
-        inner.kept.retain(|kept| kept.path != *path || kept.course.outline.sum != course.outline.sum);
+        inner.kept.retain(|kept| kept.path != path || kept.course.outline.sum != sum);
         let mut earlier: usize = 0;
-        for kept in inner.kept.iter_mut().filter(|kept| kept.path == *path) {
+        for kept in inner.kept.iter_mut().filter(|kept| kept.path == path) {
             // A checksum goes on from the last version only.
             if !kept.course.milestones.is_empty() {
                 let outline = kept.course.outline.clone();
@@ -88,11 +117,11 @@ impl Outlines {
         }
         let mut surplus = (earlier + 1).saturating_sub(self.versions);
         inner.kept.retain(|kept| {
-            let goes = surplus > 0 && kept.path == *path;
+            let goes = surplus > 0 && kept.path == path;
             surplus -= usize::from(goes);
             !goes
         });
-        inner.kept.push_back(Kept { path: path.clone(), course });
+        inner.kept.push_back(new);
         inner.make_room();
     }
 

@@ -35,7 +35,7 @@ pub struct Chunk {
 
 impl Chunk {
     /// Of this content.
-    pub(super) fn of(content: &[u8]) -> Self {
+    pub fn of(content: &[u8]) -> Self {
         let whole = blake2b_simd::blake2bp::blake2bp(content);
         let mut digest = [0; 16];
         digest.copy_from_slice(&whole.as_bytes()[..16]);
@@ -44,7 +44,7 @@ impl Chunk {
     }
 
     /// Bytes.
-    pub(super) fn length(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         self.length.into()
     }
 }
@@ -59,6 +59,13 @@ pub struct Outline {
     /// Bytes.
     pub size: u64,
     pub(super) chunks: Box<[Chunk]>,
+}
+
+impl Outline {
+    /// The chunks, one behind the other. Where lines are not too long, each ends with one.
+    pub fn chunks(&self) -> &[Chunk] {
+        &self.chunks
+    }
 }
 
 /// A state of the checksum at the end of a chunk.

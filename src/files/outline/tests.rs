@@ -3,7 +3,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{cut::LONGEST, *};
-use crate::files::checksum::sum_of;
+use crate::{files::checksum::sum_of, system::stamp::Stamp};
 
 /// Lines as client.keys has them.
 pub(in crate::files) fn keys(ids: impl Iterator<Item = u32>) -> Vec<u8> {
@@ -87,23 +87,41 @@ proptest! {
     }
 }
 
+fn stamp() -> Stamp {
+    Stamp::of("/".as_ref()).unwrap()
+}
+
+#[test]
+fn what_was_written_is_told_once_and_only_of_the_file_with_its_stamp() {
+    let (outlines, path) = (Outlines::new(1), "etc/client.keys");
+    let (course, other) = (course(&keys(0..10), None), Stamp::of("/proc".as_ref()).unwrap());
+    for (written, looked, is_told) in
+        [(Some(stamp()), stamp(), true), (Some(stamp()), other, false), (None, stamp(), false)]
+    {
+        outlines.written(path, course.clone(), written);
+        assert_eq!([0, 1].map(|_| outlines.take_written(path, &looked).is_some()), [is_told, false]);
+    }
+    outlines.keep(&path.into(), course, stamp());
+    assert!(outlines.take_written(path, &stamp()).is_none(), "it was read");
+}
+
 #[test]
 fn so_many_versions_are_kept_and_not_more_bytes() {
     let outlines = Outlines::new(3);
     let path: Arc<str> = "etc/client.keys".into();
     let versions: Vec<_> = (0..5).map(|n| course(&keys(0..6_000 + n), outlines.last(&path))).collect();
     for version in &versions {
-        outlines.keep(&path, version.clone());
+        outlines.keep(&path, version.clone(), stamp());
     }
     let has = |n: usize| outlines.find(&path, &versions[n].outline().sum).is_some();
     assert_eq!([0, 1, 2, 3, 4].map(has), [false, false, true, true, true]);
     assert!(outlines.find("etc/other", &versions[4].outline().sum).is_none());
     // It becomes again what it was.
-    outlines.keep(&path, course(&keys(0..6_002), outlines.last(&path)));
+    outlines.keep(&path, course(&keys(0..6_002), outlines.last(&path)), stamp());
     assert_eq!([0, 1, 2, 3, 4].map(has), [false, false, true, true, true]);
     assert_eq!(outlines.last(&path).unwrap().outline().sum, versions[2].outline().sum);
     for n in 0..2000 {
-        outlines.keep(&format!("etc/lists/{n}").into(), versions[4].clone());
+        outlines.keep(&format!("etc/lists/{n}").into(), versions[4].clone(), stamp());
     }
     assert!(outlines.bytes() <= 1 << 20 && outlines.last(&path).is_none() && outlines.last("etc/lists/1999").is_some());
     outlines.forget("etc/lists/1999");

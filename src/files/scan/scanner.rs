@@ -318,7 +318,7 @@ impl Scanner {
                 doubtful.add(&candidate.path);
             }
             match read.course {
-                Some(course) => self.outlines.keep(&candidate.path, course),
+                Some(course) => self.outlines.keep(&candidate.path, course, *read.seen.stamp()),
                 None if read.seen.stamp().size() < outline::LEAST as i64 => self.outlines.forget(&candidate.path),
                 None => {}
             }

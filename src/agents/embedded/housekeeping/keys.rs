@@ -1,20 +1,26 @@
 //! A row for each agent that has a key (`spec/registration.md` 1, 11).
 //!
 //! The file is read twice, line by line: once to compare, once more for the agents that are to be written. Between the two
-//! each agent is a number and a hash.
+//! each agent is a number and a hash. On a worker whose scan knows the outline of the file, only the agents in what has
+//! changed are compared ([`Index`]), and all of them once an hour.
 
 use std::{
     collections::BTreeMap,
     fs::File,
     hash::{BuildHasher, RandomState},
     io::{self, Read, Seek},
+    ops::RangeInclusive,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rusqlite::params;
 
-use super::duty::{DutyFailure, Rows};
+use super::{
+    duty::{DutyFailure, Rows},
+    index::{Changed, Index},
+};
 use crate::{
     agents::{
         Covered,
@@ -25,6 +31,7 @@ use crate::{
             groups::{self, Assignment, Mode},
         },
     },
+    files::{KEYS, Outlines, outline::Outline},
     logging::{info, warn},
     system::{known::Known, memory, stamp::Stamp},
 };
@@ -38,6 +45,9 @@ const DOUBLES: usize = 8;
 /// From this number of rows on, losing more than half of them at once needs a second look.
 const MANY: usize = 20;
 
+/// How long not all agents are compared, when the file changes.
+const ALL_EVERY: Duration = Duration::from_secs(3600);
+
 /// Turns until that second look.
 const SECOND_LOOK: u32 = 10;
 
@@ -49,6 +59,12 @@ pub(super) struct Keys {
     waits: bool,
     /// The file that the rows were made from.
     covered: Covered,
+    /// What the scan of this node knows of the file, on a worker.
+    outlines: Option<Arc<Outlines>>,
+    /// Of the file that the rows were made from, if the scan knew it, and when all of it was compared.
+    index: Option<(Index, Instant)>,
+    /// Rows when all were compared.
+    rows: usize,
     /// How long a row that the master's assignments have made waits for its key. Without the row the agent would have no
     /// groups when the key comes.
     patience: Duration,
@@ -97,6 +113,9 @@ impl Keys {
             path,
             waits,
             covered,
+            outlines: None,
+            index: None,
+            rows: 0,
             patience,
             seen: None,
             suspicious: 0,
@@ -104,6 +123,12 @@ impl Keys {
             awaits: false,
             looks_again: None,
         }
+    }
+
+    /// Lets it compare no more than what has changed by these outlines.
+    pub(super) fn with_outlines(mut self, outlines: Option<Arc<Outlines>>) -> Self {
+        self.outlines = outlines;
+        self
     }
 
     /// Sees to it that rows do not wait for their keys for ever; `are_new` if some were made since the turn before.
@@ -119,11 +144,13 @@ impl Keys {
     /// The rows are not those of the file any more.
     pub(super) fn forget(&mut self) {
         self.covered.set(None);
+        self.index = None;
     }
 
     /// Makes the rows those of the file, if it has changed.
     pub(super) fn turn(&mut self, database: &impl Rows) -> Result<(), DutyFailure> {
-        let failed = |error| DutyFailure::File { path: self.path.clone(), error };
+        let path = self.path.clone();
+        let failed = |error| DutyFailure::File { path: path.clone(), error };
         let stamp = match Stamp::of(&self.path) {
             Ok(stamp) => stamp,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -133,7 +160,14 @@ impl Keys {
             Err(error) => return Err(failed(error)),
         };
         let before = self.seen.replace(stamp);
-        if self.covered.is_at(&self.path).map_err(failed)? || (self.waits && before != Some(stamp)) {
+        let outline = self.outlines.as_ref().and_then(|outlines| outlines.at(KEYS, &stamp));
+        if self.turn_by_index(database, (before, stamp), outline.as_ref())? {
+            return Ok(());
+        }
+        if self.covered.is_at(&self.path).map_err(failed)? {
+            return self.begin_index(outline);
+        }
+        if self.waits && before != Some(stamp) {
             return Ok(());
         }
         let mut file = File::open(&self.path).map_err(failed)?;
@@ -143,17 +177,69 @@ impl Keys {
             file.rewind().map_err(failed)?;
             self.tell_doubles(&file, &doubles).map_err(failed)?;
         }
-        let plan = plan(database, &agents, &hasher, self.patience)?;
+        let plan = plan(database, (&agents, &hasher), self.patience, &[1..=i64::MAX])?;
         // A registrar writes the file before the row: a row that the plan finds too many may be newer than what was read.
         if Stamp::of(&self.path).ok().as_ref() != Some(known.stamp()) || self.needs_another_look(&plan) {
             return Ok(());
         }
-        self.carry_out(database, &plan, file)?;
+        file.rewind().map_err(failed)?;
+        self.carry_out(database, &plan, &file)?;
         self.covered.set(Some(known));
         self.told_missing = false;
-        self.awaits = plan.awaited > 0;
+        (self.rows, self.awaits) = (agents.len(), plan.awaited > 0);
+        self.index = None;
+        self.begin_index(outline)?;
         memory::give_back();
         Ok(())
+    }
+
+    /// The rows are those of the file with this outline.
+    fn begin_index(&mut self, outline: Option<Arc<Outline>>) -> Result<(), DutyFailure> {
+        let failed = |error| DutyFailure::File { path: self.path.clone(), error };
+        if let (None, Some(outline)) = (&self.index, outline) {
+            let index = File::open(&self.path).and_then(|file| Index::of(&file, outline)).map_err(failed)?;
+            self.index = index.map(|index| (index, Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Compares the agents in what has changed. Gives false if all are to be compared.
+    fn turn_by_index(
+        &mut self,
+        database: &impl Rows,
+        (before, stamp): (Option<Stamp>, Stamp),
+        outline: Option<&Arc<Outline>>,
+    ) -> Result<bool, DutyFailure> {
+        let path = self.path.clone();
+        let failed = |error| DutyFailure::File { path: path.clone(), error };
+        let Some((index, since)) = self.index.as_ref().filter(|(_, since)| since.elapsed() < ALL_EVERY) else {
+            return Ok(false);
+        };
+        let Some(outline) = outline else {
+            // The scan comes to it soon.
+            return Ok(before != Some(stamp));
+        };
+        if index.is_of(outline) {
+            return Ok(true);
+        }
+        let changed = File::open(&self.path).and_then(|file| index.changed(&file, outline.clone())).map_err(failed)?;
+        let Some(Changed { ids, text, index }) = changed else { return Ok(false) };
+        let (hasher, since) = (RandomState::new(), *since);
+        let (mut agents, doubles) = hashes(&text[..], &hasher).map_err(failed)?;
+        if !doubles.is_empty() {
+            return Ok(false);
+        }
+        agents.retain(|(id, _)| ids.iter().any(|ids| ids.contains(&i64::from(*id))));
+        let mut plan = plan(database, (&agents, &hasher), self.patience, &ids)?;
+        plan.rows = plan.rows.max(self.rows);
+        if Stamp::of(&self.path).ok() != Some(stamp) || self.needs_another_look(&plan) {
+            return Ok(true);
+        }
+        self.carry_out(database, &plan, &text[..])?;
+        self.told_missing = false;
+        self.awaits |= plan.awaited > 0;
+        self.index = Some((index, since));
+        Ok(true)
     }
 
     fn tell_missing(&mut self) {
@@ -181,15 +267,15 @@ impl Keys {
         suspicious
     }
 
-    fn carry_out(&self, database: &impl Rows, plan: &Plan, mut file: File) -> Result<(), DutyFailure> {
+    /// `text` has the lines of the agents that are to be written.
+    fn carry_out(&self, database: &impl Rows, plan: &Plan, text: impl Read) -> Result<(), DutyFailure> {
         let failed = |error| DutyFailure::File { path: self.path.clone(), error };
         // A name may move to another number, so the old row goes first.
         for ids in plan.remove.chunks(BATCH).map(<[i64]>::to_vec) {
             database.with(move |database| remove(database, &ids))??;
         }
         if !plan.write.is_empty() {
-            file.rewind().map_err(failed)?;
-            let (mut lines, mut taken) = (Lines::new(&file), vec![false; plan.write.len()]);
+            let (mut lines, mut taken) = (Lines::new(text), vec![false; plan.write.len()]);
             loop {
                 let agents = wanted(&mut lines, &plan.write, &mut taken).map_err(failed)?;
                 if agents.is_empty() {
@@ -229,7 +315,7 @@ impl Keys {
 }
 
 /// The agent of a line. Removed ones, comments and lines that are not complete do not count.
-fn agent(line: &[u8], is_whole: bool) -> Option<(u32, Key<'_>)> {
+pub(super) fn agent(line: &[u8], is_whole: bool) -> Option<(u32, Key<'_>)> {
     let Line::Agent(key) = Line::parse(line) else { return None };
     let id = key.id.parse().ok().filter(|id| is_whole && *id > 0)?;
     Some((id, key))
@@ -262,40 +348,51 @@ fn hashes(file: impl Read, hasher: &RandomState) -> io::Result<(Hashes, Vec<u32>
     Ok((agents, doubles))
 }
 
+/// Compares the agents and the rows with these numbers.
 fn plan(
     database: &impl Rows,
-    agents: &[(u32, u64)],
-    hasher: &RandomState,
+    (agents, hasher): (&[(u32, u64)], &RandomState),
     patience: Duration,
+    ids: &[RangeInclusive<i64>],
 ) -> Result<Plan, DutyFailure> {
-    let (mut plan, mut agents, mut last) = (Plan::default(), agents.iter().peekable(), 0);
-    loop {
-        let hasher = hasher.clone();
-        let rows = database.with(move |database| rows(database, last, &hasher, patience))??;
-        let Some(end) = rows.last() else { break };
-        last = end.id;
-        plan.rows += rows.len();
-        for Row { id, hash: known, is_awaited } in rows {
-            while let Some((new, _)) = agents.next_if(|(number, _)| i64::from(*number) < id) {
-                plan.write.push(*new);
-            }
-            match agents.next_if(|(number, _)| i64::from(*number) == id) {
-                None if is_awaited => plan.awaited += 1,
-                None => plan.remove.push(id),
-                Some((changed, hash)) if known != Some(*hash) => plan.write.push(*changed),
-                Some(_) => {}
+    let (mut plan, mut agents) = (Plan::default(), agents.iter().peekable());
+    for ids in ids {
+        let (mut last, end) = (*ids.start() - 1, *ids.end());
+        loop {
+            let hasher = hasher.clone();
+            let rows = database.with(move |database| rows(database, (last, end), &hasher, patience))??;
+            let Some(further) = rows.last() else { break };
+            last = further.id;
+            plan.rows += rows.len();
+            for Row { id, hash: known, is_awaited } in rows {
+                while let Some((new, _)) = agents.next_if(|(number, _)| i64::from(*number) < id) {
+                    plan.write.push(*new);
+                }
+                match agents.next_if(|(number, _)| i64::from(*number) == id) {
+                    None if is_awaited => plan.awaited += 1,
+                    None => plan.remove.push(id),
+                    Some((changed, hash)) if known != Some(*hash) => plan.write.push(*changed),
+                    Some(_) => {}
+                }
             }
         }
+        while let Some((new, _)) = agents.next_if(|(number, _)| i64::from(*number) <= end) {
+            plan.write.push(*new);
+        }
     }
-    plan.write.extend(agents.map(|(new, _)| *new));
     Ok(plan)
 }
 
-/// The next rows behind the number `last`.
-fn rows(database: &Database, last: i64, hasher: &RandomState, patience: Duration) -> Result<Vec<Row>, Failure> {
+/// The next rows behind the number `last`, up to `end`.
+fn rows(
+    database: &Database,
+    (last, end): (i64, i64),
+    hasher: &RandomState,
+    patience: Duration,
+) -> Result<Vec<Row>, Failure> {
     let mut statement = database.connection.prepare_cached(
         "SELECT id, name, internal_key, internal_key IS NULL AND date_add BETWEEN ?3 AND ?4
-         FROM agent WHERE id > ?1 ORDER BY id LIMIT ?2",
+         FROM agent WHERE id > ?1 AND id <= ?5 ORDER BY id LIMIT ?2",
     )?;
     let row = |row: &rusqlite::Row<'_>| {
         let texts = (row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str());
@@ -303,12 +400,12 @@ fn rows(database: &Database, last: i64, hasher: &RandomState, patience: Duration
         Ok(Row { id: row.get(0)?, hash, is_awaited: row.get(3)? })
     };
     let (now, patience) = (database.now(), patience.as_secs() as i64);
-    let found = statement.query_map(params![last, BATCH as i64, now - patience + 1, now], row)?;
+    let found = statement.query_map(params![last, BATCH as i64, now - patience + 1, now, end], row)?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
 /// The next agents of the file that are among `ids` and not `taken` yet, as many as are written at a time.
-fn wanted(lines: &mut Lines<&File>, ids: &[u32], taken: &mut [bool]) -> io::Result<Vec<Agent>> {
+fn wanted(lines: &mut Lines<impl Read>, ids: &[u32], taken: &mut [bool]) -> io::Result<Vec<Agent>> {
     let mut agents = Vec::new();
     while agents.len() < BATCH
         && let Some((line, is_whole)) = lines.read()?
@@ -339,7 +436,6 @@ fn remove(database: &Database, ids: &[i64]) -> Result<(), Failure> {
 /// master has told of this agent before its key came.
 fn write(database: &Database, agents: &[Agent]) -> Result<(), Failure> {
     database.transaction(|database| {
-        database.group_hash.take();
         let connection = &database.connection;
         let mut is_another =
             connection.prepare_cached("SELECT 1 FROM agent WHERE id = ?1 AND (name <> ?2 OR internal_key <> ?3)")?;
@@ -357,6 +453,8 @@ fn write(database: &Database, agents: &[Agent]) -> Result<(), Failure> {
                 if database.named.borrow_mut().remove(&agent).as_ref() == Some(name) {
                     assigned = groups::names_of(database, agent)?;
                 }
+                // The hash of all assignments has no part of rows without groups, as new ones are.
+                database.group_hash.take();
                 delete.execute([id])?;
             }
             write.execute(params![id, name, ip, key, database.now()])?;

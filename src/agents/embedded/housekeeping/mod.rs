@@ -16,15 +16,20 @@
 mod duty;
 mod first;
 mod folders;
+mod index;
 mod keys;
 mod silent;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{Database, Embedded};
 use crate::{
     agents::{Covered, GroupFolders},
     config::{Home, NodeType, settings::Choice},
+    files::Outlines,
     logging::{Scope, scope},
     system::{clock::Clock, shutdown::Shutdown, user::Owner},
     turn::{Failure, Turns},
@@ -49,6 +54,8 @@ pub struct Housekeeping {
     pub owner: Option<Owner>,
     /// The state of client.keys that has its rows; the registrar of this process sets it, too.
     pub covered: Covered,
+    /// What the scan of this node knows of large files; on a worker.
+    pub outlines: Option<Arc<Outlines>>,
     /// How long an agent that the master has assigned to groups may be without a key.
     pub keyless: Duration,
     /// The time for which an agent may be silent.
@@ -81,7 +88,7 @@ impl Housekeeping {
 
     /// The duties of the programs that are not there.
     fn duties(self) -> Duties {
-        let Self { home, role, registration, owner, covered, keyless, silence, clock } = self;
+        let Self { home, role, registration, owner, covered, outlines, keyless, silence, clock } = self;
         let (is_master, lacks) = (role == NodeType::Master, |program| !home.has_program(program));
         let has_keys = match role {
             NodeType::Master => !registration.is_external(&home, "wazuh-authd"),
@@ -91,7 +98,7 @@ impl Housekeeping {
         Duties {
             instance: None,
             folders: lacks("wazuh-modulesd").then(|| Folders::new(home.shared_dir(), kept)),
-            keys: has_keys.then(|| Keys::new(home.client_keys(), is_master, covered, keyless)),
+            keys: has_keys.then(|| Keys::new(home.client_keys(), is_master, covered, keyless).with_outlines(outlines)),
             assigns: is_master && lacks("wazuh-remoted"),
             silent: lacks("wazuh-monitord").then(|| Silent::new(silence, clock.now())),
         }

@@ -1,7 +1,10 @@
 use std::{cell::Cell, fs, path::Path, rc::Rc};
 
+use proptest::prelude::*;
+
 use super::{duty::Rows, *};
 use crate::agents::{Error, embedded::Database};
+use crate::files::{KEYS, outline::Outliner};
 use crate::system::{
     clock::{Clock, FakeClock},
     known::Known,
@@ -553,4 +556,123 @@ fn after_a_panic_all_is_done_anew() {
     assert_eq!(duties.instance, Some(1));
     duties.run(&turns, |_| panic!("as ordered"));
     assert_eq!(duties.instance, None);
+}
+
+/// What the scan of a node does.
+fn scan(path: &Path, outlines: &Outlines) {
+    let mut outliner = Outliner::new(outlines.last(KEYS));
+    outliner.update(&fs::read(path).unwrap());
+    outlines.keep(&KEYS.into(), Arc::new(outliner.finish()), Stamp::of(path).unwrap());
+}
+
+/// Agents by number, with what tells the key of one from that of another.
+fn long_keys(agents: &[(u32, u32)]) -> String {
+    agents.iter().map(|(id, n)| format!("{id:03} agent{id} any {n:0>8}{id:0>40}\n")).collect()
+}
+
+fn all_rows(database: &mut Here) -> String {
+    database.ask("global sql SELECT group_concat(id || name || internal_key) AS a FROM agent WHERE id > 0")
+}
+
+/// A worker whose scan knows the file, and how much of the database it looks at.
+struct Indexed {
+    folder: tempfile::TempDir,
+    database: Ends,
+    outlines: Arc<Outlines>,
+    duty: Keys,
+}
+
+impl Indexed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let outlines = Arc::new(Outlines::new(1));
+        let path = folder.path().join("client.keys");
+        let duty = Keys::new(path, false, Covered::default(), KEYLESS).with_outlines(Some(outlines.clone()));
+        let database = Ends(Here::new(folder.path(), NodeType::Worker), Cell::new(usize::MAX));
+        Self { folder, database, outlines, duty }
+    }
+
+    /// Gives how often the database was asked.
+    fn becomes(&mut self, text: &str) -> usize {
+        let path = self.folder.path().join("client.keys");
+        fs::write(self.folder.path().join("new"), text).unwrap();
+        fs::rename(self.folder.path().join("new"), &path).unwrap();
+        scan(&path, &self.outlines);
+        let before = self.database.1.get();
+        self.duty.turn(&self.database).unwrap();
+        before - self.database.1.get()
+    }
+
+    fn rows(&mut self) -> String {
+        all_rows(&mut self.database.0)
+    }
+}
+
+#[test]
+fn on_a_worker_no_more_is_compared_than_what_has_changed() {
+    let mut worker = Indexed::new();
+    let mut agents: Vec<(u32, u32)> = (1..=6_000).map(|id| (id, 0)).collect();
+    assert!(worker.becomes(&long_keys(&agents)) >= 7, "all of them");
+    for change in 0..6 {
+        match change {
+            0 => agents.push((6_001, 0)),
+            1 => _ = agents.remove(3_000),
+            2 => agents[10].1 = 1,
+            3 => agents[5_990].1 = 1,
+            4 => agents.insert(3_000, (3_001, 0)),
+            // Of one number the first counts.
+            _ => agents.push((17, 5)),
+        }
+        let asked = worker.becomes(&long_keys(&agents));
+        assert!(change == 5 || asked <= 4, "{change}: {asked}");
+        let mut fresh = Indexed::new();
+        fresh.becomes(&long_keys(&agents));
+        assert_eq!(worker.rows(), fresh.rows(), "{change}");
+    }
+    assert_eq!(worker.becomes(&long_keys(&agents)), 0, "another file with this content");
+    // What the scan has not looked at yet is left to the next turn, and then all is compared.
+    fs::write(worker.folder.path().join("client.keys"), long_keys(&agents[1..])).unwrap();
+    let before = worker.database.1.get();
+    worker.duty.turn(&worker.database).unwrap();
+    assert_eq!(worker.database.1.get(), before);
+    worker.duty.turn(&worker.database).unwrap();
+    assert!(before - worker.database.1.get() >= 7);
+    assert!(worker.rows().contains("2agent2000") && !worker.rows().contains("\"1agent1000"));
+}
+
+#[test]
+fn many_that_vanish_at_once_wait_also_where_only_some_are_compared() {
+    let mut worker = Indexed::new();
+    worker.becomes(&long_keys(&(1..=4_000).map(|id| (id, 0)).collect::<Vec<_>>()));
+    let before = worker.rows();
+    worker.becomes(&long_keys(&(1..=10).map(|id| (id, 0)).collect::<Vec<_>>()));
+    assert_eq!(worker.rows(), before);
+    (0..10).for_each(|_| worker.duty.turn(&worker.database).unwrap());
+    assert!(worker.rows().len() < 1_000);
+    // A few neighbours are not many.
+    worker.becomes(&long_keys(&(1..=4_000).map(|id| (id, 0)).collect::<Vec<_>>()));
+    worker.becomes(&long_keys(&(1..=2_000).chain(2_101..=4_000).map(|id| (id, 0)).collect::<Vec<_>>()));
+    assert!(!worker.rows().contains(",2050agent"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever changes, the rows are those of who compares all.
+    #[test]
+    fn rows_are_those_of_the_file_however_it_changes(
+        edits in prop::collection::vec((0usize..20_000, 0usize..400, "[0-9a-z !#\n]{0,60}"), 1..6),
+    ) {
+        let mut worker = Indexed::new();
+        let mut text = long_keys(&(1..=300).map(|id| (id, 0)).collect::<Vec<_>>());
+        worker.becomes(&text);
+        for (at, less, more) in edits {
+            let at = at.min(text.len());
+            text.replace_range(at..(at + less).min(text.len()), &more);
+            worker.becomes(&text);
+            let mut fresh = Indexed::new();
+            fresh.becomes(&text);
+            prop_assert_eq!(worker.rows(), fresh.rows());
+        }
+    }
 }

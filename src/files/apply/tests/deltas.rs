@@ -11,6 +11,7 @@ use crate::files::{
         tests::{course, keys},
     },
 };
+use crate::system::stamp::Stamp;
 
 const KEYS: &str = "etc/client.keys";
 const LIST: &str = "etc/lists/large";
@@ -67,7 +68,9 @@ fn what_is_there_becomes_what_was_meant() {
     assert_eq!(outcome, Outcome { updated: 2, bytes, ..Outcome::default() });
     assert_eq!(only_files(home.path()), [KEYS, LIST].map(|path| (path.to_owned(), new.clone())).into());
     assert_eq!(fs::metadata(home.path().join(KEYS)).unwrap().permissions().mode() & 0o7777, 0o640);
-    assert_eq!(outlines.last(LIST).unwrap().outline().sum, sum_of(&new), "it need not be read for that");
+    let stamp = Stamp::of(&home.path().join(LIST)).unwrap();
+    let written = outlines.take_written(LIST, &stamp).unwrap();
+    assert_eq!(written.outline().sum, sum_of(&new), "it need not be read for that");
 }
 
 /// Whatever is wrong, the file stays, the others do not, and nobody is alarmed: the whole follows.

@@ -53,7 +53,7 @@ pub struct Files {
     pub state: Mutex<FileState>,
     disk: Disk,
     /// Of the large ones, as the scanner knows them.
-    outlines: Arc<Outlines>,
+    pub outlines: Arc<Outlines>,
 }
 
 /// How the files of this worker stand.
