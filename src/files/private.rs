@@ -51,9 +51,7 @@ const OTHERS: [&str; 8] = [
 pub fn may_be_named(entry: &str) -> bool {
     let name = entry.strip_suffix('/').unwrap_or(entry);
     let is_of = |other: &&str| name == *other || name.strip_prefix(*other).is_some_and(|rest| rest.starts_with('/'));
-    path::check(name).is_ok()
-        && PLACES.iter().any(|place| name.starts_with(place))
-        && !OTHERS.iter().any(is_of)
+    path::check(name).is_ok() && PLACES.iter().any(|place| name.starts_with(place)) && !OTHERS.iter().any(is_of)
 }
 
 /// Private files, in the order of their paths.

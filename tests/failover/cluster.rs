@@ -19,7 +19,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The port where a candidate shows how it is.
-const WATCHED: u16 = 9510;
+pub const WATCHED: u16 = 9510;
 
 /// The seconds after which a silent master is given up.
 pub const TTL: u64 = 5;
@@ -28,7 +28,7 @@ pub const TTL: u64 = 5;
 pub struct Node {
     pub name: &'static str,
     /// Of a worker, that of the first candidate.
-    address: Address,
+    pub address: Address,
     pub home: Home,
     daemon: Option<Daemon>,
 }
