@@ -11,7 +11,7 @@ use super::{COPY, INSERT};
 use crate::files::outline::{Chunk, Outline};
 
 /// The most bytes that are inserted. A file that differs in more travels as a whole.
-const MOST_INSERTED: u64 = 1 << 20;
+const MOST_INSERTED: u64 = 256 << 10;
 
 /// A part of the content.
 #[derive(Clone, Copy)]

@@ -30,17 +30,26 @@ pub(super) struct Planned {
     delta: Option<Vec<u8>>,
 }
 
+/// The most bytes of deltas that are held for one worker; other files travel as a whole. There may be hundreds of workers.
+const HELD: usize = 512 * 1024;
+
 /// The deltas of a synchronisation, by path.
 pub(super) type Plan = HashMap<Arc<str>, Planned>;
 
 impl Deltas<'_> {
     /// What can be sent so.
     pub(super) fn plan(&self, home: &Path, difference: &Difference<'_>) -> Plan {
-        let planned = difference.update.iter().filter_map(|entry| {
-            let base = difference.held(&entry.path)?;
-            Some((entry.path.clone(), self.planned(home, entry, base)?))
-        });
-        planned.collect()
+        let (mut plan, mut held) = (Plan::new(), 0);
+        for entry in &difference.update {
+            let Some(base) = difference.held(&entry.path) else { continue };
+            let Some(planned) = self.planned(home, entry, base) else { continue };
+            held += planned.delta.as_ref().map_or(0, Vec::len);
+            if held > HELD {
+                break;
+            }
+            plan.insert(entry.path.clone(), planned);
+        }
+        plan
     }
 
     fn planned(&self, home: &Path, entry: &Entry, base: &ContentSum) -> Option<Planned> {
