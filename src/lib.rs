@@ -63,10 +63,11 @@
 //! digest of their files.
 //!
 //! Work that takes long is done by short-lived threads of bounded number: `integrity`, `agent_info` and `groups_send` on
-//! the master, `hello` while the master asks a connection that may be dead, `sendsync` while requests of a worker to a
-//! program of the master are under way, `request` for what needs the agent database, a scan or another node, `agents` while
-//! agents are counted for monitoring, `own-address` while a master checks whether its own address is among its `<nodes>`,
-//! `promote`, `hand-over` and `give-way` while the master changes.
+//! the master, `send` while a file of several chunks goes out that another thread makes, `hello` while the master asks a
+//! connection that may be dead, `sendsync` while requests of a worker to a program of the master are under way, `request`
+//! for what needs the agent database, a scan or another node, `agents` while agents are counted for monitoring,
+//! `own-address` while a master checks whether its own address is among its `<nodes>`, `promote`, `hand-over` and
+//! `give-way` while the master changes.
 //! No thread that reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a

@@ -154,8 +154,17 @@ struct Shared {
 }
 
 enum Outgoing {
-    Message { counter: u32, command: CommandField, payload: Holding, then: Then },
-    Close { reason: String },
+    Message {
+        counter: u32,
+        command: CommandField,
+        payload: Holding,
+        then: Then,
+    },
+    /// A frame that is sealed already, as on a link without a session.
+    Frame(Holding),
+    Close {
+        reason: String,
+    },
 }
 
 /// Why a request brought no answer that can be used.
@@ -193,6 +202,28 @@ impl RequestError {
             Self::Closed { reason } => ErrorObject::cluster(3023, reason.clone()),
             Self::Unexpected(command) => ErrorObject::cluster(3018, command.clone()),
         }
+    }
+}
+
+/// A request that is ready to be sent. Dropping it forgets it.
+struct Ready {
+    connection: Connection,
+    command: Command,
+    waiting: Waiting,
+    message: Outgoing,
+}
+
+impl Ready {
+    /// Sends it. `limit`: until it must have been answered.
+    fn send(self, limit: Duration) -> Result<Begun, RequestError> {
+        let Self { connection, command, waiting, message } = self;
+        let timeout = connection.0.clock.after(limit);
+        select! {
+            send(connection.way_of(&message), message) -> sent => sent.map_err(|_| connection.closed_error())?,
+            recv(connection.closed()) -> _ => return Err(connection.closed_error()),
+            recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
+        }
+        Ok(Begun { connection, command, waiting, timeout })
     }
 }
 
@@ -381,13 +412,25 @@ impl Connection {
         then: Then,
     ) -> Result<Begun, RequestError> {
         let payload = self.holding(payload.into(), |bytes| self.hold(bytes)).map_err(no_room)?;
-        let (begun, message) = self.prepare(limit, command, payload, then);
-        select! {
-            send(self.way_of(&message), message) -> sent => sent.map_err(|_| self.closed_error())?,
-            recv(self.closed()) -> _ => return Err(self.closed_error()),
-            recv(begun.timeout) -> _ => return Err(RequestError::Timeout { command }),
+        self.prepare(command, payload, then).send(limit)
+    }
+
+    /// Prepares a large request, and seals it on this thread where that does not depend on when it is sent: without a
+    /// session.
+    fn prepare_sealed(&self, command: Command, payload: Vec<u8>) -> Result<Ready, RequestError> {
+        let payload = self.holding(payload, |bytes| self.hold(bytes)).map_err(no_room)?;
+        let mut ready = self.prepare(command, payload, Then::GoOn);
+        if let Outgoing::Message { counter, command, payload, .. } = &mut ready.message
+            && !self.in_session()
+            && payload.bytes.len() > limits::LARGE
+            && self.cipher().is_some()
+        {
+            let mut bytes = Vec::new();
+            let sealed = writer::seal_plainly(&self.0.cipher, *counter, *command, &payload.bytes, &mut bytes);
+            sealed.map_err(|reason| RequestError::Closed { reason })?;
+            ready.message = Outgoing::Frame(Holding { bytes, share: payload.share.take() });
         }
-        Ok(begun)
+        Ok(ready)
     }
 
     /// [`Connection::begin_within`] for whoever asks many at a time: a peer that takes nothing is not waited for, and
@@ -402,19 +445,20 @@ impl Connection {
         payload: impl Into<Vec<u8>>,
     ) -> Result<Begun, RequestError> {
         let payload = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)).map_err(no_room)?;
-        let (begun, message) = self.prepare(limit, command, payload, Then::GoOn);
+        let Ready { connection, waiting, message, .. } = self.prepare(command, payload, Then::GoOn);
+        let timeout = self.0.clock.after(limit);
         match self.way_of(&message).try_send(message) {
-            Ok(()) => Ok(begun),
+            Ok(()) => Ok(Begun { connection, command, waiting, timeout }),
             Err(TrySendError::Full(_)) => Err(RequestError::Timeout { command }),
             Err(TrySendError::Disconnected(_)) => Err(self.closed_error()),
         }
     }
 
-    fn prepare(&self, limit: Duration, command: Command, payload: Holding, then: Then) -> (Begun, Outgoing) {
-        let (waiting, timeout) = (self.0.pending.open(), self.0.clock.after(limit));
+    fn prepare(&self, command: Command, payload: Holding, then: Then) -> Ready {
+        let waiting = self.0.pending.open();
         let message =
             Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload, then };
-        (Begun { connection: self.clone(), command, waiting, timeout }, message)
+        Ready { connection: self.clone(), command, waiting, message }
     }
 
     /// Sends a request whose answer nobody waits for. Never waits; false if the peer has closed, or takes nothing.
@@ -488,7 +532,11 @@ impl Connection {
     /// The order among messages is free, so large ones may have a way of their own.
     fn way_of(&self, message: &Outgoing) -> &Sender<Outgoing> {
         match message {
-            Outgoing::Message { payload, .. } if payload.bytes.len() > limits::LARGE => &self.0.bulk,
+            Outgoing::Message { payload: Holding { bytes, .. }, .. } | Outgoing::Frame(Holding { bytes, .. })
+                if bytes.len() > limits::LARGE =>
+            {
+                &self.0.bulk
+            }
             _ => &self.0.outbox,
         }
     }

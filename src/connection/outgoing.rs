@@ -7,12 +7,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    thread::JoinHandle,
 };
 
+use crossbeam_channel::{Sender, bounded};
 use sha2::{Digest, Sha256};
 
 use super::{Begun, Connection, RequestError};
-use crate::{limits, wire::Command};
+use crate::{
+    limits,
+    system::thread::{guard, spawn},
+    wire::Command,
+};
 
 /// Bytes of content in one message. Any size up to 5 MiB is legal; this one keeps the buffers small and gives a slow
 /// link time for each.
@@ -40,24 +46,40 @@ impl Transfer {
         self.cancelled.load(Ordering::Acquire)
     }
 
+    fn check(&self) -> Result<(), RequestError> {
+        if self.is_cancelled() { Err(lost("the peer cancelled the transfer")) } else { Ok(()) }
+    }
+
     /// Bytes of content that have gone out.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
 }
 
-/// Sends a file while it is being written: what is written here goes out in chunks, of which one, or two in a session, is in
-/// flight while the next is being filled.
+/// Sends a file while it is being written: what is written here goes out in chunks. From the second on a thread of their own
+/// sends them, so that one is made while the one before is hashed, sealed and sent: besides the chunk that is
+/// filled here, one waits and one or two are on their way, 2 MiB in all.
 pub struct FileSender<'a> {
     connection: &'a Connection,
     path: String,
     /// The path, a blank, and the content of the chunk.
     payload: Vec<u8>,
-    sum: Sha256,
-    /// The chunks whose answers have not come yet, in their order.
-    in_flight: VecDeque<Begun>,
+    course: Course,
     transfer: Arc<Transfer>,
 }
+
+/// Who sends the chunks.
+enum Course {
+    /// Whoever writes the file: there was no more than one.
+    Here(Box<Sending>),
+    /// A thread that takes them from a queue.
+    Queue(Sender<Vec<u8>>, JoinHandle<Sent>),
+    /// Nobody any more: this has failed.
+    Failed(RequestError),
+}
+
+/// What the thread gives back at its end.
+type Sent = Result<Box<Sending>, RequestError>;
 
 impl<'a> FileSender<'a> {
     /// Announces the file `path`, which is relative to the home.
@@ -67,8 +89,16 @@ impl<'a> FileSender<'a> {
     pub fn begin(connection: &'a Connection, path: &str, transfer: Arc<Transfer>) -> Result<Self, RequestError> {
         let path = format!("/{path}");
         connection.request(Command::NewFile, path.as_bytes())?;
-        let (payload, sum, in_flight) = (Vec::new(), Sha256::new(), VecDeque::new());
-        let mut sender = Self { connection, path, payload, sum, in_flight, transfer };
+        let sending = Sending {
+            connection: connection.clone(),
+            head: path.len() + 1,
+            sum: Sha256::new(),
+            in_flight: VecDeque::new(),
+            chunks: 0,
+            transfer: transfer.clone(),
+        };
+        let mut sender =
+            Self { connection, path, payload: Vec::new(), course: Course::Here(Box::new(sending)), transfer };
         sender.start_chunk();
         Ok(sender)
     }
@@ -78,10 +108,12 @@ impl<'a> FileSender<'a> {
     /// # Errors
     /// When the peer has not received the file as it was sent, or has cancelled the transfer.
     pub fn finish(mut self) -> Result<u64, RequestError> {
-        self.send_chunk()?;
-        self.leave_in_flight(0)?;
+        if self.content() > 0 {
+            self.send_chunk()?;
+        }
+        let sum = self.end()?.finish()?;
         let mut payload = format!("{} ", self.path).into_bytes();
-        payload.extend_from_slice(&self.sum.finalize());
+        payload.extend_from_slice(&sum);
         self.connection.request(Command::FileEnd, payload)?;
         Ok(self.transfer.sent())
     }
@@ -97,30 +129,61 @@ impl<'a> FileSender<'a> {
     }
 
     fn send_chunk(&mut self) -> Result<(), RequestError> {
-        if self.content() == 0 {
-            return Ok(());
-        }
-        if self.transfer.is_cancelled() {
-            return Err(RequestError::Closed { reason: "the peer cancelled the transfer".into() });
-        }
-        self.sum.update(&self.payload[self.path.len() + 1..]);
-        self.transfer.sent.fetch_add(self.content() as u64, Ordering::Relaxed);
-        // A short one could overtake those before it.
-        let is_large = self.payload.len() > limits::LARGE;
-        self.leave_in_flight(if is_large && self.connection.in_session() { WINDOW - 1 } else { 0 })?;
+        self.transfer.check()?;
         let payload = std::mem::take(&mut self.payload);
-        let limit = self.connection.0.request_timeout;
-        self.in_flight.push_back(self.connection.begin_within(limit, Command::FileUpdate, payload)?);
         self.start_chunk();
-        Ok(())
+        match &mut self.course {
+            Course::Here(sending) if sending.chunks == 0 => return sending.chunk(payload),
+            Course::Here(_) => self.start_thread(),
+            Course::Queue(..) | Course::Failed(_) => {}
+        }
+        match &mut self.course {
+            // The kernel has refused a thread.
+            Course::Here(sending) => sending.chunk(payload),
+            Course::Queue(queue, _) if queue.send(payload).is_ok() => Ok(()),
+            Course::Queue(..) | Course::Failed(_) => self.end().map(drop),
+        }
     }
 
-    /// Waits until no more than so many chunks have no answer.
-    fn leave_in_flight(&mut self, most: usize) -> Result<(), RequestError> {
-        while self.in_flight.len() > most {
-            self.in_flight.pop_front().map_or(Ok(()), |begun| begun.wait().map(drop))?;
+    fn start_thread(&mut self) {
+        // It is handed over when there is a thread to take it.
+        let (queue, chunks) = bounded(1);
+        let (give, take) = bounded::<Box<Sending>>(1);
+        let Ok(thread) = spawn("send", move || {
+            let mut sending = take.recv().map_err(|_| lost("nobody sends it"))?;
+            let sent = guard(|| chunks.iter().try_for_each(|payload| sending.chunk(payload)));
+            sent.unwrap_or_else(|panic| Err(lost(&panic))).map(|()| sending)
+        }) else {
+            return;
+        };
+        let course = std::mem::replace(&mut self.course, Course::Queue(queue, thread));
+        if let Course::Here(sending) = course {
+            let _ = give.send(sending);
         }
-        Ok(())
+    }
+
+    /// No more chunks come: waits for the thread, and gives what it has.
+    fn end(&mut self) -> Sent {
+        let over = || lost("the transfer is over");
+        let sent = match std::mem::replace(&mut self.course, Course::Failed(over())) {
+            Course::Here(sending) => Ok(sending),
+            Course::Failed(error) => Err(error),
+            Course::Queue(queue, thread) => {
+                drop(queue);
+                thread.join().unwrap_or_else(|_| Err(over()))
+            }
+        };
+        if let Err(error) = &sent {
+            self.course = Course::Failed(error.clone());
+        }
+        sent
+    }
+}
+
+impl Drop for FileSender<'_> {
+    fn drop(&mut self) {
+        // What is sent next is not to overtake a chunk.
+        let _ = self.end();
     }
 }
 
@@ -137,6 +200,56 @@ impl Write for FileSender<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// The chunks of a file on their way.
+struct Sending {
+    connection: Connection,
+    /// Bytes of a payload before the content.
+    head: usize,
+    sum: Sha256,
+    /// The chunks whose answers have not come yet, in their order.
+    in_flight: VecDeque<Begun>,
+    /// How many there were.
+    chunks: u64,
+    transfer: Arc<Transfer>,
+}
+
+impl Sending {
+    fn chunk(&mut self, payload: Vec<u8>) -> Result<(), RequestError> {
+        // It may have been cancelled while this one waited.
+        self.transfer.check()?;
+        let content = &payload[self.head..];
+        self.sum.update(content);
+        self.chunks += 1;
+        self.transfer.sent.fetch_add(content.len() as u64, Ordering::Relaxed);
+        // A short one could overtake those before it.
+        let is_large = payload.len() > limits::LARGE;
+        let most = if is_large && self.connection.in_session() { WINDOW - 1 } else { 0 };
+        // Without a session it is sealed while the answer to the one before is on its way.
+        let ready = self.connection.prepare_sealed(Command::FileUpdate, payload)?;
+        self.leave_in_flight(most)?;
+        self.in_flight.push_back(ready.send(self.connection.0.request_timeout)?);
+        Ok(())
+    }
+
+    /// Waits for all answers; gives the checksum of the file.
+    fn finish(mut self) -> Result<[u8; 32], RequestError> {
+        self.leave_in_flight(0)?;
+        Ok(self.sum.finalize().into())
+    }
+
+    /// Waits until no more than so many chunks have no answer.
+    fn leave_in_flight(&mut self, most: usize) -> Result<(), RequestError> {
+        while self.in_flight.len() > most {
+            self.in_flight.pop_front().map_or(Ok(()), |begun| begun.wait().map(drop))?;
+        }
+        Ok(())
+    }
+}
+
+fn lost(reason: &str) -> RequestError {
+    RequestError::Closed { reason: reason.to_owned() }
 }
 
 /// Sends `length` bytes of `content` as a string; gives the id under which the peer keeps it.

@@ -355,6 +355,20 @@ fn a_cancelled_file_stops_between_two_chunks() {
     assert!(two.files.try_recv().is_err());
 }
 
+/// What the thread that sends the chunks meets comes back to whoever writes the file.
+#[test]
+fn a_file_whose_peer_is_lost_fails_and_is_not_sent_on() {
+    for sealed in [false, true] {
+        let (one, two) = if sealed { seal(pair(true)) } else { pair(true) };
+        let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", Arc::default()).unwrap();
+        sender.write_all(&vec![1; 3_000_000]).unwrap();
+        two.connection.close("the test ends it");
+        let failed = (0..100).find_map(|_| sender.write_all(&vec![1; 600_000]).err());
+        assert!(failed.unwrap().to_string().contains("closed"));
+        assert!(matches!(sender.finish(), Err(RequestError::Closed { .. })));
+    }
+}
+
 #[test]
 fn a_path_that_is_not_allowed_is_refused_at_once() {
     let (one, _two) = pair(true);

@@ -70,6 +70,12 @@ impl Writer {
                     self.connection.0.life.sign();
                     self.go_on(then);
                 }
+                Ok(Outgoing::Frame(frame)) => {
+                    if let Err(reason) = self.write_frame(frame) {
+                        return self.connection.close(&reason);
+                    }
+                    self.connection.0.life.sign();
+                }
                 Ok(Outgoing::Close { reason }) => return self.connection.close(&reason),
                 Err(_) => return,
             }
@@ -136,6 +142,19 @@ impl Writer {
         written
     }
 
+    /// Writes a frame that was sealed by whoever sends it.
+    fn write_frame(&mut self, frame: Holding) -> Result<(), String> {
+        if self.sealer.is_some() {
+            return Err("a frame was sealed before the session began".into());
+        }
+        let Holding { bytes, share } = frame;
+        self.buffer = bytes;
+        let written = self.write_buffer();
+        self.buffer = Vec::new();
+        drop(share);
+        written
+    }
+
     /// Writes the frames of a session (`spec/native.md` 2.8).
     fn write_sealed(&mut self, counter: u32, command: CommandField, payload: &[u8]) -> Result<(), String> {
         let mut left = payload;
@@ -158,20 +177,11 @@ impl Writer {
     /// Writes header and body with one call, as the reader of stock nodes needs it (`spec/protocol.md` 2.5).
     fn write_plainly(&mut self, counter: u32, command: CommandField, payload: Holding) -> Result<(), String> {
         let Holding { bytes: mut payload, share } = payload;
-        let length = payload.len();
         self.buffer.clear();
-        self.buffer.resize(frame::HEADER, 0);
-        match &self.connection.0.cipher {
-            Cipher::Plain => self.buffer.extend_from_slice(&payload),
-            Cipher::Chosen(chosen) => {
-                // Whoever may choose speaks first, and everything said to it is an answer.
-                let cipher = chosen.get().ok_or("the peer has chosen no key yet")?;
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                cipher.seal(&payload, now, initial()?, &mut self.buffer);
-                payload = Vec::new();
-            }
+        seal_plainly(&self.connection.0.cipher, counter, command, &payload, &mut self.buffer)?;
+        if !matches!(self.connection.0.cipher, Cipher::Plain) {
+            payload = Vec::new();
         }
-        frame::complete(&mut self.buffer, counter, command, length);
         let written = self.write_buffer();
         if matches!(self.connection.0.cipher, Cipher::Plain) {
             // A local program may be told the key (`get_config`). Between nodes it is never sent.
@@ -181,6 +191,28 @@ impl Writer {
         drop(share);
         written
     }
+}
+
+/// Appends the frame of a message as it is without a session.
+pub(super) fn seal_plainly(
+    cipher: &Cipher,
+    counter: u32,
+    command: CommandField,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
+    out.resize(frame::HEADER, 0);
+    match cipher {
+        Cipher::Plain => out.extend_from_slice(payload),
+        Cipher::Chosen(chosen) => {
+            // Whoever may choose speaks first, and everything said to it is an answer.
+            let cipher = chosen.get().ok_or("the peer has chosen no key yet")?;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            cipher.seal(payload, now, initial()?, out);
+        }
+    }
+    frame::complete(out, counter, command, payload.len());
+    Ok(())
 }
 
 /// A new initialisation vector.
