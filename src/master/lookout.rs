@@ -16,7 +16,8 @@ use crossbeam_channel::{Receiver, bounded, select};
 use super::Master;
 use crate::{
     config::{Cluster, NodeType},
-    connection::{Connection, Handler, Known, Reply, Socket, reach},
+    connection::{Connection, Handler, Known, Reply, RequestError, Socket, reach},
+    crypto::Fernet,
     logging::{Scope, debug, scope, warn},
     node::Node,
     session::{
@@ -41,11 +42,16 @@ pub const FIRST: Duration = Duration::from_secs(3);
 /// When the thread cannot be started.
 pub fn start(master: &Arc<Master>, threads: &Group) -> io::Result<Receiver<()>> {
     let (looked, first) = bounded::<()>(0);
-    let node = &master.node;
-    let others: Vec<_> = node.cluster.nodes.iter().filter(|host| !is_here(host, &node.cluster)).cloned().collect();
-    if !others.is_empty() && Features::permitted(&node.settings.link).term {
-        let node = node.clone();
-        threads.spawn("lookout", move || run(&node, &others, looked))?;
+    let node = master.node.clone();
+    // A name may take long to resolve: the thread does that.
+    let may_be_another = |host: &String| host.parse::<IpAddr>().is_err() || !is_here(host, &node.cluster);
+    if node.cluster.nodes.iter().any(may_be_another) && Features::permitted(&node.settings.link).term {
+        threads.spawn("lookout", move || {
+            let others: Vec<_> = node.cluster.nodes.iter().filter(|host| !is_here(host, &node.cluster)).collect();
+            if !others.is_empty() {
+                run(&node, &others, looked);
+            }
+        })?;
     }
     Ok(first)
 }
@@ -61,7 +67,7 @@ fn is_here(host: &str, cluster: &Cluster) -> bool {
     }
 }
 
-fn run(node: &Node, others: &[String], looked: crossbeam_channel::Sender<()>) {
+fn run(node: &Node, others: &[&String], looked: crossbeam_channel::Sender<()>) {
     let mut first = Some(looked);
     loop {
         let mut later = None;
@@ -111,34 +117,38 @@ fn follows(node: &Node, claim: &Claim) -> bool {
     }
 }
 
-/// What the program at `host` has proved to be, if that is a later master than this node.
+/// What the program at `host` has proved to be, if that is a later master than this node. It may have another of the keys
+/// yet, or still.
 fn look(node: &Node, host: &str) -> Option<Claim> {
-    let (stream, address) = match reach(host, node.cluster.port, &node.shutdown) {
-        Ok(Ok(reached)) => reached,
-        // A node that is no master does not listen.
-        Ok(Err(_)) | Err(_) => return None,
-    };
-    let cipher = node.keys().current.cipher().clone();
+    node.keys().ciphers().into_iter().map_while(|cipher| look_with(node, host, cipher)).find_map(|asked| asked.ok()?)
+}
+
+/// The same with one key; none if nobody is there.
+fn look_with(node: &Node, host: &str, cipher: Fernet) -> Option<Result<Option<Claim>, RequestError>> {
+    // A node that is no master does not listen.
+    let (stream, address) = reach(host, node.cluster.port, &node.shutdown).ok()?.ok()?;
     let options = node.link_options(address.to_string(), vec![cipher], Known::ByHello);
     let other = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Silent).ok()?;
     let claim = ask(node, &other);
     other.close("it was only asked who it is");
-    claim
+    Some(claim)
 }
 
-fn ask(node: &Node, other: &Connection) -> Option<Claim> {
+/// # Errors
+/// When it does not answer, as one that does not have this key.
+fn ask(node: &Node, other: &Connection) -> Result<Option<Claim>, RequestError> {
     let cluster = &node.cluster;
     let worker = NodeType::Worker.as_str();
     let hello = hello::payload(&cluster.node_name, &cluster.name, worker, node.settings.version);
-    let answer = other.request(Command::Hello, &*hello).ok()?;
+    let answer = other.request(Command::Hello, &*hello)?;
     let Ok(Some(Speaks { session: Some(_), told: Some(told), .. })) = agree(node, other, hello.as_bytes(), &answer)
     else {
-        return None;
+        return Ok(None);
     };
     debug!(log_scope(), "{} says that it is the master of term {}.", told.claim.master, told.claim.term);
     // Only who has the key now can answer this.
     let proved = node.term.is_later(&told.claim) && other.request(Command::Hello, hello).is_ok();
-    proved.then_some(told.claim)
+    Ok(proved.then_some(told.claim))
 }
 
 /// Answers nothing: who is only asked has nothing to ask.

@@ -1,6 +1,6 @@
 //! Another node becomes the master: by hand over, by force, and when a former one comes back.
 
-use clusterd::config::NodeType;
+use clusterd::config::{ClusterKey, NodeType};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -74,6 +74,17 @@ fn a_node_takes_over_by_force_and_gives_no_id_again() {
     let told: Value =
         serde_json::from_str(&LocalProgram::of(cluster.members[0].node()).ask("get_term", "").body).unwrap();
     assert_eq!((&told["master"], &told["diverged"][0]["files"]), (&json!("b"), &json!(2)));
+}
+
+#[test]
+fn a_former_master_with_the_next_key_finds_one_that_has_only_the_present() {
+    let mut cluster = Cluster::new();
+    let home = cluster.members[0].stop();
+    cluster.promote(1, true);
+    cluster.until("b is the master", |[_, b, _]| is_master(b) && b.node().workers() == ["c"]);
+    cluster.members[0].next_key = Some(ClusterKey::new("fedcba9876543210fedcba9876543210").unwrap());
+    cluster.members[0].start(home);
+    cluster.until("a follows b", |[a, b, _]| !is_master(a) && b.node().workers().len() == 2 && a.claim().term == 1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{net::TcpListener, sync::Arc};
 
 use clusterd::{
     arbiter::memory::{Memory, Seat},
-    config::{Config, NodeType},
+    config::{ClusterKey, Config, NodeType},
     daemon::Prepared,
     election::{Candidate, Own, order},
     system::{
@@ -36,6 +36,8 @@ pub struct Member {
     address: &'static str,
     pub wished: NodeType,
     port: u16,
+    /// The next key of the cluster, of a member that knows it.
+    pub next_key: Option<ClusterKey>,
     clock: Clock,
     pub node: Option<Node>,
     /// Its connection to the arbiter, of a candidate.
@@ -72,6 +74,10 @@ impl Member {
             json!({})
         };
         let mut config = config(home, settings, self.name, self.wished, self.port);
+        if let Some(next) = &self.next_key {
+            let present = std::mem::replace(&mut config.cluster.key, next.clone());
+            config.settings.link.accept_keys.push(present);
+        }
         config.cluster.bind_addr = self.address.to_owned();
         config.cluster.nodes = HOSTS.map(str::to_owned).to_vec();
         config
@@ -146,6 +152,7 @@ impl Cluster {
             address,
             wished,
             port,
+            next_key: None,
             clock: clock.clone(),
             node: None,
             seat: (with_arbiter && name != "c").then(|| memory.seat()),
