@@ -1,6 +1,10 @@
 //! Another node becomes the master: by hand over, by force, and when a former one comes back.
 
-use clusterd::config::{ClusterKey, NodeType};
+use clusterd::{
+    config::{ClusterKey, NodeType},
+    local::{Role, client::LocalClient},
+    wire::Command,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -85,6 +89,51 @@ fn a_former_master_with_the_next_key_finds_one_that_has_only_the_present() {
     cluster.members[0].next_key = Some(ClusterKey::new("fedcba9876543210fedcba9876543210").unwrap());
     cluster.members[0].start(home);
     cluster.until("a follows b", |[a, b, _]| !is_master(a) && b.node().workers().len() == 2 && a.claim().term == 1);
+}
+
+/// A worker that holds the key asks for the role in ways that this daemon never would.
+#[test]
+fn a_hand_over_that_is_not_as_it_should_be_changes_nothing() {
+    let mut cluster = Cluster::new();
+    cluster.until("c is in sync", |[a, _, c]| a.node().workers().len() == 2 && c.claim().master == "a");
+    let master = match cluster.members[2].node().running.role() {
+        Role::Worker(c) => c.master().unwrap(),
+        Role::Master(_) => panic!("c is a worker"),
+    };
+    let mut ask = |command, payload: &str| {
+        let (master, payload) = (master.clone(), payload.to_owned());
+        let asked = std::thread::spawn(move || master.request(command, payload));
+        cluster.until("an answer", |_| asked.is_finished());
+        asked.join().unwrap().map(|answer| String::from_utf8(answer).unwrap()).map_err(|error| error.to_string())
+    };
+    for (claim, why) in [
+        ("", "the claim: EOF"),
+        ("[1, 2]", "the claim: "),
+        ("{\"term\": 1}", "missing field `master`"),
+        ("{\"term\": -1, \"master\": \"c\"}", "the claim: invalid value"),
+        ("{\"term\": 7, \"master\": \"c\"}", "the next term is 1, of c; it claims that of 7, of c"),
+        ("{\"term\": 0, \"master\": \"c\"}", "the next term is 1, of c; it claims that of 0, of c"),
+        ("{\"term\": 18446744073709551615, \"master\": \"c\"}", "the next term is 1, of c"),
+        ("{\"term\": 1, \"master\": \"b\"}", "it claims that of 1, of b"),
+        ("{\"term\": 1, \"master\": \"c\"}", "the hand-over was not begun, or has taken too long"),
+    ] {
+        let refused = ask(Command::HandOver, claim).unwrap_err();
+        assert!(refused.contains(why), "{claim}: {refused}");
+    }
+    assert_eq!(ask(Command::Prepare, "anything").as_deref(), Ok("Prepared"));
+    assert!(ask(Command::Ids, "1").is_err(), "a worker gives no mark");
+    assert_eq!(cluster.register(0, "one"), "001", "c is silent, and a goes on");
+    assert!(is_master(&cluster.members[0]));
+    assert_eq!(cluster.members[0].claim().term, 0);
+
+    // What a program of this machine says.
+    let local = cluster.members[1].node().home.path("queue/cluster/c-internal.sock");
+    for order in ["", "{}", "[]", "{\"force\": 1}", "{\"force\": true, \"to\": \"c\"}", "\u{0}"] {
+        let client = LocalClient::new(local.clone());
+        let refused = client.ask(Command::Promote, order.as_bytes()).unwrap_err().to_string();
+        assert!(!refused.is_empty(), "{order}");
+    }
+    assert!(!is_master(&cluster.members[1]) && is_master(&cluster.members[0]));
 }
 
 #[test]
