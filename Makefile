@@ -6,7 +6,9 @@
 # make models  the places where threads meet, in SCHEDULES orders of the threads (tests/models)
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
-# make bench   time and memory
+# make bench   time and memory; the rows are in target/bench.jsonl too
+# make bench-compare
+#              the medians of that beside those of another such file, BASE
 # make chaos   clusters whose nodes are killed, or with NET=1 whose network fails; SECONDS, SEED, NODES
 # make soak    a large cluster for MINUTES, and whether anything grows
 # make failover
@@ -47,7 +49,7 @@ export WAZUH_USER := $(USER)
 export WAZUH_GROUP := $(GROUP)
 endif
 
-.PHONY: build demo demo-failover test models faults failover arbiter fuzz api-test lint page alerts bench chaos soak clean install uninstall deb rpm packages dist dist-check package-test
+.PHONY: build demo demo-failover test models faults failover arbiter fuzz api-test lint page alerts bench bench-compare chaos soak clean install uninstall deb rpm packages dist dist-check package-test
 
 build:
 	$(CARGO) build --release --locked
@@ -105,12 +107,17 @@ lint:
 	@CARGO='$(CARGO)' scripts/deny
 
 # The first leaves nothing deleted behind that could slow the file system down for the second.
+bench: export BENCH_OUT := $(CURDIR)/target/bench.jsonl
 bench: build
+	rm -f '$(BENCH_OUT)'
 	$(CARGO) bench --locked --bench sync
 	$(CARGO) bench --locked --bench parts
 	$(CARGO) bench --locked --bench agents
 	$(CARGO) bench --locked --bench registrar
 	$(CARGO) bench --locked --bench registration
+
+bench-compare:
+	@$(PYTHON) scripts/bench_compare.py '$(BASE)' target/bench.jsonl
 
 # The harness of tests/chaos, with the programs as they are installed.
 CHAOS = TEST_BIN_DIR=target/release CHAOS_SEED='$(or $(SEED),1)' $(CARGO) test --locked --test chaos --

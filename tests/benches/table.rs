@@ -1,4 +1,7 @@
-//! Tables that a person reads: the first column to the left, the others to the right.
+//! Tables that a person reads: the first column to the left, the others to the right. Where `BENCH_OUT` names a file, each
+//! row is added to it too, as a line of JSON, for `make bench-compare`.
+
+use std::{fs::OpenOptions, io::Write};
 
 /// Rows under a heading; printed when complete.
 pub struct Table {
@@ -19,6 +22,9 @@ impl Table {
 
     /// Prints it.
     pub fn print(&self) {
+        if let Err(error) = self.record() {
+            eprintln!("BENCH_OUT cannot be written: {error}");
+        }
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -35,6 +41,20 @@ impl Table {
                 println!("  {}", "-".repeat(widths.iter().sum::<usize>() + 2 * (columns - 1)));
             }
         }
+    }
+}
+
+impl Table {
+    fn record(&self) -> std::io::Result<()> {
+        let Some(path) = std::env::var_os("BENCH_OUT") else { return Ok(()) };
+        let Some((columns, rows)) = self.rows.split_first() else { return Ok(()) };
+        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+        for row in rows {
+            let cells: serde_json::Map<String, serde_json::Value> =
+                columns.iter().cloned().zip(row.iter().map(|cell| cell.as_str().into())).collect();
+            writeln!(file, "{}", serde_json::json!({ "table": self.title, "row": cells }))?;
+        }
+        Ok(())
     }
 }
 
