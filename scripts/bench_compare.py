@@ -35,8 +35,11 @@ def number(cell):
 def main():
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    base = rows(sys.argv[1])
-    new = rows(sys.argv[2] if len(sys.argv) == 3 else "target/bench.jsonl")
+    try:
+        base = rows(sys.argv[1])
+        new = rows(sys.argv[2] if len(sys.argv) == 3 else "target/bench.jsonl")
+    except OSError as error:
+        sys.exit(f"{error.filename!r} cannot be read ({error.strerror}): name a file that 'make bench' has written")
     shown = None
     for (table, name), cells in new.items():
         before = base.get((table, name), {})
