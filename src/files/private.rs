@@ -134,6 +134,10 @@ impl Private {
         let is_listed = |path: &str| {
             list.iter().any(|entry| *entry == path || (entry.ends_with('/') && path.starts_with(entry.as_str())))
         };
+        let bytes: u64 = private.0.iter().map(|file| file.content.len() as u64).sum();
+        if private.0.len() > MOST_FILES || bytes > MOST_BYTES {
+            return Err(too_much());
+        }
         match private.0.iter().find(|file| path::check(&file.path).is_err() || !is_listed(&file.path)) {
             Some(file) => Err(io::Error::other(format!(
                 "the master sends {:?}, which failover.files does not name here: let it be the same on all candidates",
@@ -282,6 +286,10 @@ mod tests {
             assert!(refused.contains("which failover.files does not name here"), "{refused}");
         }
         assert!(Private::parse(b"[{\"path\": \"etc/authd.pass\", \"content\": \"?\"}]", &list()).is_err());
+        let many = vec![r#"{"path": "etc/authd.pass", "content": ""}"#; MOST_FILES + 1].join(",");
+        assert!(
+            Private::parse(format!("[{many}]").as_bytes(), &list()).unwrap_err().to_string().contains("name fewer")
+        );
         let (home, outside) = (home(&[]), tempfile::tempdir().unwrap());
         symlink(outside.path(), home.path().join("api/configuration/link")).unwrap();
         symlink(outside.path().join("x"), home.path().join("etc/authd.pass")).unwrap();

@@ -40,6 +40,11 @@ pub struct Join {
 impl Join {
     /// Registers the worker and answers its hello, now or when the worker that has its name has been asked.
     pub fn run(self, worker: Arc<ConnectedWorker>) {
+        if self.master.is_overruled() {
+            let error =
+                ErrorObject::cluster(3000, "this node is a former master, and cannot follow the present one yet");
+            return self.refuse(Rejection::Internal, &error);
+        }
         let limit = self.master.node.settings.link.max_workers as usize;
         match self.master.registry.add(&worker, limit) {
             Ok(()) => self.welcome(worker),

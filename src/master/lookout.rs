@@ -7,7 +7,7 @@
 use std::{
     io,
     net::{IpAddr, ToSocketAddrs},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use crate::{
     crypto::Fernet,
     logging::{Scope, debug, scope, warn},
     node::Node,
+    registration::Resting,
     session::{
         agree::{Speaks, agree},
         hello,
@@ -42,14 +43,15 @@ pub const FIRST: Duration = Duration::from_secs(3);
 /// When the thread cannot be started.
 pub fn start(master: &Arc<Master>, threads: &Group) -> io::Result<Receiver<()>> {
     let (looked, first) = bounded::<()>(0);
-    let node = master.node.clone();
+    let (node, master) = (&master.node, master.clone());
     // A name may take long to resolve: the thread does that.
     let may_be_another = |host: &String| host.parse::<IpAddr>().is_err() || !is_here(host, &node.cluster);
     if node.cluster.nodes.iter().any(may_be_another) && Features::permitted(&node.settings.link).term {
         threads.spawn("lookout", move || {
-            let others: Vec<_> = node.cluster.nodes.iter().filter(|host| !is_here(host, &node.cluster)).collect();
+            let cluster = &master.node.cluster;
+            let others: Vec<_> = cluster.nodes.iter().filter(|host| !is_here(host, cluster)).collect();
             if !others.is_empty() {
-                run(&node, &others, looked);
+                run(&master, &others, looked);
             }
         })?;
     }
@@ -67,23 +69,24 @@ fn is_here(host: &str, cluster: &Cluster) -> bool {
     }
 }
 
-fn run(node: &Node, others: &[&String], looked: crossbeam_channel::Sender<()>) {
-    let mut first = Some(looked);
+fn run(master: &Master, others: &[&String], looked: crossbeam_channel::Sender<()>) {
+    let (node, mut first) = (&master.node, Some(looked));
+    // A later master, and the registrar at rest, while this node cannot follow that.
+    let mut overruled: Option<(Claim, Option<Resting>)> = None;
     loop {
-        let mut later = None;
-        for host in others {
-            later = look(node, host);
-            if later.as_ref().is_some_and(|claim| follows(node, claim)) {
+        let known = || overruled.as_ref().map(|(claim, _)| claim.clone());
+        let later = others.iter().find_map(|host| look(node, host)).or_else(known);
+        match later {
+            Some(claim) if follows(node, &claim) => {
                 // Nobody is served before the node runs anew: `first` is held until then.
                 let _ = node.shutdown.channel().recv();
                 return;
             }
-            if later.is_some() {
-                break;
+            Some(claim) => {
+                let rest = overruled.take().map_or_else(|| serve_nobody(master), |(_, rest)| rest);
+                overruled = Some((claim, rest));
             }
-        }
-        if later.is_none() {
-            drop(first.take());
+            None => drop(first.take()),
         }
         select! {
             recv(node.shutdown.channel()) -> _ => return,
@@ -91,6 +94,16 @@ fn run(node: &Node, others: &[&String], looked: crossbeam_channel::Sender<()>) {
             recv(node.clock.after(PERIOD)) -> _ => (),
         }
     }
+}
+
+/// Ends what this node does as the master: workers that are connected leave, others are refused, and nobody is registered
+/// while what comes back is held.
+fn serve_nobody(master: &Master) -> Option<Resting> {
+    master.overruled.store(true, Ordering::Release);
+    for worker in master.registry.workers() {
+        worker.connection.close("this node is a former master");
+    }
+    master.services.registrar.rest()
 }
 
 /// There is a later master. Whether this node runs anew as its worker; otherwise it tries again at the next look.
@@ -110,7 +123,8 @@ fn follows(node: &Node, claim: &Claim) -> bool {
             warn!(
                 log_scope(),
                 "{master} is the master of term {term}, and this node cannot follow it: queue/cluster-state/term.json cannot \
-                 be written: {error}. Make room, and let the user of this daemon write there."
+                 be written: {error}. Until it can, this node serves nobody. Make room, and let the user of this daemon write \
+                 there."
             );
             false
         }

@@ -15,7 +15,10 @@ mod turned_away;
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crossbeam_channel::{Receiver, TryRecvError};
@@ -68,6 +71,8 @@ pub struct Master {
     told: Repeats,
     turned_away: TurnedAway,
     hand_over: HandOver,
+    /// As [`Master::is_overruled`].
+    overruled: AtomicBool,
 }
 
 impl Master {
@@ -99,6 +104,7 @@ impl Master {
             told: Repeats::default(),
             turned_away: TurnedAway::default(),
             hand_over: HandOver::default(),
+            overruled: AtomicBool::new(false),
         })
     }
 
@@ -139,6 +145,12 @@ impl Master {
                 listener.run(&this);
             }
         })
+    }
+
+    /// Whether there is a later master that this node cannot follow yet, because it cannot write that down. Until then it serves
+    /// nobody.
+    pub fn is_overruled(&self) -> bool {
+        self.overruled.load(Ordering::Acquire)
     }
 
     /// Waits until it is known whether there is a later master, but not for long: one that does not answer is none. Nobody

@@ -81,6 +81,36 @@ fn a_node_takes_over_by_force_and_gives_no_id_again() {
 }
 
 #[test]
+fn a_former_master_that_cannot_write_its_term_serves_nobody_until_it_can() {
+    let mut cluster = Cluster::new();
+    let home = cluster.members[0].stop();
+    cluster.promote(1, true);
+    cluster.until("b is the master", |[_, b, _]| is_master(b) && b.node().workers() == ["c"]);
+    let in_the_way = "queue/cluster-state/.term.json.tmp";
+    std::fs::create_dir_all(home.path(in_the_way).join("x")).unwrap();
+    cluster.members[0].start(home);
+    cluster.until("a knows of b", |[a, ..]| match a.node().running.role() {
+        Role::Master(a) => a.is_overruled(),
+        Role::Worker(_) => false,
+    });
+    // A worker that knows of no term, as a stock one.
+    let worker = |member: &Member| match member.node().running.role() {
+        Role::Worker(worker) => worker.failure().unwrap_or_default(),
+        Role::Master(_) => String::new(),
+    };
+    let new_master = cluster.members[1].stop();
+    let forgetful = cluster.members[2].stop();
+    std::fs::remove_file(forgetful.path("queue/cluster-state/term.json")).unwrap();
+    cluster.members[2].start(forgetful);
+    cluster.until("c is refused", |[_, _, c]| worker(c).contains("this node is a former master"));
+    assert!(cluster.members[0].node().workers().is_empty());
+
+    std::fs::remove_dir_all(cluster.members[0].node().home.path(in_the_way)).unwrap();
+    cluster.members[1].start(new_master);
+    cluster.until("a follows b", |[a, b, _]| !is_master(a) && b.node().workers().len() == 2 && a.claim().term == 1);
+}
+
+#[test]
 fn a_former_master_with_the_next_key_finds_one_that_has_only_the_present() {
     let mut cluster = Cluster::new();
     let home = cluster.members[0].stop();
