@@ -276,6 +276,14 @@ mod tests {
         assert_eq!(Private::collect(candidate.path(), &list()).unwrap().digest(), private.digest());
     }
 
+    /// As the example of the frames has it.
+    #[test]
+    fn the_digest_is_what_the_specification_says() {
+        let home = home(&FILES[..1]);
+        let digest = Private::collect(home.path(), &list()).unwrap().digest();
+        assert_eq!(digest, "b1c3365868e7697cd8a48c6869a4011ef42d8f39288827669d0dbabf4b29ecc3");
+    }
+
     #[test]
     fn a_master_writes_where_the_list_says_and_over_no_link() {
         let one = |path: &str| format!(r#"[{{"path": "{path}", "content": "eA=="}}]"#);
