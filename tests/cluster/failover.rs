@@ -209,12 +209,9 @@ fn candidates_have_the_private_files_of_the_master_and_others_have_not() {
     cluster.until("b has them", |[_, b, _]| files.iter().all(|(path, content)| b.reads(path) == *content));
     cluster.members[0].node().home.write("etc/authd.pass", "another one");
     cluster.until("b has the change", |[_, b, _]| b.reads("etc/authd.pass") == "another one");
+    let master = cluster.connection_of(2);
     let [_, _, c] = &cluster.members;
     assert!(files.iter().all(|(path, _)| c.node().home.read(path).is_none()));
-    let master = match c.node().running.role() {
-        clusterd::local::Role::Worker(c) => c.master().unwrap(),
-        clusterd::local::Role::Master(_) => panic!("c is a worker"),
-    };
     let refused = master.request(clusterd::wire::Command::PrivateFiles, String::new()).unwrap_err().to_string();
     assert!(refused.contains("c gets no private files: it is none of failover.candidates"), "{refused}");
 

@@ -125,11 +125,7 @@ fn a_former_master_with_the_next_key_finds_one_that_has_only_the_present() {
 #[test]
 fn a_hand_over_that_is_not_as_it_should_be_changes_nothing() {
     let mut cluster = Cluster::new();
-    cluster.until("c is in sync", |[a, _, c]| a.node().workers().len() == 2 && c.claim().master == "a");
-    let master = match cluster.members[2].node().running.role() {
-        Role::Worker(c) => c.master().unwrap(),
-        Role::Master(_) => panic!("c is a worker"),
-    };
+    let master = cluster.connection_of(2);
     let mut ask = |command, payload: &str| {
         let (master, payload) = (master.clone(), payload.to_owned());
         let asked = std::thread::spawn(move || master.request(command, payload));

@@ -5,8 +5,10 @@ use std::{net::TcpListener, sync::Arc};
 use clusterd::{
     arbiter::memory::{Memory, Seat},
     config::{ClusterKey, Config, NodeType},
+    connection::Connection,
     daemon::Prepared,
     election::{Candidate, Own, order},
+    local::Role,
     system::{
         clock::{Clock, FakeClock},
         shutdown::{self, Trigger},
@@ -203,6 +205,17 @@ impl Cluster {
         self.until("it is registered", |_| asked.is_finished());
         let answer: Value = serde_json::from_slice(&asked.join().unwrap()).unwrap();
         answer["data"]["id"].as_str().map_or_else(|| answer.to_string(), str::to_owned)
+    }
+
+    /// The connection of a member that is a worker to its master, as soon as there is one.
+    #[track_caller]
+    pub fn connection_of(&mut self, at: usize) -> Connection {
+        let connection = |member: &Member| match member.node().running.role() {
+            Role::Worker(worker) => worker.master(),
+            Role::Master(_) => None,
+        };
+        self.until("a connection to the master", |members| connection(&members[at]).is_some());
+        connection(&self.members[at]).unwrap()
     }
 
     /// Has a member promoted; gives the answer.
