@@ -186,7 +186,8 @@ def look_at_five(browser, cluster):
     look, expect = check(browser, cluster, "worker-1", "5-worker", *DESKTOP, "light")
     rows = by_name(look)
     expect("the worker knows itself", list(rows) == ["worker-1"] and rows["worker-1"]["State"] == "in sync", rows)
-    expect("it tells its master", any("127.0.0.1" in fact["text"] for fact in look["facts"]), look["facts"])
+    master = f"Master\n{MASTER}"
+    expect("it tells its master", any(fact["text"] == master for fact in look["facts"]), look["facts"])
 
     # Nobody is connected any more, and that is not good.
     for name in cluster.workers:
