@@ -32,14 +32,14 @@ enum NotTaken {
 /// Runs until this node stops. `list` is `failover.files`.
 pub fn run(worker: &Worker, list: &[String]) {
     let (node, told) = (&worker.node, Repeats::default());
-    let mut pause = SOON;
+    let (mut pause, mut paths) = (SOON, list.to_vec());
     while node.shutdown.sleep(&node.clock, pause) {
         let Some(master) = worker.master() else {
             pause = SOON;
             continue;
         };
         pause = PERIOD;
-        match take(worker, &master, list) {
+        match take(worker, &master, list, &mut paths) {
             Ok(()) => told.clear(),
             Err(why) => {
                 let text = format!("Private files (failover.files) of the master are not here: {why}");
@@ -49,13 +49,15 @@ pub fn run(worker: &Worker, list: &[String]) {
     }
 }
 
-fn take(worker: &Worker, master: &Connection, list: &[String]) -> Result<(), NotTaken> {
+/// `paths` are those that the master had last: what it has removed stays here, and is no difference.
+fn take(worker: &Worker, master: &Connection, list: &[String], paths: &mut Vec<String>) -> Result<(), NotTaken> {
     let home = worker.node.home.path();
-    let digest = Private::collect(home, list)?.digest();
+    let digest = Private::collect(home, paths)?.digest();
     let answer = master.request(Command::PrivateFiles, digest)?;
     if answer != b"same" {
         let private = Private::parse(&answer, list)?;
         let replaced = private.apply(home, &Disk::new())?;
+        *paths = private.paths();
         if !replaced.is_empty() {
             info!(log_scope(), "Private files of the master have been taken: {}.", replaced.join(", "));
         }

@@ -13,15 +13,13 @@ use std::{
 use super::{Integrity, sync::NotSynchronised};
 use crate::{
     agents::client_keys::{Key, Line, Lines},
-    files::Update,
+    files::{KEYS, Update},
     logging::warn,
     term::Diverged,
 };
 
 /// How many paths, or agents, the log names.
 const NAMED: usize = 20;
-
-const CLIENT_KEYS: &str = "etc/client.keys";
 
 impl Integrity<'_> {
     /// To be called before `update` is applied.
@@ -30,7 +28,7 @@ impl Integrity<'_> {
     /// When something cannot be set aside; nothing may be applied then.
     pub(super) fn set_aside(&self, update: &Update) -> Result<(), NotSynchronised> {
         let Some(term) = self.node.term.former() else { return Ok(()) };
-        let aside = self.diverged(term).set_aside(update.paths(), CLIENT_KEYS);
+        let aside = self.diverged(term).set_aside(update.paths(), KEYS);
         let aside = aside.map_err(|error| NotSynchronised::NotSetAside(term, error))?;
         if !aside.is_empty() {
             warn!(
@@ -54,7 +52,7 @@ impl Integrity<'_> {
             Err(error) => warn!(
                 self.syncs.scope(),
                 "Whether this node had agents alone as the master of term {term} cannot be found out: {error}. Let the user of this \
-                 daemon read and write queue/diverged/{term} and {CLIENT_KEYS}."
+                 daemon read and write queue/diverged/{term} and {KEYS}."
             ),
         }
     }
@@ -62,16 +60,16 @@ impl Integrity<'_> {
     /// The client.keys that was set aside is listed if it has agents that the present one lacks, or else is discarded.
     fn settle_keys(&self, term: u64) -> io::Result<()> {
         let diverged = self.diverged(term);
-        let Some(former) = diverged.unlisted(CLIENT_KEYS)? else { return Ok(()) };
+        let Some(former) = diverged.unlisted(KEYS)? else { return Ok(()) };
         let lost = lacking(former, File::open(self.node.home.client_keys())?)?;
         if lost.is_empty() {
-            return diverged.discard(CLIENT_KEYS);
+            return diverged.discard(KEYS);
         }
-        diverged.list(CLIENT_KEYS)?;
+        diverged.list(KEYS)?;
         warn!(
             self.syncs.scope(),
             "As the master of term {term}, this node had {} agents that the present master has not, or has with another key: {}. \
-             Their keys are in queue/diverged/{term}/{CLIENT_KEYS}. Import or register them at the master, then remove that \
+             Their keys are in queue/diverged/{term}/{KEYS}. Import or register them at the master, then remove that \
              directory.",
             lost.len(),
             named(&lost)
