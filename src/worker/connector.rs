@@ -34,12 +34,15 @@ pub fn run(worker: &Arc<Worker>) {
     let mut backoff = Backoff::new(node.settings.link.reconnect_min, node.settings.worker.connection_retry);
     let told = Repeats::default();
     let mut turn = Turn::new(&node.cluster.nodes);
+    // Of the hosts of a round, one that answers tells more than one that is not there.
+    let mut telling: Option<NotConnected> = None;
     loop {
         match attempts(worker, turn.host(), &scope) {
             Ok(_) if node.shutdown.ordered() => return,
             Ok(reason) => {
                 backoff.reset();
                 told.clear();
+                telling = None;
                 turn.begin();
                 if worker.ttl.read().is_some() {
                     // Another one may be the master by now; one that is silent would take long to show that it is not.
@@ -51,12 +54,15 @@ pub fn run(worker: &Arc<Worker>) {
             }
             Err(failed) if node.shutdown.ordered() => debug!(scope, "{failed}"),
             Err(failed) => {
-                *worker.failure.write() = Some(failed.to_string());
                 let text = format!("Could not connect to master: {failed}.");
                 log!(scope, told.level(Level::Error, &text, node.clock.now()), "{text}");
+                if telling.is_none() || !matches!(failed, NotConnected::NotReached(_)) {
+                    telling = Some(failed);
+                }
                 if turn.passes() {
                     continue;
                 }
+                *worker.failure.write() = telling.take().map(|failed| failed.to_string());
             }
         }
         crossbeam_channel::select! {
