@@ -14,6 +14,11 @@ pub const LONGEST_LINE: usize = 2047;
 /// Bytes that are read at a time.
 const BUFFER: usize = 64 * 1024;
 
+/// An id without its leading zeros, by which ids are compared: `7` and `007` are one row of the agent database.
+pub fn number(id: &str) -> &str {
+    id.trim_start_matches('0')
+}
+
 /// A line of client.keys, without what ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr};
 use serde_json::{Map, Value};
 
 use super::{ClusterKey, settings::Version};
-use crate::system::own_address::is_own;
+use crate::system::own_address::{addresses, is_own};
 
 /// Options of the block in the order in which [`Cluster::to_json`] shows those that the file leaves out.
 pub(super) const OPTIONS: [&str; 10] =
@@ -71,10 +71,23 @@ pub struct Cluster {
 impl Cluster {
     /// The address of the master: the first one, on a master the first that is an IP address of this machine.
     pub fn master(&self) -> &str {
-        let own = || self.nodes.iter().find(|node| node.parse::<IpAddr>().is_ok() && is_own(node) == Some(true));
+        let own = || self.nodes.iter().find(|node| node.parse::<IpAddr>().is_ok() && self.is_here(node));
         let several = self.node_type == NodeType::Master && self.nodes.len() > 1;
         let node = if several { own() } else { None };
         node.or(self.nodes.first()).map_or("", String::as_str)
+    }
+
+    /// Whether `host`, a name or an address, is where this node listens as a master. A name may take long to resolve.
+    pub fn is_here(&self, host: &str) -> bool {
+        match self.bind_addr.parse::<IpAddr>() {
+            Ok(address) if !address.is_unspecified() => addresses(host).contains(&address.to_canonical()),
+            _ => is_own(host) == Some(true),
+        }
+    }
+
+    /// Whether a host of the `<nodes>` has this address. Names may take long to resolve.
+    pub fn lists(&self, address: IpAddr) -> bool {
+        self.nodes.iter().any(|host| addresses(host).contains(&address.to_canonical()))
     }
 
     /// A cluster with this key and the defaults of the stock daemon in all else. `nodes` then names no real address.

@@ -8,8 +8,8 @@ use std::{
 
 use crate::system::{own_address::is_own, shutdown::Shutdown, thread::spawn};
 
-/// How long one address may take to accept a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one address may take to accept a connection where nothing else is to be tried.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the master was not reached. Its text ends with what a person is to do.
 #[derive(Debug)]
@@ -29,17 +29,17 @@ enum Why {
     Other(io::Error),
 }
 
-/// Tries the addresses of `host` in turn. It may take long, and cannot be called off.
+/// Tries the addresses of `host` in turn, each for `limit` at the most. It may take long, and cannot be called off.
 ///
 /// # Errors
 /// When none accepts a connection. The configuration may be at fault, the master, or the network between.
-fn dial(host: &str, port: u16) -> Result<(TcpStream, SocketAddr), NotReached> {
+fn dial(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), NotReached> {
     let failed = |why| NotReached { host: host.to_owned(), port, why };
     let nowhere = || io::Error::new(io::ErrorKind::NotFound, "it has no address");
     let addresses = (host, port).to_socket_addrs().map_err(|error| failed(Why::Unresolved(error)))?;
     let mut last = Why::Unresolved(nowhere());
     for address in addresses {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+        match TcpStream::connect_timeout(&address, limit) {
             Ok(stream) => return Ok((stream, address)),
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 last = Why::Refused(error, is_own(&address.ip().to_string()) == Some(true));
@@ -51,14 +51,18 @@ fn dial(host: &str, port: u16) -> Result<(TcpStream, SocketAddr), NotReached> {
 }
 
 /// Connects to `host` on a thread that nobody joins: neither the resolution of a name nor a connection attempt can be called
-/// off, and the order to stop is not to wait for them.
+/// off, and the order to stop is not to wait for them. An address that is silent is given up after `limit`.
 ///
 /// # Errors
 /// When no thread can be started; inside, why there is no connection.
-pub fn reach(host: &str, port: u16, order: &Shutdown) -> io::Result<Result<(TcpStream, SocketAddr), NotReached>> {
+pub fn reach(
+    (host, port): (&str, u16),
+    limit: Duration,
+    order: &Shutdown,
+) -> io::Result<Result<(TcpStream, SocketAddr), NotReached>> {
     let (done, result) = crossbeam_channel::bounded(1);
     let to = host.to_owned();
-    drop(spawn("dial", move || done.send(dial(&to, port)))?);
+    drop(spawn("dial", move || done.send(dial(&to, port, limit)))?);
     let interrupted = || Err(NotReached::interrupted(host, port));
     Ok(crossbeam_channel::select! {
         recv(result) -> result => result.unwrap_or_else(|_| interrupted()),
@@ -112,7 +116,30 @@ mod tests {
     use super::*;
 
     fn failure(host: &str, port: u16) -> String {
-        dial(host, port).expect_err("nobody is there").to_string()
+        dial(host, port, CONNECT_TIMEOUT).expect_err("nobody is there").to_string()
+    }
+
+    /// As a machine without power: the queue of the listener is full, and the kernel answers nobody any more.
+    #[test]
+    fn a_silent_host_is_given_up() {
+        use nix::sys::socket::{
+            AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, getsockname, listen, socket,
+        };
+        use std::os::fd::AsRawFd;
+        let listener = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        bind(listener.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        let port = getsockname::<SockaddrIn>(listener.as_raw_fd()).unwrap().port();
+        let limit = Duration::from_millis(100);
+        let mut taken = Vec::new();
+        let silent = loop {
+            match dial("127.0.0.1", port, limit) {
+                Ok((stream, _)) => taken.push(stream),
+                Err(silent) => break silent.to_string(),
+            }
+            assert!(taken.len() < 100);
+        };
+        assert!(silent.contains("timed out") && silent.contains("firewalls between"), "{silent}");
     }
 
     #[test]

@@ -51,7 +51,7 @@ use crate::{
 };
 pub use arriving::Arriving;
 use cipher::Cipher;
-pub use dial::{NotReached, reach};
+pub use dial::{CONNECT_TIMEOUT, NotReached, reach};
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
 use life::Life;
 pub use life::Work;

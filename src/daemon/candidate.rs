@@ -6,7 +6,7 @@ use crate::{
     arbiter::etcd::Etcd,
     config::{Cluster, Config, NodeType},
     election::{Candidate, Own, order},
-    system::{clock::Clock, own_address::is_own},
+    system::clock::Clock,
 };
 
 /// The candidate that this node is; none if `failover` names no etcd.
@@ -27,7 +27,7 @@ fn own(cluster: &Cluster) -> Own {
     let is_first = cluster.node_type == NodeType::Master;
     // Where it listens if that is one address, else the first of the hosts that is here: for people.
     let listens = Some(&cluster.bind_addr).filter(|address| !matches!(address.as_str(), "0.0.0.0" | "::"));
-    let here = || cluster.nodes.iter().find(|host| is_own(host) == Some(true));
+    let here = || cluster.nodes.iter().find(|host| cluster.is_here(host));
     let address = listens.or_else(here).unwrap_or(&cluster.node_name).clone();
     let fingerprint = cluster.key.cipher().fingerprint().to_owned();
     Own { name: cluster.node_name.clone(), address, port: cluster.port, cluster: fingerprint, is_first }

@@ -5,7 +5,7 @@ use crate::arbiter::{Entry, Malformed};
 /// A candidate may be the master.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chance {
-    /// How many others are to try it before: its place among those in sync.
+    /// How many others are to try it before: its place among those in sync, without the master that is gone.
     pub rank: u32,
     /// The term of the master before; 0 if there was none.
     pub term: u64,
@@ -136,6 +136,8 @@ pub struct Local<'a> {
     pub knows_elections: bool,
     /// The highest term that it has seen.
     pub term: u64,
+    /// The master of that term.
+    pub former: &'a str,
     /// Whether it has any keys of agents.
     pub agents: bool,
 }
@@ -170,9 +172,10 @@ pub fn of(
     if sync.term < local.term {
         return Err(Hindrance::Restored { known: sync.term, seen: local.term });
     }
-    let Some(rank) = sync.candidates.iter().position(|name| name == local.name) else {
+    let Some(place) = sync.candidates.iter().position(|name| name == local.name) else {
         return Err(Hindrance::NotInSync(sync.candidates));
     };
+    let rank = sync.candidates[..place].iter().filter(|name| *name != local.former).count();
     let needs_all = ids > 0 && !local.agents;
     Ok(Chance { rank: rank as u32, term: sync.term, in_sync: sync.candidates, ids, needs_all, forced: false })
 }
@@ -186,7 +189,7 @@ mod tests {
     }
 
     const LOCAL: Local<'static> =
-        Local { name: "b", cluster: "k", is_first: false, knows_elections: true, term: 3, agents: true };
+        Local { name: "b", cluster: "k", is_first: false, knows_elections: true, term: 3, former: "a", agents: true };
 
     fn judged(local: Local<'_>, master: Option<&str>, sync: Option<&str>, ids: Option<&str>) -> Result<Chance, String> {
         let [master, sync, ids] = [master, sync, ids].map(|value| value.map(entry));
@@ -202,7 +205,12 @@ mod tests {
         let known = sync(3, "k", r#""a","b""#);
         let chance = judged(LOCAL, None, Some(&known), Some("17")).unwrap();
         let in_sync = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(chance, Chance { rank: 1, term: 3, in_sync, ids: 17, needs_all: false, forced: false });
+        assert_eq!(chance, Chance { rank: 0, term: 3, in_sync, ids: 17, needs_all: false, forced: false });
+        // The master of another term may be among those who wait for it.
+        let later = Local { former: "c", ..LOCAL };
+        assert_eq!(judged(later, None, Some(&known), None).unwrap().rank, 1);
+        let last = sync(3, "k", r#""d","a","b""#);
+        assert_eq!(judged(LOCAL, None, Some(&last), None).unwrap().rank, 1, "d was asked to follow");
         let first = Local { is_first: true, knows_elections: false, term: 0, ..LOCAL };
         assert_eq!(judged(first, None, None, None), Ok(Chance::default()), "the very first");
         let keyless = Local { agents: false, ..LOCAL };

@@ -66,12 +66,14 @@ impl Candidate {
         let mut next = || entries.next().flatten();
         let (master, sync, ids) = (next(), next(), next());
         let master = master.filter(|entry| tenure.is_none_or(|tenure| entry.created != tenure.term()));
+        let claim = term.claim();
         let local = chance::Local {
             name: &self.own.name,
             cluster: &self.own.cluster,
             is_first: self.own.is_first,
             knows_elections: term.knows_elections(),
-            term: term.claim().term,
+            term: claim.term,
+            former: &claim.master,
             agents,
         };
         let judged = match self.gave_back() {

@@ -4,7 +4,6 @@
 //! goes, or takes too long, all goes on as before.
 
 use std::{
-    net::ToSocketAddrs,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -227,13 +226,7 @@ impl Master {
     fn is_listed(&self, worker: &ConnectedWorker) -> bool {
         let cluster = &self.node.cluster;
         // A single one is this master, or a proxy in front of it, from which all workers come.
-        cluster.nodes.len() > 1
-            && cluster.nodes.iter().any(|host| {
-                let found = (host.as_str(), cluster.port).to_socket_addrs();
-                found.is_ok_and(|mut found| {
-                    found.any(|address| address.ip().to_canonical() == worker.address.to_canonical())
-                })
-            })
+        cluster.nodes.len() > 1 && cluster.lists(worker.address)
     }
 
     /// A person says that this node, which is the master, is the master of a new term.

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, ToSocketAddrs},
+    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -15,8 +15,8 @@ use crossbeam_channel::{Receiver, bounded, select};
 
 use super::Master;
 use crate::{
-    config::{Cluster, NodeType},
-    connection::{Connection, Handler, Known, Reply, RequestError, Socket, reach},
+    config::NodeType,
+    connection::{CONNECT_TIMEOUT, Connection, Handler, Known, Reply, RequestError, Socket, reach},
     crypto::Fernet,
     logging::{Scope, debug, scope, warn},
     node::Node,
@@ -26,7 +26,7 @@ use crate::{
         hello,
         native::Features,
     },
-    system::{own_address::is_own, thread::Group},
+    system::thread::Group,
     term::Claim,
     wire::{Command, Message},
 };
@@ -45,28 +45,17 @@ pub fn start(master: &Arc<Master>, threads: &Group) -> io::Result<Receiver<()>> 
     let (looked, first) = bounded::<()>(0);
     let (node, master) = (&master.node, master.clone());
     // A name may take long to resolve: the thread does that.
-    let may_be_another = |host: &String| host.parse::<IpAddr>().is_err() || !is_here(host, &node.cluster);
+    let may_be_another = |host: &String| host.parse::<IpAddr>().is_err() || !node.cluster.is_here(host);
     if node.cluster.nodes.iter().any(may_be_another) && Features::permitted(&node.settings.link).term {
         threads.spawn("lookout", move || {
             let cluster = &master.node.cluster;
-            let others: Vec<_> = cluster.nodes.iter().filter(|host| !is_here(host, cluster)).collect();
+            let others: Vec<_> = cluster.nodes.iter().filter(|host| !cluster.is_here(host)).collect();
             if !others.is_empty() {
                 run(&master, &others, looked);
             }
         })?;
     }
     Ok(first)
-}
-
-/// Whether this node is the one that listens at `host`.
-fn is_here(host: &str, cluster: &Cluster) -> bool {
-    match cluster.bind_addr.parse::<IpAddr>() {
-        Ok(address) if !address.is_unspecified() => {
-            let found = (host, cluster.port).to_socket_addrs();
-            found.is_ok_and(|mut found| found.any(|found| found.ip() == address))
-        }
-        _ => is_own(host) == Some(true),
-    }
 }
 
 fn run(master: &Master, others: &[&String], looked: crossbeam_channel::Sender<()>) {
@@ -140,7 +129,7 @@ fn look(node: &Node, host: &str) -> Option<Claim> {
 /// The same with one key; none if nobody is there.
 fn look_with(node: &Node, host: &str, cipher: Fernet) -> Option<Result<Option<Claim>, RequestError>> {
     // A node that is no master does not listen.
-    let (stream, address) = reach(host, node.cluster.port, &node.shutdown).ok()?.ok()?;
+    let (stream, address) = reach((host, node.cluster.port), CONNECT_TIMEOUT, &node.shutdown).ok()?.ok()?;
     let options = node.link_options(address.to_string(), vec![cipher], Known::ByHello);
     let other = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Silent).ok()?;
     let claim = ask(node, &other);

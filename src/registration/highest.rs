@@ -4,23 +4,17 @@
 //! back with the next start, and another agent would get the id, and with it the groups and the history of the one that
 //! had it. So before such a line goes, its number is written here, in digits and a line end.
 
-use std::{
-    io::{self, Read},
-    path::PathBuf,
-};
-
-use nix::errno::Errno;
+use std::{io, path::PathBuf};
 
 use super::table::Table;
-use crate::system::{disk::Disk, replacement::Replacement};
+use crate::system::{disk::Disk, state_file::StateFile};
 
 /// A longer file is none of this daemon's.
 const LONGEST: u64 = 64;
 
 /// The file.
 pub(super) struct Highest {
-    path: PathBuf,
-    disk: Disk,
+    file: StateFile,
     /// What it says; none until it was read.
     written: Option<u32>,
 }
@@ -28,7 +22,7 @@ pub(super) struct Highest {
 impl Highest {
     /// That at `path`; nothing is opened yet.
     pub(super) fn new(path: PathBuf, disk: Disk) -> Self {
-        Self { path, disk, written: None }
+        Self { file: StateFile::on(disk, path, LONGEST), written: None }
     }
 
     /// The largest id that it knows of; 0 if there is no file.
@@ -60,31 +54,29 @@ impl Highest {
         if self.read()? >= id {
             return Ok(());
         }
-        let line = format!("{id}\n");
-        let replaced = Replacement::new(&self.disk, &self.path, true, [line.as_bytes()].into_iter());
-        replaced.and_then(Replacement::commit).map_err(|error| self.named(&error))?;
+        self.file.write(format!("{id}\n").as_bytes()).map_err(|error| self.named(&error))?;
         self.written = Some(id);
         Ok(())
     }
 
     fn parse(&self) -> io::Result<u32> {
-        let mut text = String::new();
-        match self.disk.file(&self.path) {
-            Err(Errno::ENOENT) => return Ok(0),
-            opened => opened?.take(LONGEST).read_to_string(&mut text)?,
+        let text = match self.file.read() {
+            Ok(None) => return Ok(0),
+            Err(error) if error.kind() != io::ErrorKind::FileTooLarge => return Err(error),
+            read => read.ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok()),
         };
-        text.trim().parse().map_err(|_| {
+        text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
             io::Error::other("it is not the largest agent id that was ever given. Write that number into it")
         })
     }
 
     fn named(&self, error: &io::Error) -> io::Error {
-        io::Error::new(error.kind(), format!("{}: {error}", self.path.display()))
+        io::Error::new(error.kind(), format!("{}: {error}", self.file.path().display()))
     }
 
     #[cfg(test)]
     pub(super) fn on_disk(&self) -> Option<String> {
-        std::fs::read_to_string(&self.path).ok()
+        std::fs::read_to_string(self.file.path()).ok()
     }
 }
 

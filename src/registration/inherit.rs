@@ -6,11 +6,11 @@ use super::{
     file::{KeysFile, NotWritten, Written},
     journal::{Entry, Journal},
     key,
-    lines::{Agent, number},
+    lines::Agent,
     table::Table,
 };
 use crate::{
-    agents::client_keys::Line,
+    agents::client_keys::{Line, number},
     config::{Auth, Home},
     election::Change,
     system::{clock::Clock, disk::Disk},

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::address::without_prefix;
-use crate::agents::client_keys::Key;
+use crate::agents::client_keys::{Key, number};
 
 /// Where an agent stands in its table, as long as it is there.
 pub(super) type Place = usize;
@@ -41,7 +41,6 @@ impl Starts {
         &line[usize::from(self.key)..]
     }
 
-    /// By which ids are compared: `7` and `007` are one row of the agent database.
     pub(super) fn number(self, line: &str) -> &str {
         number(self.id(line))
     }
@@ -49,11 +48,6 @@ impl Starts {
     pub(super) fn address(self, line: &str) -> &str {
         without_prefix(self.ip(line))
     }
-}
-
-/// An id without its leading zeros.
-pub(super) fn number(id: &str) -> &str {
-    id.trim_start_matches('0')
 }
 
 /// An agent, as its line.

@@ -4,9 +4,9 @@ use std::io::{self, Read};
 
 use super::{
     address::ANY,
-    lines::{Agent, Lines, Part, Place, Starts, number},
+    lines::{Agent, Lines, Part, Place, Starts},
 };
-use crate::agents::client_keys::{self, Key, Line};
+use crate::agents::client_keys::{self, Key, Line, number};
 
 /// The largest id; the agent database and the agents themselves know no longer ones.
 const LARGEST: u32 = 99_999_999;

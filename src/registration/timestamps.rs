@@ -6,8 +6,11 @@
 
 use std::{collections::HashSet, fs, io, path::Path, time::SystemTime};
 
-use super::lines::{Agent, number};
-use crate::system::{clock::local_date, disk::Disk, replacement::Replacement};
+use super::lines::Agent;
+use crate::{
+    agents::client_keys::number,
+    system::{clock::local_date, disk::Disk, replacement::Replacement},
+};
 
 /// The mode of the file, should somebody have removed it this instant.
 const MODE: u32 = 0o640;

@@ -23,7 +23,12 @@ pub struct StateFile {
 impl StateFile {
     /// That at `path`; nothing is opened yet. A longer one than `longest` bytes is none of this daemon's.
     pub fn new(path: PathBuf, longest: u64) -> Self {
-        Self { path, longest, disk: Disk::new() }
+        Self::on(Disk::new(), path, longest)
+    }
+
+    /// The same through this door to the disk.
+    pub fn on(disk: Disk, path: PathBuf, longest: u64) -> Self {
+        Self { path, longest, disk }
     }
 
     /// Where it is.
@@ -42,7 +47,7 @@ impl StateFile {
             opened => opened?.take(self.longest + 1).read_to_end(&mut bytes)?,
         };
         if bytes.len() as u64 > self.longest {
-            return Err(io::Error::other("it is too long"));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is too long"));
         }
         Ok(Some(bytes))
     }

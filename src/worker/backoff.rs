@@ -26,10 +26,12 @@ impl Backoff {
         whole.mul_f64(0.75 + 0.25 * random)
     }
 
-    /// The shortest wait: a master that was elected is soon followed by another.
-    pub fn least(&mut self) -> Duration {
+    /// A wait of `most` at the longest, after which the waits begin anew.
+    pub fn short(&mut self, most: Duration) -> Duration {
+        self.next = self.least.min(most);
+        let wait = self.wait();
         self.reset();
-        self.wait()
+        wait
     }
 
     /// After a connection that was accepted.
@@ -52,5 +54,9 @@ mod tests {
         }
         backoff.reset();
         assert!(backoff.wait() <= second);
+        for _ in 0..3 {
+            assert!(backoff.short(second / 4) <= second / 4);
+        }
+        assert!(backoff.short(2 * second) > second / 2);
     }
 }

@@ -5,6 +5,7 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use log::Level;
@@ -16,7 +17,7 @@ use super::{
     session::{Inboxes, MasterSession},
 };
 use crate::{
-    connection::{Connection, Known, Socket, reach},
+    connection::{CONNECT_TIMEOUT, Connection, Known, Socket, reach},
     crypto::Fernet,
     logging::{Repeats, Scope, debug, info, log, scope},
     session::native::Features,
@@ -26,6 +27,12 @@ use crate::{
         keep_alive,
     },
 };
+
+/// Rounds of all hosts in the seconds after which an elected master is given up.
+const PAUSES: u32 = 20;
+
+/// Hosts that may be silent for as long as that.
+const SILENCES: u32 = 10;
 
 /// Runs until the node stops.
 pub fn run(worker: &Arc<Worker>) {
@@ -72,9 +79,23 @@ pub fn run(worker: &Arc<Worker>) {
                 // What fails now is news to whoever has ordered it.
                 told.clear();
             }
-            recv(node.clock.after(worker.ttl.read().map_or(backoff.wait(), |_| backoff.least()))) -> _ => (),
+            recv(node.clock.after(pause(worker, &mut backoff))) -> _ => (),
         }
     }
+}
+
+/// How long to wait after a round of all hosts. Where the masters are elected, the next one is soon there.
+fn pause(worker: &Worker, backoff: &mut Backoff) -> Duration {
+    match *worker.ttl.read() {
+        Some(ttl) => backoff.short(ttl / PAUSES),
+        None => backoff.wait(),
+    }
+}
+
+/// How long a host may be silent. Where another one may be the master at any time, one that has lost its power holds nobody
+/// up.
+fn connect_limit(worker: &Worker) -> Duration {
+    worker.ttl.read().map_or(CONNECT_TIMEOUT, |ttl| CONNECT_TIMEOUT.min(ttl / SILENCES))
 }
 
 /// Whose turn it is of the hosts that may be the master. The one that took this worker in last stays the first; after each
@@ -128,7 +149,8 @@ fn attempts(worker: &Arc<Worker>, host: &str, scope: &Scope) -> Result<String, N
 /// One connection from beginning to end; gives the reason of its end.
 fn attempt(worker: &Arc<Worker>, host: &str, scope: &Scope, cipher: Fernet) -> Result<String, NotConnected> {
     let node = &worker.node;
-    let (stream, address) = reach(host, node.cluster.port, &node.shutdown)?.map_err(NotConnected::NotReached)?;
+    let (stream, address) =
+        reach((host, node.cluster.port), connect_limit(worker), &node.shutdown)?.map_err(NotConnected::NotReached)?;
     stream.set_nodelay(true)?;
     // Where a session is needed, a message that the key opens may be an old one.
     let known = if needs_session(worker) { Known::ByHello } else { Known::ByKey };

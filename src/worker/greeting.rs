@@ -113,7 +113,7 @@ pub fn greet(
 /// How long the answer to hello may take. Where another node may be the master at any time, one that hangs is soon left for it.
 fn hello_limit(worker: &Worker) -> Duration {
     let limit = worker.node.settings.communication.timeout_cluster_request;
-    worker.ttl.read().map_or(limit, |ttl| limit.min(ttl * 2 / 3))
+    worker.ttl.read().map_or(limit, |ttl| limit.min(ttl / 3))
 }
 
 fn no_session(worker: &Worker, why: String) -> NotConnected {

@@ -50,7 +50,8 @@ impl Agents {
                     if over.load(Ordering::Relaxed) {
                         return;
                     }
-                    answered.lock().extend(register(&client, &format!("agent-{thread}-{number}")));
+                    let answer = register(&client, &format!("agent-{thread}-{number}"));
+                    answered.lock().extend(answer);
                     sleep(pause);
                 }
             })

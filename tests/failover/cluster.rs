@@ -113,12 +113,15 @@ impl Cluster {
         let mut nodes: Vec<_> =
             [("a", 0), ("b", 1), ("w1", 0), ("w2", 0)].map(|(name, at)| Node::new(name, addresses[at], &hosts)).into();
         for node in &mut nodes {
+            // Where masters are elected, a node looks for the next one as it would in the field.
+            let mut settings = json!({"link": {"reconnect_min": 1}});
             if ["a", "b"].contains(&node.name) {
                 let mut failover = json!({"etcd": members.urls(), "candidates": ["a", "b"], "ttl": TTL});
                 failover.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-                let watched = format!("{}:{WATCHED}", node.address.0);
-                node.home.settings(json!({"failover": failover, "metrics": {"listen": watched}}));
+                settings["failover"] = failover;
+                settings["metrics"] = json!({"listen": format!("{}:{WATCHED}", node.address.0)});
             }
+            node.home.settings(settings);
             node.home.write("etc/client.keys", "");
             node.home.write("etc/shared/default/agent.conf", "<agent_config/>");
         }

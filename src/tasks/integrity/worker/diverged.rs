@@ -12,7 +12,7 @@ use std::{
 
 use super::{Integrity, sync::NotSynchronised};
 use crate::{
-    agents::client_keys::{Key, Line, Lines},
+    agents::client_keys::{Key, Line, Lines, number},
     files::{KEYS, Update},
     logging::warn,
     term::Diverged,
@@ -109,11 +109,6 @@ fn lacking(former: File, present: File) -> io::Result<Vec<Box<str>>> {
     let mut ids: Vec<Box<str>> = lost.into_values().filter(|id| !removed.contains(number(id))).collect();
     ids.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
     Ok(ids)
-}
-
-/// `7` and `007` are one agent.
-fn number(id: &str) -> &str {
-    id.trim_start_matches('0')
 }
 
 fn each(file: File, mut see: impl FnMut(Line<'_>)) -> io::Result<()> {
