@@ -43,14 +43,19 @@ impl Members {
 
     /// Directories and addresses; nothing is started.
     pub fn prepare(count: usize) -> Option<Self> {
+        Self::at((0..count).map(|_| Address::new()).collect())
+    }
+
+    /// The same at these addresses.
+    pub fn at(addresses: Vec<Address>) -> Option<Self> {
         if !Path::new(ETCD).exists() {
             println!("skipped: {ETCD} is missing; install etcd-server and etcd-client");
             return None;
         }
-        let member = |_| Member { address: Address::new(), command: dies_with_its_test(), child: None };
+        let member = |address| Member { address, command: dies_with_its_test(), child: None };
         Some(Self {
             directory: tempfile::tempdir().unwrap(),
-            members: (0..count).map(member).collect(),
+            members: addresses.into_iter().map(member).collect(),
             scheme: "http",
         })
     }

@@ -109,10 +109,15 @@ impl Cluster {
     pub fn start(more: &Value) -> Option<Self> {
         let members = Members::start(3, &[])?;
         let addresses = [Address::new(), Address::new()];
-        let hosts = addresses.map(|address| address.0.to_string());
-        let mut nodes: Vec<_> =
-            [("a", 0), ("b", 1), ("w1", 0), ("w2", 0)].map(|(name, at)| Node::new(name, addresses[at], &hosts)).into();
-        for node in &mut nodes {
+        let nodes = [("a", 0), ("b", 1), ("w1", 0), ("w2", 0)].map(|(name, at)| (name, addresses[at]));
+        Some(Self::of(members, &addresses, &nodes, more))
+    }
+
+    /// These members and nodes. The candidates are at `hosts` for others, and watched at their own addresses.
+    pub fn of(members: Members, hosts: &[Address; 2], nodes: &[(&'static str, Address)], more: &Value) -> Self {
+        let hosts = hosts.map(|address| address.0.to_string());
+        let nodes: Vec<_> = nodes.iter().map(|(name, address)| Node::new(name, *address, &hosts)).collect();
+        for node in &nodes {
             // Where masters are elected, a node looks for the next one as it would in the field.
             let mut settings = json!({"link": {"reconnect_min": 1}});
             if ["a", "b"].contains(&node.name) {
@@ -125,13 +130,17 @@ impl Cluster {
             node.home.write("etc/client.keys", "");
             node.home.write("etc/shared/default/agent.conf", "<agent_config/>");
         }
-        let cluster = Self { members, nodes };
-        Some(cluster)
+        Self { members, nodes }
     }
 
     /// Starts all nodes, and waits until a is the master and b may follow.
     pub fn settle(&mut self) {
         self.nodes.iter_mut().for_each(Node::start);
+        self.until_settled();
+    }
+
+    /// The same of nodes that have been started.
+    pub fn until_settled(&self) {
         self.until("a is the master", |nodes| nodes[0].term().is_some());
         self.until_may_follow("b");
     }

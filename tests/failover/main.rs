@@ -5,9 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "all of this program is a test")]
 
+mod address;
 mod agents;
 mod cluster;
 mod kills;
+mod lan;
 mod overlap;
 mod quorum;
 mod standstill;
