@@ -7,7 +7,12 @@
 //! However many wait, the files are written once for all of them, and nobody is answered before. A request that finds the
 //! file changed by somebody else begins anew with what it says now.
 
-use std::{io, path::Path, sync::Arc, time::Instant};
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, never, select};
 use log::Level;
@@ -22,7 +27,7 @@ use super::{
     lines::Agent,
     outcome::{Outcome, Outside},
     request::Request,
-    rows::{PAUSE, Rows},
+    rows::{PAUSE, Rows, TURN},
     timestamps,
 };
 use crate::{
@@ -40,7 +45,10 @@ const BATCH: usize = 512;
 const ATTEMPTS: u32 = 10;
 
 /// After this long without a request the memory that client.keys takes is given back.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
+const IDLE: Duration = Duration::from_secs(60);
+
+/// How long whoever asks may have to wait for what an earlier run, or an earlier master, has left.
+pub(super) const SLICE: Duration = Duration::from_millis(50);
 
 /// Who is told of changes of client.keys.
 pub(super) struct Hearers {
@@ -80,6 +88,8 @@ pub(super) struct Registrar {
     candidate: Option<Arc<Candidate>>,
     hearers: Hearers,
     used: Instant,
+    /// Whether there is more to be told at once.
+    behind: bool,
     scope: Scope,
     told: Repeats,
 }
@@ -112,6 +122,7 @@ impl Registrar {
             candidate,
             hearers,
             used: now,
+            behind: false,
             scope,
             told: Repeats::default(),
         }
@@ -126,7 +137,7 @@ impl Registrar {
         let (work, order) = (self.work.clone(), self.order.clone());
         loop {
             let pause = match (self.journal.entries.is_empty(), self.file.is_known()) {
-                (false, _) => self.clock.after(PAUSE),
+                (false, _) => self.clock.after(if self.behind { Duration::ZERO } else { PAUSE }),
                 (true, true) => self.clock.after(IDLE),
                 (true, false) => never(),
             };
@@ -166,9 +177,7 @@ impl Registrar {
     pub(super) fn idle(&mut self) {
         let now = self.clock.now();
         if self.journal.entries.iter().any(|pending| pending.is_due(now)) {
-            if let Ok(table) = self.file.table() {
-                self.rows.tell(&mut self.journal, table);
-            }
+            self.catch_up(SLICE);
         } else if now.saturating_duration_since(self.used) >= IDLE && self.file.is_known() {
             self.file.forget();
             memory::give_back();
@@ -178,6 +187,12 @@ impl Registrar {
         {
             self.say(Level::Warn, &self.home.agents_pending(), &error, "What it says is done twice after a restart");
         }
+    }
+
+    /// Tells the database what it does not know yet, as far as that is possible in this time.
+    fn catch_up(&mut self, time: Duration) {
+        let table = self.file.table();
+        self.behind = table.is_ok_and(|table| self.rows.tell(&mut self.journal.entries, table, time));
     }
 
     /// Carries out all requests that wait, up to an order to rest.
@@ -206,7 +221,7 @@ impl Registrar {
 
     /// Does nothing until the order is over, or the node stops.
     fn rest(&mut self, rest: &Rest) {
-        self.idle();
+        self.catch_up(TURN);
         let given = Given { highest: self.file.counter(), is_told: self.journal.is_told() };
         // Whoever has ordered it may have given up.
         let _ = rest.begun.try_send(given);
@@ -244,7 +259,7 @@ impl Registrar {
                     return (vec![Refusal::Internal.answer(); requests.len()], vec![]);
                 }
             };
-            let failed = match self.persist(&outcomes) {
+            let failed = match self.persist(&outcomes, before) {
                 Ok(()) => return Outcome::finish(outcomes),
                 Err(failed) => failed,
             };
@@ -278,8 +293,9 @@ impl Registrar {
         Ok(requests.iter().map(|request| Outcome::of(request, table, auth, &outside)).collect())
     }
 
-    /// Makes what the outcomes change durable, then tells everybody.
-    fn persist(&mut self, outcomes: &[Outcome]) -> Result<(), NotDurable> {
+    /// Makes what the outcomes change durable, then tells everybody. The journal has so many entries of `before`: nobody
+    /// waits for those here.
+    fn persist(&mut self, outcomes: &[Outcome], before: usize) -> Result<(), NotDurable> {
         if !outcomes.iter().any(Outcome::changes) {
             return Ok(());
         }
@@ -318,7 +334,7 @@ impl Registrar {
         added.retain(|agent| table.by_id(agent.id()).is_some_and(|at| table.agent(at) == *agent));
         let path = self.home.agents_timestamp();
         let written = timestamps::update(&self.disk, &path, &removed, &added, self.clock.wall());
-        self.rows.tell(&mut self.journal, table);
+        self.behind |= self.rows.tell(&mut self.journal.entries[before..], table, TURN);
         if let Some(from) = from.filter(|_| self.journal.is_told()) {
             self.hearers.covered.follow(from, to);
         }

@@ -12,7 +12,7 @@ use log::Level;
 
 use super::{
     address::without_prefix,
-    journal::{Entry, Journal, Pending, TellState},
+    journal::{Entry, Pending, TellState},
     key,
     lines::Agent,
     table::Table,
@@ -27,7 +27,7 @@ use crate::{
 pub(super) const PAUSE: Duration = Duration::from_secs(5);
 
 /// How long it may be told things while others wait for their answers; the rest follows.
-const TURN: Duration = Duration::from_secs(5);
+pub(super) const TURN: Duration = Duration::from_secs(5);
 
 /// How long what the database refuses is tried again: the group that an agent asks for may be as new as the agent.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,14 +52,15 @@ impl Rows {
         self.ask(|store| store.registered(id))?.ok()?
     }
 
-    /// Tells the database what it does not know yet, as far as it can be told now.
-    pub(super) fn tell(&self, journal: &mut Journal, table: &Table) {
+    /// Tells the database what it does not know yet, as far as it can be told now and in this time. Whether it was only the
+    /// time that was too short.
+    pub(super) fn tell(&self, entries: &mut [Pending], table: &Table, time: Duration) -> bool {
         let now = self.clock.now();
-        for pending in journal.entries.iter_mut().filter(|pending| pending.is_due(now)) {
-            if self.clock.now().saturating_duration_since(now) > TURN {
-                return;
+        for pending in entries.iter_mut().filter(|pending| pending.is_due(now)) {
+            if self.clock.now().saturating_duration_since(now) > time {
+                return true;
             }
-            let Some(outcome) = self.ask(|store| tell(store, pending, table)) else { return };
+            let Some(outcome) = self.ask(|store| tell(store, pending, table)) else { return false };
             let Err(text) = outcome else {
                 pending.state = TellState::Told(now);
                 continue;
@@ -73,6 +74,7 @@ impl Rows {
             let next = if again { "it is asked again" } else { "it stays as it is" };
             self.say(Level::Warn, &format!("The agent database refuses {what}; {next}: {text}"));
         }
+        false
     }
 
     /// None if the database is away.

@@ -20,7 +20,7 @@ use super::{
     answer::Refusal,
     embedded::Embedded,
     journal::TellState,
-    registrar::{Hearers, Registrar, Setup},
+    registrar::{Hearers, Registrar, SLICE, Setup},
     request::Request,
     rows::PAUSE,
 };
@@ -171,6 +171,22 @@ impl Backend for Away {
     }
     fn store_info(&self, _: &str) -> Result<Option<usize>, Error> {
         Err(Error::Unavailable("as ordered".to_owned()))
+    }
+}
+
+/// A database that takes its time.
+struct Slow(embedded::Embedded, FakeClock, Duration);
+
+impl Backend for Slow {
+    fn query(&self, request: &str) -> Result<Reply, Error> {
+        self.1.advance(self.2);
+        self.0.query(request)
+    }
+    fn take_info(&self) -> Result<TakenInfo, Error> {
+        self.0.take_info()
+    }
+    fn store_info(&self, report: &str) -> Result<Option<usize>, Error> {
+        self.0.store_info(report)
     }
 }
 
@@ -329,6 +345,31 @@ fn one_that_is_killed_before_client_keys_has_done_nothing() {
     assert_eq!(fixture.row(1)["name"], "aa");
     assert_eq!((fixture.row(3), fixture.row(2).get("group")), (Value::Null, None));
     assert!(fixture.path("queue/diff/aa").exists());
+}
+
+#[test]
+fn nobody_waits_for_what_an_earlier_run_has_left() {
+    let mut fixture = Fixture::new();
+    let (clock, hand) = FakeClock::new();
+    fixture.clock = clock;
+    let mut before = fixture.registrar(away());
+    for name in ["aa", "bb", "cc", "dd"] {
+        assert!(ask(&mut before, &add(name, r#","groups":"web""#)).starts_with(r#"{"error":0"#));
+    }
+    drop(before);
+    let known = || (1..=5).filter(|id| !fixture.row(*id).is_null()).collect::<Vec<_>>();
+    let slow = Slow(fixture.database.clone(), hand, SLICE);
+    let mut registrar = fixture.registrar(Store::new(slow));
+    registrar.recover();
+    assert_eq!(known(), [1], "the rest follows in its turn");
+    assert!(ask(&mut registrar, &add("ee", r#","groups":"db""#)).contains(r#""id":"005""#));
+    assert_eq!(known(), [1, 5], "who is answered has waited for nobody else");
+    for expected in [&[1, 2, 5][..], &[1, 2, 3, 5], &[1, 2, 3, 4, 5]] {
+        registrar.idle();
+        assert_eq!(known(), expected);
+    }
+    registrar.idle();
+    assert!(registrar.journal.is_told() && fixture.row(4)["group"] == "web");
 }
 
 #[test]
