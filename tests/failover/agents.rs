@@ -65,6 +65,15 @@ impl Agents {
         self.answered.lock().clone()
     }
 
+    /// Waits until so many more were answered.
+    pub fn wait_for(&self, more: usize) {
+        let (begun, before) = (Instant::now(), self.answered.lock().len());
+        while self.answered.lock().len() < before + more {
+            assert!(begun.elapsed() < Duration::from_secs(180), "nobody is registered any more");
+            sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for the next answer to what is asked from now on.
     pub fn next(&self, since: Instant) -> Duration {
         loop {

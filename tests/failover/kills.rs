@@ -40,7 +40,8 @@ fn rounds(count: usize, each_second: u32) -> Vec<Duration> {
     let agents = Agents::begin(&control_socket(&cluster.nodes[2].home), each_second);
     let mut times = Vec::new();
     for round in 0..count {
-        agents.next(Instant::now());
+        // A second of registrations.
+        agents.wait_for(each_second as usize);
         let (master, other) = match cluster.master() {
             0 => (0, 1),
             _ => (1, 0),
