@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use serde_json::json;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, WATCHED},
     support::{Daemon, Home, until},
 };
 
@@ -45,14 +45,17 @@ fn no_thread_of_a_candidate_runs() {
 #[ignore = "`make failover` runs it"]
 fn slow_what_a_candidate_takes_more() {
     let master = Home::master();
+    master.settings(json!({"metrics": {"listen": format!("{}:{WATCHED}", master.address.0)}}));
+    let workers = ["b", "w1", "w2"].map(|name| Home::worker(name, master.address));
     let served = Daemon::start(&master);
+    let _workers = workers.each_ref().map(Daemon::start);
     let Some(mut cluster) = Cluster::start(&json!({})) else { return };
     cluster.settle();
     std::thread::sleep(std::time::Duration::from_secs(20));
     let (with, without) = (cluster.nodes[0].pid(), served.pid());
     let more: Vec<_> = threads(with).difference(&threads(without)).cloned().collect();
     println!(
-        "a master: {} KiB; one that was elected, with three workers: {} KiB and {more:?}",
+        "a master with three workers: {} KiB; one that was elected: {} KiB and {more:?}",
         memory(without),
         memory(with)
     );
