@@ -8,6 +8,7 @@
 mod address;
 mod agents;
 mod cluster;
+mod cut;
 mod kills;
 mod lan;
 mod overlap;
