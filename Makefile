@@ -6,7 +6,7 @@
 # make models  the places where threads meet, in SCHEDULES orders of the threads (tests/models)
 # make page    the page of a node, measured in a headless Chromium; pictures in target/page
 # make alerts  the alert rules and the dashboard, evaluated by promtool of Prometheus
-# make bench   time and memory; the rows are in target/bench.jsonl too
+# make bench   time and memory, at the end one table of all; the rows are in target/bench.jsonl too
 # make bench-compare
 #              the medians of that beside those of another such file, BASE
 # make chaos   clusters whose nodes are killed, or with NET=1 whose network fails; SECONDS, SEED, NODES
@@ -111,10 +111,12 @@ bench: export BENCH_OUT := $(CURDIR)/target/bench.jsonl
 bench: build
 	rm -f '$(BENCH_OUT)'
 	$(CARGO) bench --locked --bench sync
+	$(CARGO) bench --locked --bench workers
 	$(CARGO) bench --locked --bench parts
 	$(CARGO) bench --locked --bench agents
 	$(CARGO) bench --locked --bench registrar
 	$(CARGO) bench --locked --bench registration
+	@echo; $(PYTHON) scripts/bench_table.py '$(BENCH_OUT)'
 
 bench-compare:
 	@$(PYTHON) scripts/bench_compare.py '$(BASE)' target/bench.jsonl

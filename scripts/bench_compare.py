@@ -11,6 +11,9 @@ import json
 import re
 import sys
 
+# The columns that have what a row is about.
+FIGURES = ("median", "mean", "per second", "resident")
+
 
 def rows(path):
     found = {}
@@ -21,8 +24,13 @@ def rows(path):
             # Paths and numbers of runs are not of the row.
             table = re.sub(r" at \S+(?=[,:])|, \d+ runs|, medians of \d+", "", entry["table"])
             name = next(iter(cells.values()))
-            found[table, name] = {column: number(cell) for column, cell in cells.items()}
+            found[entry.get("bench", ""), table, name] = {column: number(cell) for column, cell in cells.items()}
     return found
+
+
+def figure(cells):
+    """What a row is about."""
+    return next((cells[column] for column in FIGURES if cells.get(column) is not None), None)
 
 
 def number(cell):
@@ -41,9 +49,9 @@ def main():
     except OSError as error:
         sys.exit(f"{error.filename!r} cannot be read ({error.strerror}): name a file that 'make bench' has written")
     shown = None
-    for (table, name), cells in new.items():
-        before = base.get((table, name), {})
-        old, now = before.get("median"), cells.get("median")
+    for (bench, table, name), cells in new.items():
+        before = base.get((bench, table, name)) or base.get(("", table, name), {})
+        old, now = figure(before), figure(cells)
         if not old or now is None:
             continue
         if table != shown:
@@ -53,7 +61,7 @@ def main():
         to_limit = f"{(now / limits[1]) / (old / limits[0]):9.2f}" if all(limits) else "        -"
         print(f"  {name:50.50} {old:10.3f} {now:10.3f} {now / old:7.2f} {to_limit}")
     if shown is None:
-        sys.exit("No row with a median is in both files.")
+        sys.exit("No row with a figure is in both files.")
 
 
 if __name__ == "__main__":

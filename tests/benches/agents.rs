@@ -168,10 +168,8 @@ fn send_all(place: &Path) -> Result<(), Failure> {
     let stored = pair.there.ask("global sql SELECT count(*) AS n FROM agent WHERE last_keepalive = 1700000000")?;
     assert_eq!(stored, format!(r#"ok [{{"n":{}}}]"#, AGENTS), "all were stored");
     let title = format!("Agent information of {AGENTS} agents, all pending (seconds; {runs} runs)");
-    let mut table = Table::new(
-        title,
-        ["node", "median", "best", "worst", "original", "bare", "to bare", "a fifth of the original"],
-    );
+    let mut table =
+        Table::new(title, ["node", "median", "best", "worst", "original", "limit", "ratio", "a fifth of the original"]);
     for (at, (name, original)) in ORIGINAL.iter().enumerate() {
         let (ours, bare) = (&ours[at], bare[at].median());
         let of_bare = ours.median() / bare;
@@ -183,7 +181,7 @@ fn send_all(place: &Path) -> Result<(), Failure> {
     }
     table.print();
     println!(
-        "bare: the same rows read and marked (worker; with the writing on the master) or written (master) by SQLite"
+        "limit: the same rows read and marked (worker; with the writing on the master) or written (master) by SQLite"
     );
     Ok(())
 }
@@ -289,8 +287,8 @@ fn rest(place: &Path) -> Result<(), Failure> {
             samples.push(memory(pid)?.resident);
         }
     }
-    let title = format!("{MANY} agents, {} of them pending in each of {cycles} cycles", MANY / 100);
-    let columns = ["node", "cycle s", "worst s", "resident MiB", "most MiB", "processor %, nothing pending"];
+    let title = format!("{MANY} agents, {} of them pending in each of {cycles} cycles, seconds of one", MANY / 100);
+    let columns = ["node", "median", "worst", "resident MiB", "most MiB", "processor %, nothing pending"];
     let mut table = Table::new(title, columns);
     for (at, name) in ["worker", "master"].iter().enumerate() {
         let (turns, resident) = (&turns[at], &resident[at]);
@@ -313,7 +311,7 @@ fn requests(place: &Path) -> Result<(), Failure> {
     const LASTING: Duration = Duration::from_secs(2);
     let pair = Pair::start(place, "requests", AGENTS, 3600.0)?;
     let socket = pair.worker.home.join("queue/db/wdb");
-    println!("\nupdate-keepalive, requests per second");
+    let mut table = Table::new("update-keepalive, requests of other programs", ["what", "per second"]);
     for clients in [1_u32, 8] {
         let begun = Instant::now();
         let counts: Vec<Result<u32, String>> = thread::scope(|scope| {
@@ -340,7 +338,8 @@ fn requests(place: &Path) -> Result<(), Failure> {
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a client failed".into()))).collect()
         });
         let total = counts.into_iter().sum::<Result<u32, String>>()?;
-        println!("{clients} at a time through the socket: {:>8.0}", f64::from(total) / begun.elapsed().as_secs_f64());
+        let rate = f64::from(total) / begun.elapsed().as_secs_f64();
+        table.row([format!("{clients} at a time through the socket"), format!("{rate:.0}")]);
     }
     for mode in ["WAL", "DELETE"] {
         let path = place.join(format!("journal-{mode}.db"));
@@ -354,7 +353,9 @@ fn requests(place: &Path) -> Result<(), Failure> {
             update.execute([1 + i64::from(count % AGENTS), i64::from(count)])?;
             count += 1;
         }
-        println!("bare SQLite, journal mode {mode:<6}: {:>8.0}", f64::from(count) / begun.elapsed().as_secs_f64());
+        let rate = f64::from(count) / begun.elapsed().as_secs_f64();
+        table.row([format!("bare SQLite, journal mode {mode}"), format!("{rate:.0}")]);
     }
+    table.print();
     Ok(())
 }

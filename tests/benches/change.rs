@@ -1,7 +1,6 @@
 //! From a changed rule on the master to the same rule on the worker.
 
 use std::{
-    fs, io,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -11,11 +10,11 @@ use crate::{
     Failure, Place,
     files::Random,
     node::{Node, PATIENCE, Setup, free_port, furnish},
+    rule::{RULE, change, reads},
     table::{Table, number, ratio},
     timing::{Samples, setting},
 };
 
-const RULE: &str = "etc/rules/local_rules.xml";
 /// The default intervals of a check and of the master's look at its files, seconds.
 const INTERVALS: [f64; 2] = [9.0, 8.0];
 /// On a classic link, where the worker waits for them, they are shortened by this, or the benchmark would take minutes.
@@ -88,18 +87,10 @@ pub fn measure(place: &Place, link: &str, native: bool) -> Result<(), Failure> {
     Ok(master.stop()?)
 }
 
-/// Replaces the rule as an editor does.
-fn change(rule: &Path, text: &str) -> io::Result<()> {
-    let new = rule.with_extension("tmp");
-    fs::write(&new, format!("<group name=\"{text}\">{}</group>\n", "x".repeat(900)))?;
-    fs::rename(new, rule)
-}
-
 fn wait_for(copy: &Path, text: &str, worker: &mut Node) -> Result<Instant, Failure> {
-    let begin = format!("<group name=\"{text}\">");
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if fs::read(copy).is_ok_and(|content| content.starts_with(begin.as_bytes())) {
+        if reads(copy, text) {
             return Ok(Instant::now());
         }
         // So that its lines are seen when they are written.

@@ -25,6 +25,11 @@ pub const LARGE: Files =
     Files { count: 100, size: 1024 * 1024, per_group: 10, original: ([f64::NAN; 3], 3.3), content: noise };
 
 impl Files {
+    /// The same, but so many.
+    pub const fn so_many(self, count: usize) -> Self {
+        Self { count, ..self }
+    }
+
     /// Where they stand in a home.
     pub fn paths(self) -> impl Iterator<Item = String> {
         let group = self.per_group;

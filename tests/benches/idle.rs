@@ -70,7 +70,7 @@ pub fn measure(place: &Place, link: &str, native: bool) -> Result<(), Failure> {
         "{}, {link}: one idle check, mean of {count:.0} (every {INTERVAL} s, the master's local integrity too)",
         place.name
     );
-    let mut table = Table::new(title, ["what", "per check", "at a check every 9 s"]);
+    let mut table = Table::new(title, ["what", "mean", "at a check every 9 s"]);
     for ((name, _), used) in ORIGINAL.iter().zip(used) {
         let share = format!("{:.3} % of a core", used / count / DEFAULT * 100.0);
         table.row([format!("processor time of the {name}, s"), format!("{:.4}", used / count), share]);

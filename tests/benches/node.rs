@@ -17,6 +17,8 @@ use nix::{
 
 use crate::Failure;
 
+/// All workers of a benchmark come from one address, and after a restart of their master at the same time.
+const STRANGERS: usize = 1000;
 const KEY: &str = "c98b62a9b6169ac5f67dae55ae4a9088";
 /// How often a log is looked at: the precision of times measured from outside.
 const GLANCE: Duration = Duration::from_millis(2);
@@ -39,7 +41,7 @@ impl Setup {
         let native = if self.native { "require" } else { "never" };
         format!(
             r#"{{"intervals": {{"worker": {{"sync_integrity": {}}}, "master": {{"recalculate_integrity": {}}}}},
-                "link": {{"native": "{native}"}}}}"#,
+                "link": {{"native": "{native}", "max_unauthenticated_per_address": {STRANGERS}}}}}"#,
             self.check, self.local
         )
     }
@@ -47,11 +49,16 @@ impl Setup {
 
 /// Makes a home for a master that listens at `port`, or for a worker that connects there; what is in it stays.
 pub fn furnish(home: &Path, kind: &str, port: u16, setup: Setup) -> io::Result<()> {
+    furnish_named(home, (kind, kind), port, setup)
+}
+
+/// [`furnish`] for a node of this `name`.
+pub fn furnish_named(home: &Path, (kind, name): (&str, &str), port: u16, setup: Setup) -> io::Result<()> {
     for directory in ["etc/shared", "etc/rules", "etc/decoders", "etc/lists", "logs", "queue/cluster", "var/run"] {
         fs::create_dir_all(home.join(directory))?;
     }
     let conf = format!(
-        "<ossec_config><cluster><name>bench</name><node_name>{kind}</node_name><node_type>{kind}</node_type>\
+        "<ossec_config><cluster><name>bench</name><node_name>{name}</node_name><node_type>{kind}</node_type>\
          <key>{KEY}</key><port>{port}</port><bind_addr>127.0.0.1</bind_addr><nodes><node>127.0.0.1</node></nodes>\
          <hidden>no</hidden><disabled>no</disabled></cluster></ossec_config>\n"
     );

@@ -1,6 +1,11 @@
 //! What the kernel says about a process.
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
+
+use nix::{
+    time::{clock_getcpuclockid, clock_gettime},
+    unistd::Pid,
+};
 
 /// Memory in MiB, and threads.
 #[derive(Clone, Copy, Debug)]
@@ -38,10 +43,6 @@ pub fn memory(pid: u32) -> io::Result<Memory> {
 
 /// Processor seconds that all threads of a process have used so far, also those that have ended.
 pub fn processor_seconds(pid: u32) -> io::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name of the program, in brackets, may contain blanks.
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks: f64 = fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
-    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
-    Ok(ticks / per_second as f64)
+    let clock = clock_getcpuclockid(Pid::from_raw(pid.cast_signed()))?;
+    Ok(Duration::from(clock_gettime(clock)?).as_secs_f64())
 }

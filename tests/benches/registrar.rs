@@ -35,7 +35,7 @@ use std::{
 use node::{Node, Setup, free_port, furnish};
 use process::memory;
 use program::Failure;
-use table::Table;
+use table::{Table, ratio};
 use target::verdict;
 use timing::{Samples, setting, timed};
 
@@ -51,20 +51,11 @@ fn main() -> ExitCode {
 }
 
 fn run(place: &Path) -> Result<(), Failure> {
-    let columns = [
-        "agents before",
-        "groups",
-        "at a time",
-        "per second",
-        "median ms",
-        "worst ms",
-        "bare rewrites per second",
-        "to bare",
-    ];
+    let columns = ["registrations", "per second", "limit", "ratio", "median ms", "worst ms"];
     let mut table = Table::new("Registrations through queue/sockets/auth, durable when answered", columns);
     let columns =
-        ["agents before", "client.keys", "filled", "most till then", "registering", "most till then", "65 s later"];
-    let mut memories = Table::new("Memory of the master, resident MiB", columns);
+        ["agents before", "client.keys", "filled", "most, filled", "registering", "most, registering", "resident"];
+    let mut memories = Table::new("Memory of the master, MiB, at last resident 65 s later", columns);
     let (mut most, count) = (0.0, setting("BENCH_REGISTRATIONS", 1000));
     for agents in [0, MANY] {
         let home = place.join(format!("home-{agents}"));
@@ -77,15 +68,14 @@ fn run(place: &Path) -> Result<(), Failure> {
             resident.push(memory(master.pid())?.resident);
             let bare = f64::midpoint(before, bare_rewrites(&home)?);
             let rate = count as f64 / seconds;
+            let into = if groups.is_empty() { "no group" } else { "one group" };
             table.row([
-                agents.to_string(),
-                if groups.is_empty() { "none" } else { "one" }.to_owned(),
-                clients.to_string(),
+                format!("beside {agents} agents, {clients} at a time, {into}"),
                 format!("{rate:.0}"),
+                format!("{bare:.0}"),
+                ratio(rate, bare),
                 format!("{:.2}", latencies.median() * 1000.0),
                 format!("{:.2}", latencies.worst() * 1000.0),
-                format!("{bare:.0}"),
-                format!("{:.2}", rate / bare),
             ]);
         }
         check(&home, agents + 4 * count)?;
@@ -100,6 +90,7 @@ fn run(place: &Path) -> Result<(), Failure> {
     }
     table.print();
     memories.print();
+    println!("  limit: bare rewrites of client.keys per second, each durable");
     println!(
         "  {MANY} agents: {} of at most {MEMORY} MiB; client.keys is what a table of all keys takes at least",
         verdict(most, MEMORY)

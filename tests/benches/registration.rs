@@ -30,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use node::{Node, PATIENCE, Setup, free_port, furnish};
+use node::{Node, PATIENCE, Setup, free_port, furnish_named};
 use program::Failure;
 use table::{Table, number};
 use timing::{Samples, setting};
@@ -62,12 +62,9 @@ impl Cluster {
         let port = free_port()?;
         let setup = Setup { native: true, check: 9.0, local: 8.0 };
         let homes = ["master", "worker", "second"].map(|name| place.join(name));
-        for (home, kind) in homes.iter().zip(["master", "worker", "worker"]) {
-            furnish(home, kind, port, setup)?;
+        for (home, node) in homes.iter().zip([("master", "master"), ("worker", "worker"), ("worker", "second")]) {
+            furnish_named(home, node, port, setup)?;
         }
-        let conf = homes[2].join("etc/ossec.conf");
-        let text = fs::read_to_string(&conf)?.replace("<node_name>worker<", "<node_name>second<");
-        fs::write(conf, text)?;
         fs::write(homes[0].join("etc/client.keys"), keys())?;
         let [master, one, two] = homes;
         let mut nodes = [Node::start(&master)?, Node::start(&one)?, Node::start(&two)?];
@@ -81,8 +78,7 @@ impl Cluster {
     fn rates(&self, place: &Path) -> Result<(), Failure> {
         let runs = setting("BENCH_RUNS", 5);
         let title = format!("Registrations per second through two workers, {KNOWN} agents known, {NEW} in a round");
-        let mut table =
-            Table::new(title, ["programs at a time", "median", "least", "most", "rewrites per second", "ratio"]);
+        let mut table = Table::new(title, ["programs at a time", "median", "least", "most", "limit", "ratio"]);
         for programs in PROGRAMS {
             let (mut ours, mut bare) = (Samples::default(), Samples::default());
             for round in 0..runs {
@@ -101,7 +97,7 @@ impl Cluster {
         }
         table.print();
         println!(
-            "  A rewrite: the file written anew beside itself, made durable, renamed, its directory made durable."
+            "  limit: rewrites per second, the file written anew beside itself, made durable, renamed, its directory made durable."
         );
         Ok(())
     }

@@ -20,6 +20,7 @@
 
 mod bare;
 mod change;
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 mod files;
 mod idle;
 mod limit;
@@ -30,6 +31,7 @@ mod process;
 #[allow(dead_code, reason = "other benchmarks use the rest")]
 mod program;
 mod proxy;
+mod rule;
 mod table;
 mod target;
 mod timing;

@@ -1,5 +1,7 @@
 //! Tables that a person reads: the first column to the left, the others to the right. Where `BENCH_OUT` names a file, each
-//! row is added to it too, as a line of JSON, for `make bench-compare`.
+//! row is added to it too, as a line of JSON: for the one table of all at the end of `make bench`
+//! (`scripts/bench_table.py`), and for `make bench-compare`. They take from a row what stands under "median", "mean", "per
+//! second" or "resident", and under "limit".
 
 use std::{fs::OpenOptions, io::Write};
 
@@ -52,7 +54,8 @@ impl Table {
         for row in rows {
             let cells: serde_json::Map<String, serde_json::Value> =
                 columns.iter().cloned().zip(row.iter().map(|cell| cell.as_str().into())).collect();
-            writeln!(file, "{}", serde_json::json!({ "table": self.title, "row": cells }))?;
+            let bench = env!("CARGO_CRATE_NAME");
+            writeln!(file, "{}", serde_json::json!({ "bench": bench, "table": self.title, "row": cells }))?;
         }
         Ok(())
     }
