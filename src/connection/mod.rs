@@ -139,8 +139,9 @@ struct Shared {
     opener: Mutex<Option<Opener>>,
     /// Whether the reader has it.
     in_session: AtomicBool,
-    outbox: Sender<Outgoing>,
-    bulk: Sender<Outgoing>,
+    /// A place takes little as long as nothing is in it.
+    outbox: Sender<Box<Outgoing>>,
+    bulk: Sender<Box<Outgoing>>,
     pending: Pending,
     accepted: AtomicBool,
     account: Account,
@@ -219,7 +220,7 @@ impl Ready {
         let Self { connection, command, waiting, message } = self;
         let timeout = connection.0.clock.after(limit);
         select! {
-            send(connection.way_of(&message), message) -> sent => sent.map_err(|_| connection.closed_error())?,
+            send(connection.way_of(&message), Box::new(message)) -> sent => sent.map_err(|_| connection.closed_error())?,
             recv(connection.closed()) -> _ => return Err(connection.closed_error()),
             recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
         }
@@ -447,7 +448,7 @@ impl Connection {
         let payload = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)).map_err(no_room)?;
         let Ready { connection, waiting, message, .. } = self.prepare(command, payload, Then::GoOn);
         let timeout = self.0.clock.after(limit);
-        match self.way_of(&message).try_send(message) {
+        match self.way_of(&message).try_send(Box::new(message)) {
             Ok(()) => Ok(Begun { connection, command, waiting, timeout }),
             Err(TrySendError::Full(_)) => Err(RequestError::Timeout { command }),
             Err(TrySendError::Disconnected(_)) => Err(self.closed_error()),
@@ -466,7 +467,7 @@ impl Connection {
         let counter = self.0.pending.open().counter;
         let Ok(payload) = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)) else { return false };
         let message = Outgoing::Message { counter, command: CommandField::new(command), payload, then: Then::GoOn };
-        !self.is_closed() && self.way_of(&message).try_send(message).is_ok()
+        !self.is_closed() && self.way_of(&message).try_send(Box::new(message)).is_ok()
     }
 
     /// Sends the answer to the request with this counter, or error 3050 if there is no room for it.
@@ -524,13 +525,13 @@ impl Connection {
     fn send(&self, message: Outgoing) {
         select! {
             // A closed connection needs no answers.
-            send(self.way_of(&message), message) -> _ => (),
+            send(self.way_of(&message), Box::new(message)) -> _ => (),
             recv(self.closed()) -> _ => (),
         }
     }
 
     /// The order among messages is free, so large ones may have a way of their own.
-    fn way_of(&self, message: &Outgoing) -> &Sender<Outgoing> {
+    fn way_of(&self, message: &Outgoing) -> &Sender<Box<Outgoing>> {
         match message {
             Outgoing::Message { payload: Holding { bytes, .. }, .. } | Outgoing::Frame(Holding { bytes, .. })
                 if bytes.len() > limits::LARGE =>

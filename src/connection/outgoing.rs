@@ -24,6 +24,9 @@ use crate::{
 /// link time for each.
 const CHUNK: usize = 512 * 1024;
 
+/// Up to here a file takes no more memory than it needs.
+const SHORT: usize = 8 * 1024;
+
 /// Chunks of a file that may be under way in a session, so that one is sealed while the one before is opened. A peer with the
 /// standard protocol gets the next when it has answered (`spec/protocol.md` 8.1).
 const WINDOW: usize = 2;
@@ -59,8 +62,7 @@ impl Transfer {
 /// Sends a file while it is being written: what is written here goes out in chunks. From the second on a thread of their own
 /// sends them, so that one is made while the one before is hashed, sealed and sent: besides the chunk that is
 /// filled here, one waits and one or two are on their way, 2 MiB in all.
-pub struct FileSender<'a> {
-    connection: &'a Connection,
+pub struct FileSender {
     path: String,
     /// The path, a blank, and the content of the chunk.
     payload: Vec<u8>,
@@ -81,26 +83,25 @@ enum Course {
 /// What the thread gives back at its end.
 type Sent = Result<Box<Sending>, RequestError>;
 
-impl<'a> FileSender<'a> {
+impl FileSender {
     /// Announces the file `path`, which is relative to the home.
     ///
     /// # Errors
-    /// When the peer refuses the path.
-    pub fn begin(connection: &'a Connection, path: &str, transfer: Arc<Transfer>) -> Result<Self, RequestError> {
+    /// When the peer refuses the path; in a session that is told later, because nobody waits for its answer.
+    pub fn begin(connection: &Connection, path: &str, transfer: Arc<Transfer>) -> Result<Self, RequestError> {
         let path = format!("/{path}");
-        connection.request(Command::NewFile, path.as_bytes())?;
-        let sending = Sending {
+        let announced = connection.begin(Command::NewFile, path.as_bytes())?;
+        let mut sending = Sending {
             connection: connection.clone(),
             head: path.len() + 1,
             sum: Sha256::new(),
-            in_flight: VecDeque::new(),
+            in_flight: VecDeque::from([announced]),
             chunks: 0,
+            ends_large: false,
             transfer: transfer.clone(),
         };
-        let mut sender =
-            Self { connection, path, payload: Vec::new(), course: Course::Here(Box::new(sending)), transfer };
-        sender.start_chunk();
-        Ok(sender)
+        sending.leave_in_flight(if connection.in_session() { 1 } else { 0 })?;
+        Ok(Self { path, payload: Vec::new(), course: Course::Here(Box::new(sending)), transfer })
     }
 
     /// Sends what is left and the checksum; gives the length of the whole file in bytes.
@@ -111,27 +112,30 @@ impl<'a> FileSender<'a> {
         if self.content() > 0 {
             self.send_chunk()?;
         }
-        let sum = self.end()?.finish()?;
-        let mut payload = format!("{} ", self.path).into_bytes();
-        payload.extend_from_slice(&sum);
-        self.connection.request(Command::FileEnd, payload)?;
+        self.end()?.finish(format!("{} ", self.path).into_bytes())?;
         Ok(self.transfer.sent())
     }
 
-    fn start_chunk(&mut self) {
-        self.payload.reserve_exact(self.path.len() + 1 + CHUNK);
-        self.payload.extend_from_slice(self.path.as_bytes());
-        self.payload.push(b' ');
+    /// Makes room for `count` more bytes of content. Most files are short; those that are not get all of a chunk at once.
+    fn make_room(&mut self, count: usize) {
+        if self.payload.is_empty() {
+            self.payload.extend_from_slice(self.path.as_bytes());
+            self.payload.push(b' ');
+        }
+        let (length, most) = (self.payload.len(), self.path.len() + 1 + CHUNK);
+        if self.payload.capacity() < length + count {
+            let room = if length + count > SHORT { most } else { SHORT };
+            self.payload.reserve_exact(room - length);
+        }
     }
 
     fn content(&self) -> usize {
-        self.payload.len() - self.path.len() - 1
+        self.payload.len().saturating_sub(self.path.len() + 1)
     }
 
     fn send_chunk(&mut self) -> Result<(), RequestError> {
         self.transfer.check()?;
         let payload = std::mem::take(&mut self.payload);
-        self.start_chunk();
         match &mut self.course {
             Course::Here(sending) if sending.chunks == 0 => return sending.chunk(payload),
             Course::Here(_) => self.start_thread(),
@@ -180,16 +184,17 @@ impl<'a> FileSender<'a> {
     }
 }
 
-impl Drop for FileSender<'_> {
+impl Drop for FileSender {
     fn drop(&mut self) {
         // What is sent next is not to overtake a chunk.
         let _ = self.end();
     }
 }
 
-impl Write for FileSender<'_> {
+impl Write for FileSender {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let count = data.len().min(CHUNK - self.content());
+        self.make_room(count);
         self.payload.extend_from_slice(&data[..count]);
         if self.content() == CHUNK {
             self.send_chunk().map_err(io::Error::other)?;
@@ -202,16 +207,21 @@ impl Write for FileSender<'_> {
     }
 }
 
-/// The chunks of a file on their way.
+/// The messages of a file on their way.
+///
+/// A peer with the standard protocol gets each when it has answered the one before. In a session they follow each other, as
+/// far as they cannot overtake each other: large ones go another way than short ones.
 struct Sending {
     connection: Connection,
     /// Bytes of a payload before the content.
     head: usize,
     sum: Sha256,
-    /// The chunks whose answers have not come yet, in their order.
+    /// Those whose answers have not come yet, in their order.
     in_flight: VecDeque<Begun>,
-    /// How many there were.
+    /// How many chunks there were.
     chunks: u64,
+    /// Whether the last one is large.
+    ends_large: bool,
     transfer: Arc<Transfer>,
 }
 
@@ -221,11 +231,15 @@ impl Sending {
         self.transfer.check()?;
         let content = &payload[self.head..];
         self.sum.update(content);
-        self.chunks += 1;
         self.transfer.sent.fetch_add(content.len() as u64, Ordering::Relaxed);
-        // A short one could overtake those before it.
         let is_large = payload.len() > limits::LARGE;
-        let most = if is_large && self.connection.in_session() { WINDOW - 1 } else { 0 };
+        // The first stands behind a short message; only a short one cannot overtake that.
+        let most = match (self.connection.in_session(), self.chunks) {
+            (true, 0) if !is_large => self.in_flight.len(),
+            (true, 1..) if is_large => WINDOW - 1,
+            _ => 0,
+        };
+        (self.chunks, self.ends_large) = (self.chunks + 1, is_large);
         // Without a session it is sealed while the answer to the one before is on its way.
         let ready = self.connection.prepare_sealed(Command::FileUpdate, payload)?;
         self.leave_in_flight(most)?;
@@ -233,13 +247,17 @@ impl Sending {
         Ok(())
     }
 
-    /// Waits for all answers; gives the checksum of the file.
-    fn finish(mut self) -> Result<[u8; 32], RequestError> {
-        self.leave_in_flight(0)?;
-        Ok(self.sum.finalize().into())
+    /// Sends the checksum of the file behind `payload`, and waits for all answers.
+    fn finish(mut self, mut payload: Vec<u8>) -> Result<(), RequestError> {
+        if self.ends_large || !self.connection.in_session() {
+            self.leave_in_flight(0)?;
+        }
+        payload.extend_from_slice(&std::mem::take(&mut self.sum).finalize());
+        self.in_flight.push_back(self.connection.begin(Command::FileEnd, payload)?);
+        self.leave_in_flight(0)
     }
 
-    /// Waits until no more than so many chunks have no answer.
+    /// Waits until no more than so many messages have no answer.
     fn leave_in_flight(&mut self, most: usize) -> Result<(), RequestError> {
         while self.in_flight.len() > most {
             self.in_flight.pop_front().map_or(Ok(()), |begun| begun.wait().map(drop))?;

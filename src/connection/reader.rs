@@ -1,7 +1,7 @@
 //! The reader thread: socket → messages → whoever waits for them.
 
 use std::{
-    io::{ErrorKind, Read},
+    io::{BufReader, ErrorKind, Read},
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -17,12 +17,16 @@ use crate::{
     wire::{Command, CommandField, Deframer, Divided, ErrorObject, Limits, Message, Part, longest, sealed},
 };
 
+/// Bytes that are read beyond what is wanted: of short messages header and body come with one call. Longer ones are read to
+/// where they stay.
+const AHEAD: usize = 512;
+
 /// Bytes within the time of one frame by which a peer shows that it is not silent: 2 KiB/s with the default.
 const PROGRESS: usize = 64 * 1024;
 
 pub struct Reader<H> {
     connection: Connection,
-    socket: Socket,
+    socket: BufReader<Socket>,
     candidates: Candidates,
     handler: H,
     deframer: Deframer,
@@ -46,7 +50,7 @@ impl<H: Handler> Reader<H> {
     pub fn new(connection: Connection, socket: Socket, candidates: Candidates, handler: H) -> Self {
         Self {
             connection,
-            socket,
+            socket: BufReader::with_capacity(AHEAD, socket),
             candidates,
             handler,
             deframer: Deframer::new(Limits::STRANGER),
@@ -84,7 +88,10 @@ impl<H: Handler> Reader<H> {
     fn read_all(&mut self) -> String {
         loop {
             self.notice_changes();
-            if let Err(reason) = self.set_deadline() {
+            // What is there already is not waited for.
+            if self.socket.buffer().is_empty()
+                && let Err(reason) = self.set_deadline()
+            {
                 return reason;
             }
             let count = match self.socket.read(self.deframer.space()) {
@@ -168,7 +175,7 @@ impl<H: Handler> Reader<H> {
     fn set_deadline(&mut self) -> Result<(), String> {
         let Some(deadline) = self.handshake.into_iter().chain(self.frame).min() else {
             if self.waits_for_deadline {
-                self.socket.set_read_timeout(None).map_err(|error| error.to_string())?;
+                self.socket.get_ref().set_read_timeout(None).map_err(|error| error.to_string())?;
                 self.waits_for_deadline = false;
             }
             return Ok(());
@@ -185,7 +192,7 @@ impl<H: Handler> Reader<H> {
         // Less than a millisecond would be rounded to nothing, which means for ever.
         let left = left.max(Duration::from_millis(1));
         self.waits_for_deadline = true;
-        self.socket.set_read_timeout(Some(left)).map_err(|error| error.to_string())
+        self.socket.get_ref().set_read_timeout(Some(left)).map_err(|error| error.to_string())
     }
 
     /// Decrypts a frame. Gives the message that it completes.

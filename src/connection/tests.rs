@@ -330,7 +330,7 @@ fn the_order_to_stop_ends_the_connection() {
 
 #[test]
 fn a_file_arrives_as_it_was_written() {
-    let lengths = [0, 1, 524_288, 524_289, 524_288 * 5 + 70_000, 3_000_000];
+    let lengths = [0, 1, 8_192, 60_000, 70_000, 524_288, 524_289, 524_288 * 5 + 70_000, 3_000_000];
     for (length, sealed) in lengths.into_iter().flat_map(|length| [(length, false), (length, true)]) {
         let (one, two) = if sealed { seal(pair(true)) } else { pair(true) };
         let content: Vec<u8> = (0..length).map(|i: u32| (i.wrapping_mul(7) >> 2) as u8).collect();
@@ -374,6 +374,19 @@ fn a_path_that_is_not_allowed_is_refused_at_once() {
     let (one, _two) = pair(true);
     let refused = FileSender::begin(&one.connection, "etc/ossec.conf", Arc::default()).err().unwrap();
     assert_eq!(refused.to_object().extra.unwrap(), "Write path not allowed");
+}
+
+#[test]
+fn in_a_session_a_path_that_is_not_allowed_is_refused_at_the_end() {
+    for length in [10, 100_000] {
+        let (one, two) = seal(pair(true));
+        assert_eq!(one.connection.request(Command::Echo, "x").unwrap(), b"x");
+        let mut sender = FileSender::begin(&one.connection, "etc/ossec.conf", Arc::default()).unwrap();
+        let refused = sender.write_all(&vec![1; length]).map_err(drop).and_then(|()| sender.finish().map_err(drop));
+        assert_eq!(refused, Err(()), "{length}");
+        assert!(two.files.try_recv().is_err());
+        assert_eq!(one.connection.request(Command::Echo, "goes on").unwrap(), b"goes on");
+    }
 }
 
 #[test]

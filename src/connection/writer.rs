@@ -18,15 +18,15 @@ use crate::{
 };
 
 /// What an idle connection keeps of its buffer.
-const KEPT: usize = 8 * 1024;
+const KEPT: usize = 1024;
 /// How long one write may wait.
 pub const TURN: Duration = Duration::from_millis(500);
 
 pub struct Writer {
     connection: Connection,
     socket: Socket,
-    messages: Receiver<Outgoing>,
-    large: Receiver<Outgoing>,
+    messages: Receiver<Box<Outgoing>>,
+    large: Receiver<Box<Outgoing>>,
     shutdown: Shutdown,
     /// Of the session, from its beginning on.
     sealer: Option<Sealer>,
@@ -40,7 +40,7 @@ impl Writer {
     pub fn new(
         connection: Connection,
         socket: Socket,
-        (messages, large): (Receiver<Outgoing>, Receiver<Outgoing>),
+        (messages, large): (Receiver<Box<Outgoing>>, Receiver<Box<Outgoing>>),
         shutdown: Shutdown,
         frame_timeout: Duration,
     ) -> Self {
@@ -62,22 +62,22 @@ impl Writer {
                 recv(self.connection.closed()) -> _ => return,
                 recv(self.shutdown.channel()) -> _ => return self.connection.close(NODE_STOPS),
             };
-            match message {
-                Ok(Outgoing::Message { counter, command, payload, then }) => {
+            let Ok(message) = message else { return };
+            match *message {
+                Outgoing::Message { counter, command, payload, then } => {
                     if let Err(reason) = self.write(counter, command, payload) {
                         return self.connection.close(&reason);
                     }
                     self.connection.0.life.sign();
                     self.go_on(then);
                 }
-                Ok(Outgoing::Frame(frame)) => {
+                Outgoing::Frame(frame) => {
                     if let Err(reason) = self.write_frame(frame) {
                         return self.connection.close(&reason);
                     }
                     self.connection.0.life.sign();
                 }
-                Ok(Outgoing::Close { reason }) => return self.connection.close(&reason),
-                Err(_) => return,
+                Outgoing::Close { reason } => return self.connection.close(&reason),
             }
         }
     }

@@ -91,8 +91,11 @@ impl Fernet {
     /// Appends the token of `plain` to `out`. `timestamp` is in seconds since 1970, by the wall clock; no receiver
     /// checks it. `iv` must be new and random for each token.
     pub fn seal(&self, plain: &[u8], timestamp: u64, iv: [u8; 16], out: &mut Vec<u8>) {
-        out.reserve(token_length(plain.len()));
-        let mut writer = TokenWriter { mac: self.mac(), raw: [0; PIECE], filled: 0, out };
+        let length = token_length(plain.len());
+        out.reserve(length);
+        // Not on the stack: what a thread has once touched of that it keeps, and most tokens are short.
+        let raw = vec![0; PIECE.min(length)];
+        let mut writer = TokenWriter { mac: self.mac(), raw, filled: 0, out };
         writer.push(&[VERSION]);
         writer.push(&timestamp.to_be_bytes());
         writer.push(&iv);
@@ -186,14 +189,15 @@ impl fmt::Debug for Fernet {
 /// Takes raw token bytes, signs them and turns them to base64 in pieces.
 struct TokenWriter<'a> {
     mac: Hmac<Sha256>,
-    raw: [u8; PIECE],
+    /// As long as the token, and not longer than [`PIECE`].
+    raw: Vec<u8>,
     filled: usize,
     out: &'a mut Vec<u8>,
 }
 
 impl TokenWriter<'_> {
     fn room(&self) -> usize {
-        PIECE - self.filled
+        self.raw.len() - self.filled
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -246,7 +250,7 @@ fn decode_in_place(buffer: &mut [u8]) -> Result<usize, TokenError> {
     }
     let engine = engine();
     let (mut read, mut written) = (0, 0);
-    let mut raw = [0; PIECE];
+    let mut raw = vec![0; PIECE.min(buffer.len())];
     while read < buffer.len() {
         let end = buffer.len().min(read + TEXT);
         let length = engine.decode_slice(&buffer[read..end], &mut raw).map_err(|_| TokenError::Encoding)?;

@@ -1,6 +1,13 @@
 //! Keeps the allocator small on small servers.
 #![allow(unsafe_code)]
 
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// From one giving back to the next, at least: it costs a walk over all that is free.
+const REST: Duration = Duration::from_secs(1);
+
 /// Blocks of this size and above go back to the kernel as soon as they are freed.
 const MAPPED_BLOCK: i32 = 128 * 1024;
 
@@ -17,8 +24,18 @@ pub fn keep_small() {
     }
 }
 
-/// Gives memory that is free inside the allocator back to the kernel; for the end of a big piece of work.
+/// Gives memory that is free inside the allocator back to the kernel; for the end of a big piece of work. Where many of them
+/// end at once, for hundreds of workers, the first does it, and what the others leave goes back with the next: a task of each
+/// node calls it every few seconds.
 pub fn give_back() {
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    let now = Instant::now();
+    let mut last = LAST.lock();
+    if last.is_some_and(|last| now.saturating_duration_since(last) < REST) {
+        return;
+    }
+    *last = Some(now);
+    drop(last);
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim takes the allocator's own locks and frees only what no one holds.
     unsafe {
