@@ -10,6 +10,7 @@ use super::{
     delta::Made,
     digest::Buckets,
     json,
+    lately::Changes,
     manifest::{Entry, Manifest, NoChecksum},
     remote::{RemoteEntry, RemoteManifest},
 };
@@ -91,6 +92,18 @@ impl Counts {
     /// All of them.
     pub fn sum(self) -> usize {
         self.create + self.update + self.delete
+    }
+}
+
+impl<'a> Difference<'a> {
+    /// Between the files of `master` and those that it had before these changes.
+    pub fn of(changes: &'a Changes, master: &'a Manifest) -> Self {
+        let (create, update) = (changes.create.iter().collect::<Vec<_>>(), changes.update.iter().collect::<Vec<_>>());
+        let others = master.entries().len() - create.len() - update.len();
+        let gone = changes.before.entries().iter().filter(|entry| master.find(&entry.path).is_none());
+        let (protected, delete): (Vec<_>, Vec<_>) = gone.partition(|entry| master.protected().covers(&entry.path));
+        let (protected, worker, kind) = (protected.len(), &changes.before, ChecksumKind::Md5Blake2b);
+        Self { create, update, delete, protected, others, master, worker, kind }
     }
 }
 

@@ -17,6 +17,9 @@ const COUNT: usize = 256;
 /// The master's answer when the files are the same.
 const SAME: &[u8] = b"same";
 
+/// The other one, if it need not be told where they differ.
+const KNOWN: &[u8] = b"known";
+
 /// What comes before the digests in the other answer.
 const BUCKETS: &[u8] = b"buckets ";
 
@@ -40,6 +43,11 @@ impl Digests {
         Self { tree: tree.finalize().into(), buckets: buckets.into_iter().map(|one| one.finalize().into()).collect() }
     }
 
+    /// That of all files.
+    pub(super) fn tree(&self) -> Digest {
+        self.tree
+    }
+
     /// The worker's question: the tree digest, in hexadecimal digits.
     pub fn question(&self) -> String {
         hex(&self.tree)
@@ -53,6 +61,16 @@ impl Digests {
     /// The master's answer, for files that are the `same` or not.
     pub fn answer(&self, same: bool) -> Vec<u8> {
         if same { SAME.to_vec() } else { [BUCKETS, self.buckets.as_flattened()].concat() }
+    }
+
+    /// The master's answer, if it has had these files a moment ago, and goes on by itself.
+    pub fn known() -> Vec<u8> {
+        KNOWN.to_vec()
+    }
+
+    /// Whether this is [`Digests::known`].
+    pub fn is_known(answer: &[u8]) -> bool {
+        answer == KNOWN
     }
 
     /// The buckets that differ from those of the node that gave this answer; none of them if the files are the same.

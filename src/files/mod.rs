@@ -12,7 +12,7 @@
 //! * [`scan`] — walks them, hashing only what changed, and publishes a [`manifest::Manifest`]; [`watch`] — what need not be
 //!   looked at for that.
 //! * [`remote`] — a peer's manifest, read from its JSON; [`mod@compare`] — what one lacks against the other; [`digest`] —
-//!   whether there is anything to compare.
+//!   whether there is anything to compare; [`lately`] — what has changed since a node had the same.
 //! * [`archive`] — the format in which contents travel; [`outline`], [`delta`] — a large one as its difference from what the
 //!   other node has.
 //! * [`private`] — what only the nodes that may be master have alike.
@@ -28,6 +28,7 @@ pub mod delta;
 pub mod digest;
 pub mod items;
 mod json;
+pub mod lately;
 pub mod manifest;
 pub mod outline;
 pub mod path;
@@ -43,6 +44,7 @@ pub use self::{
     compare::{Counts, Difference, compare},
     digest::{Buckets, Digests},
     items::{Item, Items, ItemsFault, KEYS, Names},
+    lately::{Changes, Lately},
     manifest::{Entry, Manifest},
     outline::Outlines,
     private::Private,

@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 
 use super::{
     checksum::{Checksum, ChecksumKind},
+    manifest::Entry,
     path::LONGEST_PATH,
 };
 
@@ -68,6 +69,18 @@ impl RemoteManifest {
         let manifest = Files(kind, &mut Room::default()).deserialize(&mut deserializer)?;
         deserializer.end()?;
         Ok(manifest)
+    }
+
+    /// Files of this node in path order, each with the key of its item, as another one would tell of them.
+    pub(super) fn of<'a>(files: impl Iterator<Item = (&'a Entry, &'a str)>) -> Self {
+        let (mut entries, mut keys) = (Vec::new(), Keys::default());
+        for (Entry { path, mod_time, sum, .. }, key) in files {
+            let (path, checksum) = ((&**path).into(), Some(Checksum::Md5Blake2b(*sum)));
+            // A node has fewer items than a peer may have keys.
+            let key = keys.number(key).unwrap_or_default();
+            entries.push(RemoteEntry { path, mod_time: *mod_time, checksum, made: None, key });
+        }
+        Self { entries, keys: keys.in_order(), unreadable: Vec::new() }
     }
 
     /// All entries in ascending byte order of their paths, each path once.

@@ -83,6 +83,7 @@ impl Master {
             node: node.clone(),
             local: local_integrity.clone(),
             deletions: integrity::master::Deletions::default(),
+            archives: integrity::master::Archives::default(),
             reading: Mutex::default(),
         });
         let daemons =

@@ -93,7 +93,7 @@ impl Served {
         let kind = features.checksum();
         match request {
             Check::IntegrityPermission => reply.ok(granted_text(integrity.permission(kind))),
-            Check::IntegrityDigest(question) => reply.result(integrity.digest(question, kind)),
+            Check::IntegrityDigest(question) => reply.result(integrity.digest(question, features)),
             Check::IntegrityCheck(buckets) => {
                 // What belongs to an earlier check and was never named is not wanted any more.
                 self.transfers.files.clear();

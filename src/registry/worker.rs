@@ -181,6 +181,6 @@ impl Recipient for Arc<ConnectedWorker> {
         whole: Option<Arc<Vec<String>>>,
         names: Option<Arc<Vec<String>>>,
     ) -> io::Result<()> {
-        self.agent_groups.send_what_is_new(local, whole, names)
+        self.agent_groups.send_what_is_new(local, whole, names, self.features().quiet)
     }
 }

@@ -45,6 +45,12 @@ const GROUPS: &str = "groups";
 /// Large files travel as their difference from what the worker has.
 const DELTA: &str = "delta";
 
+/// A worker with the files that the master had a moment ago tells no metadata.
+const KNOWN: &str = "known";
+
+/// The master repeats what is not new rarely, and the worker looks by itself.
+const QUIET: &str = "quiet";
+
 /// All that follows the agreement is sealed.
 const SESSION: &str = "session";
 
@@ -77,6 +83,11 @@ pub struct Features {
     pub delta: bool,
     /// Whether all that follows the agreement is sealed.
     pub session: bool,
+    /// Whether a worker tells no metadata if it has the files that the master had a moment ago. With digests and the longest
+    /// checksums only.
+    pub known: bool,
+    /// Whether the master repeats the hash of all assignments to groups rarely, and the worker compares it by itself.
+    pub quiet: bool,
     /// Whether both ends tell which term of the master they know. In a session only.
     pub term: bool,
 }
@@ -114,6 +125,8 @@ impl Features {
             outline: has(OUTLINE),
             groups: has(GROUPS),
             delta: has(DELTA) && has(CHECKSUM_MD5_BLAKE2B),
+            known: has(KNOWN) && has(DIGEST) && has(CHECKSUM_MD5_BLAKE2B),
+            quiet: has(QUIET),
             session: has(SESSION),
             term: has(TERM) && has(SESSION),
         }
@@ -130,6 +143,8 @@ impl Features {
             (OUTLINE, self.outline),
             (GROUPS, self.groups),
             (DELTA, self.delta),
+            (KNOWN, self.known),
+            (QUIET, self.quiet),
             (SESSION, self.session),
             (TERM, self.term),
         ];

@@ -240,13 +240,15 @@ fn start_tasks(
         Box::new(move |this, master| {
             let is_new = this.new_master.swap(false, Ordering::AcqRel);
             let agents = this.services.agents.clone();
-            agent_info::Thread::new(&this.node, agents, master, lines.agent_info).of_master(is_new).run()
+            let thread = agent_info::Thread::new(&this.node, agents, master, lines.agent_info);
+            thread.with_extensions(features.any()).of_master(is_new).run()
         }),
     )?;
     start(
         "agent_groups",
         Box::new(move |this, master| {
-            agent_groups::Thread::new(&this.node, this.services.agents.clone(), master).run(&lines.agent_groups)
+            let thread = agent_groups::Thread::new(&this.node, this.services.agents.clone(), master);
+            thread.with_quiet(features.quiet).run(&lines.agent_groups)
         }),
     )?;
     start("keep_alive", Box::new(|this, master| keep_alive::worker::run(&this.node, master, *this.ttl.read())))?;

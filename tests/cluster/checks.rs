@@ -81,6 +81,35 @@ fn a_part_of_the_files_is_compared_with_those_that_chose_it_or_not_at_all() {
     assert_eq!(answer, "ok", "{task}");
 }
 
+#[test]
+fn a_worker_with_the_files_of_before_is_asked_for_nothing_more() {
+    const KNOWN: &[u8] =
+        br#"{"nonce": "AAAAAAAAAAAAAAAAAAAAAA", "features": ["checksum=md5+blake2b", "digest", "known"]}"#;
+    let (hand, master) = master();
+    let digest = || {
+        let manifest = master.as_master().local_integrity.manifest(ChecksumKind::Md5Blake2b).unwrap();
+        manifest.digests().question().into_bytes()
+    };
+    let [mut one, mut other, mut older] = ["w1", "w2", "w3"].map(|name| {
+        let mut peer = RawPeer::connect(master.port());
+        assert_eq!(peer.hello(name).0, "ok");
+        assert_eq!(peer.ask("native", if name == "w3" { NATIVE } else { KNOWN }).0, "ok");
+        peer
+    });
+    let first = digest();
+    for peer in [&mut one, &mut older] {
+        assert_eq!(peer.ask("int_digest", &first).1, "same");
+    }
+    change(&hand, &master, "second");
+    change(&hand, &master, "third");
+    assert_eq!(one.ask("int_digest", &first).1, "known");
+    assert!(one.ask("int_digest", &first).1.starts_with("buckets "), "a check is running");
+    assert!(other.ask("int_digest", &first).1.starts_with("buckets "), "what it has besides is not known yet");
+    assert!(older.ask("int_digest", &first).1.starts_with("buckets "), "it does not know the answer");
+    assert!(one.ask("int_digest", "0".repeat(32).as_bytes()).1.starts_with("buckets "));
+    assert_eq!(one.ask("int_digest", &digest()).1, "same");
+}
+
 /// Case 2.2: a worker that says nothing more, because it was stopped or its machine is gone, is not in sync with what it
 /// has not seen.
 #[test]

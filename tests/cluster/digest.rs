@@ -45,6 +45,9 @@ fn bytes_of_checks(features: &Value) -> [f64; 2] {
 fn digests_end_a_check_of_equal_files_and_shorten_the_others() {
     let [idle, changed] = bytes_of_checks(&json!(["checksum=md5", "digest"]));
     assert!(idle < 1500.0 && changed < 5000.0, "{idle} and {changed} bytes");
+    let [_, whole] = bytes_of_checks(&json!(["checksum=md5+blake2b", "digest"]));
+    let [_, known] = bytes_of_checks(&json!(["checksum=md5+blake2b", "digest", "known"]));
+    assert!(known + 500.0 < whole, "{known} and {whole} bytes");
     let [idle, changed] = bytes_of_checks(&json!(["checksum=md5"]));
     assert!(idle > 20_000.0 && changed > 20_000.0, "{idle} and {changed} bytes");
 }

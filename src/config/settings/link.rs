@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Features of the native link that this build knows (`spec/native.md` 2).
-const FEATURES: [&str; 11] = [
+const FEATURES: [&str; 13] = [
     "checksum=md5+blake2b",
     "checksum=md5",
     "digest",
@@ -22,6 +22,8 @@ const FEATURES: [&str; 11] = [
     "outline",
     "groups",
     "delta",
+    "known",
+    "quiet",
     SESSION,
     "term",
 ];

@@ -232,6 +232,8 @@ mod tests {
                     "outline",
                     "groups",
                     "delta",
+                    "known",
+                    "quiet",
                     "session",
                     "term"
                 ]
@@ -304,7 +306,7 @@ mod tests {
             (
                 r#"{"link": {"features": ["pull"]}}"#,
                 "link > features",
-                "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups, delta, session",
+                "checksum=md5+blake2b, checksum=md5, digest, push, keys, applied, outline, groups, delta, known, quiet, session",
             ),
             (r#"{"distributed_api": {"executor": ["run"]}}"#, "does not begin with an absolute path", "found 'run'"),
             (

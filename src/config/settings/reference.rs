@@ -241,7 +241,9 @@ pub const GROUPS: &[Group] = &[
                  bytes of BLAKE2b-512); `checksum=md5`: MD5 alone; `digest`: a check of equal files ends with one question; \
                  `push`: the master announces changes at once; `keys`: nodes report fingerprints of their keys; `applied`: \
                  workers report files that they could not write; `outline`: the master may ask where configurations differ; \
-                 `groups`: the master reports all groups, also those without files; `delta`: large files that change by lines travel as differences; `session`: all messages behind hello are \
+                 `groups`: the master reports all groups, also those without files; `delta`: large files that change by lines travel as differences; \
+                 `known`: a worker with the files of a moment ago is not asked which it has; `quiet`: the master \
+                 repeats the hash of group assignments once a minute; `session`: all messages behind hello are \
                  sealed under keys of the connection, so that nothing recorded can be replayed. A node that has had a \
                  session is not accepted without one until `cluster_control --forget NODE`. `term`: nodes take nothing \
                  of a former master.",

@@ -32,6 +32,9 @@ use crate::{
 /// the assignment to it: its folder comes with the next integrity check.
 const TRIES: u32 = 6;
 
+/// How long a worker that compares the hash by itself is not told the same again.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// Why assignments were not sent, or not stored. They do not count as delivered: the next turn of the local agent-groups
 /// thread sends them again.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,15 @@ pub struct AgentGroups {
     asked: Mutex<Option<Instant>>,
     /// The names of all groups that were sent to the worker last.
     groups: Mutex<Option<Arc<Vec<String>>>>,
+    /// What it has stored last.
+    stored: Mutex<Option<Known>>,
+}
+
+/// What a worker has stored, and when.
+#[derive(Clone)]
+struct Known {
+    parts: Vec<Arc<Vec<String>>>,
+    when: Instant,
 }
 
 /// One of the two ways, with its own commands and dates.
@@ -102,6 +114,7 @@ impl AgentGroups {
             ways,
             asked: Mutex::default(),
             groups: Mutex::default(),
+            stored: Mutex::default(),
         })
     }
 
@@ -117,7 +130,7 @@ impl AgentGroups {
     }
 
     /// Sends what the worker does not have yet, unless that is being done; `whole` is there if it may be needed, `names`,
-    /// those of all groups, if the worker is to know them.
+    /// those of all groups, if the worker is to know them. One that is `quiet` is rarely told the same again.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -126,7 +139,11 @@ impl AgentGroups {
         local: &Arc<LocalAgentGroups>,
         whole: Option<Arc<Vec<String>>>,
         names: Option<Arc<Vec<String>>>,
+        quiet: bool,
     ) -> io::Result<()> {
+        if quiet && self.knows_all(local, names.as_ref()) {
+            return Ok(());
+        }
         let local = local.clone();
         self.begin(false, move |this| {
             let Some(parcel) = local.log.lock().parcel(&this.worker, whole.as_ref()) else { return Ok(()) };
@@ -136,6 +153,7 @@ impl AgentGroups {
             let chunks = parcel.parts.iter().flat_map(|part| part.iter()).collect();
             if this.send(this.way(false), chunks, names.as_deref())? {
                 local.log.lock().delivered(&this.worker, &parcel);
+                *this.stored.lock() = Some(Known { parts: parcel.parts, when: this.node.clock.now() });
                 if names.is_some() {
                     *this.groups.lock() = names;
                 }
@@ -143,6 +161,19 @@ impl AgentGroups {
             Ok(())
         })
         .map(drop)
+    }
+
+    /// Whether the worker has been told lately what there is to tell, and has stored it.
+    fn knows_all(&self, local: &LocalAgentGroups, names: Option<&Arc<Vec<String>>>) -> bool {
+        let told = names.is_none_or(|names| self.groups.lock().as_ref().is_some_and(|told| Arc::ptr_eq(told, names)));
+        let now = self.node.clock.now();
+        let stored = self.stored.lock().clone();
+        let lately = |known: &Known| told && now.saturating_duration_since(known.when) < QUIET;
+        let Some(known) = stored.filter(lately) else { return false };
+        let mut log = local.log.lock();
+        let same = log.parcel(&self.worker, None).filter(|parcel| parcel.parts == known.parts);
+        // The same hash alone; assignments are not the same twice.
+        same.inspect(|parcel| log.delivered(&self.worker, parcel)).is_some()
     }
 
     /// `syn_w_g_c`: sends the whole table; gives a task id. One that is being sent, or was sent in this turn of the local
@@ -251,6 +282,40 @@ impl AgentGroups {
 mod tests {
     use super::*;
     use crate::tasks::tests::{Pair, Panics, wait_until};
+
+    #[test]
+    fn who_compares_by_itself_is_not_told_the_same_hash_again_for_a_while() {
+        let pair = Pair::new();
+        let groups = AgentGroups::new(pair.shared_node(), Store::new(Panics::default()), "w", pair.master.clone());
+        let local = Arc::new(LocalAgentGroups::default());
+        let turn = |chunk: &str, agents| {
+            local.log.lock().push(agents::Groups { chunks: vec![chunk.to_owned()], agents });
+            let whole = Some(Arc::new(vec!["whole".to_owned()]));
+            groups.send_what_is_new(&local, whole, None, true).unwrap();
+        };
+        let is_told = |what: &str| {
+            let string = pair.wait("str_upd ");
+            assert!(string.contains(what), "{string}");
+            pair.wait("syn_g_m_w ");
+            groups.outcome(false, br#"{"updated_chunks": 1}"#, false);
+            wait_until(|| !groups.way(false).state.lock().busy);
+        };
+        turn("first", false);
+        is_told("whole");
+        turn("first", false);
+        is_told("first");
+        turn("first", false);
+        assert!(pair.is_quiet() && local.log.lock().parcel("w", None).is_none());
+        for (chunk, agents) in [("agents", true), ("second", false)] {
+            turn(chunk, agents);
+            is_told(chunk);
+        }
+        turn("second", false);
+        assert!(pair.is_quiet());
+        pair.hand.advance(QUIET);
+        turn("second", false);
+        is_told("second");
+    }
 
     /// Of case 6.9: after a panic the way is free and its worker lacks what it lacked.
     #[test]

@@ -1,6 +1,6 @@
 //! The worker's half: stores the master's assignments and compares the hash of all of them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::Level;
@@ -64,6 +64,10 @@ pub struct Thread<'a> {
     mismatches: u32,
     /// All groups of the master, if it sends their names.
     groups: Option<BTreeSet<String>>,
+    /// How often the hash is compared without a message of the master, if that repeats it rarely.
+    period: Option<Duration>,
+    /// The one that it has told last.
+    hash: Option<Option<String>>,
 }
 
 impl<'a> Thread<'a> {
@@ -74,15 +78,27 @@ impl<'a> Thread<'a> {
             node.turns(Task::AgentGroups, scope(&tag, "Agent-groups recv")),
             node.turns(Task::AgentGroupsFull, scope(&tag, "Agent-groups recv full")),
         ]);
-        Self { node, agents, master, turns, mismatches: 0, groups: None }
+        Self { node, agents, master, turns, mismatches: 0, groups: None, period: None, hash: None }
+    }
+
+    /// The same where the master repeats nothing, if that is so.
+    pub fn with_quiet(mut self, quiet: bool) -> Self {
+        self.period = quiet.then_some(self.node.settings.master.sync_agent_groups);
+        self
     }
 
     /// Runs until the connection closes.
     pub fn run(mut self, messages: &Messages) {
         let turns = self.turns.clone();
         loop {
+            let due = self.period.map_or_else(crossbeam_channel::never, |period| self.node.clock.after(period));
             select! {
                 recv(self.master.closed()) -> _ => return,
+                recv(due) -> _ => {
+                    if let Some(hash) = self.hash.clone() {
+                        turns[0].follow_up(|| self.compare(&turns[0], &hash));
+                    }
+                }
                 recv(messages.0) -> received => {
                     let Ok(received) = received else { return };
                     let whole = received.whole;
@@ -114,8 +130,9 @@ impl<'a> Thread<'a> {
             if let Err(error) = self.agents.recalculate_group_hashes() {
                 warn!(turns.scope(), "The group hashes were not recalculated: {error}");
             }
-        } else if let Some(chunk) = chunks.last() {
-            self.compare(turns, chunk);
+        } else if let Some(Ok(Some(hash))) = chunks.last().map(|chunk| hash_of(chunk)) {
+            self.compare(turns, &hash);
+            self.hash = Some(hash);
         }
         turns.finish(begun, &format!("Updated {updated} chunks."));
         Ok(())
@@ -168,15 +185,14 @@ impl<'a> Thread<'a> {
         (updated, errors)
     }
 
-    /// Compares the hash that the last chunk brings with that of this node's database.
-    fn compare(&mut self, turns: &Turns, chunk: &str) {
+    /// Compares the hash of the master's database with that of this node's.
+    fn compare(&mut self, turns: &Turns, master: &Option<String>) {
         let scope = turns.scope();
         let begun = self.node.clock.now();
-        let Ok(Some(master)) = hash_of(chunk) else { return };
         let own = self.agents.groups_hash();
         let took = turns.since(begun).as_secs_f64();
         debug!(scope, "Obtained 1 chunks of data in {took:.3}s.");
-        if own.is_ok_and(|own| own == master) {
+        if own.is_ok_and(|own| own == *master) {
             self.mismatches = 0;
             debug!(scope, "The checksum of both databases match. ");
             return;

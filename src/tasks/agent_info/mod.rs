@@ -3,7 +3,7 @@
 //! ```text
 //!  worker                                   master
 //!  every 10 s:  syn_a_w_m_p ──────────────► True, unless something of this worker is being stored
-//!  take from the database
+//!  take from the database                   (with protocol extensions, before asking)
 //!  string, syn_a_w_m ─────────────────────► a thread `agent_info` stores it
 //!               ◄────────────────────────── syn_m_a_e or syn_m_a_err
 //!  not arrived? mark it for sending again

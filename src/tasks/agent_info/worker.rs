@@ -54,6 +54,9 @@ enum InfoNotSent {
     NotStored { stored: usize, sent: usize },
     #[error("the master does not say whether it has stored it")]
     Silent,
+    /// It is taken at the next turn again.
+    #[error("the master does not permit it now")]
+    NotPermitted,
 }
 
 /// How often in a row what the master did not store is sent again. A stock master does not distinguish a
@@ -70,6 +73,8 @@ pub struct Thread<'a> {
     master: &'a Connection,
     outcomes: Outcomes,
     form: Form,
+    /// Whether the master is asked for permission before the database is asked for news, as by stock nodes.
+    asks_first: bool,
     turns: Arc<Turns>,
     /// What was taken and has not arrived, while the database cannot take that note.
     lost: Vec<AgentInfo>,
@@ -87,7 +92,14 @@ impl<'a> Thread<'a> {
         // A process that was killed has left it.
         let forgot = node.home.agent_info_under_way().exists();
         let turns = Arc::new(node.turns(Task::AgentInfo, scope));
-        Self { node, agents, master, outcomes, form, turns, lost: Vec::new(), forgot, not_stored: 0 }
+        let (asks_first, lost) = (true, Vec::new());
+        Self { node, agents, master, outcomes, form, asks_first, turns, lost, forgot, not_stored: 0 }
+    }
+
+    /// The same on a link with protocol extensions, if there are `any`: a worker that has nothing to tell asks for nothing.
+    pub fn with_extensions(mut self, any: bool) -> Self {
+        self.asks_first = !any;
+        self
     }
 
     /// The same with a master that is another one than before, if `is_new`: it has heard nothing of the agents of this node.
@@ -155,16 +167,9 @@ impl<'a> Thread<'a> {
         self.put_back_lost();
         let mut first = true;
         loop {
-            let answer = self.master.request(Command::AgentInfoPermission, "")?;
-            if answer != b"True" {
-                debug!(
-                    self.turns.scope(),
-                    "Master didn't grant permission to start a new synchronization: b'{}'",
-                    answer.escape_ascii()
-                );
+            if self.asks_first && !self.is_permitted()? {
                 return Ok(());
             }
-            debug!(self.turns.scope(), "Permission to synchronize granted.");
             let begun = self.turns.start();
             let info = self.take()?;
             let took = self.turns.since(begun).as_secs_f64();
@@ -177,13 +182,31 @@ impl<'a> Thread<'a> {
             };
             first = false;
             let more = info.more;
-            let Report { updated_chunks, .. } = self.deliver(info)?;
+            let Report { updated_chunks, .. } = match self.deliver(info) {
+                Err(InfoNotSent::NotPermitted) => return Ok(()),
+                delivered => delivered?,
+            };
             self.turns.finish_uncounted(begun, &format!("Updated {updated_chunks} chunks."));
             // More than one message holds is sent at once, not ten seconds later.
             if !more {
                 return Ok(());
             }
         }
+    }
+
+    fn is_permitted(&self) -> Result<bool, RequestError> {
+        let answer = self.master.request(Command::AgentInfoPermission, "")?;
+        let permitted = answer == b"True";
+        if permitted {
+            debug!(self.turns.scope(), "Permission to synchronize granted.");
+        } else {
+            debug!(
+                self.turns.scope(),
+                "Master didn't grant permission to start a new synchronization: b'{}'",
+                answer.escape_ascii()
+            );
+        }
+        Ok(permitted)
     }
 
     /// Takes from the database what is to be sent. What it gives out counts as sent there, so after a panic before the end
@@ -210,6 +233,9 @@ impl<'a> Thread<'a> {
     }
 
     fn send(&self, info: &AgentInfo) -> Result<Report, InfoNotSent> {
+        if !self.asks_first && !self.is_permitted()? {
+            return Err(InfoNotSent::NotPermitted);
+        }
         // What came too late for an earlier message is not the answer to this one.
         while self.outcomes.0.try_recv().is_ok() {}
         let message = message::write("global sync-agent-info-set", "{}", &info.chunks);
@@ -301,6 +327,44 @@ mod tests {
         let meter = pair.node().metrics.task(Task::AgentInfo);
         assert_eq!(meter.last().map(|last| last.took), Some(Duration::from_secs(2)));
         assert_eq!(meter.failures.get(), 0);
+    }
+
+    /// A database that says how often it was asked, and has something only the second time.
+    #[derive(Clone, Default)]
+    struct Later(Arc<AtomicU32>);
+
+    impl Backend for Later {
+        fn query(&self, _: &str) -> Result<Reply, Error> {
+            unreachable!("nothing is put back")
+        }
+
+        fn take_info(&self) -> Result<TakenInfo, Error> {
+            let info = if self.0.fetch_add(1, Ordering::Relaxed) == 1 { r#"{"syncreq": [{"id": 1}]}"# } else { "{}" };
+            Ok(TakenInfo { info: info.into(), more: false })
+        }
+
+        fn store_info(&self, _: &str) -> Result<Option<usize>, Error> {
+            unreachable!("this is a worker")
+        }
+    }
+
+    #[test]
+    fn with_extensions_the_master_is_asked_only_for_what_is_new() {
+        let pair = Pair::new();
+        let (inbox, outcomes) = channel();
+        let database = Later::default();
+        let worker = Thread::new(pair.node(), Store::new(database.clone()), &pair.master, outcomes);
+        let mut worker = worker.with_extensions(true);
+        worker.form = Form::Object;
+        worker.counted_turn();
+        assert!(pair.is_quiet() && database.0.load(Ordering::Relaxed) == 1, "nothing is new");
+        std::thread::scope(|scope| {
+            scope.spawn(move || worker.counted_turn());
+            pair.wait("syn_a_w_m_p ");
+            pair.wait("syn_a_w_m ");
+            inbox.outcome(br#"{"updated_chunks": 1}"#, false);
+        });
+        assert_eq!(pair.node().metrics.task(Task::AgentInfo).failures.get(), 0);
     }
 
     /// Of case 6.9: what was taken when the panic came counts as sent in the database.

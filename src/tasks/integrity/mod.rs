@@ -8,7 +8,8 @@
 //!   stage, apply       ◄── syn_m_c, file, syn_m_c_e ────── the files that differ
 //! ```
 //! Between two nodes running this daemon a check begins with `int_digest`, and ends there if the files are the same; if
-//! not, it is about some of them only ([`crate::files::digest`]).
+//! not, it is about some of them only ([`crate::files::digest`]), or the master knows already what the worker lacks
+//! ([`crate::files::lately`]).
 //!
 //! The master is the authority: what differs on a worker is overwritten, what the master lacks is deleted there.
 

@@ -50,7 +50,8 @@ pub struct LeftOut {
 }
 
 impl LeftOut {
-    fn is_empty(&self) -> bool {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
         self.later.is_empty() && self.too_large.is_empty()
     }
 

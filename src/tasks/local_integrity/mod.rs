@@ -23,7 +23,8 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::{
     files::{
-        ChecksumKind, Manifest, MemberCache, Outlines, Scan, Scanner, Unreadable, Watch, Which, outline::VERSIONS,
+        Changes, ChecksumKind, Lately, Manifest, MemberCache, Outlines, Scan, Scanner, Unreadable, Watch, Which,
+        outline::VERSIONS,
     },
     logging::{Scope, scope, warn},
     metrics::Task,
@@ -82,10 +83,15 @@ struct Published {
     generation: u64,
     /// The last generations and when they were published, wall clock.
     history: VecDeque<(u64, SystemTime)>,
+    /// How the manifest has come about.
+    lately: Lately,
 }
 
 impl Published {
     fn publish(&mut self, manifest: Arc<Manifest>, generation: u64, now: SystemTime) {
+        if let Some(before) = self.manifest.as_ref().filter(|before| !Arc::ptr_eq(before, &manifest)) {
+            self.lately.step(before, &manifest);
+        }
         if self.history.back().is_none_or(|(last, _)| *last != generation) {
             if self.history.len() == HISTORY {
                 self.history.pop_front();
@@ -176,6 +182,15 @@ impl LocalIntegrity {
     /// The number of the present turn.
     pub fn turn(&self) -> u64 {
         self.turn.load(Ordering::Acquire)
+    }
+
+    /// What a node lacks that had all files when they had the digest of this question, if that is not long ago; and the
+    /// manifest that it lacks them of.
+    pub fn lately(&self, question: &[u8]) -> Option<(Arc<Manifest>, Changes)> {
+        let published = self.published.read();
+        let manifest = published.manifest.clone()?;
+        let changes = published.lately.since(question, &manifest)?;
+        Some((manifest, changes))
     }
 
     /// How often the manifest has changed.

@@ -11,7 +11,10 @@ use log::Level;
 use super::{Arrived, Integrity};
 use crate::{
     connection::ReceivedFile,
-    files::{Buckets, ChecksumKind, Counts, LONGEST_METADATA, Manifest, RemoteManifest, compare, survey},
+    files::{
+        Buckets, Changes, ChecksumKind, Counts, Difference, LONGEST_METADATA, Manifest, RemoteManifest, compare,
+        digest::Digest, survey,
+    },
     logging::{debug, error, warn},
     system::memory,
     tasks::{integrity::Held, span::Span},
@@ -50,6 +53,21 @@ impl Integrity {
     /// The thread of one check.
     pub(super) fn run(&self, check: &Check, arrives: &Receiver<Arrived>) {
         self.carry_out(check, || self.check(check, arrives));
+        memory::give_back();
+    }
+
+    /// The same of a worker that lacks these changes.
+    pub(super) fn run_known(&self, check: &Check, changes: &Changes) {
+        self.carry_out(check, || {
+            self.checks.start();
+            let Some(master) = &check.about else { return Ok(()) };
+            let begun = (self.shared.node.clock.wall(), self.shared.node.clock.now());
+            let (difference, remote) = (Difference::of(changes, master), changes.before());
+            if self.judge(check, begun, (master, remote), difference, Some(changes.since)) {
+                self.tell_in_sync();
+            }
+            Ok(())
+        });
         memory::give_back();
     }
 
@@ -115,8 +133,22 @@ impl Integrity {
         master: &Arc<Manifest>,
         remote: &RemoteManifest,
     ) -> Result<bool, String> {
-        let mut difference = compare(master, remote, check.kind, check.buckets)
-            .map_err(|error| format!("The comparison failed: {error}"))?;
+        let difference = compare(master, remote, check.kind, check.buckets);
+        let difference = difference.map_err(|error| format!("The comparison failed: {error}"))?;
+        Ok(self.judge(check, begun, (master, remote), difference, None))
+    }
+
+    /// Sends what is to be sent of this difference; gives whether there is none. `since` is the digest of the files that the
+    /// worker has, where it was found by that alone: others may lack the same.
+    fn judge(
+        &self,
+        check: &Check,
+        begun: (SystemTime, Instant),
+        (master, remote): (&Arc<Manifest>, &RemoteManifest),
+        mut difference: Difference<'_>,
+        since: Option<Digest>,
+    ) -> bool {
+        let all = difference.counts();
         // What has come since is not surplus any more.
         if let Some(now) = self.shared.local.manifest(check.kind).filter(|now| !Arc::ptr_eq(now, master)) {
             difference.delete.retain(|entry| now.find(&entry.path).is_none());
@@ -135,7 +167,10 @@ impl Integrity {
         let pauses = self.refused.lock().hold(&mut difference, self.shared.node.clock.now());
         self.tell_refused();
         match (difference.is_empty(), held) {
-            (false, _) => self.synchronise(check, &mut difference),
+            (false, _) => {
+                let since = since.filter(|_| difference.counts() == all);
+                self.synchronise((check, since.map(|since| (since, master))), &mut difference);
+            }
             (true, _) if let Some((files, pause)) = pauses => {
                 let reason = format!("{files} files that it could not take are sent again in {}s", pause.as_secs());
                 debug!(self.checks.scope(), "Of {}: {reason}.", self.worker);
@@ -146,9 +181,9 @@ impl Integrity {
             // A stock worker has no word for this, and is not to compare itself for ever.
             (true, Some(held)) if check.is_native => self.tell_given_up(&format!("{held}; {CONFIRM}")),
             (true, Some(_)) => self.tell_in_sync(),
-            (true, None) => return Ok(true),
+            (true, None) => return true,
         }
-        Ok(false)
+        false
     }
 
     fn tell_held(&self, held: Held) {

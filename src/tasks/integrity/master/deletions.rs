@@ -69,6 +69,11 @@ impl Deletions {
         Some(held)
     }
 
+    /// Whether `worker` is sent every deletion.
+    pub(super) fn are_sent(&self, worker: &str) -> bool {
+        self.0.lock().released.contains(worker)
+    }
+
     /// The files of `worker` are those of this master.
     pub(super) fn equal(&self, worker: &str) {
         let mut workers = self.0.lock();

@@ -6,17 +6,19 @@ use log::Level;
 
 use super::{Integrity, check::Found};
 use crate::{
-    files::{ChecksumKind, Manifest},
+    files::{Digests, Manifest},
+    session::native::Features,
     wire::ErrorObject,
 };
 
 impl Integrity {
     /// `int_digest`: whether the worker's files are those of this node, which ends the check; otherwise, in which buckets
-    /// they may differ.
+    /// they may differ, or that it need not tell more: it has the files that this node had a moment ago.
     ///
     /// # Errors
     /// When this is no digest; the worker is at fault. When this node has not scanned its own files yet.
-    pub fn digest(&self, question: &[u8], kind: ChecksumKind) -> Result<Vec<u8>, ErrorObject> {
+    pub fn digest(self: &Arc<Self>, question: &[u8], features: Features) -> Result<Vec<u8>, ErrorObject> {
+        let kind = features.checksum();
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), clock.now());
         let unknown = || ErrorObject::unexpected("the files of this node have not been calculated yet");
@@ -30,6 +32,9 @@ impl Integrity {
             self.finish_check(level, (start, begun), master.entries().len(), Found::Equal(&master));
         } else {
             self.state.lock().digested = Arc::downgrade(&master);
+            if features.known && self.start_known(question, features) {
+                return Ok(Digests::known());
+            }
         }
         Ok(master.digests().answer(same))
     }

@@ -3,6 +3,7 @@
 //! Each connected worker has one [`Integrity`]. A check runs on a thread of its own from `syn_i_w_m` until its last
 //! message, so a slow worker delays nobody. At most one runs for a worker at a time.
 
+mod archives;
 mod check;
 mod deletions;
 mod digest;
@@ -21,6 +22,7 @@ use std::{
 use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
+pub use archives::Archives;
 use check::Check;
 pub use deletions::Deletions;
 use granted::Granted;
@@ -53,6 +55,8 @@ pub struct Shared {
     pub local: Arc<LocalIntegrity>,
     /// What a person is to confirm.
     pub deletions: Deletions,
+    /// What is being sent to several workers.
+    pub archives: Archives,
     /// Held while a manifest is read, which may take much memory: [`COMPARISONS`](crate::limits::COMPARISONS).
     pub reading: Mutex<()>,
 }
@@ -72,6 +76,8 @@ pub struct Integrity {
 struct CheckState {
     /// The turns in which this worker was granted a check.
     granted: Granted,
+    /// The turn of the last one, until it is used.
+    permitted: Option<u64>,
     running: Running<Hand>,
     /// The manifest whose digests showed the worker where its files differ.
     digested: Weak<Manifest>,
@@ -114,6 +120,7 @@ impl Integrity {
             syncs,
             state: Mutex::new(CheckState {
                 granted: Granted::default(),
+                permitted: None,
                 running: Running::default(),
                 digested: Weak::new(),
                 in_sync: None,
@@ -138,6 +145,7 @@ impl Integrity {
         let mut state = self.state.lock();
         let lock = self.lock_of(&mut state);
         let granted = lock != Lock::Held && state.granted.may(turn);
+        state.permitted = granted.then_some(turn);
         drop(state);
         self.tell_broken(lock);
         granted
@@ -179,6 +187,38 @@ impl Integrity {
             ErrorObject::unexpected(format!("no thread can be started: {error}"))
         })?;
         Ok(task)
+    }
+
+    /// Begins a check of a worker that has all files as they were at the digest of this question; whether that is known, and
+    /// the check may begin now. If not, the worker asks for one as ever.
+    fn start_known(self: &Arc<Self>, question: &[u8], features: Features) -> bool {
+        let Some((master, changes)) = self.shared.local.lately(question) else { return false };
+        let turn = self.shared.local.turn();
+        let mut state = self.state.lock();
+        let lock = self.lock_of(&mut state);
+        // A worker whose deletions may have to be held back is compared with all that it has.
+        let may = lock != Lock::Held
+            && self.shared.deletions.are_sent(&self.worker)
+            && (state.permitted.take() == Some(turn) || state.granted.may(turn));
+        let task = random::uuid();
+        if may {
+            let (arrived, since) = (bounded(1).0, self.shared.node.clock.now());
+            state.running.begin(&task, since, Hand { arrived, sending: None });
+        }
+        drop(state);
+        self.tell_broken(lock);
+        if !may {
+            return false;
+        }
+        let this = self.clone();
+        let (kind, deltas) = (features.checksum(), features.delta);
+        let check =
+            Check { task: task.clone(), kind, is_native: true, deltas, buckets: Buckets::ALL, about: Some(master) };
+        let started = self.shared.node.requests.spawn("integrity", move || this.run_known(&check, &changes));
+        if started.is_err() {
+            self.state.lock().running.end(&task);
+        }
+        started.is_ok()
     }
 
     /// Whether the manifest of a check is on its way, so that a file may be received.

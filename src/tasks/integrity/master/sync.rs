@@ -1,11 +1,18 @@
 //! The synchronisation that follows a check which has found differences.
 
-use std::sync::Arc;
+use std::{
+    io::Write,
+    sync::{Arc, atomic::Ordering},
+};
 
-use super::{Integrity, check::Check};
+use super::{
+    Integrity,
+    archives::{Archive, Copying, Subject},
+    check::Check,
+};
 use crate::{
     connection::{FileSender, RequestError},
-    files::{AddError, ContentSum, Difference},
+    files::{AddError, ContentSum, Difference, Manifest, digest::Digest},
     logging::{debug, info},
     tasks::{
         integrity::{ARCHIVE, archive_path, differences::Deltas, sending::UpdateWriter, status::Progress},
@@ -22,7 +29,14 @@ struct ArchiveNotSent(#[from] RequestError);
 
 impl Integrity {
     /// Sends what differs, and what the worker is to delete.
-    pub(super) fn synchronise(&self, check: &Check, difference: &mut Difference<'_>) {
+    ///
+    /// Where a worker was found to lack just what has changed since it had these files, others may lack the same.
+    pub(super) fn synchronise(
+        &self,
+        (check, since): (&Check, Option<(Digest, &Arc<Manifest>)>),
+        difference: &mut Difference<'_>,
+    ) {
+        let subject = since.map(|(since, master)| Subject::new(since, master, check.deltas));
         let counts = difference.counts();
         let clock = &self.shared.node.clock;
         let (start, begun) = (clock.wall(), self.syncs.start());
@@ -35,7 +49,7 @@ impl Integrity {
         );
         self.state.lock().status.sync = Span { start: Some(start), end: None };
         let mut id = None;
-        let sent = self.syncs.run(|| self.send(check, difference, &mut id).map_err(ArchiveNotSent));
+        let sent = self.syncs.run(|| self.send((check, subject), difference, &mut id).map_err(ArchiveNotSent));
         let mut state = self.state.lock();
         state.granted.sent = Some(self.shared.local.turn());
         let left_out = match sent {
@@ -72,7 +86,7 @@ impl Integrity {
     /// files come with a later archive.
     fn send(
         &self,
-        check: &Check,
+        (check, subject): (&Check, Option<Subject>),
         difference: &mut Difference<'_>,
         announced: &mut Option<String>,
     ) -> Result<bool, RequestError> {
@@ -85,12 +99,12 @@ impl Integrity {
         }
         let limit = state.limit.bytes();
         drop(state);
-        self.send_archive((id, check.deltas), difference, limit, &progress)
+        self.send_archive((id, check.deltas, subject), difference, limit, &progress)
     }
 
     fn send_archive(
         &self,
-        (id, deltas): (&str, bool),
+        (id, deltas, subject): (&str, bool, Option<Subject>),
         difference: &mut Difference<'_>,
         limit: u64,
         progress: &Progress,
@@ -117,14 +131,32 @@ impl Integrity {
             done: &progress.files,
         };
         let clock = &self.shared.node.clock;
-        let written = writer.write(difference, &mut sender, |level, reason| self.syncs.report(level, reason));
+        let archive = subject.as_ref().and_then(|subject| self.shared.archives.find(subject));
+        let archive = archive.filter(|archive| archive.bytes.len() as u64 <= limit && self.can_take(archive));
+        let written = match archive {
+            Some(archive) => {
+                progress.files.fetch_add(difference.create.len() + difference.update.len(), Ordering::Relaxed);
+                sender.write_all(&archive.bytes).map(|()| archive).map_err(AddError::Archive)
+            }
+            None => {
+                let mut out = Copying::new(&mut sender, subject.is_some());
+                let written = writer.write(difference, &mut out, |level, reason| self.syncs.report(level, reason));
+                let bytes = out.copy();
+                written.map(|written| match (subject, bytes) {
+                    (Some(subject), Some(bytes)) if written.left_out.is_empty() => {
+                        self.shared.archives.keep(subject, Archive { bytes, written })
+                    }
+                    (_, bytes) => Arc::new(Archive { bytes: bytes.unwrap_or_default(), written }),
+                })
+            }
+        };
         let sent = match written {
-            Ok(written) => sender.finish().map(|_| written),
+            Ok(archive) => sender.finish().map(|_| archive),
             // A file of this node was changed while it was packed.
             Err(error @ AddError::Changed { .. }) => return Err(not_sent(&error)),
             Err(error) => Err(not_sent(&error)),
         };
-        let written = sent.inspect_err(|_| {
+        let archive = sent.inspect_err(|_| {
             let (mut state, bytes) = (self.state.lock(), progress.transfer.sent());
             if progress.transfer.is_cancelled() {
                 state.limit.cancelled(bytes, rules);
@@ -132,13 +164,22 @@ impl Integrity {
                 state.limit.refused(bytes, clock.now(), rules);
             }
         })?;
+        let written = &archive.written;
         // Before the worker can report what became of it.
         let first = self.shared.node.settings.worker.sync_integrity;
-        self.refused.lock().sent(difference, &written, clock.now(), first);
+        self.refused.lock().sent(difference, written, clock.now(), first);
         // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
         self.state.lock().status.sync.end = Some(self.shared.node.clock.wall());
         self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
         Ok(!written.left_out.later.is_empty())
+    }
+}
+
+impl Integrity {
+    /// Whether the worker has what the deltas of this archive are made from, as far as that is known.
+    fn can_take(&self, archive: &Archive) -> bool {
+        let refused = self.refused.lock();
+        !archive.written.deltas.iter().any(|(path, base)| refused.could_not_make(path, base))
     }
 }
 

@@ -11,7 +11,8 @@ const KIND: ChecksumKind = ChecksumKind::Md5Blake2b;
 fn integrity(pair: &Pair) -> Arc<Integrity> {
     let node = pair.shared_node();
     let local = Arc::new(LocalIntegrity::new(&node));
-    let shared = Shared { node, local, deletions: Deletions::default(), reading: Mutex::default() };
+    let (deletions, archives) = (Deletions::default(), Archives::default());
+    let shared = Shared { node, local, deletions, archives, reading: Mutex::default() };
     Integrity::new(Arc::new(shared), "w", pair.master.clone())
 }
 

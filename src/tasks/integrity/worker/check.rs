@@ -1,11 +1,14 @@
 //! One check of this worker's files: asks for it, shows the master what there is, and takes its verdict.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::Integrity;
+use super::{Integrity, TRIES};
 use crate::{
     connection::{FileSender, RequestError},
-    files::{Buckets, ChecksumKind, Manifest, Unreadable, Which},
+    files::{Buckets, ChecksumKind, Digests, Manifest, Unreadable, Which},
     logging::{debug, warn},
     tasks::integrity::{Applied, archive_path, sending::write_manifest},
     turn::Failure,
@@ -26,6 +29,24 @@ pub(super) enum NotChecked {
     NotMade(#[from] RequestError),
     #[error("The master did not find these files equal to its own: {0}")]
     ByTheMaster(ErrorObject),
+}
+
+/// Where the files of the master may differ from those of this node.
+enum Differs {
+    /// In these buckets, which may be none.
+    In(Buckets),
+    /// The master knows, and goes on by itself.
+    Known,
+}
+
+/// What became of a check that was announced.
+enum Announced {
+    /// The master waits for the metadata of the files in these buckets.
+    Wanted(String, Buckets),
+    /// The files are the same.
+    Equal,
+    /// As [`Differs::Known`].
+    Known,
 }
 
 impl Integrity<'_> {
@@ -56,25 +77,57 @@ impl Integrity<'_> {
     }
 
     fn try_check(&mut self) -> Result<(), RequestError> {
+        let begun = self.node.clock.now();
+        let mut found = None;
+        if self.features.digest && !self.was_refused() {
+            // Most checks find no difference, and end with this one question.
+            let which = self.which();
+            let manifest = self.look(which);
+            match self.differing(&manifest) {
+                Ok(Differs::In(Buckets::NONE)) => {
+                    self.equal(begun);
+                    return Ok(());
+                }
+                Ok(Differs::Known) => {
+                    self.is_compared(begun);
+                    return Ok(());
+                }
+                Ok(Differs::In(buckets)) => found = Some((manifest, buckets)),
+                // The master has not scanned its own files yet.
+                Err(RequestError::Refused(error)) => {
+                    self.refused(&error.to_string());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
         let answer = self.master.request(Command::IntegrityPermission, "")?;
         if answer != b"True" {
-            let soon = self.node.clock.now() + SOON;
-            self.sooner = self.sooner.filter(|(_, tries)| *tries > 1).map(|(_, tries)| (soon, tries - 1));
-            debug!(
-                self.checks.scope(),
-                "Master didn't grant permission to start a new synchronization: b'{}'",
-                answer.escape_ascii()
-            );
+            self.refused(&format!("b'{}'", answer.escape_ascii()));
             return Ok(());
         }
         debug!(self.checks.scope(), "Permission to synchronize granted.");
         self.sooner = None;
-        self.checking = Some(self.checks.start());
-        let which = self.which();
-        let manifest = self.look(which);
-        let Some((task, buckets)) = self.announce(&manifest)? else {
-            self.in_sync();
-            return Ok(());
+        let started = self.checks.start();
+        self.checking = Some(if found.is_some() { begun } else { started });
+        let (manifest, buckets) = match found {
+            Some(found) => found,
+            None => {
+                let which = self.which();
+                let manifest = self.look(which);
+                match self.differing(&manifest)? {
+                    Differs::In(buckets) => (manifest, buckets),
+                    Differs::Known => return Ok(()),
+                }
+            }
+        };
+        let (task, buckets) = match self.announce(&manifest, buckets)? {
+            Announced::Wanted(task, buckets) => (task, buckets),
+            Announced::Equal => {
+                self.in_sync();
+                return Ok(());
+            }
+            Announced::Known => return Ok(()),
         };
         self.send_manifest(&task, &manifest, buckets).inspect_err(|error| {
             let payload = format!("{task} {}", error.to_object().to_json());
@@ -83,35 +136,63 @@ impl Integrity<'_> {
         })
     }
 
-    /// Announces a check of the files that differ, and gives its task; none if there are no such files.
-    fn announce(&self, manifest: &Manifest) -> Result<Option<(String, Buckets)>, RequestError> {
+    /// The master does not permit a check now.
+    fn refused(&mut self, answer: &str) {
+        let soon = self.node.clock.now() + SOON;
+        self.sooner = self.sooner.filter(|(_, tries)| *tries > 1).map(|(_, tries)| (soon, tries - 1));
+        debug!(self.checks.scope(), "Master didn't grant permission to start a new synchronization: {answer}");
+    }
+
+    /// Whether the master has just refused this check. Then the permission is asked for first, so that the files are not looked
+    /// at again and again meanwhile.
+    fn was_refused(&self) -> bool {
+        self.sooner.is_some_and(|(_, tries)| tries < TRIES)
+    }
+
+    /// Announces a check of the files that differ, first of those in these buckets.
+    fn announce(&self, manifest: &Manifest, mut buckets: Buckets) -> Result<Announced, RequestError> {
         let mut refused = 0;
-        loop {
-            let buckets = if refused < PARTS { self.differing(manifest)? } else { Buckets::ALL };
-            if buckets == Buckets::NONE {
-                return Ok(None);
-            }
+        while buckets != Buckets::NONE {
             match self.master.request(Command::IntegrityCheck, buckets.text()) {
-                Ok(task) => return Ok(Some((String::from_utf8_lossy(&task).into_owned(), buckets))),
+                Ok(task) => return Ok(Announced::Wanted(String::from_utf8_lossy(&task).into_owned(), buckets)),
                 // The files of the master have changed since it answered where they differ.
                 Err(RequestError::Refused(_)) if buckets != Buckets::ALL => refused += 1,
                 Err(error) => return Err(error),
             }
+            let differs = if refused < PARTS { self.differing(manifest)? } else { Differs::In(Buckets::ALL) };
+            match differs {
+                Differs::In(others) => buckets = others,
+                Differs::Known => return Ok(Announced::Known),
+            }
         }
+        Ok(Announced::Equal)
     }
 
-    /// Shows the master by one question that the files are the same now; whether they are.
+    /// Shows the master by one question that the files are the same now; false if a check has to show where they are not.
     pub(super) fn confirm(&mut self) -> bool {
         let begun = self.node.clock.now();
         let manifest = self.look(Which::Finished);
         // If it is not so, or cannot be known, the next check sees to it.
-        let equal = self.differing(&manifest).is_ok_and(|buckets| buckets == Buckets::NONE);
-        if equal {
-            self.checks.start();
-            self.checking = Some(begun);
-            self.in_sync();
+        match self.differing(&manifest) {
+            Ok(Differs::In(Buckets::NONE)) => self.equal(begun),
+            // They have changed since.
+            Ok(Differs::Known) => self.is_compared(begun),
+            Ok(Differs::In(_)) | Err(_) => return false,
         }
-        equal
+        true
+    }
+
+    /// The master has answered, to a question of that time, that the files are the same.
+    fn equal(&mut self, begun: Instant) {
+        self.is_compared(begun);
+        self.in_sync();
+    }
+
+    /// The master knows where the files differ, and shows it; the check began then.
+    fn is_compared(&mut self, begun: Instant) {
+        self.sooner = None;
+        self.checks.start();
+        self.checking = Some(begun);
     }
 
     /// Once in a period a check is about all that may have changed here. What the master has pushed need not wait for that.
@@ -136,12 +217,16 @@ impl Integrity<'_> {
     }
 
     /// Where the files of the master may differ from these.
-    fn differing(&self, manifest: &Manifest) -> Result<Buckets, RequestError> {
+    fn differing(&self, manifest: &Manifest) -> Result<Differs, RequestError> {
         if !self.features.digest {
-            return Ok(Buckets::ALL);
+            return Ok(Differs::In(Buckets::ALL));
         }
         let digests = manifest.digests();
-        Ok(digests.differing(&self.master.request(Command::IntegrityDigest, digests.question())?))
+        let answer = self.master.request(Command::IntegrityDigest, digests.question())?;
+        if self.features.known && Digests::is_known(&answer) {
+            return Ok(Differs::Known);
+        }
+        Ok(Differs::In(digests.differing(&answer)))
     }
 
     fn send_manifest(&self, task: &str, manifest: &Manifest, buckets: Buckets) -> Result<(), RequestError> {
