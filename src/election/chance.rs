@@ -7,6 +7,8 @@ use crate::arbiter::{Entry, Malformed};
 pub struct Chance {
     /// How many others are to try it before: its place among those in sync, without the master that is gone.
     pub rank: u32,
+    /// Whether that one is among those before it.
+    pub behind_former: bool,
     /// The term of the master before; 0 if there was none.
     pub term: u64,
     /// Those in sync with the master before.
@@ -175,9 +177,10 @@ pub fn of(
     let Some(place) = sync.candidates.iter().position(|name| name == local.name) else {
         return Err(Hindrance::NotInSync(sync.candidates));
     };
-    let rank = sync.candidates[..place].iter().filter(|name| *name != local.former).count();
+    let behind_former = sync.candidates[..place].iter().any(|name| name == local.former);
+    let rank = place as u32 - u32::from(behind_former);
     let needs_all = ids > 0 && !local.agents;
-    Ok(Chance { rank: rank as u32, term: sync.term, in_sync: sync.candidates, ids, needs_all, forced: false })
+    Ok(Chance { rank, behind_former, term: sync.term, in_sync: sync.candidates, ids, needs_all, forced: false })
 }
 
 #[cfg(test)]
@@ -205,12 +208,13 @@ mod tests {
         let known = sync(3, "k", r#""a","b""#);
         let chance = judged(LOCAL, None, Some(&known), Some("17")).unwrap();
         let in_sync = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(chance, Chance { rank: 0, term: 3, in_sync, ids: 17, needs_all: false, forced: false });
+        assert_eq!(chance, Chance { behind_former: true, term: 3, in_sync, ids: 17, ..Chance::default() });
         // The master of another term may be among those who wait for it.
         let later = Local { former: "c", ..LOCAL };
-        assert_eq!(judged(later, None, Some(&known), None).unwrap().rank, 1);
+        let places = |chance: Chance| (chance.rank, chance.behind_former);
+        assert_eq!(places(judged(later, None, Some(&known), None).unwrap()), (1, false));
         let last = sync(3, "k", r#""d","a","b""#);
-        assert_eq!(judged(LOCAL, None, Some(&last), None).unwrap().rank, 1, "d was asked to follow");
+        assert_eq!(places(judged(LOCAL, None, Some(&last), None).unwrap()), (1, true), "d was asked to follow");
         let first = Local { is_first: true, knows_elections: false, term: 0, ..LOCAL };
         assert_eq!(judged(first, None, None, None), Ok(Chance::default()), "the very first");
         let keyless = Local { agents: false, ..LOCAL };

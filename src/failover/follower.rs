@@ -1,6 +1,9 @@
 //! A candidate that is a worker.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::select;
 use log::Level;
@@ -28,7 +31,10 @@ pub fn run(worker: &Arc<Worker>, candidate: &Arc<Candidate>) {
     }
     // What is left of an office that this node had.
     candidate.resign();
-    let (node, mut follower) = (&worker.node, Follower { worker, candidate, told: Repeats::default(), switched: 0 });
+    let (node, mut follower) = (
+        &worker.node,
+        Follower { worker, candidate, told: Repeats::default(), switched: 0, blind: false, sees_since: None },
+    );
     while !candidate.acts() {
         let pause = follower.turn();
         select! {
@@ -50,6 +56,10 @@ struct Follower<'a> {
     told: Repeats,
     /// The last order to hand over that this node has followed.
     switched: u64,
+    /// Whether etcd cannot be asked.
+    blind: bool,
+    /// Since when it can be asked again.
+    sees_since: Option<Instant>,
 }
 
 impl Follower<'_> {
@@ -57,8 +67,12 @@ impl Follower<'_> {
     fn turn(&mut self) -> Duration {
         let watched = self.candidate.watched();
         if let Some(failure) = watched.failure {
+            self.blind = true;
             self.hindered(&Hindrance::Unreachable(failure.to_string()));
             return LONG;
+        }
+        if std::mem::take(&mut self.blind) {
+            self.sees_since = Some(self.worker.node.clock.now());
         }
         let Some(view) = watched.view else { return LONG };
         if view.master.is_some() {
@@ -97,7 +111,11 @@ impl Follower<'_> {
                 return PAUSE;
             }
         };
-        if !node.shutdown.sleep(&node.clock, TURN * chance.rank) {
+        // Where etcd was away, it is why the master is gone, who may be as well as ever: it is the first to try. Otherwise it is
+        // dead, and nobody waits for it.
+        let returned = self.sees_since.is_some_and(|since| node.clock.now() - since < 2 * candidate.ttl());
+        let before = chance.rank + u32::from(chance.behind_former && returned);
+        if !node.shutdown.sleep(&node.clock, TURN * before) {
             return PAUSE;
         }
         match candidate.stand(&node.term, agents, false) {
