@@ -29,7 +29,7 @@ def lines(found):
 def short(value):
     if value is None:
         return ""
-    return f"{value:.0f}" if value >= 1000 else f"{value:.3f}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
 
 
 def main():

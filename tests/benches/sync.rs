@@ -152,7 +152,8 @@ fn synchronise(place: &Place) -> Result<(), Failure> {
     }
     limits.print(&place.name);
     for ((link, _), phases) in LINKS.into_iter().zip(&phases) {
-        phases.print(&format!("{}, {link}, {runs} runs", place.name), &limits);
+        let Files { count, size, .. } = place.files;
+        phases.print(&format!("{}, {count} files of {size} bytes, {link}, {runs} runs", place.name), &limits);
     }
     Ok(())
 }
