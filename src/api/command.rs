@@ -8,7 +8,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek},
     process::{Command, ExitStatus},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, bounded, select};
@@ -57,8 +57,10 @@ pub fn execute(
         .stderr(complaints.try_clone().map_err(internal)?)
         .current_dir(node.home.path());
     let environment = [("PATH", OsStr::new(PATH)), ("WAZUH_HOME", node.home.path().as_os_str())];
+    // Its time runs from before it can have done anything.
+    let late = node.clock.after(node.settings.communication.timeout_dapi_request);
     let group = ProcessGroup::start(&mut command, &environment).map_err(internal)?;
-    let status = supervise(node, group, gone, &output, &complaints)?;
+    let status = supervise(node, group, (gone, &late), &output, &complaints)?;
     let length = output.metadata().map_err(internal)?.len();
     if !status.success() || length == 0 {
         let said = tail(complaints).map_err(internal)?;
@@ -73,11 +75,11 @@ pub fn execute(
     Ok((usize::try_from(length).unwrap_or(usize::MAX), output))
 }
 
-/// Waits for the end of the program, and brings it about when its time is over.
+/// Waits for the end of the program, and brings it about when its time is over, which `late` tells.
 fn supervise(
     node: &Node,
     mut group: ProcessGroup,
-    gone: &Receiver<Never>,
+    (gone, late): (&Receiver<Never>, &Receiver<Instant>),
     output: &File,
     complaints: &File,
 ) -> Result<ExitStatus, ErrorObject> {
@@ -88,7 +90,6 @@ fn supervise(
         let _ = tell.send(());
     });
     let limit = node.settings.communication.timeout_dapi_request;
-    let late = node.clock.after(limit);
     let verdict = loop {
         if waiting.is_err() {
             break Err(ErrorObject::unexpected("no thread can be started for the executor"));
