@@ -157,10 +157,10 @@ fn without_a_terminal_there_are_lines_of_json_or_an_error() {
 #[test]
 fn the_health_tells_how_far_a_transfer_is() {
     let home = Home::master();
-    // What cannot be compressed: some chunks of 512 KiB.
+    // What cannot be compressed: more chunks of 512 KiB than are made ahead.
     let mut noise = vec![0; 100_000];
     let mut random = File::open("/dev/urandom").unwrap();
-    for number in 0..20 {
+    for number in 0..60 {
         random.read_exact(&mut noise).unwrap();
         home.write(&format!("etc/rules/{number}.xml"), &noise);
     }
@@ -177,11 +177,11 @@ fn the_health_tells_how_far_a_transfer_is() {
         (progress["bytes"].as_u64()? > 0).then_some(progress)
     });
     let number = |name: &str| progress[name].as_u64().unwrap();
-    assert!(number("of_files") == 20 && (1..20).contains(&number("files")), "{progress}");
+    assert!(number("of_files") == 60 && (1..60).contains(&number("files")), "{progress}");
     assert!((500_000..2_000_000).contains(&number("bytes")), "{progress}");
     let output = control(&home, &["-i"]);
     let (said, table) = (String::from_utf8(output.stderr).unwrap(), String::from_utf8(output.stdout).unwrap());
-    assert!(table.contains(" | Sending: ") && table.contains(" of 20 files, "), "{table}");
+    assert!(table.contains(" | Sending: ") && table.contains(" of 60 files, "), "{table}");
     assert!(said.contains("\nNot in sync: w1: files are being sent to it, "), "{said}");
     assert!(String::from_utf8(control(&home, &["-i", "more"]).stdout).unwrap().contains("\n                Sending: "));
 }
