@@ -269,6 +269,18 @@ mod tests {
     }
 
     #[test]
+    fn a_wall_clock_that_jumps_changes_nothing() {
+        let bench = bench();
+        let (tenure, told) = bench.claim(&bench.seat).unwrap();
+        let (other, hour) = (bench.memory.seat(), 3600 * SECOND);
+        for wall in [bench.clock.wall() + hour, bench.clock.wall() - hour] {
+            bench.hand.set_wall(wall);
+            bench.renewal("a later deadline", || tenure.deadline.left() > 7 * SECOND);
+            assert!(told.try_recv().is_err() && bench.claim(&other).is_none());
+        }
+    }
+
+    #[test]
     fn a_key_that_somebody_deletes_ends_the_tenure_at_the_next_renewal() {
         let bench = bench();
         let (tenure, told) = bench.claim(&bench.seat).unwrap();

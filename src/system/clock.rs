@@ -88,6 +88,11 @@ impl FakeClock {
         last.map_or(Duration::ZERO, |due| due.saturating_duration_since(state.now))
     }
 
+    /// Sets the wall clock alone, as somebody who finds it wrong.
+    pub fn set_wall(&self, wall: SystemTime) {
+        self.0.lock().wall = wall;
+    }
+
     /// Lets the machine be suspended for so long: no timer runs meanwhile.
     pub fn suspend(&self, time: Duration) {
         let mut state = self.0.lock();
