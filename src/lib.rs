@@ -11,11 +11,11 @@
 //!  MASTER                                                             WORKER
 //!
 //!  main: signals, the service manager                                 main: signals, the service manager
-//!  listen ─► accepts; starts two threads for a connection             connect ─► keeps one connection (dial: resolves
-//!            when its first message is whole:                                        and connects), two threads:
+//!  listen ─► accepts; starts the reader of a connection               connect ─► keeps one connection (dial: resolves
+//!            when its first message is whole:                                        and connects), with its reader:
 //!
 //!    reader ◄───────────────── TCP, AES-128-CBC + HMAC ─────────────────► reader
-//!    writer                    (one permanent connection,                 writer
+//!                              (one permanent connection,
 //!                               opened by the worker)
 //!
 //!  local_integrity   looks every 8 s, and when file_watch
@@ -48,7 +48,7 @@
 //!  dapi ─► five threads, or as configured, that have requests of the Wazuh server API executed by processes of the
 //!          manager's framework, in turns of the nodes (dapi-wait: waits for a command that does)   (both roles)
 //!  metrics-listen ─► accepts monitoring programs, metrics ─► answers one of them                  (both roles)
-//!  local, local_alive ─► the control socket of the node, two threads for each local program       (both roles)
+//!  local, local_alive ─► the control socket of the node, one thread for each local program        (both roles)
 //!  arbiter-watch, presence ─► what the arbiter knows of the master, what it is to know of this candidate; lease, fence
 //!  ─► renew the role of a master that was elected, and end it when that fails                     (both roles)
 //!  hooks ─► runs failover.on_master and failover.on_standby, where they are configured            (both roles)
@@ -63,11 +63,11 @@
 //! digest of their files.
 //!
 //! Work that takes long is done by short-lived threads of bounded number: `integrity`, `agent_info` and `groups_send` on
-//! the master, `send` while a file of several chunks goes out that another thread makes, `hello` while the master asks a
-//! connection that may be dead, `sendsync` while requests of a worker to a program of the master are under way, `request`
-//! for what needs the agent database, a scan or another node, `agents` while agents are counted for monitoring,
-//! `own-address` while a master checks whether its own address is among its `<nodes>`, `promote`, `hand-over` and
-//! `give-way` while the master changes.
+//! the master, `writer` while a peer takes less than it is sent, `send` while a file of several chunks goes out that
+//! another thread makes, `hello` while the master asks a connection that may be dead, `sendsync` while requests of a
+//! worker to a program of the master are under way, `request` for what needs the agent database, a scan or another
+//! node, `agents` while agents are counted for monitoring, `own-address` while a master checks whether its own address
+//! is among its `<nodes>`, `promote`, `hand-over` and `give-way` while the master changes.
 //! No thread that reads a connection ever asks the agent database or the registrar: a slow one delays no keep-alive.
 //!
 //! A thread owns what it works on. Threads share an `Arc` of the configuration, the registry of workers behind a
@@ -89,7 +89,8 @@
 //! to the thread that waits for it. A request goes to the session of the connection with a [`connection::Reply`], by which
 //! it is answered once; the table of commands ([`wire::Command`]) decides whether this peer may send it. The session
 //! answers cheap requests at once, and long ones on a thread of their own ([`questions::Later`]). Answers and own requests
-//! go to the writer's bounded outbox. The reader never waits for an answer, and only the writer writes.
+//! go to a bounded outbox. Whoever puts something there writes it, unless another thread is writing, as far as the peer
+//! takes it at once; the thread `writer` does the rest. The reader never waits for an answer, and one thread writes at a time.
 //!
 //! # The end
 //!
@@ -122,7 +123,7 @@
 //! | [`tasks`] | one folder for each documented thread: [`tasks::keep_alive`], [`tasks::agent_info`], [`tasks::agent_groups_send`], [`tasks::local_agent_groups`], [`tasks::haproxy_helper`], [`tasks::integrity`], [`tasks::local_integrity`] |
 //! | [`session`] | hello, the agreement of two nodes of this daemon, transfers that both ends answer alike |
 //! | [`node`] | what the modules of one node share: configuration, clock, threads |
-//! | [`connection`] | one peer: reader, writer, the reply to a request, file and string transfer |
+//! | [`connection`] | one peer: its reader, who writes to it, the reply to a request, file and string transfer |
 //! | [`registration`] | client.keys, ids, duplicates, force rules: embedded and served, or a client of `wazuh-authd` |
 //! | [`agents`] | the agent database: embedded and served, or a client of `wazuh-db` |
 //! | [`election`] | whether this node, a candidate, is the master: its office at the arbiter, records of what is registered |

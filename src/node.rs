@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 
 use crate::{
     config::{Cluster, Home, Keys, Places, Settings},
-    connection::{Connection, Known, Options},
+    connection::{Connection, Connections, Known, Options},
     crypto::Fernet,
     election::Candidate,
     files::Items,
@@ -46,8 +46,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// The room for the messages of all connections.
     pub budget: Budget,
-    /// Readers and writers of connections.
-    pub connections: Group,
+    /// To other nodes, and of local programs.
+    pub connections: Connections,
     /// Short-lived threads for what other nodes ask and what takes long.
     pub requests: Group,
     /// The same for local programs, which are not to hinder other nodes.
@@ -98,7 +98,6 @@ impl Node {
             deadline: None,
             budget: self.budget.clone(),
             clock: self.clock.clone(),
-            shutdown: self.shutdown.clone(),
         }
     }
 }

@@ -1,22 +1,28 @@
-//! One peer: a socket, a thread that reads from it and one that writes to it.
+//! One peer: a socket, a thread that reads from it, and the pen by which whoever sends something writes to it.
 //!
 //! ```text
 //!              ┌────────── reader ──────────┐
 //!  socket ───► │ deframe → decrypt → answer? ─┼─► the thread that waits in `Connection::request`
 //!              │                  request? ───┼─► `Handler::request`
 //!              └────────────────────────────┘
-//!  socket ◄─── writer ◄── bounded outbox ◄── answers of the handler, requests of any thread
+//!  socket ◄─── pen ◄── bounded outbox ◄── answers of the handler, requests of any thread
 //! ```
-//! Two rules keep it free of deadlock: the reader never waits for an answer, and only the writer writes. A request has a
-//! deadline, is forgotten on every outcome and fails when the connection closes. A message whose command is an answer is
+//! Who puts something into the outbox takes the pen and writes it ([`pen`]), unless another thread is writing: then that one
+//! writes it too. Nobody waits for the peer with that. When the peer takes no more, or a message is large, the pen goes to a
+//! thread of its own, the `writer`, until nothing has come for a while.
+//!
+//! Two rules keep it free of deadlock: the reader never waits for an answer, and only who has the pen writes. A request has
+//! a deadline, is forgotten on every outcome and fails when the connection closes. A message whose command is an answer is
 //! never answered.
 
 mod arriving;
 mod cipher;
+mod connections;
 mod dial;
 mod incoming;
 mod life;
 mod outgoing;
+mod pen;
 mod pending;
 mod reader;
 mod reply;
@@ -51,17 +57,21 @@ use crate::{
 };
 pub use arriving::Arriving;
 use cipher::Cipher;
+pub use connections::Connections;
 pub use dial::{CONNECT_TIMEOUT, NotReached, reach};
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
 use life::Life;
 pub use life::Work;
 pub use outgoing::{FileSender, Transfer, send_string};
+use pen::Pen;
 use pending::{Pending, Waiting};
+use reader::Reader;
 pub use reply::Reply;
 use session::Then;
 pub use session::Undecided;
 pub use socket::Socket;
 pub use strings::IncomingStrings;
+use writer::{Came, Writer};
 
 /// The reason when the peer closed the connection between two messages.
 pub const PEER_CLOSED: &str = "the peer closed it";
@@ -102,8 +112,6 @@ pub struct Options {
     pub budget: Budget,
     /// For the deadlines of requests.
     pub clock: Clock,
-    /// The order to stop; the connection then ends by itself.
-    pub shutdown: Shutdown,
 }
 
 /// From when on a peer is no stranger.
@@ -142,6 +150,9 @@ struct Shared {
     /// A place takes little as long as nothing is in it.
     outbox: Sender<Box<Outgoing>>,
     bulk: Sender<Box<Outgoing>>,
+    pen: Pen<Box<Writer>>,
+    /// For the thread of a writer.
+    threads: Group,
     pending: Pending,
     accepted: AtomicBool,
     account: Account,
@@ -224,6 +235,7 @@ impl Ready {
             recv(connection.closed()) -> _ => return Err(connection.closed_error()),
             recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
         }
+        connection.write();
         Ok(Begun { connection, command, waiting, timeout })
     }
 }
@@ -257,22 +269,21 @@ impl Begun {
 pub type Answer = Result<Vec<u8>, RequestError>;
 
 impl Connection {
-    /// Starts the reader and the writer of a connected `socket` in `threads`. `handler` is made with the handle of the
-    /// new connection before the first byte is read.
+    /// A connection over `socket`, and its reader, which runs nowhere yet. `handler` is made with the handle of the new
+    /// connection; `threads` are for its writer.
     ///
     /// # Errors
-    /// When the socket cannot be set up, or a thread cannot be started.
-    pub fn start<H: Handler>(
+    /// When the socket cannot be set up.
+    fn new<H: Handler>(
         socket: Socket,
         options: Options,
         threads: &Group,
         handler: impl FnOnce(&Self) -> H,
-    ) -> io::Result<Self> {
+    ) -> io::Result<(Self, Reader<H>)> {
         socket.set_write_timeout(Some(writer::TURN))?;
         let (outbox, messages) = bounded(limits::OUTBOX);
         let (bulk, large) = bounded(limits::OUTBOX_LARGE);
         let (end, ended) = shutdown::channel();
-        let (reading, writing) = (socket.try_clone()?, socket.try_clone()?);
         let (cipher, candidates) = Cipher::of(options.ciphers);
         let connection = Self(Arc::new_cyclic(|this: &Weak<Shared>| {
             let this = this.clone();
@@ -289,6 +300,8 @@ impl Connection {
                 in_session: AtomicBool::new(false),
                 outbox,
                 bulk,
+                pen: Pen::new(Box::new(Writer::new(messages, large, options.frame_timeout, options.deadline))),
+                threads: threads.clone(),
                 pending: Pending::new(),
                 accepted: AtomicBool::new(options.known == Known::AtOnce),
                 account: options.budget.account(close),
@@ -302,21 +315,10 @@ impl Connection {
             }
         }));
         let handler = handler(&connection);
-        let writer = writer::Writer::new(
-            connection.clone(),
-            writing,
-            (messages, large),
-            options.shutdown,
-            options.frame_timeout,
-        )
-        .until(options.deadline);
-        let reader = reader::Reader::new(connection.clone(), reading, candidates, handler)
+        let reader = Reader::new(connection.clone(), candidates, handler)
             .of(options.known)
             .with_timeouts(options.handshake_timeout, options.frame_timeout);
-        let started =
-            threads.spawn("writer", move || writer.run()).and_then(|()| threads.spawn("reader", || reader.run()));
-        started.inspect_err(|error| connection.close(&format!("no thread could be started: {error}")))?;
-        Ok(connection)
+        Ok((connection, reader))
     }
 
     /// The name of the peer, for the log.
@@ -449,7 +451,10 @@ impl Connection {
         let Ready { connection, waiting, message, .. } = self.prepare(command, payload, Then::GoOn);
         let timeout = self.0.clock.after(limit);
         match self.way_of(&message).try_send(Box::new(message)) {
-            Ok(()) => Ok(Begun { connection, command, waiting, timeout }),
+            Ok(()) => {
+                self.write();
+                Ok(Begun { connection, command, waiting, timeout })
+            }
             Err(TrySendError::Full(_)) => Err(RequestError::Timeout { command }),
             Err(TrySendError::Disconnected(_)) => Err(self.closed_error()),
         }
@@ -467,7 +472,9 @@ impl Connection {
         let counter = self.0.pending.open().counter;
         let Ok(payload) = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)) else { return false };
         let message = Outgoing::Message { counter, command: CommandField::new(command), payload, then: Then::GoOn };
-        !self.is_closed() && self.way_of(&message).try_send(Box::new(message)).is_ok()
+        let told = !self.is_closed() && self.way_of(&message).try_send(Box::new(message)).is_ok();
+        self.write();
+        told
     }
 
     /// Sends the answer to the request with this counter, or error 3050 if there is no room for it.
@@ -500,6 +507,8 @@ impl Connection {
         let _ = self.0.reason.set(reason.to_owned());
         self.0.socket.shutdown();
         drop(self.0.end.lock().take());
+        // What waits goes.
+        self.write();
     }
 
     /// Closes the connection when all that was sent before has been written.
@@ -527,6 +536,46 @@ impl Connection {
             // A closed connection needs no answers.
             send(self.way_of(&message), Box::new(message)) -> _ => (),
             recv(self.closed()) -> _ => (),
+        }
+        self.write();
+    }
+
+    /// Has what waits in the outbox written: by this thread, as far as it need not wait for the peer, or by the one that has
+    /// the pen. With a closed connection the pen goes, and all that waits.
+    fn write(&self) {
+        let waits = || self.is_closed() || !(self.0.outbox.is_empty() && self.0.bulk.is_empty());
+        self.0.pen.write(waits, |writer| self.write_at_once(writer));
+    }
+
+    fn write_at_once(&self, mut writer: Box<Writer>) -> Option<Box<Writer>> {
+        if self.is_closed() {
+            return None;
+        }
+        match writer.write_at_once(self) {
+            Ok(Came::Through) => Some(writer),
+            Ok(Came::NoFurther) => {
+                self.start_writer(writer);
+                None
+            }
+            Err(reason) => {
+                self.close(&reason);
+                None
+            }
+        }
+    }
+
+    fn start_writer(&self, writer: Box<Writer>) {
+        let connection = self.clone();
+        let started =
+            self.0.threads.spawn_with("writer", writer, move |mut writer| match writer.write_on(&connection) {
+                Ok(()) => {
+                    connection.0.pen.put_back(writer);
+                    connection.write();
+                }
+                Err(reason) => connection.close(&reason),
+            });
+        if let Err((error, _)) = started {
+            self.close(&format!("no thread could be started: {error}"));
         }
     }
 

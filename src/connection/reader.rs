@@ -1,19 +1,19 @@
 //! The reader thread: socket → messages → whoever waits for them.
 
 use std::{
-    io::{BufReader, ErrorKind, Read},
+    io::{self, BufReader, ErrorKind, Read},
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
 use log::Level;
 
-use super::{Connection, Handler, Known, NOT_IN_TIME, PEER_CLOSED, Reply, Socket, cipher::Candidates, has_left};
+use super::{Connection, Handler, Known, NOT_IN_TIME, PEER_CLOSED, Reply, cipher::Candidates, has_left};
 use crate::{
     crypto::{Opener, TokenError},
     limits::HELD_BY_ONE,
     logging::{error, log},
-    system::thread::guard,
+    system::{memory::give_back_stack, thread::guard},
     wire::{Command, CommandField, Deframer, Divided, ErrorObject, Limits, Message, Part, longest, sealed},
 };
 
@@ -21,12 +21,15 @@ use crate::{
 /// where they stay.
 const AHEAD: usize = 512;
 
+/// From one giving back of the stack to the next, at least. An idle worker asks a question every 9 s, and each goes deep.
+const REST: Duration = Duration::from_secs(5);
+
 /// Bytes within the time of one frame by which a peer shows that it is not silent: 2 KiB/s with the default.
 const PROGRESS: usize = 64 * 1024;
 
 pub struct Reader<H> {
     connection: Connection,
-    socket: BufReader<Socket>,
+    socket: BufReader<Incoming>,
     candidates: Candidates,
     handler: H,
     deframer: Deframer,
@@ -44,13 +47,24 @@ pub struct Reader<H> {
     progress: usize,
     /// The read timeout that is in force at the socket, so that it is set only when it changes.
     waits_for_deadline: bool,
+    /// When its stack was last given back.
+    rested: Instant,
+}
+
+/// The bytes of a connection.
+struct Incoming(Connection);
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.0.0.socket).read(buffer)
+    }
 }
 
 impl<H: Handler> Reader<H> {
-    pub fn new(connection: Connection, socket: Socket, candidates: Candidates, handler: H) -> Self {
+    pub fn new(connection: Connection, candidates: Candidates, handler: H) -> Self {
         Self {
+            socket: BufReader::with_capacity(AHEAD, Incoming(connection.clone())),
             connection,
-            socket: BufReader::with_capacity(AHEAD, socket),
             candidates,
             handler,
             deframer: Deframer::new(Limits::STRANGER),
@@ -62,6 +76,7 @@ impl<H: Handler> Reader<H> {
             frame: None,
             progress: 0,
             waits_for_deadline: false,
+            rested: Instant::now(),
         }
     }
 
@@ -120,6 +135,15 @@ impl<H: Handler> Reader<H> {
                 return reason;
             }
             self.renew_frame_deadline(count);
+            self.rest();
+        }
+    }
+
+    /// The stack is small while nothing is read.
+    fn rest(&mut self) {
+        if !self.deframer.inside_frame() && self.rested.elapsed() >= REST {
+            self.rested = Instant::now();
+            give_back_stack();
         }
     }
 
@@ -175,7 +199,7 @@ impl<H: Handler> Reader<H> {
     fn set_deadline(&mut self) -> Result<(), String> {
         let Some(deadline) = self.handshake.into_iter().chain(self.frame).min() else {
             if self.waits_for_deadline {
-                self.socket.get_ref().set_read_timeout(None).map_err(|error| error.to_string())?;
+                self.connection.0.socket.set_read_timeout(None).map_err(|error| error.to_string())?;
                 self.waits_for_deadline = false;
             }
             return Ok(());
@@ -192,7 +216,7 @@ impl<H: Handler> Reader<H> {
         // Less than a millisecond would be rounded to nothing, which means for ever.
         let left = left.max(Duration::from_millis(1));
         self.waits_for_deadline = true;
-        self.socket.get_ref().set_read_timeout(Some(left)).map_err(|error| error.to_string())
+        self.connection.0.socket.set_read_timeout(Some(left)).map_err(|error| error.to_string())
     }
 
     /// Decrypts a frame. Gives the message that it completes.

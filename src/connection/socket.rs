@@ -3,9 +3,14 @@
 use std::{
     io::{self, Read, Write},
     net::{Shutdown, TcpStream},
-    os::unix::net::UnixStream,
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
     time::Duration,
 };
+
+use nix::sys::socket::{MsgFlags, send};
 
 /// A connected stream.
 pub enum Socket {
@@ -16,15 +21,13 @@ pub enum Socket {
 }
 
 impl Socket {
-    /// Another handle of the same stream.
+    /// Writes as much as goes without waiting.
     ///
     /// # Errors
-    /// When the process has too many open files.
-    pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(match self {
-            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
-            Self::Unix(stream) => Self::Unix(stream.try_clone()?),
-        })
+    /// [`io::ErrorKind::WouldBlock`] when that is nothing; as `write` otherwise.
+    pub fn write_at_once(&self, data: &[u8]) -> io::Result<usize> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        Ok(send(self.as_raw_fd(), data, flags)?)
     }
 
     /// How long a read may wait.
@@ -59,24 +62,33 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
+impl Read for &Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
+            Socket::Tcp(stream) => (&*stream).read(buffer),
+            Socket::Unix(stream) => (&*stream).read(buffer),
         }
     }
 }
 
-impl Write for Socket {
+impl Write for &Socket {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(buffer),
-            Self::Unix(stream) => stream.write(buffer),
+            Socket::Tcp(stream) => (&*stream).write(buffer),
+            Socket::Unix(stream) => (&*stream).write(buffer),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
+        }
     }
 }

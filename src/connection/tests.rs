@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     crypto,
     session::Transfers,
-    system::{clock::FakeClock, shutdown},
+    system::clock::FakeClock,
     wire::{self, Asker, Link, Question, Request, frame},
 };
 
@@ -52,37 +52,58 @@ impl Handler for TestHandler {
     }
 }
 
+/// Is told nothing.
+struct Ignorant;
+
+impl Handler for Ignorant {
+    fn request(&mut self, _: Reply, _: Message) {
+        unreachable!("it never begins");
+    }
+
+    fn closed(&mut self, _: &str) {}
+}
+
 struct End {
     connection: Connection,
     files: Receiver<ReceivedFile>,
     ended: Receiver<String>,
-    _trigger: shutdown::Trigger,
+    connections: Connections,
     _directory: tempfile::TempDir,
 }
 
-fn end(stream: UnixStream, cipher: bool, clock: &Clock, change: impl FnOnce(&mut Options)) -> End {
-    let (trigger, shutdown) = shutdown::channel();
-    let mut options = Options {
+fn options(clock: &Clock) -> Options {
+    Options {
         deadline: None,
         traffic: Arc::default(),
         peer: "test".into(),
-        ciphers: Vec::from_iter(cipher.then(|| Fernet::new(KEY))),
+        ciphers: Vec::new(),
         known: Known::AtOnce,
         budget: Budget::new(1 << 30, 1 << 30, Duration::from_secs(2)),
         handshake_timeout: Duration::from_secs(60),
         frame_timeout: Duration::from_secs(60),
         request_timeout: Duration::from_secs(20),
         clock: clock.clone(),
-        shutdown,
-    };
+    }
+}
+
+fn end(stream: UnixStream, cipher: bool, clock: &Clock, change: impl FnOnce(&mut Options)) -> End {
+    let ciphers = Vec::from_iter(cipher.then(|| Fernet::new(KEY)));
+    let mut options = Options { ciphers, ..options(clock) };
     change(&mut options);
     let directory = tempfile::tempdir().unwrap();
     let limits = FileLimits { size: 1 << 30, open: 2 };
     let transfers = Transfers::new(IncomingFiles::new(directory.path().into(), "queue/cluster/w1/".into(), limits));
     let ((files, received), (ended, reasons)) = (unbounded(), unbounded());
     let handler = TestHandler { transfers, files, ended };
-    let connection = Connection::start(Socket::Unix(stream), options, &Group::new(8), |_| handler).unwrap();
-    End { connection, files: received, ended: reasons, _trigger: trigger, _directory: directory }
+    let connections = Connections::new(1);
+    let connection = connections.start(Socket::Unix(stream), options, |_| handler).unwrap();
+    End { connection, files: received, ended: reasons, connections, _directory: directory }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.connections.stop();
+    }
 }
 
 fn pair(cipher: bool) -> (End, End) {
@@ -210,10 +231,46 @@ fn a_message_of_the_standard_protocol_ends_a_session() {
     let mut token = vec![0; frame::HEADER];
     Fernet::new(KEY).seal(b"x", 0, [7; 16], &mut token);
     frame::complete(&mut token, 1, CommandField::new(Command::Echo), 1);
-    let mut socket = one.connection.0.socket.try_clone().unwrap();
-    socket.write_all(&token).unwrap();
+    (&one.connection.0.socket).write_all(&token).unwrap();
     let reason = two.ended.recv().unwrap();
     assert!(reason.starts_with("a frame of the session cannot be opened: it has not the form"), "{reason}");
+}
+
+/// Whoever tells a peer something writes it, as long as the peer takes it; the rest is for a thread that may wait.
+#[test]
+fn a_peer_that_takes_nothing_holds_nobody_up_and_gets_all_in_order() {
+    let (ours, mut theirs) = raw(&Clock::real(), |_| ());
+    let text = |number: usize| format!("{number:0>60000}").into_bytes();
+    let told = (0..).take_while(|number| ours.connection.tell(Command::Echo, text(*number))).count();
+    assert!(told > limits::OUTBOX, "what the socket takes, and an outbox: {told}");
+    // Others wait for room, and find their way as soon as there is some.
+    let others: Vec<_> = (0..8)
+        .map(|_| {
+            let connection = ours.connection.clone();
+            thread::spawn(move || connection.begin(Command::Echo, "one of many").map(drop))
+        })
+        .collect();
+    for number in 0..told {
+        assert!(read_frame(&mut theirs).1 == text(number), "{number}");
+    }
+    for _ in 0..8 {
+        assert_eq!(read_frame(&mut theirs).1, b"one of many");
+    }
+    others.into_iter().for_each(|other| other.join().unwrap().unwrap());
+    ours.connection.tell(Command::Echo, "at once again");
+    assert_eq!(read_frame(&mut theirs).1, b"at once again");
+}
+
+#[test]
+fn a_connection_that_closes_gives_back_the_room_of_what_waits() {
+    let (ours, _theirs) = raw(&Clock::real(), |options| {
+        options.budget = Budget::new(64 << 20, 1 << 20, Duration::from_millis(1));
+    });
+    while ours.connection.tell(Command::Echo, vec![7; 60_000]) {}
+    assert!(ours.connection.hold(600_000).is_err(), "what waits takes the room");
+    ours.connection.close("the test ends it");
+    assert_eq!(ours.connections.threads().join(Instant::now() + Duration::from_secs(20)), 0);
+    assert!(ours.connection.hold(1_000_000).is_ok());
 }
 
 #[test]
@@ -323,9 +380,13 @@ fn a_token_of_another_key_ends_the_connection_and_the_reason_names_the_key() {
 #[test]
 fn the_order_to_stop_ends_the_connection() {
     let (ours, _theirs) = raw(&Clock::real(), |_| ());
-    let End { ended, _trigger, .. } = ours;
-    drop(_trigger);
-    assert_eq!(ended.recv().unwrap(), NODE_STOPS);
+    ours.connections.stop();
+    assert_eq!(ours.ended.recv().unwrap(), NODE_STOPS);
+    let (late, _) = UnixStream::pair().unwrap();
+    let handler = |_: &Connection| Ignorant;
+    let stopped = ours.connections.start(Socket::Unix(late), options(&Clock::real()), handler).err().unwrap();
+    assert_eq!(stopped.to_string(), NODE_STOPS);
+    assert_eq!(ours.connections.threads().join(Instant::now() + Duration::from_secs(20)), 0);
 }
 
 #[test]

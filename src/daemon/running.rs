@@ -18,6 +18,7 @@ use crate::{
         wazuh_db::WazuhDb,
     },
     config::{Config, Home, Keys, NodeType, Places},
+    connection::Connections,
     election::Candidate,
     failover::{self, follower, leader},
     files::{Items, JOURNAL, recover},
@@ -163,7 +164,7 @@ impl Prepared {
             clock,
             shutdown: token,
             budget: Budget::new(limits::HELD, limits::HELD_BY_ONE, limits::HELD_PATIENCE),
-            connections: Group::new(2 * peers),
+            connections: Connections::new(peers),
             requests: Group::new(REQUESTS * peers),
             local_requests: Group::new(limits::LOCAL_REQUESTS),
         });
@@ -349,12 +350,13 @@ impl Running {
     fn end(&mut self) -> usize {
         let Some(trigger) = self.trigger.take() else { return 0 };
         drop(trigger);
+        self.role.node().connections.stop();
         for stop in self.stoppers.drain(..) {
             stop();
         }
         let (grace, deadline) = (Instant::now() + LAST_WRITES, Instant::now() + STOP);
         let node = self.role.node();
-        let groups = [&self.threads, &node.connections, &node.requests, &node.local_requests];
+        let groups = [&self.threads, node.connections.threads(), &node.requests, &node.local_requests];
         // What was taken from the agent database and not delivered is given back to it, so it is to be there till then.
         groups.iter().for_each(|group| _ = group.join(grace));
         drop(self.database.1.take());

@@ -135,7 +135,7 @@ impl House<UnixStream> for Programs {
         let options = node.local_options(format!("local program {id}"));
         let last = Arc::new(Mutex::new(node.clock.now()));
         let peer = |_: &Connection| ProgramSession::new(self.role.clone(), &id, last.clone());
-        let connection = Connection::start(Socket::Unix(stream), options, &node.connections, peer)?;
+        let connection = node.connections.start(Socket::Unix(stream), options, peer)?;
         debug!(scope(&format!("Local {id}"), "Main"), "Connection received.");
         self.clients.lock().push(Client { connection, last });
         Ok(())

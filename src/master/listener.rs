@@ -238,7 +238,7 @@ impl Door<'_> {
         let mut options = node.link_options(address.to_string(), node.keys().ciphers(), Known::ByHello);
         options.handshake_timeout = options.handshake_timeout.saturating_sub(came.elapsed());
         let peer = |_: &Connection| WorkerSession::new(self.master.clone(), address, place);
-        let connection = Connection::start(Socket::Tcp(stream), options, &node.connections, peer)?;
+        let connection = node.connections.start(Socket::Tcp(stream), options, peer)?;
         debug!(self.scope, "Serving {connection:?}");
         Ok(connection)
     }

@@ -131,7 +131,7 @@ fn look_with(node: &Node, host: &str, cipher: Fernet) -> Option<Result<Option<Cl
     // A node that is no master does not listen.
     let (stream, address) = reach((host, node.cluster.port), CONNECT_TIMEOUT, &node.shutdown).ok()?.ok()?;
     let options = node.link_options(address.to_string(), vec![cipher], Known::ByHello);
-    let other = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| Silent).ok()?;
+    let other = node.connections.start(Socket::Tcp(stream), options, |_| Silent).ok()?;
     let claim = ask(node, &other);
     other.close("it was only asked who it is");
     Some(claim)

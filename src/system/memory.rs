@@ -1,4 +1,4 @@
-//! Keeps the allocator small on small servers.
+//! Keeps allocator and stacks small on small servers.
 #![allow(unsafe_code)]
 
 use std::time::{Duration, Instant};
@@ -10,6 +10,10 @@ const REST: Duration = Duration::from_secs(1);
 
 /// Blocks of this size and above go back to the kernel as soon as they are freed.
 const MAPPED_BLOCK: i32 = 128 * 1024;
+
+/// Below the frame that gives its stack back: for the calls that do it.
+#[cfg(target_env = "gnu")]
+const IN_USE: usize = 1024;
 
 /// Limits the allocator to two arenas and fixes the size from which blocks are mapped on their own.
 ///
@@ -40,5 +44,58 @@ pub fn give_back() {
     // SAFETY: malloc_trim takes the allocator's own locks and frees only what no one holds.
     unsafe {
         nix::libc::malloc_trim(0);
+    }
+}
+
+/// Gives the pages of this thread's stack back to the kernel that are not in use now. For a thread that has done something
+/// deep and will not for a while: what a stack has touched once stays in memory for ever, and there are hundreds of them.
+#[inline(never)]
+pub fn give_back_stack() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: this function is not inlined, so its frame is small and all that is in use lies above it; `IN_USE` bytes are
+    // left for the rest of the frame and for that of the call. A signal handler that uses the stack below is done before this
+    // thread goes on. The attributes are read only if they were filled, and are those of this thread.
+    unsafe {
+        use std::mem::MaybeUninit;
+
+        use nix::libc;
+
+        let (mut attributes, mut lowest, mut size) = (MaybeUninit::uninit(), std::ptr::null_mut(), 0);
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return;
+        }
+        let known = libc::pthread_attr_getstack(attributes.as_ptr(), &raw mut lowest, &raw mut size) == 0;
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        let page = libc::sysconf(libc::_SC_PAGESIZE) as usize;
+        let here = (&raw const size).addr();
+        let end = (here - IN_USE) & !(page - 1);
+        if known && end > lowest.addr() && here < lowest.addr() + size {
+            libc::madvise(lowest, end - lowest.addr(), libc::MADV_DONTNEED);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn deep(levels: usize) -> usize {
+        let room = std::hint::black_box([levels as u8; 4096]);
+        if levels == 0 {
+            room.len()
+        } else {
+            deep(levels - 1) + usize::from(std::hint::black_box(room)[7] == levels as u8)
+        }
+    }
+
+    #[test]
+    fn what_a_stack_is_used_for_stays_and_works_again() {
+        let kept = std::hint::black_box([7_u8; 64]);
+        for _ in 0..3 {
+            assert_eq!(deep(40), 4096 + 40);
+            give_back_stack();
+            assert_eq!(kept, [7; 64]);
+        }
     }
 }

@@ -5,11 +5,13 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::{Builder, JoinHandle},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crossbeam_channel::bounded;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+
+use super::memory::give_back_stack;
 
 /// Enough for every task; only what is touched counts as memory.
 const STACK: usize = 512 * 1024;
@@ -28,7 +30,11 @@ pub fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 's
     debug_assert!(name.len() <= 15, "the kernel cuts the thread name '{name}'");
     let thread = name.to_owned();
     Builder::new().name(thread.clone()).stack_size(STACK).spawn(move || match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(value) => value,
+        Ok(value) => {
+            // glibc keeps the stack for the next thread.
+            give_back_stack();
+            value
+        }
         Err(panic) => {
             log::error!(
                 target: "[Cluster] [Main]",
@@ -41,14 +47,25 @@ pub fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 's
     })
 }
 
-/// Threads with a common owner, which joins them.
+/// Threads with a common owner, which waits for their end. What a thread has held goes when it ends, not when that is asked
+/// for: of the stacks of threads that nobody has joined all pages would stay in memory.
 #[derive(Clone)]
-pub struct Group(Arc<Mutex<Vec<JoinHandle<()>>>>, usize);
+pub struct Group(Arc<Counted>);
+
+struct Counted {
+    /// Threads that run.
+    running: Mutex<usize>,
+    ended: Condvar,
+    most: usize,
+}
+
+/// One thread that runs; dropping it is its end.
+struct Place(Arc<Counted>);
 
 impl Group {
-    /// A group of at most `limit` threads at a time.
-    pub fn new(limit: usize) -> Self {
-        Self(Arc::default(), limit)
+    /// A group of at most `most` threads at a time.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Counted { running: Mutex::new(0), ended: Condvar::new(), most }))
     }
 
     /// Starts a thread in this group, as [`spawn`] does.
@@ -56,13 +73,22 @@ impl Group {
     /// # Errors
     /// When the group is full or the kernel refuses another thread.
     pub fn spawn(&self, name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let mut threads = self.0.lock();
-        threads.retain(|thread| !thread.is_finished());
-        if threads.len() >= self.1 {
-            return Err(io::Error::other(format!("{} threads of this kind are running already", self.1)));
-        }
-        threads.push(spawn(name, body)?);
+        let place = self.place()?;
+        spawn(name, move || {
+            // It goes after everything that the body holds.
+            let _place = place;
+            body();
+        })?;
         Ok(())
+    }
+
+    fn place(&self) -> io::Result<Place> {
+        let mut running = self.0.running.lock();
+        if *running >= self.0.most {
+            return Err(io::Error::other(format!("{} threads of this kind are running already", self.0.most)));
+        }
+        *running += 1;
+        Ok(Place(self.0.clone()))
     }
 
     /// [`Group::spawn`] for a thread that works with `value`, which comes back if there is no thread for it.
@@ -88,16 +114,16 @@ impl Group {
 
     /// Waits until all threads of the group have ended, or until `deadline`. Gives the number of those that have not.
     pub fn join(&self, deadline: Instant) -> usize {
-        loop {
-            let mut threads = self.0.lock();
-            threads.retain(|thread| !thread.is_finished());
-            let left = threads.len();
-            drop(threads);
-            if left == 0 || Instant::now() >= deadline {
-                return left;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        let mut running = self.0.running.lock();
+        while *running > 0 && !self.0.ended.wait_until(&mut running, deadline).timed_out() {}
+        *running
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *self.0.running.lock() -= 1;
+        self.0.ended.notify_all();
     }
 }
 

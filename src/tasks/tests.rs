@@ -87,7 +87,7 @@ impl Pair {
         let connection = |stream, handler| {
             let node = node(&running);
             let options = node.local_options("test".into());
-            Connection::start(Socket::Unix(stream), options, &node.connections, |_| handler).unwrap()
+            node.connections.start(Socket::Unix(stream), options, |_| handler).unwrap()
         };
         let (master, other) = (connection(one, Master(ignored)), connection(two, Master(asked)));
         Self { master, hand, heard, _other: other, _folder: folder, running }

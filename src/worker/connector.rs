@@ -157,9 +157,7 @@ fn attempt(worker: &Arc<Worker>, host: &str, scope: &Scope, cipher: Fernet) -> R
     let options = node.link_options(address.to_string(), vec![cipher], known);
     let (inboxes, lines) = lines();
     let (told, reason) = crossbeam_channel::bounded(1);
-    let master = Connection::start(Socket::Tcp(stream), options, &node.connections, |_| {
-        MasterSession::new(worker, inboxes, told)
-    })?;
+    let master = node.connections.start(Socket::Tcp(stream), options, |_| MasterSession::new(worker, inboxes, told))?;
     // Whatever ends this attempt, the connection ends with it.
     let master = Closing(master);
     let features = greet(worker, &master.0, (host, address), scope)?;

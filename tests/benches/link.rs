@@ -11,15 +11,13 @@ use std::{
 };
 
 use clusterd::{
-    connection::{Connection, FileLimits, FileSender, Handler, IncomingFiles, Known, Options, Reply, Socket},
+    connection::{
+        Connection, Connections, FileLimits, FileSender, Handler, IncomingFiles, Known, Options, Reply, Socket,
+    },
     crypto::{End, Fernet, Session, Terms, Transcript, sealed_length},
     limits::Budget,
     session::Transfers,
-    system::{
-        clock::Clock,
-        shutdown::{self, Trigger},
-        thread::Group,
-    },
+    system::clock::Clock,
     wire::{Asker, Command, Link, Message, Request, Transfer},
 };
 
@@ -65,7 +63,7 @@ fn session(end: End) -> Session {
 struct Ends {
     sender: Connection,
     _receiver: Connection,
-    _triggers: [Trigger; 2],
+    connections: Connections,
 }
 
 impl Ends {
@@ -73,14 +71,14 @@ impl Ends {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let one = TcpStream::connect(listener.local_addr()?)?;
         let (two, _) = listener.accept()?;
-        let (sender, first) = end(home, one)?;
-        let (receiver, second) = end(home, two)?;
+        let connections = Connections::new(2);
+        let (sender, receiver) = (end(home, &connections, one)?, end(home, &connections, two)?);
         if sealed {
             let (answer, undecided) = sender.request_undecided(Command::Native, "");
             answer?;
             undecided.seal(session(End::Worker));
         }
-        Ok(Self { sender, _receiver: receiver, _triggers: [first, second] })
+        Ok(Self { sender, _receiver: receiver, connections })
     }
 
     fn send(&self, content: &[u8]) -> Result<(), Failure> {
@@ -93,9 +91,14 @@ impl Ends {
     }
 }
 
-fn end(home: &Path, stream: TcpStream) -> Result<(Connection, Trigger), Failure> {
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.connections.stop();
+    }
+}
+
+fn end(home: &Path, connections: &Connections, stream: TcpStream) -> Result<Connection, Failure> {
     stream.set_nodelay(true)?;
-    let (trigger, shutdown) = shutdown::channel();
     let minute = Duration::from_secs(60);
     let options = Options {
         deadline: None,
@@ -108,12 +111,11 @@ fn end(home: &Path, stream: TcpStream) -> Result<(Connection, Trigger), Failure>
         traffic: Arc::default(),
         budget: Budget::new(1 << 30, 1 << 30, minute),
         clock: Clock::real(),
-        shutdown,
     };
     let limits = FileLimits { size: u64::MAX, open: 2 };
     let files = IncomingFiles::new(home.to_owned(), "queue/cluster/w1/".into(), limits);
     let handler = Receiver { transfers: Transfers::new(files) };
-    Ok((Connection::start(Socket::Tcp(stream), options, &Group::new(4), |_| handler)?, trigger))
+    Ok(connections.start(Socket::Tcp(stream), options, |_| handler)?)
 }
 
 /// Adds the rows of frames and of files.

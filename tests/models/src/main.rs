@@ -12,6 +12,8 @@ use shuttle::{
 mod budget;
 #[path = "../../../src/system/handover.rs"]
 mod handover;
+#[path = "../../../src/connection/pen.rs"]
+mod pen;
 #[path = "../../../src/connection/pending.rs"]
 mod pending;
 #[path = "../../../src/tasks/integrity/master/running.rs"]

@@ -10,13 +10,17 @@ use std::{
 
 use crossbeam_channel::{NEVER, bounded};
 use parking_lot::Mutex;
-use shuttle::thread;
+use shuttle::{
+    rand::{Rng, thread_rng},
+    thread,
+};
 
 use crate::{
     agents::Error,
     budget::{Budget, Full},
     clock::Clock,
     handover::{NoAnswer, handover, serve},
+    pen::Pen,
     pending::Pending,
     running::{Lock, Running},
     shutdown,
@@ -27,7 +31,8 @@ use crate::{
 
 type Model = fn();
 
-pub const ALL: [(&str, Model); 8] = [
+pub const ALL: [(&str, Model); 9] = [
+    ("what is put into the outbox is written, once and in order", pen),
     ("an answer reaches who waits for it, or nobody", pending),
     ("the order to stop ends every wait", stop),
     ("a change is seen by a run that begins after it", wake),
@@ -40,6 +45,70 @@ pub const ALL: [(&str, Model); 8] = [
 
 /// At any moment from now on.
 const SOON: Duration = Duration::ZERO;
+
+/// The pen of a connection: three threads put two messages each where two wait, and each has the pen taken. At any message
+/// the pen may go to a thread of its own, which writes on for as long as it likes.
+fn pen() {
+    struct Link {
+        outbox: crossbeam_channel::Sender<(usize, usize)>,
+        waiting: crossbeam_channel::Receiver<(usize, usize)>,
+        pen: Pen<Vec<(usize, usize)>>,
+        threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    }
+    fn write(link: &Arc<Link>) {
+        link.pen.write(
+            || !link.waiting.is_empty(),
+            |mut written| {
+                while let Ok(message) = link.waiting.try_recv() {
+                    written.push(message);
+                    if thread_rng().gen_bool(0.3) {
+                        let other = link.clone();
+                        let goes_on = thread::spawn(move || {
+                            while let Ok(message) = other.waiting.recv_timeout(SOON) {
+                                written.push(message);
+                            }
+                            other.pen.put_back(written);
+                            write(&other);
+                        });
+                        link.threads.lock().push(goes_on);
+                        return None;
+                    }
+                }
+                Some(written)
+            },
+        );
+    }
+    let (outbox, waiting) = bounded(2);
+    let link = Arc::new(Link { outbox, waiting, pen: Pen::new(Vec::new()), threads: Mutex::default() });
+    let senders: Vec<_> = (0..3)
+        .map(|sender| {
+            let link = link.clone();
+            thread::spawn(move || {
+                for number in 0..2 {
+                    link.outbox.send((sender, number)).unwrap();
+                    write(&link);
+                }
+            })
+        })
+        .collect();
+    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    loop {
+        let Some(goes_on) = link.threads.lock().pop() else { break };
+        goes_on.join().unwrap();
+    }
+    assert!(link.waiting.is_empty(), "something was put there that nobody wrote");
+    let written = Mutex::new(Vec::new());
+    let look = |all| {
+        *written.lock() = all;
+        None
+    };
+    link.pen.write(|| true, look);
+    let written = written.lock();
+    for sender in 0..3 {
+        let of_one: Vec<_> = written.iter().filter(|message| message.0 == sender).map(|message| message.1).collect();
+        assert_eq!(of_one, [0, 1], "each once, in order");
+    }
+}
 
 /// The table of open requests: three threads ask, two give up at any moment; the reader answers each counter twice, and one
 /// that was never given.
