@@ -9,6 +9,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::OFlag,
     unistd::{getegid, geteuid},
 };
 
@@ -46,6 +47,7 @@ pub fn remove_leftover(disk: &Disk, path: &Path) -> io::Result<bool> {
 pub struct Replacement<'a> {
     disk: &'a Disk,
     directory: File,
+    /// Its content is written; nobody can change it by this.
     file: File,
     path: PathBuf,
     staged: String,
@@ -80,7 +82,8 @@ impl<'a> Replacement<'a> {
         }
         let file = disk.create(&directory, &staged)?;
         let (name, staged_path, is_new) = (name.to_owned(), path.with_file_name(&staged), before.is_none());
-        let replacement = Self { disk, directory, file, path: staged_path, staged, name, durable, is_new, done: false };
+        let mut replacement =
+            Self { disk, directory, file, path: staged_path, staged, name, durable, is_new, done: false };
         replacement.write(pieces)?;
         disk.set_mode(&replacement.file, before.as_ref().map_or(lasting_mode(MODE), |before| before.mode() & 0o7777))?;
         let like = before.map_or_else(|| replacement.directory.metadata(), Ok)?;
@@ -94,7 +97,18 @@ impl<'a> Replacement<'a> {
         if durable {
             disk.sync(&replacement.file)?;
         }
+        // Whoever watches the file is to see one change of it: not, when it has its name, the end of its writing, too.
+        let Self { directory, staged, .. } = &replacement;
+        replacement.file = disk.look(directory, &**staged, OFlag::O_PATH | OFlag::O_NOFOLLOW)?.into();
         Ok(replacement)
+    }
+
+    /// What it is before it is put in the place of the file.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn stamp(&self) -> io::Result<Stamp> {
+        Stamp::of_file(&self.file)
     }
 
     fn write<'p>(&self, pieces: impl Iterator<Item = &'p [u8]>) -> Result<(), Errno> {
@@ -200,6 +214,8 @@ impl Drop for Replacement<'_> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
     use super::*;
     use crate::system::disk::faults::{ERRORS, Fault, HARMLESS, at_each, crash_at_each};
 
@@ -239,6 +255,23 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(names(folder.path()), ["keys", "link"]);
         assert!(write(&Disk::new(), &folder.path().join("none/keys"), "").is_err());
+    }
+
+    #[test]
+    fn who_watches_the_file_sees_one_change_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let first = write(&Disk::new(), &path, "first").unwrap();
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK).unwrap();
+        inotify.add_watch(folder.path(), AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_MOVED_TO).unwrap();
+        let seen = || {
+            let events = inotify.read_events().unwrap();
+            events.iter().filter(|event| event.name.as_deref() == Some("keys".as_ref())).count()
+        };
+        write_over(&Disk::new(), &path, &first, "second").unwrap().unwrap();
+        assert_eq!(seen(), 1);
+        write(&Disk::new(), &path, "third").unwrap();
+        assert_eq!(seen(), 1);
     }
 
     #[test]
