@@ -33,6 +33,12 @@ pub(super) fn first(content: &[u8]) -> usize {
     if content.len() < LONGEST { most } else { line }
 }
 
+/// Whether this, which was a chunk, is one whatever follows it. The last one of a content may have ended too early, and the
+/// end of one without such a line depends on what comes behind it.
+pub(super) fn is_whole(content: &[u8]) -> bool {
+    content.len() >= SHORTEST && content.strip_suffix(b"\n").is_some_and(ends_chunk)
+}
+
 /// Whether the line that ends here is the last one of its chunk.
 fn ends_chunk(content: &[u8]) -> bool {
     let Some((_, end)) = content.split_last_chunk::<END>() else { return false };

@@ -7,7 +7,8 @@
 //! * Two versions of a file are told apart without the content of the older one, so that only what is new of it need travel
 //!   ([`super::delta`]).
 //! * A file that begins as the version before is read for its checksum at the cost of digests, which is a third
-//!   ([`Outliner`]): the checksum goes on from where the two part.
+//!   ([`Outliner`]): the checksum goes on from where the two part. Who writes the file, and knows where that is, digests only
+//!   what follows.
 //!
 //! The digests are as strong as the checksums ([`ContentSum`]): 16 bytes of BLAKE2bp. Nobody but this node sees them.
 

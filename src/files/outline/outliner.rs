@@ -44,6 +44,24 @@ impl Outliner {
         }
     }
 
+    /// Of a content whose first `same` bytes are those of another, and so many bytes of it that need not be given any more.
+    pub fn after(before: Arc<Course>, same: u64) -> (Self, u64) {
+        // Where a chunk ends may depend on so much of what follows.
+        let sure = same.min(before.outline.size).saturating_sub(LONGEST as u64);
+        let (mut size, mut chunks, mut milestones) = (0, Vec::new(), Vec::new());
+        for milestone in &before.milestones {
+            let next = &before.outline.chunks[chunks.len()..milestone.chunks];
+            let end = size + next.iter().map(Chunk::length).sum::<u64>();
+            if end > sure {
+                break;
+            }
+            size = end;
+            chunks.extend_from_slice(next);
+            milestones.push(milestone.clone());
+        }
+        (Self { chunks, milestones, size, milestone: size, ..Self::new(Some(before)) }, size)
+    }
+
     /// Takes the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.held.extend_from_slice(piece);
@@ -75,24 +93,30 @@ impl Outliner {
     /// Takes the next chunk of what is held.
     fn chunk(&mut self) {
         let rest = &self.held[self.cut..];
-        let length = cut::first(rest);
-        let chunk = Chunk::of(&rest[..length]);
-        if self.hasher.is_none() && !self.is_as_before(chunk) {
+        let chunk = self.as_before(rest).unwrap_or_else(|| Chunk::of(&rest[..cut::first(rest)]));
+        if self.hasher.is_none() && self.expected() != Some(chunk) {
             self.hasher = Some(self.part());
         }
-        let end = self.cut + length;
+        let end = self.cut + chunk.length as usize;
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&self.held[self.cut..end]);
         }
         self.cut = end;
-        self.size += length as u64;
+        self.size += chunk.length();
         self.chunks.push(chunk);
         self.set_milestone();
     }
 
-    fn is_as_before(&self, chunk: Chunk) -> bool {
-        let before = self.before.as_ref().and_then(|before| before.outline.chunks.get(self.chunks.len()));
-        before == Some(&chunk)
+    /// The next chunk, if all is as before up to its end. No line end is looked for then.
+    fn as_before(&self, rest: &[u8]) -> Option<Chunk> {
+        let chunk = self.expected().filter(|_| self.hasher.is_none())?;
+        let content = rest.get(..chunk.length as usize)?;
+        (cut::is_whole(content) && Chunk::of(content) == chunk).then_some(chunk)
+    }
+
+    /// The chunk of the content before that is at this place.
+    fn expected(&self) -> Option<Chunk> {
+        self.before.as_ref()?.outline.chunks.get(self.chunks.len()).copied()
     }
 
     /// The state of the checksum behind the last chunk, where this content and the one before part.

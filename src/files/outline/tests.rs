@@ -47,6 +47,23 @@ fn a_line_more_or_less_changes_few_chunks() {
 }
 
 #[test]
+fn what_is_known_to_be_the_same_need_not_be_given() {
+    let all = keys(0..20_000);
+    let before = course(&all, None);
+    let longer = keys(0..20_001);
+    let (mut outliner, known) = Outliner::after(before.clone(), all.len() as u64);
+    assert!(all.len() - known as usize <= (512 << 10), "{known}");
+    outliner.update(&longer[known as usize..]);
+    let after = Arc::new(outliner.finish());
+    assert!(is_of(&after, &longer) && after.milestones.len() >= before.milestones.len());
+    // And so on.
+    let (mut outliner, known) = Outliner::after(after, longer.len() as u64);
+    outliner.update(&longer[known as usize..]);
+    assert!(is_of(&Arc::new(outliner.finish()), &longer));
+    assert_eq!(Outliner::after(before, 10).1, 0);
+}
+
+#[test]
 fn a_content_without_lines_has_chunks_too() {
     for content in [vec![0; 1 << 20], b"\n".repeat(300_000), vec![b'x'; 1], Vec::new()] {
         let course = course(&content, None);
@@ -76,10 +93,19 @@ proptest! {
         base in 0u32..8_000,
     ) {
         let mut content = keys(0..base);
-        let mut before = None;
+        let mut before: Option<Arc<Course>> = None;
         for (at, less, more) in edits {
             let at = at.min(content.len());
             content.splice(at..(at + less).min(content.len()), more);
+            if let Some(before) = &before {
+                // All that is before the edit need not be given.
+                let (mut outliner, known) = Outliner::after(before.clone(), at as u64);
+                prop_assert!(known <= at as u64);
+                outliner.update(&content[known as usize..]);
+                let after = outliner.finish();
+                prop_assert!(is_of(&after, &content));
+                prop_assert_eq!(&after.outline.chunks, &course(&content, None).outline.chunks);
+            }
             let course = course(&content, before);
             prop_assert!(is_of(&course, &content));
             before = Some(course);
