@@ -241,8 +241,9 @@ impl Prepared {
             Role::Master(master) => Some(master.clone()),
             Role::Worker(_) => None,
         };
+        let outlines = master.as_ref().map(|master| master.local_integrity.outlines.clone());
         let registered = move |counter| master.iter().for_each(|master| master.registered(counter));
-        registration.start(covered, registered, &running.threads)?;
+        registration.start(covered, outlines, registered, &running.threads)?;
         running.stoppers.push(Box::new(local.stopper()?));
         local.start(&running.role, &running.threads)?;
         if let Some(server) = observation {

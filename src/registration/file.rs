@@ -4,12 +4,13 @@
 //! and forgotten when a change could not be written. Only the largest id that was given is remembered apart from it, in
 //! memory and, as soon as it stands in the file no more, on the disk ([`Highest`]).
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use nix::errno::Errno;
 
-use super::{highest::Highest, table::Table};
+use super::{highest::Highest, outlined::Outlined, table::Table};
 use crate::{
+    files::Outlines,
     logging::info,
     system::{disk::Disk, known, replacement::Replacement, stamp::Stamp},
 };
@@ -22,6 +23,7 @@ pub(super) struct KeysFile {
     disk: Disk,
     known: Option<Known>,
     highest: Highest,
+    outlined: Outlined,
     /// The largest id that was given.
     counter: u32,
     /// How many agents it had last.
@@ -54,7 +56,13 @@ impl KeysFile {
     /// That at `path`, with what is known of ids at `highest`; nothing is opened yet. No id up to `floor` is given.
     pub(super) fn new(path: PathBuf, highest: PathBuf, floor: u32, purge: bool, disk: Disk) -> Self {
         let highest = Highest::new(highest, disk.clone());
-        Self { path, purge, disk, known: None, highest, counter: floor, count: 0 }
+        Self { path, purge, disk, known: None, highest, outlined: Outlined::default(), counter: floor, count: 0 }
+    }
+
+    /// Lets it tell those who have these outlines what it writes.
+    pub(super) fn with_outlines(mut self, outlines: Option<Arc<Outlines>>) -> Self {
+        self.outlined = Outlined::new(outlines);
+        self
     }
 
     /// The largest id that was given, as far as it is known.
@@ -121,7 +129,10 @@ impl KeysFile {
             Err(Errno::ENOENT) => return Ok(Known { table: Table::default(), file: None }),
             Err(error) => return Err(error.into()),
         };
-        let (file, table) = known::Known::read(&file, |file| Table::read(file, self.purge))?;
+        let (file, mut table) = known::Known::read(&file, |file| Table::read(file, self.purge))?;
+        if self.outlined.is_last(&file) {
+            table.settle();
+        }
         Ok(Known { table, file: Some(file) })
     }
 
@@ -131,18 +142,23 @@ impl KeysFile {
     /// [`NotWritten`].
     pub(super) fn write(&mut self) -> Result<Written, NotWritten> {
         let Some(Known { mut table, file }) = self.known.take() else { return Err(NotWritten::Changed) };
-        let Self { disk, path, highest, .. } = &mut *self;
+        let Self { disk, path, highest, outlined, .. } = &mut *self;
+        let course = outlined.of(&table, file.as_ref());
         let replacement = Replacement::new(disk, path, true, table.text()).map_err(NotWritten::Disk)?;
         if Stamp::of(path).ok().as_ref() != file.as_ref().map(known::Known::stamp) {
             return Err(NotWritten::Changed);
         }
         highest.keep_for(&table).map_err(NotWritten::Disk)?;
+        // Whoever watches the file sees it before this process goes on.
+        outlined.announce(course.as_ref(), replacement.stamp().map_err(NotWritten::Disk)?);
         let written = match &file {
             Some(before) => replacement.commit_over(before),
             None => replacement.commit().map(Some),
         };
         let to = written.map_err(NotWritten::Disk)?.ok_or(NotWritten::Changed)?;
         let to = known::Known::written(to, table.text());
+        outlined.written(course, to);
+        table.settle();
         (self.counter, self.count) = (table.counter(), table.count());
         let from = file.filter(|_| !std::mem::take(&mut table.had_half_a_line));
         self.known = (!table.is_sparse()).then_some(Known { table, file: Some(to) });

@@ -91,6 +91,8 @@ pub(super) struct Lines {
     /// Each with its end. That of an agent that was removed stays, too; it is not shown any more.
     text: String,
     places: Vec<Line>,
+    /// All lines that begin before this byte of the text are as they were when it was set.
+    settled: usize,
 }
 
 /// Where a line stands.
@@ -118,6 +120,7 @@ impl Lines {
     pub(super) fn push(&mut self, agent: Key<'_>) -> Place {
         let Key { id, name, ip, key } = agent;
         let start = self.text.len();
+        self.settled = self.settled.min(start);
         for part in [id, " ", name, " ", ip, " ", key] {
             self.text.push_str(part);
         }
@@ -152,17 +155,30 @@ impl Lines {
     /// Takes an agent out.
     pub(super) fn remove(&mut self, at: Place) -> Option<Agent> {
         let agent = self.agent(at)?;
+        self.settled = self.settled.min(self.places[at].start as usize);
         self.places[at].length = 0;
         Some(agent)
     }
 
     /// What is to be written, in pieces.
     pub(super) fn text(&self) -> impl Iterator<Item = &str> {
+        self.runs().map(|run| &self.text[run])
+    }
+
+    /// Lines behind each other that are there, with their ends.
+    fn runs(&self) -> impl Iterator<Item = Range<usize>> {
         let runs = self.places.chunk_by(|one, next| one.is_there() == next.is_there());
-        runs.filter(|run| run[0].is_there()).map(|run| {
-            let end = run[run.len() - 1].range().end + 1;
-            &self.text[run[0].range().start..end]
-        })
+        runs.filter(|run| run[0].is_there()).map(|run| run[0].range().start..run[run.len() - 1].range().end + 1)
+    }
+
+    /// All of it is written.
+    pub(super) fn settle(&mut self) {
+        self.settled = self.text.len();
+    }
+
+    /// How many bytes at its beginning are those that were written last.
+    pub(super) fn settled(&self) -> usize {
+        self.runs().map(|run| run.end.min(self.settled).saturating_sub(run.start)).sum()
     }
 }
 
@@ -185,5 +201,24 @@ mod tests {
         assert_eq!(text(&lines), ["001 n any k k\n", "3 n any k k\n"]);
         assert!(lines.remove(places[0]).is_some() && lines.remove(places[2]).is_some());
         assert!(text(&lines).is_empty());
+    }
+
+    #[test]
+    fn what_was_written_and_has_not_changed_since_is_known() {
+        let mut lines = Lines::default();
+        let push = |lines: &mut Lines| lines.push(Key { id: "001", name: "n", ip: "any", key: "k" });
+        let length = "001 n any k\n".len();
+        let places: Vec<_> = (0..5).map(|_| push(&mut lines)).collect();
+        assert_eq!(lines.settled(), 0, "nothing was written");
+        lines.settle();
+        assert_eq!(lines.settled(), 5 * length);
+        push(&mut lines);
+        assert_eq!(lines.settled(), 5 * length);
+        lines.remove(places[3]).unwrap();
+        assert_eq!(lines.settled(), 3 * length);
+        lines.settle();
+        assert_eq!(lines.settled(), 5 * length);
+        lines.remove(places[4]).unwrap();
+        assert_eq!(lines.settled(), 3 * length, "what is gone does not count");
     }
 }

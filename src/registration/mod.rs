@@ -24,6 +24,7 @@ mod key;
 mod leftovers;
 mod lines;
 mod outcome;
+mod outlined;
 mod registrar;
 mod replace;
 mod request;

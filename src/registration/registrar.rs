@@ -34,6 +34,7 @@ use crate::{
     agents::{Covered, Store},
     config::{Auth, Home},
     election::{Candidate, Change, NotRecorded},
+    files::Outlines,
     logging::{Repeats, Scope, error, info, log, scope},
     system::{clock::Clock, disk::Disk, memory, shutdown::Shutdown, thread::guard},
 };
@@ -54,6 +55,8 @@ pub(super) const SLICE: Duration = Duration::from_millis(50);
 pub(super) struct Hearers {
     /// When the rows are made.
     pub(super) covered: Covered,
+    /// Before the file is written: what is known of it to those who scan the files.
+    pub(super) outlines: Option<Arc<Outlines>>,
     /// When the file is written, and at the beginning: the largest id that was given.
     pub(super) changed: Box<dyn Fn(u32) + Send>,
 }
@@ -109,7 +112,8 @@ impl Registrar {
             Journal::empty(home.agents_pending(), disk.clone())
         });
         Self {
-            file: KeysFile::new(home.client_keys(), home.highest_id(), floor, auth.purge, disk.clone()),
+            file: KeysFile::new(home.client_keys(), home.highest_id(), floor, auth.purge, disk.clone())
+                .with_outlines(hearers.outlines.clone()),
             rows: Rows::new(store, clock.clone(), scope.clone()),
             own_name: nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default(),
             home,

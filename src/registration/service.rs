@@ -9,6 +9,7 @@ use crate::{
     agents::{Covered, Store},
     config::{Auth, Config, Home, NodeType},
     election::Candidate,
+    files::Outlines,
     logging::scope,
     sockets::Listener,
     system::{clock::Clock, disk::Disk, shutdown::Shutdown, thread},
@@ -101,13 +102,15 @@ impl Service {
     }
 
     /// Starts the threads `registrar` and `auth-listen`. `covered` is told when the rows for a change of client.keys are
-    /// made, `changed` is called with the largest id that was given, at the beginning and after each change.
+    /// made, `outlines` what is written, `changed` is called with the largest id that was given, at the beginning and after
+    /// each change.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         self,
         covered: Covered,
+        outlines: Option<Arc<Outlines>>,
         changed: impl Fn(u32) + Send + 'static,
         threads: &thread::Group,
     ) -> io::Result<()> {
@@ -118,7 +121,7 @@ impl Service {
         if let Some((work, store)) = thread {
             let (clock, order, disk) = (clock.clone(), order.clone(), Disk::new());
             let setup = registrar::Setup { home, auth, store, clock, disk, order, floor, candidate };
-            let hearers = registrar::Hearers { covered, changed: Box::new(changed) };
+            let hearers = registrar::Hearers { covered, outlines, changed: Box::new(changed) };
             threads.spawn("registrar", move || registrar::Registrar::new(setup, work, hearers).run())?;
         }
         let Some(listener) = listener else { return Ok(()) };

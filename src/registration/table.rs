@@ -124,6 +124,16 @@ impl Table {
         self.agents.text().map(str::as_bytes).chain([&self.kept[..]])
     }
 
+    /// All of it is written.
+    pub(super) fn settle(&mut self) {
+        self.agents.settle();
+    }
+
+    /// How many bytes at its beginning are those that were written last.
+    pub(super) fn settled(&self) -> usize {
+        self.agents.settled()
+    }
+
     /// Whether most of what it holds are agents that were removed, so that it is worth being read anew.
     pub(super) fn is_sparse(&self) -> bool {
         self.agents.places() > 2 * self.count + SPARSE

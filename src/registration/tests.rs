@@ -109,7 +109,7 @@ impl Fixture {
         let changes = self.changes.clone();
         let changed = Box::new(move |_| _ = changes.fetch_add(1, Ordering::SeqCst));
         let (home, auth, clock) = (self.home.clone(), self.auth.clone(), self.clock.clone());
-        let hearers = Hearers { covered: self.covered.clone(), changed };
+        let hearers = Hearers { covered: self.covered.clone(), outlines: None, changed };
         let (disk, order) = (Disk::new(), self.order.clone());
         Registrar::new(Setup { home, auth, store, clock, disk, order, floor: 0, candidate: None }, never(), hearers)
     }
@@ -493,7 +493,7 @@ fn of_many_at_once_each_gets_its_own_id_and_of_equal_names_one_wins() {
     fs::write(fixture.path("etc/client.keys"), "001 there any k\n").unwrap();
     let (embedded, work) = Embedded::master(Auth::default(), fixture.order.clone());
     let (home, store, clock, order) = (fixture.home.clone(), fixture.store(), Clock::real(), fixture.order.clone());
-    let hearers = Hearers { covered: Covered::default(), changed: Box::new(|_| {}) };
+    let hearers = Hearers { covered: Covered::default(), outlines: None, changed: Box::new(|_| {}) };
     let registrar = Registrar::new(
         Setup { home, auth: Auth::default(), store, clock, disk: Disk::new(), order, floor: 0, candidate: None },
         work,

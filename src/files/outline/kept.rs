@@ -83,12 +83,14 @@ impl Outlines {
         found.map(|kept| kept.course.outline.clone())
     }
 
-    /// The version of the file that this process has written, if it has had this stamp since. It is told once: whoever looks
-    /// again reads.
+    /// The version of the file that this process has written, if nobody has written to that since: it may have got its name
+    /// after its stamp was taken. It is told once: whoever looks again reads.
     pub fn take_written(&self, path: &str, stamp: &Stamp) -> Option<Arc<Course>> {
         let mut inner = self.inner.lock();
         let last = inner.kept.iter_mut().rev().find(|kept| *kept.path == *path)?;
-        (std::mem::take(&mut last.is_written) && last.stamp.as_ref() == Some(stamp)).then(|| last.course.clone())
+        let is_it = last.is_written && last.stamp.is_some_and(|written| stamp.is_renamed(&written));
+        last.is_written &= !is_it;
+        is_it.then(|| last.course.clone())
     }
 
     /// Keeps the version that the file was found to have when it had this stamp.
@@ -96,7 +98,8 @@ impl Outlines {
         self.put(Kept { path: path.clone(), stamp: Some(stamp), is_written: false, course });
     }
 
-    /// Keeps the version that this process has given to the file. None for a stamp that may be of another content.
+    /// Keeps the version that this process has given to the file, or is about to. None for a stamp that may be of another
+    /// content.
     pub fn written(&self, path: &str, course: Arc<Course>, stamp: Option<Stamp>) {
         self.put(Kept { path: path.into(), is_written: stamp.is_some(), stamp, course });
     }

@@ -61,7 +61,7 @@ impl Master {
     }
 
     fn registrar(&self, disk: &Disk) -> Registrar {
-        let hearers = Hearers { covered: Covered::default(), changed: Box::new(|_| ()) };
+        let hearers = Hearers { covered: Covered::default(), outlines: None, changed: Box::new(|_| ()) };
         let auth = Auth { purge: self.purge, ..Auth::default() };
         let (home, clock, order) = (self.home.clone(), self.clock.clone(), self.order.clone());
         Registrar::new(

@@ -59,7 +59,7 @@ pub fn body(input: &[u8]) {
     let (threads, clock) = (Group::new(4), Clock::real());
     let service = Service::new(&config, Store::new(Nobody), &clock, &order, 0);
     let registrar = service.registrar.clone();
-    service.start(Covered::default(), |_| (), &threads).expect("a thread");
+    service.start(Covered::default(), None, |_| (), &threads).expect("a thread");
     for _ in 0..MOST {
         if input.is_over() {
             break;
