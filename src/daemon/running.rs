@@ -218,8 +218,8 @@ impl Prepared {
             running.stoppers.push(Box::new(servers.stopper()?));
             servers.start(embedded.clone(), &node.clock, &node.shutdown, &running.threads)?;
             let outlines = match &running.role {
-                Role::Worker(worker) => Some(worker.files.outlines.clone()),
-                Role::Master(_) => None,
+                Role::Worker(worker) => worker.files.outlines.clone(),
+                Role::Master(master) => master.local_integrity.outlines.clone(),
             };
             let housekeeping = Housekeeping {
                 home: node.home.clone(),

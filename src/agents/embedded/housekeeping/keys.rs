@@ -1,8 +1,8 @@
 //! A row for each agent that has a key (`spec/registration.md` 1, 11).
 //!
 //! The file is read twice, line by line: once to compare, once more for the agents that are to be written. Between the two
-//! each agent is a number and a hash. On a worker whose scan knows the outline of the file, only the agents in what has
-//! changed are compared ([`Index`]), and all of them once an hour.
+//! each agent is a number and a hash. Where the scan of the node knows the outline of the file, only the agents in what has
+//! changed are compared ([`Index`]), and on a worker all of them once an hour; a master's registrar makes their rows.
 
 use std::{
     collections::BTreeMap,
@@ -59,7 +59,7 @@ pub(super) struct Keys {
     waits: bool,
     /// The file that the rows were made from.
     covered: Covered,
-    /// What the scan of this node knows of the file, on a worker.
+    /// What the scan of this node knows of the file.
     outlines: Option<Arc<Outlines>>,
     /// Of the file that the rows were made from, if the scan knew it, and when all of it was compared.
     index: Option<(Index, Instant)>,
@@ -165,6 +165,10 @@ impl Keys {
             return Ok(());
         }
         if self.covered.is_at(&self.path).map_err(failed)? {
+            if self.waits {
+                // The registrar has made all rows since.
+                self.index = None;
+            }
             return self.begin_index(outline);
         }
         if self.waits && before != Some(stamp) {
@@ -219,7 +223,7 @@ impl Keys {
             // The scan comes to it soon.
             return Ok(before != Some(stamp));
         };
-        if index.is_of(outline) {
+        if index.is_of(outline) || self.waits && before != Some(stamp) {
             return Ok(true);
         }
         let changed = File::open(&self.path).and_then(|file| index.changed(&file, outline.clone())).map_err(failed)?;

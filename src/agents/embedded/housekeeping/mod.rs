@@ -8,8 +8,8 @@
 //! | `first`: a group for an agent that connects for the first time | master | `wazuh-remoted` |
 //! | `silent`: the end of the connection of an agent that has said nothing for long | both | `wazuh-monitord` |
 //!
-//! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read, and what the
-//! registrar of this process has changed in client.keys is not: it has made the rows. `silent` looks at all rows, at most
+//! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read. A client.keys
+//! without an outline is not, if it was the registrar of this process that has changed it: it has made the rows. `silent` looks at all rows, at most
 //! once a minute while agents may be silent for ten. Each duty gives the thread of the
 //! database away after a bounded number of rows.
 
@@ -54,8 +54,8 @@ pub struct Housekeeping {
     pub owner: Option<Owner>,
     /// The state of client.keys that has its rows; the registrar of this process sets it, too.
     pub covered: Covered,
-    /// What the scan of this node knows of large files; on a worker.
-    pub outlines: Option<Arc<Outlines>>,
+    /// What the scan of this node knows of large files.
+    pub outlines: Arc<Outlines>,
     /// How long an agent that the master has assigned to groups may be without a key.
     pub keyless: Duration,
     /// The time for which an agent may be silent.
@@ -98,7 +98,8 @@ impl Housekeeping {
         Duties {
             instance: None,
             folders: lacks("wazuh-modulesd").then(|| Folders::new(home.shared_dir(), kept)),
-            keys: has_keys.then(|| Keys::new(home.client_keys(), is_master, covered, keyless).with_outlines(outlines)),
+            keys: has_keys
+                .then(|| Keys::new(home.client_keys(), is_master, covered, keyless).with_outlines(Some(outlines))),
             assigns: is_master && lacks("wazuh-remoted"),
             silent: lacks("wazuh-monitord").then(|| Silent::new(silence, clock.now())),
         }

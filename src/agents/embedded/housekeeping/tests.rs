@@ -574,7 +574,7 @@ fn all_rows(database: &mut Here) -> String {
     database.ask("global sql SELECT group_concat(id || name || internal_key) AS a FROM agent WHERE id > 0")
 }
 
-/// A worker whose scan knows the file, and how much of the database it looks at.
+/// A node whose scan knows the file, and how much of the database it looks at.
 struct Indexed {
     folder: tempfile::TempDir,
     database: Ends,
@@ -583,13 +583,25 @@ struct Indexed {
 }
 
 impl Indexed {
+    /// A worker.
     fn new() -> Self {
+        Self::of(NodeType::Worker, &Covered::default())
+    }
+
+    fn of(role: NodeType, covered: &Covered) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let outlines = Arc::new(Outlines::new(1));
-        let path = folder.path().join("client.keys");
-        let duty = Keys::new(path, false, Covered::default(), KEYLESS).with_outlines(Some(outlines.clone()));
-        let database = Ends(Here::new(folder.path(), NodeType::Worker), Cell::new(usize::MAX));
+        let (path, waits) = (folder.path().join("client.keys"), role == NodeType::Master);
+        let duty = Keys::new(path, waits, covered.clone(), KEYLESS).with_outlines(Some(outlines.clone()));
+        let database = Ends(Here::new(folder.path(), role), Cell::new(usize::MAX));
         Self { folder, database, outlines, duty }
+    }
+
+    /// How often another turn asks the database.
+    fn again(&mut self) -> usize {
+        let before = self.database.1.get();
+        self.duty.turn(&self.database).unwrap();
+        before - self.database.1.get()
     }
 
     /// Gives how often the database was asked.
@@ -598,9 +610,7 @@ impl Indexed {
         fs::write(self.folder.path().join("new"), text).unwrap();
         fs::rename(self.folder.path().join("new"), &path).unwrap();
         scan(&path, &self.outlines);
-        let before = self.database.1.get();
-        self.duty.turn(&self.database).unwrap();
-        before - self.database.1.get()
+        self.again()
     }
 
     fn rows(&mut self) -> String {
@@ -638,6 +648,35 @@ fn on_a_worker_no_more_is_compared_than_what_has_changed() {
     worker.duty.turn(&worker.database).unwrap();
     assert!(before - worker.database.1.get() >= 7);
     assert!(worker.rows().contains("2agent2000") && !worker.rows().contains("\"1agent1000"));
+}
+
+#[test]
+fn on_a_master_that_waits_for_the_registrar_too() {
+    let covered = Covered::default();
+    let mut master = Indexed::of(NodeType::Master, &covered);
+    let has = |master: &mut Indexed, id: u32| {
+        master.database.0.ask(&format!("global select-agent-name {id}")) == format!(r#"ok [{{"name":"agent{id}"}}]"#)
+    };
+    let mut agents: Vec<(u32, u32)> = (1..=6_000).map(|id| (id, 0)).collect();
+    assert_eq!(master.becomes(&long_keys(&agents)), 0, "the registrar is first");
+    assert!(master.again() >= 7, "all of them");
+    agents.push((6_001, 0));
+    assert_eq!(master.becomes(&long_keys(&agents)), 0);
+    assert!(!has(&mut master, 6_001));
+    assert!((1..=4).contains(&master.again()) && has(&mut master, 6_001));
+    assert_eq!(master.again(), 0);
+    // The registrar has made the rows of so many that looking at the difference is not worth it.
+    let more: Vec<(u32, u32)> = (1..=20_000).map(|id| (id, 1)).collect();
+    master.becomes(&long_keys(&more));
+    let path = master.folder.path().join("client.keys");
+    covered.set(Some(Known::written(Stamp::of(&path).unwrap(), [long_keys(&more).as_bytes()].into_iter())));
+    assert_eq!(master.again(), 0);
+    assert!(!has(&mut master, 20_000));
+    // From there on it goes by differences again.
+    agents = more;
+    agents.push((20_001, 0));
+    master.becomes(&long_keys(&agents));
+    assert!((1..=4).contains(&master.again()) && has(&mut master, 20_001));
 }
 
 #[test]
