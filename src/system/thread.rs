@@ -13,8 +13,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::memory::give_back_stack;
 
-/// Enough for every task; only what is touched counts as memory.
-const STACK: usize = 512 * 1024;
+/// More than every task needs; only what is touched counts as memory. glibc keeps stacks of threads that have ended, up to
+/// 40 MiB in all, each with what it has touched last: the larger one is, the fewer there are.
+const STACK: usize = 1024 * 1024;
 
 /// The status with which the process ends when a thread that it cannot miss has failed.
 const FAILED: i32 = 70;

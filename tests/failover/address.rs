@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     cluster::{Cluster, Node},
-    lan::{Lan, Machine},
+    lan::{CANDIDATES, Lan, MIDDLE, Machine},
     members::Members,
     support::{Address, Daemon, Home, USERS, clusterd, skip, unshared, write_users},
 };
@@ -21,12 +21,8 @@ use crate::{
 const KEEPALIVED: &str = "/usr/sbin/keepalived";
 const RULE: &str = "etc/rules/local_rules.xml";
 
-/// The addresses of the sample: the one that moves, and those of the candidates.
+/// The address of the sample that moves.
 const MOVES: Address = Address(Ipv4Addr::new(192, 0, 2, 10));
-const CANDIDATES: [Address; 2] = [Address(Ipv4Addr::new(192, 0, 2, 11)), Address(Ipv4Addr::new(192, 0, 2, 12))];
-
-/// Where etcd is, and who knows nothing but the address that moves.
-const OTHERS: Address = Address(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Keepalived on the machine of a candidate.
 struct Keepalived {
@@ -89,7 +85,7 @@ fn an_address_moves_to_the_master() {
     if !Path::new(KEEPALIVED).exists() || !Path::new("/usr/bin/curl").exists() {
         return skip("there is no /usr/sbin/keepalived or no /usr/bin/curl (apt-get install keepalived curl)");
     }
-    let lan = match Lan::new(OTHERS.0, &CANDIDATES.map(|address| address.0)) {
+    let lan = match Lan::new() {
         Ok(lan) => lan,
         Err(error) => return skip(&format!("no network namespaces here: {error}")),
     };
@@ -98,7 +94,7 @@ fn an_address_moves_to_the_master() {
 
 /// Done on the machine in the middle.
 fn moves(lan: &Lan) {
-    let Some(members) = Members::at(vec![OTHERS]) else { return };
+    let Some(members) = Members::at(vec![MIDDLE]) else { return };
     let members = members.begin(&[]);
     members.serve();
     let own = Address(Ipv4Addr::LOCALHOST);

@@ -10,21 +10,16 @@ use serde_json::json;
 use crate::{
     agents::Agents,
     cluster::{Cluster, control_socket},
-    lan::Lan,
+    lan::{CANDIDATES, Lan, MIDDLE},
     members::Members,
     support::{Address, skip},
 };
 
 const RULE: &str = "etc/rules/local_rules.xml";
 
-const CANDIDATES: [Address; 2] = [Address(Ipv4Addr::new(192, 0, 2, 11)), Address(Ipv4Addr::new(192, 0, 2, 12))];
-
-/// Where etcd is, and a worker.
-const OTHERS: Address = Address(Ipv4Addr::new(192, 0, 2, 1));
-
 #[test]
 fn workers_follow_the_next_master_although_the_last_is_silent() {
-    match Lan::new(OTHERS.0, &CANDIDATES.map(|address| address.0)) {
+    match Lan::new() {
         Ok(lan) => lan.middle.on(|| follows(&lan)),
         Err(error) => skip(&format!("no network namespaces here: {error}")),
     }
@@ -32,7 +27,7 @@ fn workers_follow_the_next_master_although_the_last_is_silent() {
 
 /// Done on the machine in the middle.
 fn follows(lan: &Lan) {
-    let Some(members) = Members::at(vec![OTHERS]) else { return };
+    let Some(members) = Members::at(vec![MIDDLE]) else { return };
     let members = members.begin(&[]);
     members.serve();
     let own = Address(Ipv4Addr::LOCALHOST);

@@ -13,12 +13,22 @@ use std::{
 
 use nix::sched::{CloneFlags, setns, unshare};
 
+use crate::support::Address;
+
+/// The machine in the middle of the tests: etcd is there, and who is no candidate.
+pub const MIDDLE: Address = Address(Ipv4Addr::new(192, 0, 2, 1));
+
+/// The two others, the candidates; as in the sample for keepalived.
+pub const CANDIDATES: [Address; 2] = [Address(Ipv4Addr::new(192, 0, 2, 11)), Address(Ipv4Addr::new(192, 0, 2, 12))];
+
 /// A network namespace.
 pub struct Machine(File);
 
-/// The machines that were asked for, each with the interface `eth0`, and one more between them, which has the bridge.
+/// Machines, each with the interface `eth0`, and one more between them, which has the bridge.
 pub struct Lan {
+    /// Has [`MIDDLE`].
     pub middle: Machine,
+    /// Have [`CANDIDATES`].
     pub machines: Vec<Machine>,
 }
 
@@ -58,18 +68,18 @@ impl Machine {
 }
 
 impl Lan {
-    /// With these addresses of one network of 256. An error where this machine does not permit it.
-    pub fn new(middle: Ipv4Addr, machines: &[Ipv4Addr]) -> io::Result<Self> {
+    /// With [`MIDDLE`] and [`CANDIDATES`]. An error where this machine does not permit it.
+    pub fn new() -> io::Result<Self> {
         let lan = Self { middle: Machine::new()?, machines: vec![] };
         lan.middle.ip("link add bridge type bridge")?;
-        lan.middle.ip(&format!("address add {middle}/24 dev bridge"))?;
+        lan.middle.ip(&format!("address add {}/24 dev bridge", MIDDLE.0))?;
         lan.middle.ip("link set bridge up")?;
-        machines.iter().enumerate().try_fold(lan, |mut lan, (at, address)| {
+        CANDIDATES.iter().enumerate().try_fold(lan, |mut lan, (at, address)| {
             let machine = Machine::new()?;
             let there = format!("/proc/{}/fd/{}", id(), machine.0.as_raw_fd());
             lan.middle.ip(&format!("link add port{at} type veth peer name eth0 netns {there}"))?;
             lan.middle.ip(&format!("link set port{at} master bridge up"))?;
-            machine.ip(&format!("address add {address}/24 dev eth0"))?;
+            machine.ip(&format!("address add {}/24 dev eth0", address.0))?;
             machine.ip("link set eth0 up")?;
             lan.machines.push(machine);
             Ok(lan)

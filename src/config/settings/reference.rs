@@ -132,7 +132,8 @@ pub const GROUPS: &[Group] = &[
             setting(
                 "intervals.worker.connection_retry",
                 Seconds,
-                "Longest pause between two attempts to connect; the first one is `link.reconnect_min`.",
+                "Longest pause between two attempts to connect; the first one is `link.reconnect_min`, which says too what \
+                 holds after a master that was elected.",
             ),
             setting(
                 "intervals.worker.max_failed_keepalive_attempts",
@@ -289,7 +290,8 @@ pub const GROUPS: &[Group] = &[
             setting(
                 "link.reconnect_min",
                 Seconds,
-                "First pause before a worker reconnects; it grows to `intervals.worker.connection_retry`.",
+                "First pause before a worker reconnects; it grows to `intervals.worker.connection_retry`. After a master that \
+                 was elected it is a twentieth of `failover.ttl`, if that is shorter, and stays so.",
             ),
         ],
     },
