@@ -6,13 +6,15 @@
 //!
 //! * Two versions of a file are told apart without the content of the older one, so that only what is new of it need travel
 //!   ([`super::delta`]).
-//! * A file that begins as the version before is read for its checksum at the cost of digests, which is a third
+//! * A file that begins as the version before is read for its checksum at the cost of digests, which is small
 //!   ([`Outliner`]): the checksum goes on from where the two part. Who writes the file, and knows where that is, digests only
 //!   what follows.
 //!
-//! The digests are as strong as the checksums ([`ContentSum`]): 16 bytes of BLAKE2bp. Nobody but this node sees them.
+//! The digests tell contents apart as the checksums do, those too that somebody has made to be taken for each other: they
+//! depend on a secret of this process (`digest`), and nobody else sees them.
 
 mod cut;
+mod digest;
 mod kept;
 mod outliner;
 
@@ -37,11 +39,8 @@ pub struct Chunk {
 impl Chunk {
     /// Of this content.
     pub fn of(content: &[u8]) -> Self {
-        let whole = blake2b_simd::blake2bp::blake2bp(content);
-        let mut digest = [0; 16];
-        digest.copy_from_slice(&whole.as_bytes()[..16]);
         // A chunk is no longer than `cut::LONGEST`.
-        Self { digest, length: content.len() as u32 }
+        Self { digest: digest::digest(content), length: content.len() as u32 }
     }
 
     /// Bytes.
