@@ -38,8 +38,18 @@ pub struct IncomingFiles {
 struct Incoming {
     file: File,
     length: u64,
-    sum: Sha256,
+    /// For [`Proof::Checksum`].
+    sum: Option<Sha256>,
     arrival: Arrival,
+}
+
+/// What shows that a file has come as it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The checksum at its end.
+    Checksum,
+    /// The frames of a session, each of which is verified, in their order. The checksum is not looked at.
+    Frames,
 }
 
 /// A file that came whole.
@@ -47,7 +57,7 @@ struct Incoming {
 pub struct ReceivedFile {
     /// The content, positioned at its beginning; its space is freed when it is closed.
     pub file: File,
-    /// Of the content.
+    /// Of the content; with [`Proof::Frames`] what the peer says of it.
     pub sha256: [u8; 32],
 }
 
@@ -99,14 +109,22 @@ impl IncomingFiles {
     ///
     /// # Errors
     /// When the path is outside the prefix, too many are open, or there is no place for it.
-    pub fn begin(&mut self, path: &[u8]) -> Result<(), FileRefused> {
+    pub fn begin(&mut self, path: &[u8], proof: Proof) -> Result<(), FileRefused> {
         self.check(path)?;
         self.complete.remove(path);
         if !self.open.contains_key(path) && self.open.len() + self.complete.len() >= self.limits.open {
             return Err(FileRefused::TooMany);
         }
         let file = tempfile::tempfile_in(&self.directory).map_err(|error| self.storage(error))?;
-        self.open.insert(path.to_vec(), Incoming { file, length: 0, sum: Sha256::new(), arrival: Arrival::default() });
+        self.open.insert(
+            path.to_vec(),
+            Incoming {
+                file,
+                length: 0,
+                sum: (proof == Proof::Checksum).then(Sha256::new),
+                arrival: Arrival::default(),
+            },
+        );
         Ok(())
     }
 
@@ -127,7 +145,9 @@ impl IncomingFiles {
         let result = if incoming.length > limit {
             Err(FileRefused::TooLong(limit))
         } else {
-            incoming.sum.update(data);
+            if let Some(sum) = &mut incoming.sum {
+                sum.update(data);
+            }
             let written = incoming.file.write_all(data).map(|()| incoming.arrival.has(incoming.length));
             written.map_err(|error| self.storage(error))
         };
@@ -137,13 +157,13 @@ impl IncomingFiles {
         result
     }
 
-    /// `file_end`: completes a transfer if its content has this checksum, and forgets it otherwise.
+    /// `file_end`: completes a transfer if it has come as it was sent, and forgets it otherwise.
     ///
     /// # Errors
     /// When it is not open, or its content is another.
     pub fn end(&mut self, path: &[u8], sha256: &[u8; 32]) -> Result<(), FileRefused> {
         let mut incoming = self.open.remove(path).ok_or(FileRefused::NotOpen)?;
-        if incoming.sum.finalize().as_slice() != sha256 {
+        if incoming.sum.is_some_and(|sum| sum.finalize().as_slice() != sha256) {
             return Err(FileRefused::Checksum);
         }
         incoming.file.rewind().map_err(|error| self.storage(error))?;
@@ -203,7 +223,7 @@ mod tests {
     fn a_file_comes_whole_or_not_at_all() {
         let directory = tempfile::tempdir().unwrap();
         let mut files = files(&directory);
-        files.begin(b"/queue/cluster/w1/a.zip").unwrap();
+        files.begin(b"/queue/cluster/w1/a.zip", Proof::Checksum).unwrap();
         files.append(b"/queue/cluster/w1/a.zip", b"Hello ").unwrap();
         files.append(b"/queue/cluster/w1/a.zip", b"world").unwrap();
         files.end(b"/queue/cluster/w1/a.zip", &Sha256::digest(b"Hello world").into()).unwrap();
@@ -212,9 +232,13 @@ mod tests {
         assert_eq!(content, "Hello world");
         assert!(files.take(b"queue/cluster/w1/a.zip").is_none());
 
-        files.begin(b"/queue/cluster/w1/b.zip").unwrap();
+        files.begin(b"/queue/cluster/w1/b.zip", Proof::Checksum).unwrap();
         assert!(matches!(files.end(b"/queue/cluster/w1/b.zip", &[0; 32]), Err(FileRefused::Checksum)));
         assert!(files.take(b"/queue/cluster/w1/b.zip").is_none());
+        files.begin(b"/queue/cluster/w1/c.zip", Proof::Frames).unwrap();
+        files.append(b"/queue/cluster/w1/c.zip", b"proved otherwise").unwrap();
+        files.end(b"/queue/cluster/w1/c.zip", &[0; 32]).unwrap();
+        assert!(files.take(b"/queue/cluster/w1/c.zip").is_some());
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "nothing has a name on the disk");
     }
 
@@ -232,7 +256,7 @@ mod tests {
             "/queue/cluster/w1/x\0y",
             "",
         ] {
-            assert!(matches!(files.begin(path.as_bytes()), Err(FileRefused::Path)), "{path}");
+            assert!(matches!(files.begin(path.as_bytes(), Proof::Checksum), Err(FileRefused::Path)), "{path}");
         }
     }
 
@@ -240,9 +264,9 @@ mod tests {
     fn limits_hold() {
         let directory = tempfile::tempdir().unwrap();
         let mut files = files(&directory);
-        files.begin(b"/queue/cluster/w1/a").unwrap();
-        files.begin(b"/queue/cluster/w1/b").unwrap();
-        assert!(matches!(files.begin(b"/queue/cluster/w1/c"), Err(FileRefused::TooMany)));
+        files.begin(b"/queue/cluster/w1/a", Proof::Checksum).unwrap();
+        files.begin(b"/queue/cluster/w1/b", Proof::Checksum).unwrap();
+        assert!(matches!(files.begin(b"/queue/cluster/w1/c", Proof::Checksum), Err(FileRefused::TooMany)));
         assert!(matches!(files.append(b"/queue/cluster/w1/a", &[0; 101]), Err(FileRefused::TooLong(100))));
         assert!(matches!(files.append(b"/queue/cluster/w1/a", &[0; 1]), Err(FileRefused::NotOpen)));
     }

@@ -59,7 +59,7 @@ pub use arriving::Arriving;
 use cipher::Cipher;
 pub use connections::Connections;
 pub use dial::{CONNECT_TIMEOUT, NotReached, reach};
-pub use incoming::{FileLimits, FileRefused, IncomingFiles, ReceivedFile};
+pub use incoming::{FileLimits, FileRefused, IncomingFiles, Proof, ReceivedFile};
 use life::Life;
 pub use life::Work;
 pub use outgoing::{FileSender, Transfer, send_string};

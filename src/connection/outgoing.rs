@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Sender, bounded};
@@ -27,9 +28,14 @@ const CHUNK: usize = 512 * 1024;
 /// Up to here a file takes no more memory than it needs.
 const SHORT: usize = 8 * 1024;
 
-/// Chunks of a file that may be under way in a session, so that one is sealed while the one before is opened. A peer with the
-/// standard protocol gets the next when it has answered (`spec/protocol.md` 8.1).
-const WINDOW: usize = 2;
+/// Chunks of a file that may be under way in a session, so that some are made and sealed while those before are opened; with
+/// two of them one end often waits for the other. A peer with the standard protocol gets the next when it has answered
+/// (`spec/protocol.md` 8.1).
+const WINDOW: usize = 4;
+
+/// Over a link on which a chunk is answered later than that, one is under way at a time, as all have to be answered in the time
+/// of a request.
+const QUICK: Duration = Duration::from_secs(1);
 
 /// What others see of the sending of a file, and can do about it.
 #[derive(Default)]
@@ -61,7 +67,7 @@ impl Transfer {
 
 /// Sends a file while it is being written: what is written here goes out in chunks. From the second on a thread of their own
 /// sends them, so that one is made while the one before is hashed, sealed and sent: besides the chunk that is
-/// filled here, one waits and one or two are on their way, 2 MiB in all.
+/// filled here, one waits and up to four are on their way, 3 MiB in all.
 pub struct FileSender {
     path: String,
     /// The path, a blank, and the content of the chunk.
@@ -95,7 +101,8 @@ impl FileSender {
             connection: connection.clone(),
             head: path.len() + 1,
             sum: Sha256::new(),
-            in_flight: VecDeque::from([announced]),
+            in_flight: VecDeque::from([(None, announced)]),
+            quick: false,
             chunks: 0,
             ends_large: false,
             transfer: transfer.clone(),
@@ -216,8 +223,10 @@ struct Sending {
     /// Bytes of a payload before the content.
     head: usize,
     sum: Sha256,
-    /// Those whose answers have not come yet, in their order.
-    in_flight: VecDeque<Begun>,
+    /// Those whose answers have not come yet, in their order; of a large one also when it was sent.
+    in_flight: VecDeque<(Option<Instant>, Begun)>,
+    /// Whether the last large chunk was answered soon enough for several to be under way.
+    quick: bool,
     /// How many chunks there were.
     chunks: u64,
     /// Whether the last one is large.
@@ -236,14 +245,15 @@ impl Sending {
         // The first stands behind a short message; only a short one cannot overtake that.
         let most = match (self.connection.in_session(), self.chunks) {
             (true, 0) if !is_large => self.in_flight.len(),
-            (true, 1..) if is_large => WINDOW - 1,
+            (true, 1..) if is_large && self.quick => WINDOW - 1,
             _ => 0,
         };
         (self.chunks, self.ends_large) = (self.chunks + 1, is_large);
         // Without a session it is sealed while the answer to the one before is on its way.
         let ready = self.connection.prepare_sealed(Command::FileUpdate, payload)?;
         self.leave_in_flight(most)?;
-        self.in_flight.push_back(ready.send(self.connection.0.request_timeout)?);
+        let begun = ready.send(self.connection.0.request_timeout)?;
+        self.in_flight.push_back((is_large.then(Instant::now), begun));
         Ok(())
     }
 
@@ -253,14 +263,20 @@ impl Sending {
             self.leave_in_flight(0)?;
         }
         payload.extend_from_slice(&std::mem::take(&mut self.sum).finalize());
-        self.in_flight.push_back(self.connection.begin(Command::FileEnd, payload)?);
+        let begun = self.connection.begin(Command::FileEnd, payload)?;
+        self.in_flight.push_back((None, begun));
         self.leave_in_flight(0)
     }
 
     /// Waits until no more than so many messages have no answer.
     fn leave_in_flight(&mut self, most: usize) -> Result<(), RequestError> {
-        while self.in_flight.len() > most {
-            self.in_flight.pop_front().map_or(Ok(()), |begun| begun.wait().map(drop))?;
+        while self.in_flight.len() > most
+            && let Some((sent, begun)) = self.in_flight.pop_front()
+        {
+            begun.wait()?;
+            if let Some(sent) = sent {
+                self.quick = sent.elapsed() < QUICK;
+            }
         }
         Ok(())
     }

@@ -31,7 +31,7 @@ impl Handler for TestHandler {
         match Request::parse(Asker::Worker, command, &body) {
             Ok(Request::Transfer(transfer)) => {
                 let ended = if let wire::Transfer::FileEnd(end) = &transfer { Some(end.path) } else { None };
-                self.transfers.request(reply, transfer, true);
+                self.transfers.request(reply, transfer, Some(Proof::Checksum));
                 if let Some(file) = ended.and_then(|path| self.transfers.files.take(path)) {
                     self.files.send(file).unwrap();
                 }
@@ -402,6 +402,82 @@ fn a_file_arrives_as_it_was_written() {
         two.files.recv().unwrap().file.read_to_end(&mut received).unwrap();
         assert!(received == content);
     }
+}
+
+/// The other end of a session, told what to do.
+struct SealedPeer {
+    stream: UnixStream,
+    session: crypto::Session,
+}
+
+impl SealedPeer {
+    /// With one of our ends.
+    fn new() -> (End, Self) {
+        let (ours, mut stream) = raw(&Clock::real(), |options| options.ciphers = vec![Fernet::new(KEY)]);
+        let connection = ours.connection.clone();
+        let asks = thread::spawn(move || connection.request_undecided(Command::Native, ""));
+        let (counter, _) = read_frame(&mut stream);
+        let mut answer = vec![0; frame::HEADER];
+        Fernet::new(KEY).seal(b"", 0, [7; 16], &mut answer);
+        frame::complete(&mut answer, counter, CommandField::new(Command::Ok), 0);
+        stream.write_all(&answer).unwrap();
+        asks.join().unwrap().1.seal(crypto::sample_session(crypto::End::Worker));
+        (ours, Self { stream, session: crypto::sample_session(crypto::End::Master) })
+    }
+
+    /// Reads a message of one frame; gives its counter.
+    fn read(&mut self, command: Command) -> u32 {
+        let (counter, body) = read_frame(&mut self.stream);
+        let field = CommandField::received(*b"session ----");
+        let message = Message { counter, command: field, body, share: None, passed_over: false };
+        let message = wire::sealed::open(&mut self.session.opener, message).unwrap();
+        assert_eq!(Command::named(message.command.name()), Some(command));
+        counter
+    }
+
+    fn answer(&mut self, counter: u32) {
+        let mut frame = Vec::new();
+        let ok = CommandField::new(Command::Ok);
+        wire::sealed::seal(&mut self.session.sealer, counter, ok, b"", [3; 16], &mut frame).unwrap();
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// Nothing comes before something is answered.
+    fn waits(&mut self) {
+        self.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(self.stream.read(&mut [0]).is_err());
+        self.stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    }
+}
+
+/// All that is under way has to be answered in the time of one request, so a slow link gets no more than that can be.
+#[test]
+fn several_chunks_are_under_way_while_each_is_answered_soon() {
+    let (ours, mut peer) = SealedPeer::new();
+    let connection = ours.connection.clone();
+    let sends = thread::spawn(move || {
+        let mut file = FileSender::begin(&connection, "queue/cluster/w1/a.zip", Arc::default()).unwrap();
+        file.write_all(&vec![1; 7 * 524_288]).unwrap();
+        file.finish().unwrap()
+    });
+    let announced = peer.read(Command::NewFile);
+    peer.answer(announced);
+    let first = peer.read(Command::FileUpdate);
+    peer.waits();
+    peer.answer(first);
+    let several = [(); 4].map(|()| peer.read(Command::FileUpdate));
+    peer.waits();
+    // Longer than an answer takes over a quick link; the figure is that of `outgoing`.
+    thread::sleep(Duration::from_millis(1000));
+    several.into_iter().for_each(|counter| peer.answer(counter));
+    for _ in 0..2 {
+        let one = peer.read(Command::FileUpdate);
+        peer.waits();
+        peer.answer(one);
+    }
+    let end = peer.read(Command::FileEnd);
+    peer.answer(end);
+    assert_eq!(sends.join().unwrap(), 7 * 524_288);
 }
 
 #[test]

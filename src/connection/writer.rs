@@ -17,7 +17,7 @@ use crate::{
     wire::{CommandField, FRAME_LIMIT, frame, sealed},
 };
 
-/// What an idle connection keeps of its buffer.
+/// What an idle connection keeps of its buffer, in bytes.
 const KEPT: usize = 1024;
 
 /// How long one write of a thread may wait.
@@ -100,6 +100,7 @@ impl Writer {
                 return Ok(Came::NoFurther);
             }
         }
+        self.shrink();
         Ok(if self.large.is_empty() { Came::Through } else { Came::NoFurther })
     }
 
@@ -109,6 +110,12 @@ impl Writer {
     /// # Errors
     /// Why the connection is to be closed.
     pub fn write_on(&mut self, connection: &Connection) -> Result<(), String> {
+        let ended = self.write_until_idle(connection);
+        self.shrink();
+        ended
+    }
+
+    fn write_until_idle(&mut self, connection: &Connection) -> Result<(), String> {
         loop {
             self.write_message(connection, Blocked::Wait)?;
             if let Some(decision) = self.decision.take() {
@@ -230,6 +237,13 @@ impl Writer {
         Ok(true)
     }
 
+    /// Nothing is written for a while.
+    fn shrink(&mut self) {
+        if self.buffer.capacity() > KEPT {
+            self.buffer = Vec::new();
+        }
+    }
+
     /// All of a message is written.
     fn end(&mut self, connection: &Connection, message: Underway) {
         let Underway { mut payload, then, .. } = message;
@@ -240,9 +254,6 @@ impl Writer {
         }
         self.buffer.clear();
         self.gone = 0;
-        if self.buffer.capacity() > KEPT {
-            self.buffer = Vec::new();
-        }
         drop(payload);
         connection.0.life.sign();
         match then {

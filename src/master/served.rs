@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Master;
 use crate::{
     api::BetweenNodes,
-    connection::{FileLimits, IncomingFiles, Reply},
+    connection::{FileLimits, IncomingFiles, Proof, Reply},
     files::LONGEST_METADATA,
     limits::FILES,
     logging::{Scope, scope},
@@ -55,7 +55,9 @@ impl Served {
                 integrity.cancel(task, &error);
                 reply.ok("Request received correctly");
             }
-            Request::Transfer(transfer) => self.transfers.request(reply, transfer, integrity.expects_file()),
+            Request::Transfer(transfer) => {
+                self.transfers.request(reply, transfer, integrity.expects_file().then_some(Proof::Checksum))
+            }
             Request::Check(check) => self.check(reply, check),
             Request::AgentInfo(request) => self.agent_info(reply, request),
             Request::AgentGroupsOutcome(outcome) => self.agent_groups(reply, outcome),

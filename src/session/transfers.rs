@@ -1,7 +1,7 @@
 //! The requests of a transfer, which both ends of a link answer alike (`spec/protocol.md` 4.5).
 
 use crate::{
-    connection::{FileRefused, IncomingFiles, IncomingStrings, Reply},
+    connection::{FileRefused, IncomingFiles, IncomingStrings, Proof, Reply},
     limits::Holding,
     logging::warn,
     wire::{Chunk, Command, FileEnd, StringChunk, Transfer},
@@ -26,11 +26,11 @@ impl Transfers {
         std::str::from_utf8(id).ok().and_then(|id| self.strings.take(id))
     }
 
-    /// Answers a request of a transfer. Files are taken only while one is `expected`.
-    pub fn request(&mut self, reply: Reply, request: Transfer<'_>, expected: bool) {
+    /// Answers a request of a transfer. Files are taken only while one is `expected`, with this proof.
+    pub fn request(&mut self, reply: Reply, request: Transfer<'_>, expected: Option<Proof>) {
         match request {
             Transfer::NewFile(path) => {
-                let begun = if expected { self.files.begin(path) } else { Err(FileRefused::Path) };
+                let begun = expected.map_or(Err(FileRefused::Path), |proof| self.files.begin(path, proof));
                 file_answer(reply, begun, Command::OkFile, "Ready to receive new file");
             }
             Transfer::FileUpdate(Chunk { path, data }) => {

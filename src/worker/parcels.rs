@@ -11,7 +11,7 @@ use std::{
 use nix::errno::Errno;
 
 use crate::{
-    connection::{FileLimits, FileRefused, IncomingFiles, ReceivedFile, Reply},
+    connection::{FileLimits, FileRefused, IncomingFiles, Proof, ReceivedFile, Reply},
     files::JOURNAL,
     logging::{Scope, info},
     node::Node,
@@ -86,7 +86,7 @@ impl Parcels {
         }
         // What was given up before is not wanted any more.
         self.files.clear();
-        self.files.begin(path)
+        self.files.begin(path, Proof::Checksum)
     }
 
     fn end(&mut self, path: &[u8], sha256: &[u8; 32], scope: &Scope) -> Result<(), FileRefused> {

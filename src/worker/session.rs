@@ -7,7 +7,7 @@ use crossbeam_channel::Sender;
 use super::{Worker, greeting::needs_session, parcels::Parcels};
 use crate::{
     api::BetweenNodes,
-    connection::{FileLimits, Handler, IncomingFiles, Reply},
+    connection::{FileLimits, Handler, IncomingFiles, Proof, Reply},
     drift::Outline,
     limits::FILES,
     logging::{Scope, debug, error, scope},
@@ -141,7 +141,9 @@ impl MasterSession {
     fn transfer(&mut self, reply: Reply, transfer: Transfer<'_>) {
         let expected = self.inboxes.integrity.expects_file();
         let begins = if let Transfer::NewFile(path) = transfer { Some(path) } else { None };
-        self.transfers.request(reply, transfer, expected);
+        // In a session nothing can be altered on the way, and each file of the archive is verified.
+        let proof = if reply.connection().in_session() { Proof::Frames } else { Proof::Checksum };
+        self.transfers.request(reply, transfer, expected.then_some(proof));
         if let Some(arriving) = begins.filter(|_| expected).and_then(|path| self.transfers.files.follow(path)) {
             self.inboxes.integrity.arrives(arriving);
         }

@@ -12,7 +12,7 @@ use std::{
 
 use clusterd::{
     connection::{
-        Connection, Connections, FileLimits, FileSender, Handler, IncomingFiles, Known, Options, Reply, Socket,
+        Connection, Connections, FileLimits, FileSender, Handler, IncomingFiles, Known, Options, Proof, Reply, Socket,
     },
     crypto::{End, Fernet, Session, Terms, Transcript, sealed_length},
     limits::Budget,
@@ -37,7 +37,7 @@ impl Handler for Receiver {
             Ok(Request::Link(Link::Native(_))) => reply.ok_then_seal("", session(End::Master)),
             Ok(Request::Transfer(transfer)) => {
                 let ended = if let Transfer::FileEnd(end) = &transfer { Some(end.path) } else { None };
-                self.transfers.request(reply, transfer, true);
+                self.transfers.request(reply, transfer, Some(Proof::Checksum));
                 ended.and_then(|path| self.transfers.files.take(path));
             }
             _ => reply.unknown(),

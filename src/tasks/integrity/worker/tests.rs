@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::{
-    connection::{FileLimits, IncomingFiles, ReceivedFile, RequestError},
+    connection::{FileLimits, IncomingFiles, Proof, ReceivedFile, RequestError},
     files::{Added, ArchiveError, ArchiveWriter, items::is_staged, md5_of},
     sockets::Endpoint,
     system::disk::faults::Fault,
@@ -87,7 +87,7 @@ fn a_large_file_is_staged_while_it_arrives_and_applied_when_all_has_come() {
         scope.spawn(move || integrity.run(&events));
         for whole in [false, true] {
             inbox.sync_begins().unwrap();
-            transfers.begin(path).unwrap();
+            transfers.begin(path, Proof::Checksum).unwrap();
             inbox.arrives(transfers.follow(path).unwrap());
             let (first, rest) = content.split_at(content.len() - 10);
             transfers.append(path, first).unwrap();
