@@ -7,7 +7,7 @@
 //!              └────────────────────────────┘
 //!  socket ◄─── pen ◄── bounded outbox ◄── answers of the handler, requests of any thread
 //! ```
-//! Who puts something into the outbox takes the pen and writes it ([`pen`]), unless another thread is writing: then that one
+//! Who puts something into the outbox takes the pen and writes it (`pen.rs`), unless another thread is writing: then that one
 //! writes it too. Nobody waits for the peer with that. When the peer takes no more, or a message is large, the pen goes to a
 //! thread of its own, the `writer`, until nothing has come for a while.
 //!

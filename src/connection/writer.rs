@@ -162,13 +162,13 @@ impl Writer {
             {
                 message.rest = self.seal(&connection.0.cipher, &mut message.payload.bytes, rest)?;
             }
-            let written = self.write_frame(connection, blocked)?;
-            if written && message.rest.is_none() {
+            let written = self.write_frame(connection, blocked);
+            if matches!(written, Ok(true)) && message.rest.is_none() {
                 self.end(connection, message);
                 return Ok(true);
             }
             self.message = Some(message);
-            if !written {
+            if !written? {
                 return Ok(false);
             }
         }
@@ -266,6 +266,11 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        // As at the end of a message, for one that has none.
+        self.buffer.zeroize();
+        if let Some(message) = &mut self.message {
+            message.payload.bytes.zeroize();
+        }
         // A channel keeps what nobody can receive any more, and others want its room.
         self.messages.try_iter().chain(self.large.try_iter()).for_each(drop);
     }
