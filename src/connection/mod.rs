@@ -51,7 +51,7 @@ use crate::{
     system::{
         clock::Clock,
         shutdown::{self, Never, Shutdown, Trigger},
-        thread::Group,
+        thread::{Group, guard},
     },
     wire::{Command, CommandField, ErrorObject, Message},
 };
@@ -551,7 +551,8 @@ impl Connection {
         if self.is_closed() {
             return None;
         }
-        match writer.write_at_once(self) {
+        // With a panic the pen would be lost, and the connection mute.
+        match guard(|| writer.write_at_once(self)).unwrap_or_else(Err) {
             Ok(Came::Through) => Some(writer),
             Ok(Came::NoFurther) => {
                 self.start_writer(writer);

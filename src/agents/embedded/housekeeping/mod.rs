@@ -8,10 +8,10 @@
 //! | `first`: a group for an agent that connects for the first time | master | `wazuh-remoted` |
 //! | `silent`: the end of the connection of an agent that has said nothing for long | both | `wazuh-monitord` |
 //!
-//! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read. A client.keys
-//! without an outline is not, if it was the registrar of this process that has changed it: it has made the rows. `silent` looks at all rows, at most
-//! once a minute while agents may be silent for ten. Each duty gives the thread of the
-//! database away after a bounded number of rows.
+//! Period: one second. A turn looks at the stamps of one file and one folder; only what has changed is read. A
+//! client.keys without an outline is not, if it was the registrar of this process that has changed it: it has made the
+//! rows. `silent` looks at all rows, at most once a minute while agents may be silent for ten. Each duty gives the
+//! thread of the database away after a bounded number of rows.
 
 mod duty;
 mod first;
