@@ -138,7 +138,7 @@
 //! | [`metrics`] | counters, and their text form |
 //! | [`logging`] | `cluster.log`: its lines, their bounds, its archives |
 //! | [`crypto`] | Fernet, sessions, fingerprints of keys |
-//! | [`limits`] | what anybody may take of a node, in one table, and who goes when it is full |
+//! | [`limits`] | what anybody may take of a node, in one table, and who goes, or is next, when it is full |
 //! | [`options`] | what the command lines of both programs have in common |
 //! | [`system`] | clock, threads, shutdown, disk, user, service manager; the only home of `unsafe` |
 

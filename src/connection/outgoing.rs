@@ -4,19 +4,19 @@ use std::{
     collections::VecDeque,
     io::{self, Read, Write},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 use sha2::{Digest, Sha256};
 
 use super::{Begun, Connection, RequestError};
 use crate::{
-    limits,
+    limits::{self, Place},
     system::thread::{guard, spawn},
     wire::Command,
 };
@@ -41,6 +41,8 @@ const QUICK: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Transfer {
     cancelled: AtomicBool,
+    /// When it is to have come to its end.
+    ends: OnceLock<Instant>,
     sent: AtomicU64,
 }
 
@@ -53,6 +55,19 @@ impl Transfer {
     /// Whether it is to stop.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Cancels it between two chunks, too, when it has not come to its end then.
+    pub fn must_end(&self, at: Instant) {
+        let _ = self.ends.set(at);
+    }
+
+    fn check_time(&self, now: Instant) -> Result<(), RequestError> {
+        if self.ends.get().is_some_and(|ends| now > *ends) {
+            self.cancel();
+            return Err(lost("the peer has not taken all of the file in time"));
+        }
+        self.check()
     }
 
     fn check(&self) -> Result<(), RequestError> {
@@ -74,6 +89,8 @@ pub struct FileSender {
     payload: Vec<u8>,
     course: Course,
     transfer: Arc<Transfer>,
+    /// Of whoever writes the file.
+    place: Option<Place>,
 }
 
 /// Who sends the chunks.
@@ -108,7 +125,13 @@ impl FileSender {
             transfer: transfer.clone(),
         };
         sending.leave_in_flight(if connection.in_session() { 1 } else { 0 })?;
-        Ok(Self { path, payload: Vec::new(), course: Course::Here(Box::new(sending)), transfer })
+        Ok(Self { path, payload: Vec::new(), course: Course::Here(Box::new(sending)), transfer, place: None })
+    }
+
+    /// Steps out of this place in a line whenever it waits for the peer, and leaves it when the peer has the file.
+    pub fn in_line(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// Sends what is left and the checksum; gives the length of the whole file in bytes.
@@ -116,6 +139,7 @@ impl FileSender {
     /// # Errors
     /// When the peer has not received the file as it was sent, or has cancelled the transfer.
     pub fn finish(mut self) -> Result<u64, RequestError> {
+        self.work_is_done();
         if self.content() > 0 {
             self.send_chunk()?;
         }
@@ -143,17 +167,20 @@ impl FileSender {
     fn send_chunk(&mut self) -> Result<(), RequestError> {
         self.transfer.check()?;
         let payload = std::mem::take(&mut self.payload);
-        match &mut self.course {
-            Course::Here(sending) if sending.chunks == 0 => return sending.chunk(payload),
-            Course::Here(_) => self.start_thread(),
-            Course::Queue(..) | Course::Failed(_) => {}
+        if matches!(&self.course, Course::Here(sending) if sending.chunks > 0) {
+            self.start_thread();
         }
-        match &mut self.course {
-            // The kernel has refused a thread.
-            Course::Here(sending) => sending.chunk(payload),
-            Course::Queue(queue, _) if queue.send(payload).is_ok() => Ok(()),
-            Course::Queue(..) | Course::Failed(_) => self.end().map(drop),
-        }
+        let Self { course, place, .. } = self;
+        let is_queued = match course {
+            // It is the first, or the kernel has refused a thread.
+            Course::Here(sending) => return aside(place, || sending.chunk(payload)),
+            Course::Queue(queue, _) => match queue.try_send(payload) {
+                Err(TrySendError::Full(payload)) => aside(place, || queue.send(payload)).is_ok(),
+                sent => sent.is_ok(),
+            },
+            Course::Failed(_) => false,
+        };
+        if is_queued { Ok(()) } else { self.end().map(drop) }
     }
 
     fn start_thread(&mut self) {
@@ -173,8 +200,16 @@ impl FileSender {
         }
     }
 
+    /// No more is written.
+    fn work_is_done(&mut self) {
+        if let Some(place) = &mut self.place {
+            place.work_is_done();
+        }
+    }
+
     /// No more chunks come: waits for the thread, and gives what it has.
     fn end(&mut self) -> Sent {
+        self.work_is_done();
         let over = || lost("the transfer is over");
         let sent = match std::mem::replace(&mut self.course, Course::Failed(over())) {
             Course::Here(sending) => Ok(sending),
@@ -236,8 +271,7 @@ struct Sending {
 
 impl Sending {
     fn chunk(&mut self, payload: Vec<u8>) -> Result<(), RequestError> {
-        // It may have been cancelled while this one waited.
-        self.transfer.check()?;
+        self.transfer.check_time(self.connection.0.clock.now())?;
         let content = &payload[self.head..];
         self.sum.update(content);
         self.transfer.sent.fetch_add(content.len() as u64, Ordering::Relaxed);
@@ -279,6 +313,13 @@ impl Sending {
             }
         }
         Ok(())
+    }
+}
+
+fn aside<T>(place: &mut Option<Place>, wait: impl FnOnce() -> T) -> T {
+    match place {
+        Some(place) => place.aside(wait),
+        None => wait(),
     }
 }
 

@@ -11,9 +11,10 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::*;
 use crate::{
     crypto,
+    limits::{Job, Line},
     session::Transfers,
     system::clock::FakeClock,
-    wire::{self, Asker, Link, Question, Request, frame},
+    wire::{self, Asker, Command, CommandField, ErrorObject, Link, Question, Request, frame},
 };
 
 const KEY: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
@@ -490,6 +491,54 @@ fn a_cancelled_file_stops_between_two_chunks() {
     assert!(sender.write_all(&vec![1; 600_000]).is_err());
     assert_eq!(transfer.sent(), 524_288);
     assert!(two.files.try_recv().is_err());
+}
+
+/// A peer that answers each chunk just in time is not to keep what the file takes for ever.
+#[test]
+fn a_file_that_is_not_taken_in_time_is_cancelled() {
+    let (one, _two) = pair(true);
+    let transfer = Arc::<Transfer>::default();
+    transfer.must_end(Clock::real().now() + Duration::from_secs(60));
+    let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", transfer.clone()).unwrap();
+    sender.write_all(&vec![1; 600_000]).unwrap();
+    assert!(!transfer.is_cancelled());
+    sender.finish().unwrap();
+
+    let transfer = Arc::<Transfer>::default();
+    let now = Clock::real().now();
+    transfer.must_end(now);
+    let mut sender = FileSender::begin(&one.connection, "queue/cluster/w1/a.zip", transfer.clone()).unwrap();
+    while Clock::real().now() == now {}
+    let error = sender.write_all(&vec![1; 600_000]).unwrap_err();
+    assert!(error.to_string().contains("not taken all of the file in time"), "{error}");
+    assert!(transfer.is_cancelled() && transfer.sent() == 0);
+}
+
+/// Whoever makes a file for a peer that takes nothing holds up nobody who makes one for another.
+#[test]
+fn nobody_has_its_turn_while_it_waits_for_the_peer() {
+    for sealed in [false, true] {
+        let ((ours, mut peer), line) = (SealedPeer::new(), Line::new(1, 9));
+        let (plain, silent) = raw(&Clock::real(), |_| ());
+        let connection = if sealed { ours.connection.clone() } else { plain.connection.clone() };
+        let mut place = line.wait(Job::Long, connection.closed()).unwrap();
+        let writes = thread::spawn(move || {
+            let path = "queue/cluster/w1/a.zip";
+            let file = place.aside(|| FileSender::begin(&connection, path, Arc::default()))?;
+            file.in_line(place)
+                .write_all(&vec![1; 7 * 524_288])
+                .map_err(|_| RequestError::Closed { reason: String::new() })
+        });
+        if sealed {
+            let announced = peer.read(Command::NewFile);
+            peer.answer(announced);
+            peer.read(Command::FileUpdate);
+        }
+        let other = line.wait(Job::Long, plain.connection.closed()).unwrap();
+        drop((ours, plain, silent));
+        assert!(writes.join().unwrap().is_err(), "it comes back without its turn");
+        drop(other);
+    }
 }
 
 /// What the thread that sends the chunks meets comes back to whoever writes the file.

@@ -1,4 +1,4 @@
-//! What anybody may take of a node: the one table of limits, and the two rules for what goes when one is reached.
+//! What anybody may take of a node: the one table of limits, and the rules for who goes, or is next, when one is reached.
 //!
 //! Every module takes its figures from here. `docs/limits.md` shows [`TABLE`] row by row, and a test holds the two
 //! together. `cluster.json` has those that a site may want to change.
@@ -8,11 +8,13 @@
 
 mod budget;
 mod house;
+mod line;
 
 use std::{fmt, time::Duration};
 
 pub use budget::{Account, Budget, Full, Holding, Share};
 pub use house::{Guest, who_leaves};
+pub use line::{Job, Line, Place};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -94,6 +96,14 @@ pub const MEMORY: usize = HELD + WORKING;
 /// Manifests of workers that are read at a time: one may take some 200 MiB while it is. Those that were read count as
 /// messages that are held.
 pub const COMPARISONS: usize = 1;
+
+/// Archives that are made at a time, each up to its next chunk.
+pub const PACKING: usize = 4;
+
+/// Long archives that have been begun and are not done. Each takes up to 2.3 MiB besides its messages: of the content and of what
+/// it is packed to a part each, the state of the compressor, two chunks. Together with a manifest that is read they stay
+/// below [`WORKING`].
+pub const ARCHIVES: usize = 24;
 
 /// Long requests of one connection that are under way at a time: one peer is not to take the threads of all others.
 pub const LONG_REQUESTS: usize = 4;
@@ -232,6 +242,11 @@ pub const TABLE: &[(&str, &[Row])] = &[
             row("long requests in progress", Most::Count(LONG_REQUESTS), "the next is refused"),
             row("a frame of a session", Most::Bytes(SESSION_FRAME), "it is closed"),
             row("bytes of its messages in memory", Most::Bytes(HELD_BY_ONE), TOO_LONG),
+            row(
+                "time in which a worker takes an archive",
+                Most::Seconds("intervals.communication.timeout_receiving_file", 120),
+                "it is cancelled",
+            ),
         ],
     ),
     (
@@ -249,6 +264,12 @@ pub const TABLE: &[(&str, &[Row])] = &[
                 "further messages wait; after 5 s the connection with the most bytes that has released none meanwhile is closed",
             ),
             row("manifests being parsed", Most::Count(COMPARISONS), "the next waits"),
+            row(
+                "archives being packed, without those whose worker is waited for",
+                Most::Count(PACKING),
+                "the next waits; those of up to 512 KiB of files go first",
+            ),
+            row("longer archives being sent", Most::Count(ARCHIVES), "the next waits"),
             row(
                 "memory, beyond that at rest for files, agents and workers",
                 Most::Bytes(MEMORY),

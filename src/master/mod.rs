@@ -33,6 +33,7 @@ use turned_away::TurnedAway;
 use crate::{
     connection::{Connection, PEER_CLOSED},
     files::ChecksumKind,
+    limits::{self, Line},
     logging::{Repeats, Scope, debug, info, log, scope, warn},
     metrics::Rejection,
     node::Node,
@@ -84,6 +85,7 @@ impl Master {
             local: local_integrity.clone(),
             deletions: integrity::master::Deletions::default(),
             archives: integrity::master::Archives::default(),
+            packing: Line::new(limits::PACKING, limits::ARCHIVES),
             reading: Mutex::default(),
         });
         let daemons =

@@ -30,7 +30,8 @@ use aes::{
 use clusterd::{
     crypto::Fernet,
     files::{
-        ArchiveWriter, Buckets, ChecksumKind, Items, Manifest, MemberCache, RemoteManifest, Scanner, compare, survey,
+        Added, ArchiveWriter, Buckets, ChecksumKind, Items, Manifest, MemberCache, RemoteManifest, Scanner, compare,
+        sum_of, survey,
     },
     wire::{Command, CommandField, Deframer, Limits, frame},
 };
@@ -228,6 +229,21 @@ fn manifests(report: &mut Report, manifest: &Manifest) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A list of a manager: lines that are alike.
+fn long_file(report: &mut Report, home: &Path) -> Result<(), Failure> {
+    let content: String = (0..1_000_000).map(|number| format!("10.{}.{}:blocked\n", number % 251, number)).collect();
+    let path = home.join("long");
+    fs::write(&path, &content)?;
+    let sum = sum_of(content.as_bytes());
+    let write = || -> Result<Added, Failure> {
+        Ok(ArchiveWriter::new(std::io::sink(), 1, LARGEST).add_file("long", &mut fs::File::open(&path)?, &sum, None)?)
+    };
+    let bare = || fs::read(&path).is_ok_and(|content| bare::pack(&content).is_ok());
+    let limit = "open, read, deflate";
+    report.measure("archive of a long text file, written", content.len(), || write().is_ok(), limit, bare);
+    Ok(())
+}
+
 fn archives(report: &mut Report, home: &Path, manifest: &Manifest) -> Result<(), Failure> {
     let volume = files::SMALL.count * files::SMALL.size;
     let write = |cache: Option<&MemberCache>| -> Result<Vec<u8>, Failure> {
@@ -239,7 +255,7 @@ fn archives(report: &mut Report, home: &Path, manifest: &Manifest) -> Result<(),
                 continue;
             }
             let mut file = fs::File::open(home.join(&*entry.path))?;
-            writer.add_file(&entry.path, &mut file, Some(&entry.sum), cache)?;
+            writer.add_file(&entry.path, &mut file, &entry.sum, cache)?;
         }
         Ok(writer.finish(b"{}")?)
     };
@@ -254,6 +270,7 @@ fn archives(report: &mut Report, home: &Path, manifest: &Manifest) -> Result<(),
     write(Some(&cache))?;
     let cached = || write(Some(&cache)).is_ok();
     report.measure("the same from the cache of members", volume, cached, "one copy", || archive.clone());
+    long_file(report, home)?;
     for (name, kind) in [("MD5+BLAKE2b", ChecksumKind::Md5Blake2b), ("BLAKE2b", ChecksumKind::Blake2b)] {
         let look = || survey(&mut Cursor::new(&archive), kind, LARGEST).map_or(0, |found| found.members.len());
         report.measure(&format!("archive of all files, surveyed, {name}"), volume, look, "inflate", unpack_all);

@@ -2,8 +2,14 @@
 
 use std::fs;
 
-use clusterd::{files::ChecksumKind, system::clock::FakeClock, wire::ErrorObject};
+use clusterd::{
+    files::{ArchiveWriter, ChecksumKind},
+    limits,
+    system::clock::FakeClock,
+    wire::ErrorObject,
+};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::support::{Node, RawPeer, SECOND, TestHome, advance_until, eventually};
 
@@ -132,4 +138,61 @@ fn in_sync_is_who_has_shown_the_present_files() {
     assert_eq!(behind(), since, "since the first change that it has not seen");
     assert_eq!(show(&mut peer), "same");
     assert_eq!(behind(), Value::Null);
+}
+
+/// A worker with no file, which lets the master wait for the answer to the first chunk of its archive.
+fn leaves_its_archive(master: &Node, name: &str) -> RawPeer {
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello(name).0, "ok");
+    assert_eq!(peer.ask("syn_i_w_m_p", b"").1, "True");
+    let (_, task) = peer.ask("syn_i_w_m", b"");
+    let manifest = ArchiveWriter::new(Vec::new(), 1, u64::MAX).finish(b"{}").unwrap();
+    let path = format!("/queue/cluster/{name}/manifest.zip");
+    let mut say = |command, rest: &[u8]| {
+        let (answer, text) = peer.ask(command, &[path.as_bytes(), rest].concat());
+        assert_eq!(answer, "ok", "{command}: {text}");
+    };
+    say("new_file", b"");
+    say("file_upd", &[b" ", &manifest[..]].concat());
+    say("file_end", &[b" ", &Sha256::digest(&manifest)[..]].concat());
+    let sent = peer.send("syn_i_w_m_e", format!("{task} {path}").as_bytes());
+    loop {
+        let (counter, command, _) = peer.receive().expect("the archive");
+        match command.as_str() {
+            "syn_m_c" => peer.send_with(counter, "ok", b"00000000-0000-0000-0000-000000000000"),
+            "new_file" => peer.send_with(counter, "ok", b"Ready to receive new file"),
+            "file_upd" => return peer,
+            _ => assert_eq!(counter, sent, "{command}"),
+        }
+    }
+}
+
+/// As many as may be in progress do not take their archives. The clock hardly runs, so nothing ends their requests.
+#[test]
+fn workers_that_do_not_take_their_archives_hold_up_nobody() {
+    let (clock, hand) = FakeClock::new();
+    let home = TestHome::new();
+    let noise = (0..200_000_u32).flat_map(|number| Sha256::digest(number.to_be_bytes())[..8].to_vec());
+    home.write("etc/rules/long.xml", noise.collect::<Vec<_>>());
+    let master = Node::master(home, &clock, json!({}));
+    let mut peer = RawPeer::connect(master.port());
+    assert_eq!(peer.hello("first").0, "ok");
+    advance_until(&hand, SECOND, "the checksums of such workers are there", || {
+        peer.ask("syn_i_w_m_p", b"").1 == "True"
+    });
+    let mut slow: Vec<_> =
+        (1..limits::ARCHIVES).map(|number| leaves_its_archive(&master, &format!("slow{number}"))).collect();
+    let long = || master.home.read("etc/rules/long.xml");
+    let worker = |name| Node::worker(TestHome::new(), &clock, json!({}), name, master.port());
+    let fast = worker("fast");
+    eventually("a long archive arrives", || fast.home.read("etc/rules/long.xml") == long());
+    slow.push(leaves_its_archive(&master, "last"));
+    let waiting = worker("waiting");
+    master.home.write("etc/rules/short.xml", "short");
+    master.as_master().local_integrity.wake();
+    // Far less than the time of a request.
+    advance_until(&hand, SECOND / 1000, "a short archive arrives", || fast.home.read("etc/rules/short.xml").is_some());
+    assert!(waiting.home.read("etc/rules/long.xml").is_none(), "the next long one waits");
+    drop(slow);
+    eventually("it is made when there is room", || waiting.home.read("etc/rules/long.xml") == long());
 }

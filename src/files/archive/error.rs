@@ -67,7 +67,7 @@ impl ArchiveError {
 /// A file was not added to an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
-    /// The file cannot be read. The archive is as it was before.
+    /// The file cannot be read. The archive is whole; the metadata is not to name this member.
     #[error("'{name}' cannot be read: {error}")]
     Source {
         /// The member's name.
@@ -83,12 +83,6 @@ pub enum AddError {
         /// The rule that it breaks.
         fault: crate::files::path::PathFault,
     },
-    /// A large file was changed between its two readings. The archive is spoilt.
-    #[error("'{name}' was changed while it was packed")]
-    Changed {
-        /// The member's name.
-        name: String,
-    },
     /// The archive cannot be written. It is spoilt.
     #[error("the archive cannot be written: {0}")]
     Archive(#[source] io::Error),
@@ -97,6 +91,6 @@ pub enum AddError {
 impl AddError {
     /// Whether the archive must be thrown away.
     pub fn spoils(&self) -> bool {
-        matches!(self, Self::Changed { .. } | Self::Archive(_))
+        matches!(self, Self::Archive(_))
     }
 }

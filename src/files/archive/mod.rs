@@ -16,11 +16,13 @@ mod inflate;
 mod separator;
 mod source;
 mod stored;
+mod stream;
 mod survey;
 mod writer;
 
 pub use cache::MemberCache;
 pub use error::{AddError, ArchiveError};
+pub use stream::PART;
 pub use survey::{Member, Survey, Visitor, survey, visit};
 pub use writer::{Added, ArchiveWriter};
 

@@ -1,5 +1,5 @@
-//! A zlib stream that holds its content as it is and cannot contain the separator: for what does not become shorter, and the
-//! last resort for what does.
+//! The parts of a zlib stream that hold a content as it is and cannot contain the separator: for what does not become
+//! shorter, and the last resort for what does.
 //!
 //! Deflate permits *stored* blocks: one byte `00` (`01` for the last block), the length as two bytes and the same two
 //! bytes inverted, all least significant first, then the content. We cut the content so that no block holds a whole
@@ -14,52 +14,40 @@
 //!   start of the separator of 4 to 7 bytes to be also its end; only the single `|` is.
 //! * The stream begins with `78 01`, which the separator has not.
 
-use std::io::{self, Read};
-
 use super::separator::Finder;
 
 /// Most bytes of one block.
-const BLOCK: usize = 0x7fff;
+pub(super) const BLOCK: usize = 0x7fff;
 
-/// Passes the stream of all that `source` holds to `sink`, and every piece of content to `plain`.
-pub(super) fn store<E: From<io::Error>>(
-    source: &mut dyn Read,
-    plain: &mut dyn FnMut(&[u8]),
-    sink: &mut dyn FnMut(&[u8]) -> Result<(), E>,
-    source_failed: &dyn Fn(io::Error) -> E,
-) -> Result<(), E> {
-    let mut adler = Adler32::default();
-    let mut buffer = vec![0; BLOCK];
-    sink(&[0x78, 0x01])?;
-    loop {
-        let count = match source.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(source_failed(error)),
-        };
-        let mut rest = &buffer[..count];
-        plain(rest);
-        adler.update(rest);
-        while let Some(end) = Finder::default().feed(rest) {
-            let (block, after) = rest.split_at(end - 4);
-            write_block(block, sink)?;
+/// What a stream begins with.
+pub(super) const START: [u8; 2] = [0x78, 0x01];
+/// The empty last block of a stream whose other blocks do not say which of them is the last.
+pub(super) const LAST: [u8; 5] = [1, 0, 0, 0xff, 0xff];
+
+/// The contents of the blocks that hold this content.
+pub(super) fn blocks(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    content.chunks(BLOCK).flat_map(|chunk| {
+        let mut rest = Some(chunk);
+        std::iter::from_fn(move || {
+            let content = rest?;
+            let (block, after) = match Finder::default().feed(content) {
+                Some(end) => (&content[..end - 4], Some(&content[end - 4..])),
+                None => (content, None),
+            };
             rest = after;
-        }
-        write_block(rest, sink)?;
-    }
-    sink(&[1, 0, 0, 0xff, 0xff])?;
-    sink(&adler.value().to_be_bytes())
+            Some(block)
+        })
+    })
 }
 
-fn write_block<E>(content: &[u8], sink: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-    let [low, high, ..] = content.len().to_le_bytes();
-    sink(&[0, low, high, !low, !high])?;
-    sink(content)
+/// What stands before the content of a block.
+pub(super) fn header(block: &[u8]) -> [u8; 5] {
+    let [low, high, ..] = block.len().to_le_bytes();
+    [0, low, high, !low, !high]
 }
 
 /// The check sum of a zlib stream (RFC 1950).
-struct Adler32 {
+pub(super) struct Adler32 {
     a: u32,
     b: u32,
 }
@@ -71,7 +59,7 @@ impl Default for Adler32 {
 }
 
 impl Adler32 {
-    fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         const MODULUS: u64 = 65_521;
         const LANES: usize = 16;
         // So many blocks that the sums of a lane fit into 32 bits. Each lane adds every sixteenth byte, which the compiler
@@ -101,25 +89,31 @@ impl Adler32 {
         }
     }
 
-    fn value(&self) -> u32 {
-        self.b << 16 | self.a
+    /// As it stands at the end of the stream.
+    pub(super) fn bytes(&self) -> [u8; 4] {
+        (self.b << 16 | self.a).to_be_bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use flate2::read::ZlibDecoder;
     use proptest::prelude::*;
 
     use super::{super::separator::collides, *};
 
-    fn stream(mut content: &[u8]) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut sink = |bytes: &[u8]| {
-            out.extend_from_slice(bytes);
-            Ok::<(), io::Error>(())
-        };
-        store(&mut content, &mut |_| {}, &mut sink, &|error| error).unwrap();
+    fn stream(content: &[u8]) -> Vec<u8> {
+        let mut out = START.to_vec();
+        for block in blocks(content) {
+            out.extend_from_slice(&header(block));
+            out.extend_from_slice(block);
+        }
+        out.extend_from_slice(&LAST);
+        let mut adler = Adler32::default();
+        adler.update(content);
+        out.extend_from_slice(&adler.bytes());
         out
     }
 

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{separator::collides, *};
-use crate::files::checksum::{Checksum, ChecksumKind, Proof, one_md5, sum_of};
+use crate::files::checksum::{Checksum, ChecksumKind, ContentSum, Proof, one_md5, sum_of};
 
 fn vector(name: &str) -> Value {
     let path = format!("{}/tests/fixtures/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
@@ -159,10 +159,10 @@ fn separators_in_incompressible_content_do_no_harm() {
     let short = hostile(50_000);
     let mixed = [vec![0; 1 << 20], hostile(4 << 20), vec![0; 1 << 20]].concat();
     for (name, content) in [("small", &small), ("large", &large), ("short", &short), ("mixed", &mixed)] {
-        writer.add_file(name, &mut Cursor::new(content), Some(&sum_of(content)), None).unwrap();
+        writer.add_file(name, &mut Cursor::new(content), &sum_of(content), None).unwrap();
     }
     let compressible = b"abc".repeat(2 << 20);
-    writer.add_file("plain", &mut Cursor::new(&compressible), None, None).unwrap();
+    writer.add_file("plain", &mut Cursor::new(&compressible), &sum_of(&compressible), None).unwrap();
     let archive = writer.finish(b"{}").unwrap();
     let found = original(&archive);
     assert!(found["small"] == small && found["large"] == large && found["plain"] == compressible);
@@ -173,7 +173,7 @@ fn separators_in_incompressible_content_do_no_harm() {
 /// The member of a content, in an archive of its own.
 fn member(content: &[u8]) -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
-    writer.add_file("a", &mut Cursor::new(content), None, None).unwrap();
+    writer.add_file("a", &mut Cursor::new(content), &sum_of(content), None).unwrap();
     let archive = writer.finish(b"{}").unwrap();
     assert!(original(&archive)["a"] == content);
     let end = archive.windows(8).rposition(|window| window == FILE_SEP).unwrap();
@@ -214,7 +214,7 @@ fn the_limit_counts_whole_members() {
     let written = Added::Written { plain: 3, member: one };
     assert_eq!(writer.add("a", b"abc").unwrap(), written);
     assert_eq!(writer.add("b", &[7; 1000]).unwrap(), Added::TooLarge);
-    assert_eq!(writer.add_file("c", &mut Cursor::new([7; 1000]), None, None).unwrap(), Added::TooLarge);
+    assert_eq!(writer.add_file("c", &mut Cursor::new([7; 1000]), &[0; 32], None).unwrap(), Added::TooLarge);
     assert_eq!(writer.add("bb", b"abc").unwrap(), Added::Full);
     assert_eq!(writer.add("b", b"abc").unwrap(), written);
     let found = original(&writer.finish(b"{}").unwrap());
@@ -227,9 +227,9 @@ fn a_changed_file_is_not_added_and_the_cache_is_used() {
     let sum = sum_of(b"content");
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     assert_eq!(writer.add_cached("a", &sum, &cache).unwrap(), None);
-    let changed = writer.add_file("a", &mut Cursor::new(b"other"), Some(&sum), Some(&cache)).unwrap();
+    let changed = writer.add_file("a", &mut Cursor::new(b"other"), &sum, Some(&cache)).unwrap();
     assert_eq!((changed, cache.bytes()), (Added::Changed, 0));
-    writer.add_file("a", &mut Cursor::new(b"content"), Some(&sum), Some(&cache)).unwrap();
+    writer.add_file("a", &mut Cursor::new(b"content"), &sum, Some(&cache)).unwrap();
     assert!(matches!(writer.add_cached("b", &sum, &cache).unwrap(), Some(Added::Written { plain: 7, .. })));
     let found = original(&writer.finish(b"{}").unwrap());
     assert_eq!(found["a"], found["b"]);
@@ -244,39 +244,102 @@ fn what_has_the_same_md5_is_not_sent_for_another() {
         let (cache, sum) = (MemberCache::new(1 << 20), sum_of(&new));
         let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
         assert!(matches!(
-            writer.add_file("a", &mut Cursor::new(&old), Some(&sum_of(&old)), Some(&cache)),
+            writer.add_file("a", &mut Cursor::new(&old), &sum_of(&old), Some(&cache)),
             Ok(Added::Written { .. })
         ));
         assert_eq!(writer.add_cached("b", &sum, &cache).unwrap(), None);
-        assert_eq!(writer.add_file("b", &mut Cursor::new(&old), Some(&sum), Some(&cache)).unwrap(), Added::Changed);
-        writer.add_file("b", &mut Cursor::new(&new), Some(&sum), Some(&cache)).unwrap();
+        assert_eq!(writer.add_file("b", &mut Cursor::new(&old), &sum, Some(&cache)).unwrap(), Added::Changed);
+        writer.add_file("b", &mut Cursor::new(&new), &sum, Some(&cache)).unwrap();
         let found = original(&writer.finish(b"{}").unwrap());
         assert!(found["a"] == old && found["b"] == new);
     }
 }
 
-/// A file that has other content each time it is read from the start.
-struct Shifting(Cursor<Vec<u8>>);
+/// A file of zeros that is `claimed` to be of another length, and that tells how often its end was come by, or is broken there.
+struct Source {
+    claimed: u64,
+    held: Vec<u8>,
+    at: usize,
+    broken: bool,
+    rewound: usize,
+}
 
-impl std::io::Read for Shifting {
+impl Source {
+    fn new(claimed: usize, held: usize, broken: bool) -> Self {
+        Self { claimed: claimed as u64, held: vec![0; held], at: 0, broken, rewound: 0 }
+    }
+}
+
+impl std::io::Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(buffer)
+        let count = (&self.held[self.at..]).read(buffer)?;
+        self.at += count;
+        if count == 0 && self.broken { Err(std::io::Error::other("bad disk")) } else { Ok(count) }
     }
 }
 
-impl std::io::Seek for Shifting {
+impl std::io::Seek for Source {
     fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
-        self.0.get_mut()[0] ^= 1;
-        self.0.seek(to)
+        if to == std::io::SeekFrom::Start(0) {
+            (self.at, self.rewound) = (0, self.rewound + 1);
+            return Ok(0);
+        }
+        Ok(self.claimed)
     }
 }
 
+/// Whatever happens to a long file while it is sent, the archive is one, and the metadata need only leave it out.
 #[test]
-fn a_large_file_that_changes_between_its_readings_spoils_the_archive() {
-    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
-    let error = writer.add_file("big", &mut Shifting(Cursor::new(vec![0; 5 << 20])), None, None).unwrap_err();
-    assert!(error.spoils());
-    assert!(error.to_string().contains("'big'"));
+fn a_long_file_is_read_once_and_spoils_no_archive() {
+    let long = 5 << 20;
+    let whole = sum_of(&vec![0; long]);
+    let add = |mut source: Source, expected: &ContentSum| {
+        let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
+        let added = writer.add_file("long", &mut source, expected, None).map_err(|error| error.to_string());
+        writer.add("after", b"content").unwrap();
+        let archive = writer.finish(b"{}").unwrap();
+        let found = original(&archive);
+        assert!(found["after"] == b"content" && found[METADATA_NAME] == b"{}");
+        assert_eq!(extract(&archive, ChecksumKind::Md5).unwrap(), found);
+        (added, found["long"].len(), source.rewound)
+    };
+    let (added, held, rewound) = add(Source::new(long, long, false), &whole);
+    assert!(matches!(added, Ok(Added::Written { plain, .. }) if plain == long as u64));
+    assert_eq!((held, rewound), (long, 1));
+    // It was changed, it has shrunk, it grows, it cannot be read to its end.
+    assert_eq!(add(Source::new(long, long, false), &[0; 32]), (Ok(Added::Changed), long, 1));
+    assert_eq!(add(Source::new(long, 3 << 20, false), &whole), (Ok(Added::Changed), 3 << 20, 1));
+    assert_eq!(add(Source::new(long - 1, long, false), &whole), (Ok(Added::Changed), long - 1, 1));
+    let (broken, held, _) = add(Source::new(long, 3 << 20, true), &whole);
+    assert!(broken.unwrap_err().contains("'long' cannot be read: bad disk"));
+    assert_eq!(held, 3 << 20);
+}
+
+/// Only a reading tells how much shorter a content becomes, so it is measured first where that decides.
+#[test]
+fn what_may_not_fit_is_measured_before_it_is_sent() {
+    let long = 5 << 20;
+    let whole = sum_of(&vec![0; long]);
+    let limited = |limit: u64, before: &[u8], content: &[u8]| {
+        let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, limit);
+        writer.add("before", before).unwrap();
+        let added = writer.add_file("long", &mut Cursor::new(content), &sum_of(content), None).unwrap();
+        (added, original(&writer.finish(b"{}").unwrap()).contains_key("long"))
+    };
+    let zeros = vec![0; long];
+    let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, long as u64 + 100);
+    let mut source = Source::new(long, long, false);
+    assert!(matches!(writer.add_file("long", &mut source, &whole, None), Ok(Added::Written { .. })));
+    assert_eq!(source.rewound, 2, "it may have been stored");
+    assert!(matches!(limited(long as u64 + 1000, b"x", &zeros), (Added::Written { .. }, true)));
+    let noise = hostile(long);
+    assert_eq!(limited(long as u64 + 100, b"x", &noise), (Added::Full, false));
+    let mut alone = ArchiveWriter::new(Vec::new(), LEVEL, long as u64 + 100);
+    assert_eq!(alone.add_file("long", &mut Cursor::new(&noise), &sum_of(&noise), None).unwrap(), Added::TooLarge);
+    // What has to be stored and is full of separators becomes longer than any other: it is cut off where it passes the limit.
+    let separators: Vec<u8> = noise.chunks(64).flat_map(|noise| [noise, &FILE_SEP[..]].concat()).collect();
+    let most = super::stream::longest(separators.len() as u64) + 100;
+    assert_eq!(limited(most, b"x", &separators), (Added::Full, true));
 }
 
 #[test]
@@ -294,7 +357,7 @@ fn a_source_that_fails_leaves_the_archive_whole() {
     }
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     writer.add("a", b"a").unwrap();
-    assert!(!writer.add_file("b", &mut Broken, None, None).unwrap_err().spoils());
+    assert!(!writer.add_file("b", &mut Broken, &[0; 32], None).unwrap_err().spoils());
     assert!(!writer.add("../b", b"b").unwrap_err().spoils());
     assert_eq!(original(&writer.finish(b"{}").unwrap()).len(), 2);
 }

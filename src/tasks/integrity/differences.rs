@@ -6,7 +6,8 @@
 use std::{collections::HashMap, num::NonZeroU64, path::Path, sync::Arc};
 
 use crate::files::{
-    AddError, Added, ArchiveWriter, ContentSum, Difference, Entry, MemberCache, Outlines, delta, open_file, sum_of,
+    AddError, Added, ArchiveWriter, ContentSum, Difference, Entry, MemberCache, Outlines, delta, open_file,
+    outline::Outline, sum_of,
 };
 
 /// What deltas are made from, and those that were made.
@@ -52,13 +53,20 @@ impl Deltas<'_> {
         plan
     }
 
+    /// Whether a file is likely to travel so.
+    pub(super) fn may_make(&self, entry: &Entry, difference: &Difference<'_>) -> bool {
+        difference.held(&entry.path).is_some_and(|base| self.outlines(entry, base).is_some())
+    }
+
+    /// The version that the worker has, and the one that it is to have.
+    fn outlines(&self, entry: &Entry, base: &ContentSum) -> Option<[Arc<Outline>; 2]> {
+        let find = |sum| self.outlines.find(&entry.path, sum);
+        if (self.failed)(&entry.path, base) { None } else { Some([find(base)?, find(&entry.sum)?]) }
+    }
+
     fn planned(&self, home: &Path, entry: &Entry, base: &ContentSum) -> Option<Planned> {
-        if (self.failed)(&entry.path, base) {
-            return None;
-        }
-        let target = self.outlines.find(&entry.path, &entry.sum)?;
+        let [from, target] = self.outlines(entry, base)?;
         let size = NonZeroU64::new(target.size)?;
-        let from = self.outlines.find(&entry.path, base)?;
         let key = key(base, &entry.sum);
         let delta = if self.cache.has(&key) {
             None

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    fs,
     io::{self, Write},
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
@@ -10,9 +11,13 @@ use std::{
 use log::Level;
 
 use super::differences::{Deltas, Plan};
-use crate::files::{
-    AddError, Added, ArchiveWriter, ChecksumKind, ContentSum, Difference, Entry, KEYS, Manifest, MemberCache,
-    delta::Made, open_file,
+use crate::{
+    files::{
+        AddError, Added, ArchiveWriter, ChecksumKind, ContentSum, Difference, Entry, KEYS, Manifest, MemberCache,
+        archive::PART, delta::Made, open_file,
+    },
+    limits::Job,
+    system::stamp::Stamp,
 };
 
 /// Writes the archive of a worker's check: these entries of its manifest, and nothing else.
@@ -74,14 +79,28 @@ pub struct UpdateWriter<'a> {
     pub members: &'a MemberCache,
     /// If the worker takes files as deltas.
     pub deltas: Option<Deltas<'a>>,
-    /// Grows with every file that is in, or left out.
-    pub done: &'a AtomicUsize,
 }
 
+/// The most bytes of files that are read for a short archive.
+const SHORT: u64 = 512 * 1024;
+
 impl UpdateWriter<'_> {
+    /// How much there is to do for this archive.
+    pub fn job(&self, difference: &Difference<'_>) -> Job {
+        let mut read = 0;
+        let is_short = difference.create.iter().chain(&difference.update).all(|entry| {
+            let made = self.deltas.as_ref().is_some_and(|deltas| deltas.may_make(entry, difference));
+            if !made && !self.members.has(&entry.sum) {
+                read += fs::metadata(self.home.join(&*entry.path)).map_or(0, |about| about.len());
+            }
+            read <= SHORT
+        });
+        if is_short { Job::Short } else { Job::Long }
+    }
+
     /// Writes the archive for `difference` to `out`. A file that cannot be sent now is left out, of the metadata too, so
-    /// that the worker keeps what it has; `report` gets the reasons, with how much they matter. The keys of the agents come
-    /// first, so that they are in whatever else there is.
+    /// that the worker keeps what it has; `report` gets the reasons, with how much they matter. `done` grows with every file
+    /// that is in, or left out. The keys of the agents come first, so that they are in whatever else there is.
     ///
     /// # Errors
     /// When the archive is spoilt and the worker must not use it.
@@ -89,6 +108,7 @@ impl UpdateWriter<'_> {
         &self,
         difference: &Difference<'_>,
         mut out: impl Write,
+        done: &AtomicUsize,
         report: impl Fn(Level, &str),
     ) -> Result<Written, AddError> {
         let planned = self.deltas.as_ref().map_or_else(Plan::new, |deltas| deltas.plan(self.home, difference));
@@ -105,7 +125,7 @@ impl UpdateWriter<'_> {
             (files().filter(|entry| &*entry.path == KEYS), files().filter(|entry| &*entry.path != KEYS));
         for entry in keys.chain(others) {
             let added = if full > 0 { Ok(Added::Full) } else { self.add(&mut writer, entry, &planned) };
-            self.done.fetch_add(1, Ordering::Relaxed);
+            done.fetch_add(1, Ordering::Relaxed);
             let path = &entry.path;
             match added {
                 Ok(Added::Written { .. }) => continue,
@@ -152,32 +172,38 @@ impl UpdateWriter<'_> {
         }
         let unreadable = |error| AddError::Source { name: entry.path.to_string(), error };
         let Some(mut file) = open_file(self.home, &entry.path).map_err(unreadable)? else { return Ok(Added::Changed) };
-        writer.add_file(&entry.path, &mut file, Some(&entry.sum), Some(self.members))
+        // A long one would go out before it is known to be another.
+        let stamp = Stamp::of_file(&file).map_err(unreadable)?;
+        if stamp.size() > PART as i64 && stamp.mod_time() != entry.mod_time {
+            return Ok(Added::Changed);
+        }
+        writer.add_file(&entry.path, &mut file, &entry.sum, Some(self.members))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::Arc};
+    use std::{io::Cursor, sync::Arc};
 
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::files::{Buckets, Items, RemoteManifest, Scanner, compare};
+    use crate::files::{Buckets, Items, RemoteManifest, Scanner, compare, survey};
 
-    /// Case 4.16: with registrations in bursts this is so all the time, and needs no action.
-    #[test]
-    fn a_file_that_has_just_been_changed_is_told_to_those_who_debug() {
+    /// What there is, and what it becomes between the scan and the archive; gives the archive, what is left out of it, and
+    /// what is said of that.
+    fn written(before: &[(&str, &[u8])], change: impl FnOnce(&Path)) -> (Vec<u8>, LeftOut, Vec<(Level, String)>) {
         let home = tempfile::tempdir().unwrap();
-        fs::create_dir_all(home.path().join("etc/rules")).unwrap();
-        for path in [KEYS, "etc/rules/r.xml"] {
-            fs::write(home.path().join(path), "old").unwrap();
+        for (path, content) in before {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
         }
         let manifest = Scanner::new(home.path(), Arc::new(Items::standard())).scan(false).manifest;
         let kind = ChecksumKind::Md5Blake2b;
         let nothing = RemoteManifest::parse(b"{}", kind).unwrap();
         let difference = compare(&manifest, &nothing, kind, Buckets::ALL).unwrap();
-        fs::write(home.path().join(KEYS), "another length").unwrap();
+        change(home.path());
         let (members, done, reasons) = (MemberCache::new(1 << 20), AtomicUsize::new(0), Mutex::new(Vec::new()));
         let writer = UpdateWriter {
             home: home.path(),
@@ -186,15 +212,44 @@ mod tests {
             max_inflated: 1 << 30,
             members: &members,
             deltas: None,
-            done: &done,
         };
-        let Written { left_out, .. } =
-            writer.write(&difference, Vec::new(), |level, text| reasons.lock().push((level, text.to_owned()))).unwrap();
+        let mut archive = Vec::new();
+        let report = |level, text: &str| reasons.lock().push((level, text.to_owned()));
+        let written = writer.write(&difference, &mut archive, &done, report).unwrap();
+        (archive, written.left_out, reasons.into_inner())
+    }
+
+    /// Case 4.16: with registrations in bursts this is so all the time, and needs no action.
+    #[test]
+    fn a_file_that_has_just_been_changed_is_told_to_those_who_debug() {
+        let before: [(&str, &[u8]); 2] = [(KEYS, b"old"), ("etc/rules/r.xml", b"old")];
+        let (_, left_out, reasons) = written(&before, |home| fs::write(home.join(KEYS), "another length").unwrap());
         assert_eq!(left_out.later.into_iter().collect::<Vec<_>>(), [KEYS]);
-        let reasons = reasons.into_inner();
         assert!(
             reasons.len() == 1 && reasons[0].0 == Level::Debug && reasons[0].1.contains("later archive"),
             "{reasons:?}"
         );
+    }
+
+    /// Of a long one that is known before it goes out where its date shows it, and else when it has.
+    #[test]
+    fn a_long_file_that_has_just_been_changed_is_not_named() {
+        const LONG: &str = "etc/lists/long";
+        let (old, new): (Vec<u8>, Vec<u8>) = ([b'a'; 2 * PART].into(), [b'b'; 2 * PART].into());
+        for keeps_its_date in [false, true] {
+            let (archive, left_out, _) = written(&[(LONG, &old), ("etc/rules/r.xml", b"rule")], |home| {
+                let path = home.join(LONG);
+                let date = fs::metadata(&path).unwrap().modified().unwrap();
+                fs::write(&path, &new).unwrap();
+                let date = if keeps_its_date { date } else { date + std::time::Duration::from_secs(1) };
+                fs::File::options().write(true).open(&path).unwrap().set_modified(date).unwrap();
+            });
+            assert_eq!(left_out.later.into_iter().collect::<Vec<_>>(), [LONG]);
+            let found = survey(&mut Cursor::new(archive), ChecksumKind::Md5Blake2b, 1 << 30).unwrap();
+            let named = String::from_utf8(found.metadata).unwrap();
+            assert!(named.contains("etc/rules/r.xml") && !named.contains(LONG), "{named}");
+            assert_eq!(found.members.contains_key(LONG), keeps_its_date);
+            assert!(found.members.contains_key("etc/rules/r.xml"));
+        }
     }
 }

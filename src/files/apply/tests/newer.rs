@@ -17,8 +17,7 @@ fn later(scanned: &Files, worker: &Path, contents: &Files) -> File {
     put(master.path(), contents);
     let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MOST_INFLATED);
     for entry in difference.create.iter().chain(&difference.update) {
-        let mut file = open_file(master.path(), &entry.path).unwrap().unwrap();
-        writer.add_file(&entry.path, &mut file, None, None).unwrap();
+        writer.add(&entry.path, &fs::read(master.path().join(&*entry.path)).unwrap()).unwrap();
     }
     let mut metadata = Vec::new();
     difference.write_json(|_| false, &Made::default(), &mut metadata).unwrap();

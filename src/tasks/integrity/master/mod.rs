@@ -37,6 +37,7 @@ use super::{
 use crate::{
     connection::{Connection, ReceivedFile},
     files::{Buckets, ChecksumKind, Manifest},
+    limits::Line,
     logging::{error, scope, warn},
     metrics::Task,
     node::Node,
@@ -57,6 +58,8 @@ pub struct Shared {
     pub deletions: Deletions,
     /// What is being sent to several workers.
     pub archives: Archives,
+    /// Those who make an archive.
+    pub packing: Line,
     /// Held while a manifest is read, which may take much memory: [`COMPARISONS`](crate::limits::COMPARISONS).
     pub reading: Mutex<()>,
 }

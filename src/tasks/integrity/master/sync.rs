@@ -13,6 +13,7 @@ use super::{
 use crate::{
     connection::{FileSender, RequestError},
     files::{AddError, ContentSum, Difference, Manifest, digest::Digest},
+    limits::Job,
     logging::{debug, info},
     tasks::{
         integrity::{ARCHIVE, archive_path, differences::Deltas, sending::UpdateWriter, status::Progress},
@@ -84,63 +85,62 @@ impl Integrity {
 
     /// Sends the archive, and sets the `announced` id of the synchronisation as soon as the worker knows it. Gives whether
     /// files come with a later archive.
+    ///
+    /// It is announced when its turn to be made has come: a worker waits only so long for what was announced.
     fn send(
         &self,
         (check, subject): (&Check, Option<Subject>),
         difference: &mut Difference<'_>,
         announced: &mut Option<String>,
     ) -> Result<bool, RequestError> {
-        let id = self.connection.request(Command::IntegritySync, "")?;
-        let id = &*announced.insert(String::from_utf8_lossy(&id).into_owned());
-        let progress = Arc::new(Progress::new(difference.create.len() + difference.update.len()));
-        let mut state = self.state.lock();
-        if let Some(hand) = state.running.of_mut(&check.task) {
-            hand.sending = Some((id.clone(), progress.clone()));
-        }
-        let limit = state.limit.bytes();
-        drop(state);
-        self.send_archive((id, check.deltas, subject), difference, limit, &progress)
-    }
-
-    fn send_archive(
-        &self,
-        (id, deltas, subject): (&str, bool, Option<Subject>),
-        difference: &mut Difference<'_>,
-        limit: u64,
-        progress: &Progress,
-    ) -> Result<bool, RequestError> {
-        let rules = &self.shared.node.settings.communication;
-        let path = archive_path(&self.worker, &self.shared.node.clock);
-        debug!(
-            self.syncs.scope(),
-            "Compressing files and 'files_metadata.json' of {} files.",
-            difference.counts().sum()
-        );
-        debug!(self.syncs.scope(), "Sending zip file.");
-        let mut sender = FileSender::begin(&self.connection, &path, progress.transfer.clone())?;
+        let (settings, clock) = (&self.shared.node.settings, &self.shared.node.clock);
+        let rules = &settings.communication;
         let local = &self.shared.local;
         let failed = |path: &str, base: &ContentSum| self.refused.lock().could_not_make(path, base);
-        let deltas = deltas.then_some(Deltas { outlines: &local.outlines, cache: &local.deltas, failed: &failed });
+        let deltas = Deltas { outlines: &local.outlines, cache: &local.deltas, failed: &failed };
+        let limit = self.state.lock().limit.bytes();
         let writer = UpdateWriter {
             home: self.shared.node.home.path(),
             level: rules.compress_level,
             limit,
             max_inflated: rules.max_zip_size,
             members: &local.members,
-            deltas,
-            done: &progress.files,
+            deltas: check.deltas.then_some(deltas),
         };
-        let clock = &self.shared.node.clock;
-        let archive = subject.as_ref().and_then(|subject| self.shared.archives.find(subject));
-        let archive = archive.filter(|archive| archive.bytes.len() as u64 <= limit && self.can_take(archive));
-        let written = match archive {
+        let made = || self.made(subject.as_ref()?, limit);
+        let job = if made().is_some() { Job::Short } else { writer.job(difference) };
+        let place = self.shared.packing.wait(job, self.connection.closed());
+        let mut place = place.ok_or_else(|| closed("while its archive was to be made"))?;
+
+        let progress = Arc::new(Progress::new(difference.create.len() + difference.update.len()));
+        let path = archive_path(&self.worker, clock);
+        let sender = place.aside(|| {
+            let id = self.connection.request(Command::IntegritySync, "")?;
+            let id = announced.insert(String::from_utf8_lossy(&id).into_owned());
+            progress.transfer.must_end(clock.now() + rules.timeout_receiving_file);
+            let mut state = self.state.lock();
+            if let Some(hand) = state.running.of_mut(&check.task) {
+                hand.sending = Some((id.clone(), progress.clone()));
+            }
+            drop(state);
+            FileSender::begin(&self.connection, &path, progress.transfer.clone())
+        });
+        let mut sender = sender?.in_line(place);
+        debug!(
+            self.syncs.scope(),
+            "Compressing files and 'files_metadata.json' of {} files.",
+            difference.counts().sum()
+        );
+        debug!(self.syncs.scope(), "Sending zip file.");
+        let written = match made() {
             Some(archive) => {
                 progress.files.fetch_add(difference.create.len() + difference.update.len(), Ordering::Relaxed);
                 sender.write_all(&archive.bytes).map(|()| archive).map_err(AddError::Archive)
             }
             None => {
                 let mut out = Copying::new(&mut sender, subject.is_some());
-                let written = writer.write(difference, &mut out, |level, reason| self.syncs.report(level, reason));
+                let report = |level, reason: &str| self.syncs.report(level, reason);
+                let written = writer.write(difference, &mut out, &progress.files, report);
                 let bytes = out.copy();
                 written.map(|written| match (subject, bytes) {
                     (Some(subject), Some(bytes)) if written.left_out.is_empty() => {
@@ -152,9 +152,7 @@ impl Integrity {
         };
         let sent = match written {
             Ok(archive) => sender.finish().map(|_| archive),
-            // A file of this node was changed while it was packed.
-            Err(error @ AddError::Changed { .. }) => return Err(not_sent(&error)),
-            Err(error) => Err(not_sent(&error)),
+            Err(error) => Err(closed(&format!("the archive could not be sent: {error}"))),
         };
         let archive = sent.inspect_err(|_| {
             let (mut state, bytes) = (self.state.lock(), progress.transfer.sent());
@@ -166,23 +164,24 @@ impl Integrity {
         })?;
         let written = &archive.written;
         // Before the worker can report what became of it.
-        let first = self.shared.node.settings.worker.sync_integrity;
-        self.refused.lock().sent(difference, written, clock.now(), first);
+        self.refused.lock().sent(difference, written, clock.now(), settings.worker.sync_integrity);
         // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
-        self.state.lock().status.sync.end = Some(self.shared.node.clock.wall());
+        self.state.lock().status.sync.end = Some(clock.wall());
+        let id = announced.as_deref().unwrap_or_default();
         self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
         Ok(!written.left_out.later.is_empty())
     }
-}
 
-impl Integrity {
-    /// Whether the worker has what the deltas of this archive are made from, as far as that is known.
-    fn can_take(&self, archive: &Archive) -> bool {
+    /// The archive of this subject, if somebody is sending it and this worker can take it: it has what its deltas are made
+    /// from, as far as that is known.
+    fn made(&self, subject: &Subject, limit: u64) -> Option<Arc<Archive>> {
+        let archive = self.shared.archives.find(subject)?;
         let refused = self.refused.lock();
-        !archive.written.deltas.iter().any(|(path, base)| refused.could_not_make(path, base))
+        let can_take = !archive.written.deltas.iter().any(|(path, base)| refused.could_not_make(path, base));
+        (can_take && archive.bytes.len() as u64 <= limit).then_some(archive)
     }
 }
 
-fn not_sent(error: &AddError) -> RequestError {
-    RequestError::Closed { reason: format!("the archive could not be sent: {error}") }
+fn closed(reason: &str) -> RequestError {
+    RequestError::Closed { reason: reason.to_owned() }
 }

@@ -12,7 +12,7 @@ fn integrity(pair: &Pair) -> Arc<Integrity> {
     let node = pair.shared_node();
     let local = Arc::new(LocalIntegrity::new(&node));
     let (deletions, archives) = (Deletions::default(), Archives::default());
-    let shared = Shared { node, local, deletions, archives, reading: Mutex::default() };
+    let shared = Shared { node, local, deletions, archives, packing: Line::new(1, 1), reading: Mutex::default() };
     Integrity::new(Arc::new(shared), "w", pair.master.clone())
 }
 

@@ -54,8 +54,8 @@ fn archive(rule: &[u8]) -> std::fs::File {
     let metadata = format!(r#"{{"missing": {entry}, "shared": {{}}, "extra": {{}}}}"#);
     let mut archive = tempfile::tempfile().unwrap();
     let mut writer = ArchiveWriter::new(&mut archive, 1, u64::MAX);
-    let mut content = std::fs::File::open(home.path().join(path)).unwrap();
-    assert!(matches!(writer.add_file(path, &mut content, None, None), Ok(Added::Written { .. })));
+    let content = std::fs::read(home.path().join(path)).unwrap();
+    assert!(matches!(writer.add(path, &content), Ok(Added::Written { .. })));
     writer.finish(metadata.as_bytes()).unwrap();
     archive
 }
