@@ -21,11 +21,13 @@ mod connections;
 mod dial;
 mod incoming;
 mod life;
+mod outbox;
 mod outgoing;
 mod pen;
 mod pending;
 mod reader;
 mod reply;
+mod request;
 mod session;
 mod socket;
 mod strings;
@@ -40,20 +42,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
 use crate::{
     arbiter::Deadline,
     crypto::{Fernet, Opener},
-    limits::{self, Account, Budget, Full, Holding, Share},
+    limits::{self, Account, Budget, Full, Share},
     metrics,
     system::{
         clock::Clock,
         shutdown::{self, Never, Shutdown, Trigger},
-        thread::{Group, guard},
+        thread::Group,
     },
-    wire::{Command, CommandField, ErrorObject, Message},
+    wire::Message,
 };
 pub use arriving::Arriving;
 use cipher::Cipher;
@@ -62,16 +64,18 @@ pub use dial::{CONNECT_TIMEOUT, NotReached, reach};
 pub use incoming::{FileLimits, FileRefused, IncomingFiles, Proof, ReceivedFile};
 use life::Life;
 pub use life::Work;
+use outbox::Outgoing;
 pub use outgoing::{FileSender, Transfer, send_string};
 use pen::Pen;
-use pending::{Pending, Waiting};
+use pending::Pending;
 use reader::Reader;
 pub use reply::Reply;
+pub use request::{Answer, Begun, RequestError};
 use session::Then;
 pub use session::Undecided;
 pub use socket::Socket;
 pub use strings::IncomingStrings;
-use writer::{Came, Writer};
+use writer::Writer;
 
 /// The reason when the peer closed the connection between two messages.
 pub const PEER_CLOSED: &str = "the peer closed it";
@@ -164,109 +168,6 @@ struct Shared {
     ended: Shutdown,
     traffic: Arc<metrics::Link>,
 }
-
-enum Outgoing {
-    Message {
-        counter: u32,
-        command: CommandField,
-        payload: Holding,
-        then: Then,
-    },
-    /// A frame that is sealed already, as on a link without a session.
-    Frame(Holding),
-    Close {
-        reason: String,
-    },
-}
-
-/// Why a request brought no answer that can be used.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum RequestError {
-    /// The peer refused it.
-    #[error("{0}")]
-    Refused(ErrorObject),
-    /// The peer did not answer in time.
-    #[error("Error 3020 - Timeout sending request: {command}")]
-    Timeout {
-        /// What was asked.
-        command: Command,
-    },
-    /// The connection closed before the answer came.
-    #[error("the connection was closed: {reason}")]
-    Closed {
-        /// Why.
-        reason: String,
-    },
-    /// This node holds too much for its peers to send it.
-    #[error("{0}")]
-    NoRoom(ErrorObject),
-    /// The peer answered with something that is no answer to this.
-    #[error("Unkown response command received: {0}")]
-    Unexpected(String),
-}
-
-impl RequestError {
-    /// The error as it is told to somebody else.
-    pub fn to_object(&self) -> ErrorObject {
-        match self {
-            Self::Refused(error) | Self::NoRoom(error) => error.clone(),
-            Self::Timeout { command } => ErrorObject::cluster(3020, command.to_string()),
-            Self::Closed { reason } => ErrorObject::cluster(3023, reason.clone()),
-            Self::Unexpected(command) => ErrorObject::cluster(3018, command.clone()),
-        }
-    }
-}
-
-/// A request that is ready to be sent. Dropping it forgets it.
-struct Ready {
-    connection: Connection,
-    command: Command,
-    waiting: Waiting,
-    message: Outgoing,
-}
-
-impl Ready {
-    /// Sends it. `limit`: until it must have been answered.
-    fn send(self, limit: Duration) -> Result<Begun, RequestError> {
-        let Self { connection, command, waiting, message } = self;
-        let timeout = connection.0.clock.after(limit);
-        select! {
-            send(connection.way_of(&message), Box::new(message)) -> sent => sent.map_err(|_| connection.closed_error())?,
-            recv(connection.closed()) -> _ => return Err(connection.closed_error()),
-            recv(timeout) -> _ => return Err(RequestError::Timeout { command }),
-        }
-        connection.write();
-        Ok(Begun { connection, command, waiting, timeout })
-    }
-}
-
-/// A request that has been sent and whose answer has not been waited for. Dropping it forgets it.
-pub struct Begun {
-    connection: Connection,
-    command: Command,
-    waiting: Waiting,
-    timeout: Receiver<Instant>,
-}
-
-impl Begun {
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// As [`Connection::request`].
-    pub fn wait(self) -> Answer {
-        let Self { connection, command, waiting, timeout } = self;
-        let failure = select! {
-            recv(waiting.answer) -> answer => return interpret(answer.map_err(|_| connection.closed_error())?),
-            recv(connection.closed()) -> _ => connection.closed_error(),
-            recv(timeout) -> _ => RequestError::Timeout { command },
-        };
-        // The answer may have come at the same moment, and it says what was done.
-        waiting.answer.try_recv().map_or(Err(failure), interpret)
-    }
-}
-
-/// What became of a request of this side.
-pub type Answer = Result<Vec<u8>, RequestError>;
 
 impl Connection {
     /// A connection over `socket`, and its reader, which runs nowhere yet. `handler` is made with the handle of the new
@@ -369,139 +270,6 @@ impl Connection {
         self.0.life.idle_since()
     }
 
-    /// Sends a request and waits for its answer.
-    ///
-    /// # Errors
-    /// [`RequestError`]: the peer refused it or did not answer in time, or the connection closed.
-    pub fn request(&self, command: Command, payload: impl Into<Vec<u8>>) -> Answer {
-        self.request_within(self.0.request_timeout, command, payload)
-    }
-
-    /// [`Connection::request`] with a time limit of its own.
-    ///
-    /// # Errors
-    /// As [`Connection::request`].
-    pub fn request_within(&self, limit: Duration, command: Command, payload: impl Into<Vec<u8>>) -> Answer {
-        self.begin_within(limit, command, payload)?.wait()
-    }
-
-    /// Sends a request whose answer is waited for later. Requests of one thread, unless they are large, arrive in the
-    /// order in which they were begun.
-    ///
-    /// # Errors
-    /// As [`Connection::request`].
-    pub fn begin(&self, command: Command, payload: impl Into<Vec<u8>>) -> Result<Begun, RequestError> {
-        self.begin_within(self.0.request_timeout, command, payload)
-    }
-
-    /// [`Connection::begin`] with a time limit of its own.
-    ///
-    /// # Errors
-    /// As [`Connection::request`].
-    pub fn begin_within(
-        &self,
-        limit: Duration,
-        command: Command,
-        payload: impl Into<Vec<u8>>,
-    ) -> Result<Begun, RequestError> {
-        self.begin_then(limit, command, payload, Then::GoOn)
-    }
-
-    fn begin_then(
-        &self,
-        limit: Duration,
-        command: Command,
-        payload: impl Into<Vec<u8>>,
-        then: Then,
-    ) -> Result<Begun, RequestError> {
-        let payload = self.holding(payload.into(), |bytes| self.hold(bytes)).map_err(no_room)?;
-        self.prepare(command, payload, then).send(limit)
-    }
-
-    /// Prepares a large request, and seals it on this thread where that does not depend on when it is sent: without a
-    /// session.
-    fn prepare_sealed(&self, command: Command, payload: Vec<u8>) -> Result<Ready, RequestError> {
-        let payload = self.holding(payload, |bytes| self.hold(bytes)).map_err(no_room)?;
-        let mut ready = self.prepare(command, payload, Then::GoOn);
-        if let Outgoing::Message { counter, command, payload, .. } = &mut ready.message
-            && !self.in_session()
-            && payload.bytes.len() > limits::LARGE
-            && self.cipher().is_some()
-        {
-            let mut bytes = Vec::new();
-            let sealed = writer::seal_plainly(&self.0.cipher, *counter, *command, &payload.bytes, &mut bytes);
-            sealed.map_err(|reason| RequestError::Closed { reason })?;
-            ready.message = Outgoing::Frame(Holding { bytes, share: payload.share.take() });
-        }
-        Ok(ready)
-    }
-
-    /// [`Connection::begin_within`] for whoever asks many at a time: a peer that takes nothing is not waited for, and
-    /// counts as one that does not answer in time.
-    ///
-    /// # Errors
-    /// As [`Connection::request`].
-    pub fn begin_at_once(
-        &self,
-        limit: Duration,
-        command: Command,
-        payload: impl Into<Vec<u8>>,
-    ) -> Result<Begun, RequestError> {
-        let payload = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)).map_err(no_room)?;
-        let Ready { connection, waiting, message, .. } = self.prepare(command, payload, Then::GoOn);
-        let timeout = self.0.clock.after(limit);
-        match self.way_of(&message).try_send(Box::new(message)) {
-            Ok(()) => {
-                self.write();
-                Ok(Begun { connection, command, waiting, timeout })
-            }
-            Err(TrySendError::Full(_)) => Err(RequestError::Timeout { command }),
-            Err(TrySendError::Disconnected(_)) => Err(self.closed_error()),
-        }
-    }
-
-    fn prepare(&self, command: Command, payload: Holding, then: Then) -> Ready {
-        let waiting = self.0.pending.open();
-        let message =
-            Outgoing::Message { counter: waiting.counter, command: CommandField::new(command), payload, then };
-        Ready { connection: self.clone(), command, waiting, message }
-    }
-
-    /// Sends a request whose answer nobody waits for. Never waits; false if the peer has closed, or takes nothing.
-    pub fn tell(&self, command: Command, payload: impl Into<Vec<u8>>) -> bool {
-        let counter = self.0.pending.open().counter;
-        let Ok(payload) = self.holding(payload.into(), |bytes| self.0.account.try_take(bytes)) else { return false };
-        let message = Outgoing::Message { counter, command: CommandField::new(command), payload, then: Then::GoOn };
-        let told = !self.is_closed() && self.way_of(&message).try_send(Box::new(message)).is_ok();
-        self.write();
-        told
-    }
-
-    /// Sends the answer to the request with this counter, or error 3050 if there is no room for it.
-    fn answer(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>) {
-        self.answer_then(counter, command, payload, Then::GoOn);
-    }
-
-    fn answer_then(&self, counter: u32, command: Command, payload: impl Into<Vec<u8>>, then: Then) {
-        let (command, payload) = match self.holding(payload.into(), |bytes| self.hold(bytes)) {
-            Ok(payload) => (command, payload),
-            Err(full) => {
-                let error = no_room(full).to_object().to_json().into_bytes();
-                (Command::Err, Holding { bytes: error, share: None })
-            }
-        };
-        self.send(Outgoing::Message { counter, command: CommandField::new(command), payload, then });
-    }
-
-    /// `payload` with the room that it takes until it is written: what it is encrypted to, because it goes when that is
-    /// there, or itself and its copy.
-    fn holding(&self, bytes: Vec<u8>, take: impl FnOnce(usize) -> Result<Share, Full>) -> Result<Holding, Full> {
-        let length = bytes.len();
-        let room = if matches!(self.0.cipher, Cipher::Plain) { 2 * length } else { length + length / 3 };
-        let share = if length > limits::UNCOUNTED { Some(take(room)?) } else { None };
-        Ok(Holding { bytes, share })
-    }
-
     /// Closes the connection at once. The first reason given is the one that is told.
     pub fn close(&self, reason: &str) {
         let _ = self.0.reason.set(reason.to_owned());
@@ -531,67 +299,6 @@ impl Connection {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn send(&self, message: Outgoing) {
-        select! {
-            // A closed connection needs no answers.
-            send(self.way_of(&message), Box::new(message)) -> _ => (),
-            recv(self.closed()) -> _ => (),
-        }
-        self.write();
-    }
-
-    /// Has what waits in the outbox written: by this thread, as far as it need not wait for the peer, or by the one that has
-    /// the pen. With a closed connection the pen goes, and all that waits.
-    fn write(&self) {
-        let waits = || self.is_closed() || !(self.0.outbox.is_empty() && self.0.bulk.is_empty());
-        self.0.pen.write(waits, |writer| self.write_at_once(writer));
-    }
-
-    fn write_at_once(&self, mut writer: Box<Writer>) -> Option<Box<Writer>> {
-        if self.is_closed() {
-            return None;
-        }
-        // With a panic the pen would be lost, and the connection mute.
-        match guard(|| writer.write_at_once(self)).unwrap_or_else(Err) {
-            Ok(Came::Through) => Some(writer),
-            Ok(Came::NoFurther) => {
-                self.start_writer(writer);
-                None
-            }
-            Err(reason) => {
-                self.close(&reason);
-                None
-            }
-        }
-    }
-
-    fn start_writer(&self, writer: Box<Writer>) {
-        let connection = self.clone();
-        let started =
-            self.0.threads.spawn_with("writer", writer, move |mut writer| match writer.write_on(&connection) {
-                Ok(()) => {
-                    connection.0.pen.put_back(writer);
-                    connection.write();
-                }
-                Err(reason) => connection.close(&reason),
-            });
-        if let Err((error, _)) = started {
-            self.close(&format!("no thread could be started: {error}"));
-        }
-    }
-
-    /// The order among messages is free, so large ones may have a way of their own.
-    fn way_of(&self, message: &Outgoing) -> &Sender<Box<Outgoing>> {
-        match message {
-            Outgoing::Message { payload: Holding { bytes, .. }, .. } | Outgoing::Frame(Holding { bytes, .. })
-                if bytes.len() > limits::LARGE =>
-            {
-                &self.0.bulk
-            }
-            _ => &self.0.outbox,
-        }
-    }
-
     fn closed_error(&self) -> RequestError {
         RequestError::Closed { reason: self.0.reason.get().cloned().unwrap_or_else(|| "by this side".to_owned()) }
     }
@@ -600,24 +307,6 @@ impl Connection {
 /// Whether this is how it shows that the peer has closed while something was on its way to it.
 fn has_left(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-}
-
-/// What whoever wanted to send something is told.
-fn no_room(full: Full) -> RequestError {
-    let text = match full {
-        Full::OfOne => format!("it would be more than the {} bytes that one connection may have", limits::HELD_BY_ONE),
-        Full::OfAll => format!("this node holds {} bytes of messages, which is the most", limits::HELD),
-    };
-    RequestError::NoRoom(ErrorObject::cluster(3050, text))
-}
-
-/// What an answer means (`spec/protocol.md` 4.2).
-fn interpret(answer: Message) -> Answer {
-    match Command::named(answer.command.name()) {
-        Some(Command::Ok | Command::OkMaster | Command::OkClient) => Ok(answer.body),
-        Some(Command::Err) => Err(RequestError::Refused(ErrorObject::from_payload(&answer.body))),
-        _ => Err(RequestError::Unexpected(answer.command.to_string())),
-    }
 }
 
 impl fmt::Debug for Connection {
