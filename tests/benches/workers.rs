@@ -51,7 +51,7 @@ const CLUSTERS: [(usize, usize, [f64; 3]); 3] =
     [(10, 2000, [f64::NAN; 3]), (100, 2000, [15.0, 0.2, 0.3]), (400, 200, [30.0, 0.6, 0.8])];
 /// The default intervals of a check and of the master's look at its files, seconds.
 const SETUP: Setup = Setup { native: true, check: 9.0, local: 8.0 };
-/// From the last change until the nodes count as idle: what the master keeps for the next worker is old then.
+/// From the start, or the last change, until the nodes count as idle: what the master keeps for the next worker is old then.
 const CALM: Duration = Duration::from_secs(12);
 /// A file that was changed within the last two seconds is read again by every scan.
 const FRESH: Duration = Duration::from_millis(2500);
@@ -147,6 +147,8 @@ impl Cluster<'_> {
     /// Changes a rule again and again. Gives the seconds until the last worker had it, the processor time of the master, and the
     /// seconds of the bare work.
     fn changes(&self, home: &Path, master: &Node, crowd: &Crowd) -> Result<[Samples; 3], Failure> {
+        // What a worker has just written it reads once more at its next look, and all of them share this machine.
+        thread::sleep(CALM);
         let (mut all, mut random) = (<[Samples; 3]>::default(), Random(1));
         for number in 0..setting("BENCH_CHANGES", 7) {
             thread::sleep(Duration::from_millis(PAUSE[0] + random.next() % PAUSE[1]));
