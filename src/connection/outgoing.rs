@@ -14,9 +14,9 @@ use std::{
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use sha2::{Digest, Sha256};
 
-use super::{Begun, Connection, RequestError};
+use super::{Begun, Connection, RequestError, request::no_room};
 use crate::{
-    limits::{self, Place},
+    limits::{self, Place, Share},
     system::thread::{guard, spawn},
     wire::Command,
 };
@@ -57,7 +57,7 @@ impl Transfer {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    /// Cancels it between two chunks, too, when it has not come to its end then.
+    /// After this time it is cancelled before its next chunk.
     pub fn must_end(&self, at: Instant) {
         let _ = self.ends.set(at);
     }
@@ -91,6 +91,8 @@ pub struct FileSender {
     transfer: Arc<Transfer>,
     /// Of whoever writes the file.
     place: Option<Place>,
+    /// For a file of several chunks: [`limits::LONG_FILE`].
+    room: Option<Share>,
 }
 
 /// Who sends the chunks.
@@ -125,10 +127,17 @@ impl FileSender {
             transfer: transfer.clone(),
         };
         sending.leave_in_flight(if connection.in_session() { 1 } else { 0 })?;
-        Ok(Self { path, payload: Vec::new(), course: Course::Here(Box::new(sending)), transfer, place: None })
+        Ok(Self {
+            path,
+            payload: Vec::new(),
+            course: Course::Here(Box::new(sending)),
+            transfer,
+            place: None,
+            room: None,
+        })
     }
 
-    /// Steps out of this place in a line whenever it waits for the peer, and leaves it when the peer has the file.
+    /// Steps out of this place in a line whenever it waits for the peer, and leaves it when no more is written.
     pub fn in_line(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
@@ -139,7 +148,7 @@ impl FileSender {
     /// # Errors
     /// When the peer has not received the file as it was sent, or has cancelled the transfer.
     pub fn finish(mut self) -> Result<u64, RequestError> {
-        self.work_is_done();
+        self.place = None;
         if self.content() > 0 {
             self.send_chunk()?;
         }
@@ -167,20 +176,27 @@ impl FileSender {
     fn send_chunk(&mut self) -> Result<(), RequestError> {
         self.transfer.check()?;
         let payload = std::mem::take(&mut self.payload);
-        if matches!(&self.course, Course::Here(sending) if sending.chunks > 0) {
+        let Self { course, place, room, .. } = self;
+        if let Course::Here(sending) = course
+            && sending.chunks > 0
+        {
+            if room.is_none() {
+                *room = Some(aside(place, || sending.connection.hold(limits::LONG_FILE).map_err(no_room))?);
+            }
             self.start_thread();
         }
         let Self { course, place, .. } = self;
-        let is_queued = match course {
+        let sent = match course {
             // It is the first, or the kernel has refused a thread.
             Course::Here(sending) => return aside(place, || sending.chunk(payload)),
             Course::Queue(queue, _) => match queue.try_send(payload) {
-                Err(TrySendError::Full(payload)) => aside(place, || queue.send(payload)).is_ok(),
-                sent => sent.is_ok(),
+                Err(TrySendError::Full(payload)) => aside(place, || queue.send(payload).map_err(|_| over())),
+                sent => sent.map_err(|_| over()),
             },
-            Course::Failed(_) => false,
+            Course::Failed(_) => Err(over()),
         };
-        if is_queued { Ok(()) } else { self.end().map(drop) }
+        // What the thread has met says more.
+        sent.or_else(|error| self.end().and(Err(error)))
     }
 
     fn start_thread(&mut self) {
@@ -200,17 +216,9 @@ impl FileSender {
         }
     }
 
-    /// No more is written.
-    fn work_is_done(&mut self) {
-        if let Some(place) = &mut self.place {
-            place.work_is_done();
-        }
-    }
-
     /// No more chunks come: waits for the thread, and gives what it has.
     fn end(&mut self) -> Sent {
-        self.work_is_done();
-        let over = || lost("the transfer is over");
+        self.place = None;
         let sent = match std::mem::replace(&mut self.course, Course::Failed(over())) {
             Course::Here(sending) => Ok(sending),
             Course::Failed(error) => Err(error),
@@ -316,11 +324,16 @@ impl Sending {
     }
 }
 
-fn aside<T>(place: &mut Option<Place>, wait: impl FnOnce() -> T) -> T {
+/// Waits for the peer, out of this place.
+fn aside<T>(place: &mut Option<Place>, wait: impl FnOnce() -> Result<T, RequestError>) -> Result<T, RequestError> {
     match place {
-        Some(place) => place.aside(wait),
+        Some(place) => place.aside(wait).unwrap_or_else(|| Err(over())),
         None => wait(),
     }
+}
+
+fn over() -> RequestError {
+    lost("the transfer is over")
 }
 
 fn lost(reason: &str) -> RequestError {

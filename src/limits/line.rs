@@ -1,8 +1,7 @@
 //! A fair queue for work that is done for peers: a few at a time do it, and who came first is next.
 //!
 //! Nobody works while it waits for its peer: it steps aside, and keeps its number. So a peer that takes its time holds up
-//! nobody, and of several that keep up, one is done before the next is begun. Short jobs go before long ones. Only so many
-//! long ones are begun at a time, because a job that is begun takes memory until it is done.
+//! nobody, and of several that keep up, the one that came first is done first. Short jobs go before long ones.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,7 +13,7 @@ use crate::system::shutdown::Never;
 /// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Job {
-    /// It takes little time and memory.
+    /// It takes little time.
     Short,
     /// It takes more.
     Long,
@@ -27,8 +26,6 @@ pub struct Line(Arc<Inner>);
 struct Inner {
     /// How many work at a time.
     most: usize,
-    /// How many long jobs may have been begun.
-    most_long: usize,
     state: Mutex<State>,
 }
 
@@ -36,14 +33,8 @@ struct Inner {
 struct State {
     next: u64,
     working: usize,
-    long: usize,
-    waiting: BTreeMap<(Job, u64), Waiting>,
-}
-
-struct Waiting {
-    begun: bool,
-    /// Has room for the one call.
-    call: Sender<()>,
+    /// Each with a channel for the one call.
+    waiting: BTreeMap<(Job, u64), Sender<()>>,
 }
 
 /// A place in the line, for one job. Whoever has it works, unless it has stepped aside.
@@ -54,13 +45,12 @@ pub struct Place {
     /// Ends when there is nobody any more for whom the job is.
     gone: Receiver<Never>,
     works: bool,
-    begun: bool,
 }
 
 impl Line {
-    /// `most` work at a time, and `most_long` long jobs may have been begun.
-    pub fn new(most: usize, most_long: usize) -> Self {
-        Self(Arc::new(Inner { most, most_long, state: Mutex::default() }))
+    /// `most` work at a time.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Inner { most, state: Mutex::default() }))
     }
 
     /// Waits until this job is next; none if whom it is for has `gone` meanwhile.
@@ -69,7 +59,7 @@ impl Line {
         let number = state.next;
         state.next += 1;
         drop(state);
-        let mut place = Place { line: self.clone(), job, number, gone: gone.clone(), works: false, begun: false };
+        let mut place = Place { line: self.clone(), job, number, gone: gone.clone(), works: false };
         place.step_in();
         place.works.then_some(place)
     }
@@ -82,20 +72,12 @@ impl Line {
 }
 
 impl Place {
-    /// Waits for somebody else, by `wait`, while others work.
-    pub fn aside<T>(&mut self, wait: impl FnOnce() -> T) -> T {
-        if !self.works {
-            return wait();
-        }
+    /// Waits for somebody else, by `wait`, while others work. None if there is nobody any more for whom the job is.
+    pub fn aside<T>(&mut self, wait: impl FnOnce() -> T) -> Option<T> {
         self.step_out();
         let done = wait();
         self.step_in();
-        done
-    }
-
-    /// The work is done; what it takes is still there until this is dropped.
-    pub fn work_is_done(&mut self) {
-        self.step_out();
+        self.works.then_some(done)
     }
 
     /// With whom it is for gone, it comes back without being called: there is nothing to be done any more.
@@ -103,7 +85,7 @@ impl Place {
         let (call, called) = bounded(1);
         let (inner, key) = (&*self.line.0, (self.job, self.number));
         let mut state = inner.state.lock();
-        state.waiting.insert(key, Waiting { begun: self.begun, call });
+        state.waiting.insert(key, call);
         state.call(inner);
         drop(state);
         select! {
@@ -115,7 +97,7 @@ impl Place {
                 // It was called at the same moment.
             }
         }
-        (self.works, self.begun) = (true, true);
+        self.works = true;
     }
 
     fn step_out(&mut self) {
@@ -130,11 +112,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let inner = &*self.line.0;
-        let mut state = inner.state.lock();
-        state.working -= usize::from(self.works);
-        state.long -= usize::from(self.begun && self.job == Job::Long);
-        state.call(inner);
+        self.step_out();
     }
 }
 
@@ -142,13 +120,8 @@ impl State {
     /// Calls those who are next, as long as somebody else may work.
     fn call(&mut self, inner: &Inner) {
         while self.working < inner.most {
-            let has_room = self.long < inner.most_long;
-            let may = |job: Job, begun: bool| job == Job::Short || begun || has_room;
-            let next = self.waiting.iter().find(|((job, _), waiting)| may(*job, waiting.begun));
-            let Some(key) = next.map(|(key, _)| *key) else { return };
-            let Some(Waiting { begun, call }) = self.waiting.remove(&key) else { return };
+            let Some((_, call)) = self.waiting.pop_first() else { return };
             self.working += 1;
-            self.long += usize::from(key.0 == Job::Long && !begun);
             // Whoever waits takes it, or has seen that it was called.
             let _ = call.try_send(());
         }
@@ -173,9 +146,9 @@ mod tests {
     }
 
     impl Case {
-        fn new(most: usize, most_long: usize) -> Self {
+        fn new(most: usize) -> Self {
             let (_there, peer) = shutdown::channel();
-            Self { line: Line::new(most, most_long), order: Arc::default(), peer, _there }
+            Self { line: Line::new(most), order: Arc::default(), peer, _there }
         }
 
         fn wait(&self, job: Job) -> Place {
@@ -199,13 +172,13 @@ mod tests {
 
         fn is_free(&self) -> bool {
             let state = self.line.0.state.lock();
-            (state.working, state.long, state.waiting.len()) == (0, 0, 0)
+            (state.working, state.waiting.len()) == (0, 0)
         }
     }
 
     #[test]
     fn who_came_first_is_next_and_short_jobs_before_long() {
-        let case = Case::new(1, 9);
+        let case = Case::new(1);
         let working = case.wait(Job::Long);
         let all = [("a", Job::Long), ("b", Job::Long), ("c", Job::Short), ("d", Job::Long), ("e", Job::Short)];
         let all = all.map(|(name, job)| case.somebody(name, job));
@@ -218,7 +191,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_peer_lets_others_work_and_keeps_its_number() {
-        let case = Case::new(1, 9);
+        let case = Case::new(1);
         let mut first = case.wait(Job::Long);
         let later = first.aside(|| {
             let second = case.wait(Job::Long);
@@ -232,6 +205,7 @@ mod tests {
             });
             [third, leaving]
         });
+        let later = later.unwrap();
         assert!(case.order.lock().is_empty(), "the first waited no longer than the second worked");
         drop(first);
         later.into_iter().for_each(|thread| thread.join().unwrap());
@@ -240,21 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn so_many_long_jobs_are_begun_and_short_ones_need_no_room() {
-        let case = Case::new(9, 2);
-        let [mut first, second] = [Job::Long; 2].map(|job| case.wait(job));
-        let third = case.somebody("third", Job::Long);
-        first.aside(|| drop(case.wait(Job::Short)));
-        assert!(case.order.lock().is_empty(), "what was begun has its room until it is done");
-        drop(second);
-        third.join().unwrap();
-        drop(first);
-        assert!(case.is_free());
-    }
-
-    #[test]
     fn nobody_waits_for_a_peer_that_has_gone() {
-        let case = Case::new(1, 1);
+        let case = Case::new(1);
         let (there, peer) = shutdown::channel();
         let working = case.wait(Job::Long);
         let line = case.line.clone();
@@ -268,10 +229,12 @@ mod tests {
 
         let (there, peer) = shutdown::channel();
         let mut place = case.line.wait(Job::Long, peer.channel()).unwrap();
-        let other = place.aside(|| {
+        let mut other = None;
+        let done = place.aside(|| {
             drop(there);
-            case.wait(Job::Short)
+            other = Some(case.wait(Job::Short));
         });
+        assert!(done.is_none() && !place.works);
         drop(place);
         drop(other);
         assert!(case.is_free());
@@ -279,31 +242,27 @@ mod tests {
 
     #[test]
     fn no_more_than_so_many_work_whatever_they_do() {
-        let case = Case::new(2, 3);
-        let (working, begun, most) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        let case = Case::new(2);
+        let working = AtomicUsize::new(0);
         let work = || {
-            most.fetch_max(working.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            assert!(working.fetch_add(1, Ordering::SeqCst) < 2);
             thread::yield_now();
             working.fetch_sub(1, Ordering::SeqCst);
         };
         thread::scope(|scope| {
             for number in 0..12 {
-                let (case, work, begun) = (&case, &work, &begun);
+                let (case, work) = (&case, &work);
                 scope.spawn(move || {
                     for turn in 0..200 {
-                        let kind = if (number + turn) % 3 == 0 { Job::Short } else { Job::Long };
-                        let mut place = case.wait(kind);
-                        let long = usize::from(kind == Job::Long);
-                        assert!(begun.fetch_add(long, Ordering::SeqCst) < 3 || long == 0);
+                        let job = if (number + turn) % 3 == 0 { Job::Short } else { Job::Long };
+                        let mut place = case.wait(job);
                         work();
-                        place.aside(thread::yield_now);
+                        place.aside(thread::yield_now).unwrap();
                         work();
-                        begun.fetch_sub(long, Ordering::SeqCst);
                     }
                 });
             }
         });
-        assert_eq!(most.into_inner(), 2);
         assert!(case.is_free());
     }
 }

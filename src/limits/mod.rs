@@ -100,10 +100,9 @@ pub const COMPARISONS: usize = 1;
 /// Archives that are made at a time, each up to its next chunk.
 pub const PACKING: usize = 4;
 
-/// Long archives that have been begun and are not done. Each takes up to 2.3 MiB besides its messages: of the content and of what
-/// it is packed to a part each, the state of the compressor, two chunks. Together with a manifest that is read they stay
-/// below [`WORKING`].
-pub const ARCHIVES: usize = 24;
+/// What a file of several chunks takes while it is made and sent, besides its messages that are on their way: of a content and of
+/// what it is packed to a part each, the state of the compressor, two chunks. It counts as messages that are held.
+pub const LONG_FILE: usize = 2304 * KIB;
 
 /// Long requests of one connection that are under way at a time: one peer is not to take the threads of all others.
 pub const LONG_REQUESTS: usize = 4;
@@ -259,17 +258,16 @@ pub const TABLE: &[(&str, &[Row])] = &[
                 "the one away for longest is forgotten, with a warning; one that has had a session only after all others",
             ),
             row(
-                "bytes of messages in memory",
+                "bytes of messages, and of files being sent, in memory",
                 Most::Bytes(HELD),
                 "further messages wait; after 5 s the connection with the most bytes that has released none meanwhile is closed",
             ),
             row("manifests being parsed", Most::Count(COMPARISONS), "the next waits"),
             row(
-                "archives being packed, without those whose worker is waited for",
+                "archives being packed at the same time",
                 Most::Count(PACKING),
-                "the next waits; those of up to 512 KiB of files go first",
+                "the next waits, as long as these need not wait for their workers; short ones go first",
             ),
-            row("longer archives being sent", Most::Count(ARCHIVES), "the next waits"),
             row(
                 "memory, beyond that at rest for files, agents and workers",
                 Most::Bytes(MEMORY),

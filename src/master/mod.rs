@@ -85,7 +85,8 @@ impl Master {
             local: local_integrity.clone(),
             deletions: integrity::master::Deletions::default(),
             archives: integrity::master::Archives::default(),
-            packing: Line::new(limits::PACKING, limits::ARCHIVES),
+            packing: Line::new(limits::PACKING),
+            doubtful: integrity::Doubtful::default(),
             reading: Mutex::default(),
         });
         let daemons =

@@ -236,7 +236,13 @@ fn long_file(report: &mut Report, home: &Path) -> Result<(), Failure> {
     fs::write(&path, &content)?;
     let sum = sum_of(content.as_bytes());
     let write = || -> Result<Added, Failure> {
-        Ok(ArchiveWriter::new(std::io::sink(), 1, LARGEST).add_file("long", &mut fs::File::open(&path)?, &sum, None)?)
+        Ok(ArchiveWriter::new(std::io::sink(), 1, LARGEST).add_file(
+            "long",
+            &mut fs::File::open(&path)?,
+            &sum,
+            false,
+            None,
+        )?)
     };
     let bare = || fs::read(&path).is_ok_and(|content| bare::pack(&content).is_ok());
     let limit = "open, read, deflate";
@@ -255,7 +261,7 @@ fn archives(report: &mut Report, home: &Path, manifest: &Manifest) -> Result<(),
                 continue;
             }
             let mut file = fs::File::open(home.join(&*entry.path))?;
-            writer.add_file(&entry.path, &mut file, &entry.sum, cache)?;
+            writer.add_file(&entry.path, &mut file, &entry.sum, false, cache)?;
         }
         Ok(writer.finish(b"{}")?)
     };

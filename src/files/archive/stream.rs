@@ -72,8 +72,10 @@ impl Packer {
             }
         }
         let blocks: Vec<_> = blocks(part).collect();
-        *finder = Finder::default();
-        blocks.last().and_then(|last| finder.feed(last));
+        if let Some(last) = blocks.last() {
+            *finder = Finder::default();
+            finder.feed(last);
+        }
         Ok(Blocks::Stored(blocks))
     }
 

@@ -159,10 +159,10 @@ fn separators_in_incompressible_content_do_no_harm() {
     let short = hostile(50_000);
     let mixed = [vec![0; 1 << 20], hostile(4 << 20), vec![0; 1 << 20]].concat();
     for (name, content) in [("small", &small), ("large", &large), ("short", &short), ("mixed", &mixed)] {
-        writer.add_file(name, &mut Cursor::new(content), &sum_of(content), None).unwrap();
+        writer.add_file(name, &mut Cursor::new(content), &sum_of(content), false, None).unwrap();
     }
     let compressible = b"abc".repeat(2 << 20);
-    writer.add_file("plain", &mut Cursor::new(&compressible), &sum_of(&compressible), None).unwrap();
+    writer.add_file("plain", &mut Cursor::new(&compressible), &sum_of(&compressible), false, None).unwrap();
     let archive = writer.finish(b"{}").unwrap();
     let found = original(&archive);
     assert!(found["small"] == small && found["large"] == large && found["plain"] == compressible);
@@ -173,7 +173,7 @@ fn separators_in_incompressible_content_do_no_harm() {
 /// The member of a content, in an archive of its own.
 fn member(content: &[u8]) -> Vec<u8> {
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
-    writer.add_file("a", &mut Cursor::new(content), &sum_of(content), None).unwrap();
+    writer.add_file("a", &mut Cursor::new(content), &sum_of(content), false, None).unwrap();
     let archive = writer.finish(b"{}").unwrap();
     assert!(original(&archive)["a"] == content);
     let end = archive.windows(8).rposition(|window| window == FILE_SEP).unwrap();
@@ -214,7 +214,7 @@ fn the_limit_counts_whole_members() {
     let written = Added::Written { plain: 3, member: one };
     assert_eq!(writer.add("a", b"abc").unwrap(), written);
     assert_eq!(writer.add("b", &[7; 1000]).unwrap(), Added::TooLarge);
-    assert_eq!(writer.add_file("c", &mut Cursor::new([7; 1000]), &[0; 32], None).unwrap(), Added::TooLarge);
+    assert_eq!(writer.add_file("c", &mut Cursor::new([7; 1000]), &[0; 32], false, None).unwrap(), Added::TooLarge);
     assert_eq!(writer.add("bb", b"abc").unwrap(), Added::Full);
     assert_eq!(writer.add("b", b"abc").unwrap(), written);
     let found = original(&writer.finish(b"{}").unwrap());
@@ -227,9 +227,9 @@ fn a_changed_file_is_not_added_and_the_cache_is_used() {
     let sum = sum_of(b"content");
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     assert_eq!(writer.add_cached("a", &sum, &cache).unwrap(), None);
-    let changed = writer.add_file("a", &mut Cursor::new(b"other"), &sum, Some(&cache)).unwrap();
+    let changed = writer.add_file("a", &mut Cursor::new(b"other"), &sum, false, Some(&cache)).unwrap();
     assert_eq!((changed, cache.bytes()), (Added::Changed, 0));
-    writer.add_file("a", &mut Cursor::new(b"content"), &sum, Some(&cache)).unwrap();
+    writer.add_file("a", &mut Cursor::new(b"content"), &sum, false, Some(&cache)).unwrap();
     assert!(matches!(writer.add_cached("b", &sum, &cache).unwrap(), Some(Added::Written { plain: 7, .. })));
     let found = original(&writer.finish(b"{}").unwrap());
     assert_eq!(found["a"], found["b"]);
@@ -244,12 +244,12 @@ fn what_has_the_same_md5_is_not_sent_for_another() {
         let (cache, sum) = (MemberCache::new(1 << 20), sum_of(&new));
         let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
         assert!(matches!(
-            writer.add_file("a", &mut Cursor::new(&old), &sum_of(&old), Some(&cache)),
+            writer.add_file("a", &mut Cursor::new(&old), &sum_of(&old), false, Some(&cache)),
             Ok(Added::Written { .. })
         ));
         assert_eq!(writer.add_cached("b", &sum, &cache).unwrap(), None);
-        assert_eq!(writer.add_file("b", &mut Cursor::new(&old), &sum, Some(&cache)).unwrap(), Added::Changed);
-        writer.add_file("b", &mut Cursor::new(&new), &sum, Some(&cache)).unwrap();
+        assert_eq!(writer.add_file("b", &mut Cursor::new(&old), &sum, false, Some(&cache)).unwrap(), Added::Changed);
+        writer.add_file("b", &mut Cursor::new(&new), &sum, false, Some(&cache)).unwrap();
         let found = original(&writer.finish(b"{}").unwrap());
         assert!(found["a"] == old && found["b"] == new);
     }
@@ -295,7 +295,7 @@ fn a_long_file_is_read_once_and_spoils_no_archive() {
     let whole = sum_of(&vec![0; long]);
     let add = |mut source: Source, expected: &ContentSum| {
         let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
-        let added = writer.add_file("long", &mut source, expected, None).map_err(|error| error.to_string());
+        let added = writer.add_file("long", &mut source, expected, false, None).map_err(|error| error.to_string());
         writer.add("after", b"content").unwrap();
         let archive = writer.finish(b"{}").unwrap();
         let found = original(&archive);
@@ -323,19 +323,22 @@ fn what_may_not_fit_is_measured_before_it_is_sent() {
     let limited = |limit: u64, before: &[u8], content: &[u8]| {
         let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, limit);
         writer.add("before", before).unwrap();
-        let added = writer.add_file("long", &mut Cursor::new(content), &sum_of(content), None).unwrap();
+        let added = writer.add_file("long", &mut Cursor::new(content), &sum_of(content), false, None).unwrap();
         (added, original(&writer.finish(b"{}").unwrap()).contains_key("long"))
     };
     let zeros = vec![0; long];
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, long as u64 + 100);
     let mut source = Source::new(long, long, false);
-    assert!(matches!(writer.add_file("long", &mut source, &whole, None), Ok(Added::Written { .. })));
+    assert!(matches!(writer.add_file("long", &mut source, &whole, false, None), Ok(Added::Written { .. })));
     assert_eq!(source.rewound, 2, "it may have been stored");
     assert!(matches!(limited(long as u64 + 1000, b"x", &zeros), (Added::Written { .. }, true)));
     let noise = hostile(long);
     assert_eq!(limited(long as u64 + 100, b"x", &noise), (Added::Full, false));
     let mut alone = ArchiveWriter::new(Vec::new(), LEVEL, long as u64 + 100);
-    assert_eq!(alone.add_file("long", &mut Cursor::new(&noise), &sum_of(&noise), None).unwrap(), Added::TooLarge);
+    assert_eq!(
+        alone.add_file("long", &mut Cursor::new(&noise), &sum_of(&noise), false, None).unwrap(),
+        Added::TooLarge
+    );
     // What has to be stored and is full of separators becomes longer than any other: it is cut off where it passes the limit.
     let separators: Vec<u8> = noise.chunks(64).flat_map(|noise| [noise, &FILE_SEP[..]].concat()).collect();
     let most = super::stream::longest(separators.len() as u64) + 100;
@@ -357,7 +360,7 @@ fn a_source_that_fails_leaves_the_archive_whole() {
     }
     let mut writer = ArchiveWriter::new(Vec::new(), LEVEL, MOST_INFLATED);
     writer.add("a", b"a").unwrap();
-    assert!(!writer.add_file("b", &mut Broken, &[0; 32], None).unwrap_err().spoils());
+    assert!(!writer.add_file("b", &mut Broken, &[0; 32], false, None).unwrap_err().spoils());
     assert!(!writer.add("../b", b"b").unwrap_err().spoils());
     assert_eq!(original(&writer.finish(b"{}").unwrap()).len(), 2);
 }

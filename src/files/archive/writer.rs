@@ -147,7 +147,9 @@ impl<W: Write> ArchiveWriter<W> {
         }
     }
 
-    /// Adds a file, from its start, if its content has the sum `expected`. A small one that has it is kept in the cache.
+    /// Adds a file, from its start, if its content has the sum `expected`. A short one that has it is kept in the cache; a long
+    /// one is written while it is read, unless it is `doubtful`: then it is read before, and nothing is written of another
+    /// content.
     ///
     /// # Errors
     /// [`AddError`]: as [`ArchiveWriter::add`], or the file cannot be read.
@@ -156,6 +158,7 @@ impl<W: Write> ArchiveWriter<W> {
         name: &str,
         file: &mut (impl Read + Seek),
         expected: &ContentSum,
+        doubtful: bool,
         cache: Option<&MemberCache>,
     ) -> Result<Added, AddError> {
         check(name)?;
@@ -166,7 +169,7 @@ impl<W: Write> ArchiveWriter<W> {
             return Ok(Added::TooLarge);
         }
         if length > PART as u64 {
-            return self.add_long(name, file, length, expected);
+            return self.add_long(name, file, (length, expected), doubtful);
         }
         self.plain.clear();
         // One that has grown meanwhile has another sum.
@@ -193,20 +196,21 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(self.members.out)
     }
 
-    /// Writes the file while it is read. Whether it is the one that is expected is known at its end.
+    /// Writes the file while it is read. Whether it is the one that is expected is known at its end, or before if that is
+    /// doubtful.
     fn add_long(
         &mut self,
         name: &str,
         file: &mut (impl Read + Seek),
-        length: u64,
-        expected: &ContentSum,
+        (length, expected): (u64, &ContentSum),
+        doubtful: bool,
     ) -> Result<Added, AddError> {
         let failed = |error| AddError::Source { name: name.to_owned(), error };
-        if !self.members.fits(member_size(name, longest(length)), length) {
-            if !self.members.fits(0, length) {
-                return Ok(self.members.no_room());
-            }
-            // Only a reading can tell whether it becomes short enough.
+        if !self.members.fits(0, length) {
+            return Ok(self.members.no_room());
+        }
+        // Only a reading can tell whether it becomes short enough.
+        if doubtful || !self.members.fits(member_size(name, longest(length)), length) {
             let read = self.stream(file, length, u64::MAX, false)?;
             if let Some(Cut::Unreadable(error)) = read.cut {
                 return Err(failed(error));

@@ -24,6 +24,7 @@ pub mod worker;
 
 pub use applied::{ARCHIVE, Applied, FailedFile};
 pub use held::Held;
+pub use sending::Doubtful;
 
 use crate::system::{
     clock::{Clock, seconds_with_fraction},

@@ -5,10 +5,14 @@ use std::{
     fs,
     io::{self, Write},
     path::Path,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use log::Level;
+use parking_lot::Mutex;
 
 use super::differences::{Deltas, Plan};
 use crate::{
@@ -77,9 +81,34 @@ pub struct UpdateWriter<'a> {
     pub max_inflated: u64,
     /// Compressed files that several workers may need.
     pub members: &'a MemberCache,
+    /// Long files that may be other ones, or unreadable.
+    pub doubtful: &'a Doubtful,
     /// If the worker takes files as deltas.
     pub deltas: Option<Deltas<'a>>,
 }
+
+/// Long files that went out in vain: the next time they are read before they are sent.
+#[derive(Default)]
+pub struct Doubtful(Mutex<HashSet<Arc<str>>>);
+
+impl Doubtful {
+    fn has(&self, path: &str) -> bool {
+        self.0.lock().contains(path)
+    }
+
+    /// This one was written, or was not.
+    fn note(&self, path: &Arc<str>, written: bool) {
+        let mut doubtful = self.0.lock();
+        if written {
+            doubtful.remove(path);
+        } else if doubtful.len() < MOST_DOUBTFUL {
+            doubtful.insert(path.clone());
+        }
+    }
+}
+
+/// The most of them that are remembered. More cost what is sent of them.
+const MOST_DOUBTFUL: usize = 1000;
 
 /// The most bytes of files that are read for a short archive.
 const SHORT: u64 = 512 * 1024;
@@ -174,25 +203,29 @@ impl UpdateWriter<'_> {
         let Some(mut file) = open_file(self.home, &entry.path).map_err(unreadable)? else { return Ok(Added::Changed) };
         // A long one would go out before it is known to be another.
         let stamp = Stamp::of_file(&file).map_err(unreadable)?;
-        if stamp.size() > PART as i64 && stamp.mod_time() != entry.mod_time {
-            return Ok(Added::Changed);
+        let doubtful = stamp.mod_time() != entry.mod_time || self.doubtful.has(&entry.path);
+        let added = writer.add_file(&entry.path, &mut file, &entry.sum, doubtful, Some(self.members));
+        if stamp.size() > PART as i64 {
+            self.doubtful.note(&entry.path, matches!(added, Ok(Added::Written { .. })));
         }
-        writer.add_file(&entry.path, &mut file, &entry.sum, Some(self.members))
+        added
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Cursor, sync::Arc};
-
-    use parking_lot::Mutex;
+    use std::io::Cursor;
 
     use super::*;
     use crate::files::{Buckets, Items, RemoteManifest, Scanner, compare, survey};
 
     /// What there is, and what it becomes between the scan and the archive; gives the archive, what is left out of it, and
     /// what is said of that.
-    fn written(before: &[(&str, &[u8])], change: impl FnOnce(&Path)) -> (Vec<u8>, LeftOut, Vec<(Level, String)>) {
+    fn written(
+        doubtful: &Doubtful,
+        before: &[(&str, &[u8])],
+        change: impl FnOnce(&Path),
+    ) -> (Vec<u8>, LeftOut, Vec<(Level, String)>) {
         let home = tempfile::tempdir().unwrap();
         for (path, content) in before {
             let path = home.path().join(path);
@@ -211,6 +244,7 @@ mod tests {
             limit: u64::MAX,
             max_inflated: 1 << 30,
             members: &members,
+            doubtful,
             deltas: None,
         };
         let mut archive = Vec::new();
@@ -223,7 +257,8 @@ mod tests {
     #[test]
     fn a_file_that_has_just_been_changed_is_told_to_those_who_debug() {
         let before: [(&str, &[u8]); 2] = [(KEYS, b"old"), ("etc/rules/r.xml", b"old")];
-        let (_, left_out, reasons) = written(&before, |home| fs::write(home.join(KEYS), "another length").unwrap());
+        let (_, left_out, reasons) =
+            written(&Doubtful::default(), &before, |home| fs::write(home.join(KEYS), "another length").unwrap());
         assert_eq!(left_out.later.into_iter().collect::<Vec<_>>(), [KEYS]);
         assert!(
             reasons.len() == 1 && reasons[0].0 == Level::Debug && reasons[0].1.contains("later archive"),
@@ -231,25 +266,37 @@ mod tests {
         );
     }
 
-    /// Of a long one that is known before it goes out where its date shows it, and else when it has.
+    const LONG: &str = "etc/lists/long";
+
+    /// With another content, or the same, and another date, or the same; gives whether it is in the archive and whether it is
+    /// named there.
+    fn rewritten(doubtful: &Doubtful, new: u8, keeps_its_date: bool) -> [bool; 2] {
+        let before: [(&str, &[u8]); 2] = [(LONG, &[b'a'; 2 * PART]), ("etc/rules/r.xml", b"rule")];
+        let (archive, left_out, _) = written(doubtful, &before, |home| {
+            let path = home.join(LONG);
+            let date = fs::metadata(&path).unwrap().modified().unwrap();
+            fs::write(&path, vec![new; 2 * PART]).unwrap();
+            let date = if keeps_its_date { date } else { date + std::time::Duration::from_secs(1) };
+            fs::File::options().write(true).open(&path).unwrap().set_modified(date).unwrap();
+        });
+        let found = survey(&mut Cursor::new(archive), ChecksumKind::Md5Blake2b, 1 << 30).unwrap();
+        let metadata = String::from_utf8(found.metadata).unwrap();
+        assert!(metadata.contains("etc/rules/r.xml") && found.members.contains_key("etc/rules/r.xml"), "{metadata}");
+        let is_named = metadata.contains(LONG);
+        assert_eq!(left_out.later.contains(LONG), !is_named);
+        [found.members.contains_key(LONG), is_named]
+    }
+
+    /// Where its date shows it, or it was so before, nothing goes out of a long file that has just been changed.
     #[test]
     fn a_long_file_that_has_just_been_changed_is_not_named() {
-        const LONG: &str = "etc/lists/long";
-        let (old, new): (Vec<u8>, Vec<u8>) = ([b'a'; 2 * PART].into(), [b'b'; 2 * PART].into());
-        for keeps_its_date in [false, true] {
-            let (archive, left_out, _) = written(&[(LONG, &old), ("etc/rules/r.xml", b"rule")], |home| {
-                let path = home.join(LONG);
-                let date = fs::metadata(&path).unwrap().modified().unwrap();
-                fs::write(&path, &new).unwrap();
-                let date = if keeps_its_date { date } else { date + std::time::Duration::from_secs(1) };
-                fs::File::options().write(true).open(&path).unwrap().set_modified(date).unwrap();
-            });
-            assert_eq!(left_out.later.into_iter().collect::<Vec<_>>(), [LONG]);
-            let found = survey(&mut Cursor::new(archive), ChecksumKind::Md5Blake2b, 1 << 30).unwrap();
-            let named = String::from_utf8(found.metadata).unwrap();
-            assert!(named.contains("etc/rules/r.xml") && !named.contains(LONG), "{named}");
-            assert_eq!(found.members.contains_key(LONG), keeps_its_date);
-            assert!(found.members.contains_key("etc/rules/r.xml"));
-        }
+        let doubtful = Doubtful::default();
+        assert_eq!(rewritten(&doubtful, b'a', false), [true, true], "it is the same");
+        assert_eq!(rewritten(&doubtful, b'b', false), [false, false]);
+        assert_eq!(rewritten(&doubtful, b'a', true), [true, true]);
+        assert_eq!(rewritten(&doubtful, b'b', true), [true, false], "that is known at its end");
+        assert_eq!(rewritten(&doubtful, b'b', true), [false, false], "it was so before");
+        assert_eq!(rewritten(&doubtful, b'a', true), [true, true]);
+        assert_eq!(rewritten(&doubtful, b'b', true), [true, false]);
     }
 }

@@ -90,7 +90,7 @@ fn archive(master: &Path, worker: &Path, kind: ChecksumKind) -> File {
     let mut writer = ArchiveWriter::new(BufWriter::new(tempfile::tempfile().unwrap()), LEVEL, MOST_INFLATED);
     for entry in difference.create.iter().chain(&difference.update) {
         let mut file = open_file(master, &entry.path).unwrap().unwrap();
-        writer.add_file(&entry.path, &mut file, &entry.sum, None).unwrap();
+        writer.add_file(&entry.path, &mut file, &entry.sum, false, None).unwrap();
     }
     let mut metadata = Vec::new();
     difference.write_json(|_| false, &Made::default(), &mut metadata).unwrap();

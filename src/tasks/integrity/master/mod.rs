@@ -32,6 +32,7 @@ use running::{Lock, Running};
 use super::{
     Applied,
     archive_limit::ArchiveLimit,
+    sending::Doubtful,
     status::{IntegrityStatus, Progress},
 };
 use crate::{
@@ -60,6 +61,8 @@ pub struct Shared {
     pub archives: Archives,
     /// Those who make an archive.
     pub packing: Line,
+    /// Long files that went out in vain.
+    pub doubtful: Doubtful,
     /// Held while a manifest is read, which may take much memory: [`COMPARISONS`](crate::limits::COMPARISONS).
     pub reading: Mutex<()>,
 }

@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
 use super::{
@@ -22,6 +23,14 @@ use crate::{
     turn::Failure,
     wire::{Command, ErrorObject},
 };
+
+/// A synchronisation that the worker waits for.
+struct Announced {
+    /// By which it knows it.
+    id: String,
+    /// Since when.
+    at: Instant,
+}
 
 /// Why the files did not go out.
 #[derive(Debug, thiserror::Error)]
@@ -49,18 +58,20 @@ impl Integrity {
             counts.delete
         );
         self.state.lock().status.sync = Span { start: Some(start), end: None };
-        let mut id = None;
-        let sent = self.syncs.run(|| self.send((check, subject), difference, &mut id).map_err(ArchiveNotSent));
+        let mut announced = None;
+        let sent = self.syncs.run(|| self.send((check, subject), difference, &mut announced).map_err(ArchiveNotSent));
         let mut state = self.state.lock();
         state.granted.sent = Some(self.shared.local.turn());
         let left_out = match sent {
             Ok(left_out) => left_out,
             Err(failure) => {
                 drop(state);
-                return self.sync_failed(id, &failure);
+                return self.sync_failed(announced, &failure);
             }
         };
-        state.limit.arrived(self.syncs.since(begun), clock.now(), &self.shared.node.settings.communication);
+        // Before it was announced it waited for others.
+        let announced = announced.map_or(begun, |announced| announced.at);
+        state.limit.arrived(self.syncs.since(announced), clock.now(), &self.shared.node.settings.communication);
         state.status.files = Some(counts);
         drop(state);
         debug!(self.syncs.scope(), "Zip file sent.");
@@ -71,9 +82,9 @@ impl Integrity {
         self.syncs.finish(begun, "");
     }
 
-    /// Lets the worker wait no longer for the synchronisation that was announced to it as `id`.
-    fn sync_failed(&self, id: Option<String>, failure: &Failure<ArchiveNotSent>) {
-        let Some(id) = id else { return };
+    /// Lets the worker wait no longer for what was announced to it.
+    fn sync_failed(&self, announced: Option<Announced>, failure: &Failure<ArchiveNotSent>) {
+        let Some(Announced { id, .. }) = announced else { return };
         let (reason, error) = match failure {
             Failure::Error(ArchiveNotSent(error)) => (error.to_string(), error.to_object()),
             Failure::Panic(_) => (failure.to_string(), ErrorObject::cluster(3000, failure.to_string())),
@@ -83,15 +94,15 @@ impl Integrity {
         let _ = self.connection.request(Command::IntegritySyncFailed, format!("{id} {}", error.to_json()));
     }
 
-    /// Sends the archive, and sets the `announced` id of the synchronisation as soon as the worker knows it. Gives whether
-    /// files come with a later archive.
+    /// Sends the archive, and sets what was `announced` as soon as the worker knows it. Gives whether files come with a later
+    /// archive.
     ///
-    /// It is announced when its turn to be made has come: a worker waits only so long for what was announced.
+    /// Nothing is announced before it is begun to be made: a worker waits only so long for what was announced.
     fn send(
         &self,
         (check, subject): (&Check, Option<Subject>),
         difference: &mut Difference<'_>,
-        announced: &mut Option<String>,
+        announced: &mut Option<Announced>,
     ) -> Result<bool, RequestError> {
         let (settings, clock) = (&self.shared.node.settings, &self.shared.node.clock);
         let rules = &settings.communication;
@@ -105,19 +116,24 @@ impl Integrity {
             limit,
             max_inflated: rules.max_zip_size,
             members: &local.members,
+            doubtful: &self.shared.doubtful,
             deltas: check.deltas.then_some(deltas),
         };
         let made = || self.made(subject.as_ref()?, limit);
-        let job = if made().is_some() { Job::Short } else { writer.job(difference) };
+        let early = made();
+        let job = if early.is_some() { Job::Short } else { writer.job(difference) };
         let place = self.shared.packing.wait(job, self.connection.closed());
-        let mut place = place.ok_or_else(|| closed("while its archive was to be made"))?;
-
+        let mut place = place.ok_or_else(gone)?;
+        if self.state.lock().running.of(&check.task).is_none() {
+            return Err(closed("the check was given up before its archive was made"));
+        }
         let progress = Arc::new(Progress::new(difference.create.len() + difference.update.len()));
         let path = archive_path(&self.worker, clock);
         let sender = place.aside(|| {
             let id = self.connection.request(Command::IntegritySync, "")?;
-            let id = announced.insert(String::from_utf8_lossy(&id).into_owned());
-            progress.transfer.must_end(clock.now() + rules.timeout_receiving_file);
+            let id = String::from_utf8_lossy(&id).into_owned();
+            let Announced { id, at } = announced.insert(Announced { id, at: clock.now() });
+            progress.transfer.must_end(*at + rules.timeout_receiving_file);
             let mut state = self.state.lock();
             if let Some(hand) = state.running.of_mut(&check.task) {
                 hand.sending = Some((id.clone(), progress.clone()));
@@ -125,14 +141,14 @@ impl Integrity {
             drop(state);
             FileSender::begin(&self.connection, &path, progress.transfer.clone())
         });
-        let mut sender = sender?.in_line(place);
+        let mut sender = sender.ok_or_else(gone)??.in_line(place);
         debug!(
             self.syncs.scope(),
             "Compressing files and 'files_metadata.json' of {} files.",
             difference.counts().sum()
         );
         debug!(self.syncs.scope(), "Sending zip file.");
-        let written = match made() {
+        let written = match early.or_else(made) {
             Some(archive) => {
                 progress.files.fetch_add(difference.create.len() + difference.update.len(), Ordering::Relaxed);
                 sender.write_all(&archive.bytes).map(|()| archive).map_err(AddError::Archive)
@@ -157,7 +173,10 @@ impl Integrity {
         let archive = sent.inspect_err(|_| {
             let (mut state, bytes) = (self.state.lock(), progress.transfer.sent());
             if progress.transfer.is_cancelled() {
-                state.limit.cancelled(bytes, rules);
+                // What has not begun to go out was kept back by others.
+                if bytes > 0 {
+                    state.limit.cancelled(bytes, rules);
+                }
             } else {
                 state.limit.refused(bytes, clock.now(), rules);
             }
@@ -167,7 +186,7 @@ impl Integrity {
         self.refused.lock().sent(difference, written, clock.now(), settings.worker.sync_integrity);
         // A check that confirms it comes after this, and the worker may make one before it is heard of here again.
         self.state.lock().status.sync.end = Some(clock.wall());
-        let id = announced.as_deref().unwrap_or_default();
+        let id = announced.as_ref().map_or("", |announced| &announced.id);
         self.connection.request(Command::IntegritySyncEnd, format!("{id} {path}"))?;
         Ok(!written.left_out.later.is_empty())
     }
@@ -180,6 +199,10 @@ impl Integrity {
         let can_take = !archive.written.deltas.iter().any(|(path, base)| refused.could_not_make(path, base));
         (can_take && archive.bytes.len() as u64 <= limit).then_some(archive)
     }
+}
+
+fn gone() -> RequestError {
+    closed("the worker left before its archive was made")
 }
 
 fn closed(reason: &str) -> RequestError {

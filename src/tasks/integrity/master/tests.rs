@@ -12,7 +12,8 @@ fn integrity(pair: &Pair) -> Arc<Integrity> {
     let node = pair.shared_node();
     let local = Arc::new(LocalIntegrity::new(&node));
     let (deletions, archives) = (Deletions::default(), Archives::default());
-    let shared = Shared { node, local, deletions, archives, packing: Line::new(1, 1), reading: Mutex::default() };
+    let (packing, doubtful, reading) = (Line::new(1), Doubtful::default(), Mutex::default());
+    let shared = Shared { node, local, deletions, archives, packing, doubtful, reading };
     Integrity::new(Arc::new(shared), "w", pair.master.clone())
 }
 
