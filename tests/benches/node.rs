@@ -99,6 +99,17 @@ pub struct Node {
     rest: String,
 }
 
+/// How the C library is to allocate.
+const TUNABLES: &str = "GLIBC_TUNABLES";
+
+/// What the unit sets it to, so that what is measured is what is installed.
+fn of_the_unit() -> io::Result<&'static str> {
+    let unit = include_str!("../../etc/service/wazuh-clusterd.service");
+    let mut settings = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    let set = settings.find_map(|setting| setting.strip_prefix(TUNABLES)?.strip_prefix('='));
+    set.ok_or_else(|| io::Error::other("the unit does not set GLIBC_TUNABLES"))
+}
+
 impl Node {
     /// Starts the daemon in `home`.
     pub fn start(home: &Path) -> io::Result<Self> {
@@ -109,6 +120,7 @@ impl Node {
             // In the foreground, so that this process is the daemon; as the user that runs the benchmark.
             .args(["-f", "-r", "--home"])
             .arg(home)
+            .env(TUNABLES, of_the_unit()?)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(errors)

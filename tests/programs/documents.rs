@@ -122,3 +122,16 @@ fn the_table_of_limits_is_that_of_the_program() {
     }
     assert_eq!(count, 7);
 }
+
+/// However the daemon is started, the C library allocates as in `make bench`, which reads the unit.
+#[test]
+fn every_start_sets_how_memory_is_kept() {
+    let files = ["service/wazuh-clusterd.service", "service/wazuh-clusterd.init", "Containerfile"];
+    let settings = files.map(|file| {
+        let text = etc(file);
+        let setting =
+            text.lines().find_map(|line| line.split_once("GLIBC_TUNABLES=").map(|(_, value)| value.to_owned()));
+        setting.unwrap_or_else(|| panic!("{file} does not set GLIBC_TUNABLES"))
+    });
+    assert!(settings.iter().all(|setting| *setting == settings[0]), "{settings:?}");
+}
