@@ -96,13 +96,19 @@ impl Doubtful {
         self.0.lock().contains(path)
     }
 
-    /// This one was written, or was not.
-    fn note(&self, path: &Arc<str>, written: bool) {
+    /// This came of it.
+    fn note(&self, path: &Arc<str>, added: &Result<Added, AddError>) {
         let mut doubtful = self.0.lock();
-        if written {
-            doubtful.remove(path);
-        } else if doubtful.len() < MOST_DOUBTFUL {
-            doubtful.insert(path.clone());
+        match added {
+            Ok(Added::Written { .. }) => {
+                doubtful.remove(path);
+            }
+            // A peer that is lost says nothing of the file.
+            Err(error) if error.spoils() => {}
+            _ if doubtful.len() < MOST_DOUBTFUL => {
+                doubtful.insert(path.clone());
+            }
+            _ => {}
         }
     }
 }
@@ -206,7 +212,7 @@ impl UpdateWriter<'_> {
         let doubtful = stamp.mod_time() != entry.mod_time || self.doubtful.has(&entry.path);
         let added = writer.add_file(&entry.path, &mut file, &entry.sum, doubtful, Some(self.members));
         if stamp.size() > PART as i64 {
-            self.doubtful.note(&entry.path, matches!(added, Ok(Added::Written { .. })));
+            self.doubtful.note(&entry.path, &added);
         }
         added
     }
@@ -264,6 +270,21 @@ mod tests {
             reasons.len() == 1 && reasons[0].0 == Level::Debug && reasons[0].1.contains("later archive"),
             "{reasons:?}"
         );
+    }
+
+    #[test]
+    fn a_lost_peer_makes_no_file_doubtful() {
+        let (doubtful, path) = (Doubtful::default(), Arc::<str>::from(LONG));
+        let now = |added| {
+            doubtful.note(&path, &added);
+            doubtful.has(LONG)
+        };
+        let lost = || AddError::Archive(io::ErrorKind::BrokenPipe.into());
+        let unreadable = AddError::Source { name: LONG.to_owned(), error: io::ErrorKind::Other.into() };
+        assert!(!now(Err(lost())));
+        assert!(now(Ok(Added::Changed)) && now(Err(lost())));
+        assert!(!now(Ok(Added::Written { plain: 1, member: 1 })));
+        assert!(now(Err(unreadable)));
     }
 
     const LONG: &str = "etc/lists/long";
